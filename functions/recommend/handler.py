@@ -1,0 +1,109 @@
+"""Front door of choosing: which ads to show a person, and what happened to them. API and direct call."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Depends
+from fastapi.requests import Request
+from pydantic import BaseModel, Field
+
+from shared.domain import Decision
+from shared.entry import create_app, lambda_entry, tenant_of
+from shared.recommending import Context, FeedbackItem
+from shared.wiring import system
+
+router = APIRouter(tags=["recommend"])
+Tenant = Annotated[str, Depends(tenant_of)]
+
+
+class Place(BaseModel):
+    domain: Literal["ecommerce", "social", "education", "health"] | None = None
+    language: Literal["zh", "en"] | None = None
+    platform: str | None = Field(default=None, max_length=80)
+
+
+class Wanted(BaseModel):
+    user_id: str = Field(min_length=1, max_length=200)
+    n: int = Field(default=5, ge=1, le=50)
+    placement: str | None = Field(default=None, max_length=80)
+    context: Place = Place()
+    personalised: bool = True
+
+
+class Happened(BaseModel):
+    decision_id: str = Field(min_length=1, max_length=64)
+    ad_id: str = Field(min_length=1, max_length=200)
+    type: Literal["impression", "click", "conversion", "dismiss"]
+    timestamp: datetime
+
+
+class Feedback(BaseModel):
+    feedback: list[Happened] = Field(min_length=1, max_length=100)
+
+
+@router.post("/v1/recommendations")
+def recommend(body: Wanted, tenant: Tenant) -> dict[str, Any]:
+    """The ads that fit this person best now, each with its copy and a reason they would understand."""
+    return decision_body(
+        system().recommending.recommend(
+            tenant,
+            body.user_id,
+            n=body.n,
+            context=Context(**body.context.model_dump(), placement=body.placement),
+            personalised=body.personalised,
+        )
+    )
+
+
+@router.post("/v1/feedback")
+def feedback(body: Feedback, tenant: Tenant) -> dict[str, Any]:
+    """Counts impressions, clicks, conversions and dismissals; sending one again changes nothing."""
+    items = [FeedbackItem(h.decision_id, h.ad_id, h.type, _epoch(h.timestamp)) for h in body.feedback]
+    return {"results": system().recommending.feedback(tenant, items), "versions": system().versions}
+
+
+@router.get("/healthz", include_in_schema=False)
+def healthz(request: Request) -> dict[str, Any]:
+    """200 where the table and the models answer."""
+    system().stores.catalogue.pointer("healthz")
+    return {"status": "ok", "versions": system().versions}
+
+
+def decision_body(decision: Decision) -> dict[str, Any]:
+    """A decision as the API answers it."""
+    return {
+        "decision_id": decision.decision_id,
+        "personalised": decision.personalised,
+        "ads": [
+            {
+                "ad_id": ad.ad_id,
+                "copy": ad.copy,
+                "served_by": ad.copy_served_by,
+                "score": ad.score,
+                "reasons": [
+                    {"code": r.code, "text": r.text} | ({"interest_id": r.interest_id} if r.interest_id else {})
+                    for r in ad.reasons
+                ],
+            }
+            for ad in decision.ads
+        ],
+        "versions": decision.versions,
+    }
+
+
+def _epoch(at: datetime) -> float:
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+
+
+def direct_recommend(call: dict[str, Any]) -> dict[str, Any]:
+    wanted = Wanted(**{name: value for name, value in call.items() if name in Wanted.model_fields})
+    return recommend(wanted, call["tenant"])
+
+
+app = create_app("recommend", router)
+
+
+def lambda_handler(event: dict[str, Any], context: Any) -> Any:
+    return lambda_entry(event, context, app=app, on_direct={"recommend": direct_recommend})

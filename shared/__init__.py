@@ -1,0 +1,1 @@
+"""The common layer of AdTailor: everything the four functions share, deployed as one Lambda layer."""

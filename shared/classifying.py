@@ -1,0 +1,176 @@
+"""Use case of functions/classify: texts to categories, and the catalogue that is kept and published."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from shared.domain import Ad, CatalogueAd, Classification, Finding, IngestReport, Rejection
+from shared.errors import BadInput, NotFound, TooLarge
+from shared.ingest import ingest_upload
+from shared.models.classifier import Head, TaxonomyClassifier
+from shared.models.encoder import Encoder
+from shared.preprocess import clean_text, match_key, near_duplicates, parse_ad
+from shared.snapshot import build
+from shared.stores import Stores
+from shared.stores.people import pack_vector
+from shared.uploads import Row
+
+MAX_TEXTS = 256
+MAX_ADS = 100  # in one request
+TEXT_LIMIT = 10_000  # characters of one text to classify
+DEFAULT_HEAD = "adproduct"
+REQUIRED = frozenset({"ad_id", "title", "landing_url", "language", "domain"})
+
+Check = Callable[[str, str | None], list[Finding]]
+
+
+@dataclass(frozen=True, slots=True)
+class TextResult:
+    classification: Classification
+    findings: tuple[Finding, ...]
+
+
+class Classifying:
+    """Classifies texts and keeps the catalogue."""
+
+    def __init__(
+        self,
+        stores: Stores,
+        encoder: Callable[[], Encoder],
+        classifiers: Callable[[], dict[str, TaxonomyClassifier]],
+        heads: Callable[[str, str], Head],
+        check: Check,
+        *,
+        clock: Callable[[], float],
+    ) -> None:
+        """heads: (tenant, name) to a trained head, raising `NotFound`. check: (text, domain) to policy findings."""
+        self._stores = stores
+        self._encoder = encoder
+        self._classifiers = classifiers
+        self._heads = heads
+        self._check = check
+        self._clock = clock
+
+    def classify(
+        self, tenant: str, texts: Sequence[str], *, head: str | None = None, top: int = 3
+    ) -> tuple[list[TextResult], str]:
+        """Labels and policy findings of each text, and the version of what labelled them.
+
+        head: a trained head's name, or a taxonomy (``adproduct``, the default, or ``content``).
+
+        Raises:
+            TooLarge: more than `MAX_TEXTS`, or a text over `TEXT_LIMIT`; NotFound: no such head; BadInput: a text that
+            is empty once cleaned.
+        """
+        if len(texts) > MAX_TEXTS:
+            raise TooLarge(f"{len(texts)} texts in one request: at most {MAX_TEXTS}", field="texts")
+        for place, text in enumerate(texts):
+            if len(text) > TEXT_LIMIT:
+                raise TooLarge(f"{len(text)} characters: at most {TEXT_LIMIT}", field=f"texts[{place}]")
+        cleaned = [clean_text(text, TEXT_LIMIT) for text in texts]
+        for place, text in enumerate(cleaned):
+            if not text:
+                raise BadInput("the text is empty", field=f"texts[{place}]")
+        name = head or DEFAULT_HEAD
+        taxonomies = self._classifiers()
+        if name in taxonomies:
+            labels = taxonomies[name].classify_vectors(self._encoder().encode(cleaned, kind="query"), top=top)
+            version = taxonomies[name].version
+        else:
+            trained = self._heads(tenant, name)
+            labels, version = trained.classify(cleaned, top=top), trained.version
+        return [
+            TextResult(label, tuple(self._check(text, None))) for text, label in zip(cleaned, labels, strict=True)
+        ], version
+
+    def put_ads(self, tenant: str, rows: Sequence[object]) -> list[CatalogueAd | Rejection]:
+        """Writes ads; for each row, in order, the ad as kept or why it is rejected. Queues the next snapshot.
+
+        Raises:
+            TooLarge: more than `MAX_ADS`.
+        """
+        if len(rows) > MAX_ADS:
+            raise TooLarge(f"{len(rows)} ads in one request: at most {MAX_ADS}", field="ads")
+        outcomes = [parse_ad(row, index=index) for index, row in enumerate(rows)]
+        kept, written = self._keep(tenant, [ad for ad in outcomes if isinstance(ad, Ad)])
+        if written:
+            self._mark_dirty(tenant)
+        remaining = iter(kept)
+        return [next(remaining) if isinstance(outcome, Ad) else outcome for outcome in outcomes]
+
+    def get_ad(self, tenant: str, ad_id: str) -> CatalogueAd:
+        """Raises `NotFound`."""
+        ad = self._stores.catalogue.get_ad(tenant, ad_id)
+        if ad is None:
+            raise NotFound(f"no ad {ad_id!r}", field="ad_id")
+        return ad
+
+    def ingest(self, tenant: str, key: str, *, fingerprint: str, version: str | None = None) -> IngestReport:
+        """Takes an uploaded file of ads in (see `shared.ingest.ingest_upload`) and queues the next snapshot."""
+
+        def take(rows: Sequence[Row]) -> Iterator[Rejection | bool]:
+            outcomes = [parse_ad(row.value, index=row.line) for row in rows]
+            ads = [ad for ad in outcomes if isinstance(ad, Ad)]
+            before = self._stores.catalogue.get_ads(tenant, (ad.ad_id for ad in ads))
+            self._keep(tenant, ads)
+            seen: dict[str, Ad] = {ad_id: stored.ad for ad_id, stored in before.items()}
+            for outcome in outcomes:
+                if isinstance(outcome, Rejection):
+                    yield outcome
+                else:
+                    yield seen.get(outcome.ad_id) != outcome
+                    seen[outcome.ad_id] = outcome
+
+        report = ingest_upload(
+            self._stores,
+            tenant,
+            key,
+            fingerprint=fingerprint,
+            version=version,
+            required=REQUIRED,
+            take=take,
+            clock=self._clock,
+        )
+        self._mark_dirty(tenant)
+        return report
+
+    def publish(self, tenant: str) -> str | None:
+        """Publishes the catalogue as it is; the version in service, None where another builder is at it."""
+        pointer = build(self._stores, tenant, clock=self._clock)
+        return pointer.version if pointer else None
+
+    # ------------------------------------------------------------------------------------------------------------
+
+    def _mark_dirty(self, tenant: str) -> None:
+        # The delay lets a burst of writes share one build; the snapshot is still out well within 10 s.
+        self._stores.queues.send("catalogue", {"tenant": tenant, "action": "publish"}, delay_seconds=1)
+
+    def _keep(self, tenant: str, ads: Sequence[Ad]) -> tuple[list[CatalogueAd], int]:
+        """The ads with category, findings and state, and how many of them were new or changed."""
+        if not ads:
+            return [], 0
+        texts = [ad.text for ad in ads]
+        vectors = self._encoder().encode(texts, kind="query")
+        classifier = self._classifiers()[DEFAULT_HEAD]
+        categories = classifier.classify_vectors(vectors, top=3)
+        first = near_duplicates(texts)
+        kept: list[CatalogueAd] = []
+        for place, (ad, vector, category) in enumerate(zip(ads, vectors, categories, strict=True)):
+            findings = [*self._check(ad.title, ad.domain), *self._check(ad.description, ad.domain)]
+            reason = None
+            blocking = next((finding for finding in findings if finding.severity == "block"), None)
+            if blocking is not None:
+                reason = f"policy: {blocking.rule}: {blocking.reason}"
+            original = ads[first[place]]
+            if original.ad_id != ad.ad_id:
+                if (match_key(original.text), original.landing_url) == (match_key(ad.text), ad.landing_url):
+                    reason = reason or f"duplicate of {original.ad_id}: the same text and landing page"
+                else:
+                    findings.append(
+                        Finding(0, len(ad.title), "near_duplicate", "warn", f"reads almost like {original.ad_id}")
+                    )
+            kept.append(
+                CatalogueAd(ad, category, reason is None, reason, tuple(findings), pack_vector(vector))
+            )
+        return kept, self._stores.catalogue.put_ads(tenant, kept)

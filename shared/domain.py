@@ -1,0 +1,255 @@
+"""The nouns of AdTailor. Frozen dataclasses without any framework; every room speaks in these.
+
+Times are epoch seconds (UTC, float). Texts are cleaned (`shared.preprocess`). Taxonomy ids carry their taxonomy as a
+prefix: ``adproduct:1551`` (IAB Ad Product Taxonomy 2.0), ``content:52`` (IAB Content Taxonomy 3.1).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+Domain = Literal["ecommerce", "social", "education", "health"]
+Language = Literal["zh", "en"]
+Term = Literal["session", "long"]
+
+DOMAINS: tuple[Domain, ...] = ("ecommerce", "social", "education", "health")
+EVENT_TYPES: tuple[str, ...] = (
+    "view",
+    "click",
+    "favourite",
+    "cart",
+    "purchase",
+    "like",
+    "comment",
+    "share",
+    "enrol",
+    "complete",
+    "consult",
+    "dismiss",
+)
+FEEDBACK_TYPES: tuple[str, ...] = ("impression", "click", "conversion", "dismiss")
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One act of one person. `event_id` is unique within the person; it is derived where the sender gave none."""
+
+    user_id: str
+    event: str
+    timestamp: float
+    event_id: str
+    item_id: str | None = None
+    platform: str | None = None
+    domain: Domain | None = None
+    text: str | None = None
+    tags: tuple[str, ...] = ()
+    value: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FrequencyCap:
+    """At most `count` impressions of the ad to one person in any `hours` hours."""
+
+    count: int
+    hours: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ad:
+    """An advertisement of the catalogue: the facts that copy may use and the terms on which it may be shown.
+
+    `bid_cpm` and `daily_budget` are in the advertiser's currency (per thousand impressions; per UTC day).
+    `targeting` may hold ``platforms``, ``languages``, ``segments``, ``interests`` (taxonomy ids): lists, any of which
+    must match where present. `attributes` are flat facts (name to string or number).
+    """
+
+    ad_id: str
+    title: str
+    landing_url: str
+    language: Language
+    domain: Domain
+    campaign_id: str | None = None
+    description: str = ""
+    brand: str | None = None
+    attributes: dict[str, str | float] = field(default_factory=dict)
+    image_url: str | None = None
+    bid_cpm: float = 0.0
+    daily_budget: float | None = None
+    frequency_cap: FrequencyCap | None = None
+    start: float | None = None
+    end: float | None = None
+    targeting: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def text(self) -> str:
+        """The text that stands for the ad when it is embedded or classified."""
+        return f"{self.title}. {self.description}".strip(". ") if self.description else self.title
+
+
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A category with its calibrated probability."""
+
+    id: str
+    name: dict[str, str]
+    probability: float
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """Labels in falling probability. Where `abstained`, no label is good enough to act on."""
+
+    labels: tuple[Label, ...]
+    abstained: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What a policy rule says about a span ``[start, end)`` of a text."""
+
+    start: int
+    end: int
+    rule: str
+    severity: Literal["block", "warn"]
+    reason: str
+    citation: str = ""
+    rewrite: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogueAd:
+    """An ad as the catalogue keeps it: with its category, its findings and whether it may be shown."""
+
+    ad: Ad
+    category: Classification
+    active: bool
+    inactive_reason: str | None = None
+    findings: tuple[Finding, ...] = ()
+    vector: bytes = b""  # float16, (384,), unit length
+
+
+@dataclass(frozen=True, slots=True)
+class Interest:
+    """Something a person cares about. `weight` lies in (0, 1] and sums to 1 over a term's interests when computed."""
+
+    id: str
+    name: dict[str, str]
+    weight: float
+    term: Term
+    evidence: tuple[str, ...]
+    enabled: bool = True
+    sensitive: bool = False
+    vector: bytes = b""  # float16, (384,), unit length
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """The versioned fold of a person's events."""
+
+    user_id: str
+    interests: tuple[Interest, ...]
+    segments: tuple[str, ...]
+    updated_at: float
+    events: int = 0
+    version: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """What a person allows, with its source and time. `basis` says whether it was given or asserted by the tenant."""
+
+    personalisation: bool
+    sensitive: bool
+    source: str
+    at: float
+    basis: Literal["given", "asserted", "none"] = "given"
+    tcf: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A checkable statement in a copy and the field or span of the ad that supports it (None: unsupported)."""
+
+    span: tuple[int, int]
+    text: str
+    kind: str
+    support: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Copy:
+    """A gated text that may be shown for an ad. `served_by` is the rung of the ladder that wrote it."""
+
+    text: str
+    language: Language
+    served_by: Literal["llm", "bank", "segment", "template", "advertiser"]
+    claims: tuple[Claim, ...] = ()
+    label: dict[str, str] | None = None
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class RejectedCopy:
+    """A candidate that the gate refused, with every reason."""
+
+    text: str
+    reasons: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why an ad is shown, in words a person understands. Never carries a sensitive interest."""
+
+    code: str
+    text: str
+    interest_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RankedAd:
+    """One slot of a decision; `propensity` is the chance that the policy in force showed this ad in this slot."""
+
+    ad_id: str
+    copy: str
+    score: float
+    reasons: tuple[Reason, ...]
+    copy_served_by: str = "advertiser"
+    propensity: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What was shown to whom, and why: the unit of feedback and of learning."""
+
+    decision_id: str
+    uid: str | None
+    at: float
+    ads: tuple[RankedAd, ...]
+    personalised: bool
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A row that was not accepted. `index` is its place in the request, or its 1-based line in an upload."""
+
+    index: int
+    field: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class IngestReport:
+    """What became of what was sent: ``sent == accepted + duplicates + len(rejected)`` unless `rejected` was cut short;
+    `rejected_count` is always whole."""
+
+    accepted: int
+    duplicates: int
+    rejected: tuple[Rejection, ...]
+    rejected_count: int = 0
+    problem: str | None = None  # what ended the stream early (truncated gzip, broken CSV), the rows before it are in
+
+    @property
+    def sent(self) -> int:
+        return self.accepted + self.duplicates + self.rejected_count

@@ -1,0 +1,41 @@
+"""Probability of a click from (person's interests, ads, context).
+
+This version is a logistic model with stated weights over content features; it is not trained, and its artefact version
+says so. The interface is the one of a trained ranker: arrays in, probabilities out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+WEIGHTS = {"similarity": 5.0, "category": 1.2, "session": 0.8, "language": 0.9, "domain": 0.8}
+VERSION = "content-prior-1"
+
+
+@dataclass(frozen=True, slots=True)
+class Features:
+    """Of n ads, each (n,): similarity (best interest, weighted, in [-1, 1]), category and session match in [0, 1],
+    language and domain match in {0, 1}, prior click rate in (0, 1)."""
+
+    similarity: np.ndarray
+    category: np.ndarray
+    session: np.ndarray
+    language: np.ndarray
+    domain: np.ndarray
+    prior: np.ndarray
+
+
+class Ranker:
+    """Scores candidates."""
+
+    version = VERSION
+
+    def predict(self, features: Features) -> np.ndarray:
+        """Click probabilities, float32 (n,): the ad's prior odds moved by how well it fits."""
+        prior = np.clip(features.prior, 1e-6, 1 - 1e-6)
+        logit = np.log(prior / (1 - prior))
+        for name, weight in WEIGHTS.items():
+            logit = logit + weight * getattr(features, name)
+        return np.asarray(1 / (1 + np.exp(-logit)), dtype=np.float32)

@@ -1,0 +1,122 @@
+"""Units of measure as copy writes them, in Chinese and English, with what they are worth in a base unit."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from decimal import Decimal
+from functools import cache
+
+CALENDAR_NUMBERS = frozenset({"time", "months"})
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """dimension: what is measured (``time``, ``currency:CNY``, ``count:lesson``; empty for a bare number)."""
+
+    dimension: str
+    factor: Decimal = Decimal(1)
+
+
+BARE = Unit("")
+
+# dimension -> {factor in the base unit: spellings}; longer spellings are tried first.
+_TABLE: dict[str, dict[str, str]] = {
+    "mass": {
+        "0.001": "mg 毫克", "1": "g gram grams 克", "1000": "kg kgs kilogram kilograms 千克 公斤", "500": "斤", "50": "两",
+        "453.59237": "lb lbs pound pounds", "28.349523125": "oz ounce ounces 盎司", "1000000": "吨 ton tons tonne tonnes",
+    },
+    "length": {
+        "0.001": "mm 毫米", "0.01": "cm 厘米 公分", "1": "m metre metres meter meters 米",
+        "1000": "km kilometre kilometres kilometer kilometers 公里 千米",
+        "0.0254": "inch inches in 英寸 寸 吋 ″", "0.3048": "ft foot feet 英尺", "1609.344": "mile miles 英里", "0.9144": "yard yards",
+    },
+    "area": {"1": "㎡ m² sqm 平米 平方米 平方"},
+    "volume": {
+        "0.001": "ml mL ML 毫升", "1": "L l litre litres liter liters 升", "0.0295735295625": "floz",
+        "3.785411784": "gallon gallons", "0.2365882365": "cup cups",
+    },
+    "charge": {"1": "mAh mah MAH MAh 毫安时 毫安", "1000": "Ah"},
+    "energy": {"1": "Wh wh", "1000": "kWh kwh KWH"},
+    "calories": {"1": "kcal 千卡 大卡 calories", "0.239005736": "kJ 千焦"},
+    "power": {"1": "W w watt watts 瓦", "1000": "kW KW 千瓦"},
+    "voltage": {"1": "V volt volts 伏"},
+    "frequency": {"1": "Hz hz HZ 赫兹 赫", "1000": "kHz", "1000000": "MHz", "1000000000": "GHz"},
+    "data": {"1": "KB", "1024": "MB", "1048576": "GB", "1073741824": "TB"},
+    "speed": {"1": "Mbps"},
+    "sound": {"1": "dB db 分贝"},
+    "pixels": {"1": "像素 pixels", "1000000": "MP megapixel megapixels"},
+    "temperature": {"1": "℃ °C 摄氏度 ° 度"},
+    "time": {
+        "0.001": "ms 毫秒", "1": "s sec secs second seconds 秒钟 秒", "60": "min mins minute minutes 分钟",
+        "3600": "h hr hrs hour hours 个小时 小时 钟头", "86400": "d day days 天 日", "604800": "week weeks wk 周 星期 礼拜",
+    },
+    "months": {"1": "month months 个月 月", "12": "year years yr yrs 年", "3": "quarter quarters 季度"},
+    "age": {"1": "岁 周岁"},
+    "percent": {"1": "% ％ percent 个百分点", "10": "成"},
+    "left": {"1": "折"},
+    "multiple": {"1": "倍 x × X times"},
+    "rating": {"1": "星级 星 star stars 分"},
+    "currency:CNY": {"1": "元 块钱 块 人民币 CNY RMB yuan", "10000": "万元", "0.1": "角 毛"},
+    "currency:USD": {"1": "$ US$ USD dollar dollars 美元 美金", "0.01": "cents"},
+    "currency:HKD": {"1": "HK$ HKD 港元 港币"},
+    "currency:EUR": {"1": "€ EUR euro euros 欧元"},
+    "currency:GBP": {"1": "£ GBP 英镑"},
+    "count": {"1": "个 款 种 件 项 items item pieces piece 样 类 套 组 条 大 重"},
+    "count:lesson": {"1": "节课 节 课时 lesson lessons class classes session sessions 堂 讲"},
+    "count:person": {"1": "人 位 名 users user people person students student customers learners 用户 学员 户"},
+    "count:word": {"1": "字 词 words word"},
+    "count:page": {"1": "页 pages page"},
+    "count:photo": {"1": "张 photos photo frames"},
+    "count:episode": {"1": "集 期 episodes episode issues"},
+    "count:chapter": {"1": "章 篇 chapters chapter"},
+    "count:level": {"1": "级 档 挡 levels level speeds 段"},
+    "count:layer": {"1": "层 layers layer ply"},
+    "count:pack": {"1": "支 瓶 盒 包 袋 片 粒 颗 枚 罐 只 双 副 对 台 部 把 根 块装 packs pack bottles pairs pair"},
+    "count:time": {"1": "次 遍 回"},
+    "count:seat": {"1": "座 seats seat"},
+    "count:core": {"1": "核 cores"},
+    "count:shop": {"1": "家 城 国 stores shops cities countries"},
+}  # fmt: skip
+
+
+@cache
+def _spellings() -> tuple[dict[str, Unit], dict[str, Unit], tuple[str, ...]]:
+    exact: dict[str, Unit] = {}
+    for dimension, factors in _TABLE.items():
+        for factor, names in factors.items():
+            for name in names.split():
+                exact.setdefault(name, Unit(dimension, Decimal(factor)))
+    loose = {name.lower(): unit for name, unit in exact.items() if len(name) > 2}
+    ordered = tuple(sorted({*exact, *loose}, key=len, reverse=True))
+    return exact, loose, ordered
+
+
+def match_unit(text: str, *, starts: bool = False) -> tuple[Unit, int] | None:
+    """The unit that `text` is, or (with `starts`) begins with, and its length; None where it is none.
+
+    Letters are matched whole: ``5gram`` is grams, ``5grams`` too, ``5G`` is no unit.
+    """
+    exact, loose, ordered = _spellings()
+    if not starts:
+        unit = exact.get(text) or loose.get(text.lower())
+        return (unit, len(text)) if unit else None
+    for name in ordered:
+        head = text[: len(name)]
+        unit = exact.get(head) or loose.get(head.lower())
+        if unit is None or len(head) != len(name):
+            continue
+        following = text[len(name) : len(name) + 1]
+        if name[-1].isascii() and name[-1].isalpha() and following.isascii() and following.isalnum():
+            continue
+        return unit, len(name)
+    return None
+
+
+def key_unit(key: str) -> Unit | None:
+    """The unit that an attribute's name gives to its number (``battery_mAh``, ``weight(g)``, ``lessons``)."""
+    parts = [part for part in key.replace("(", "_").replace(")", "_").replace("（", "_").replace("）", "_").split("_") if part]
+    for part in reversed([piece for part in parts for piece in part.split()]):
+        found = match_unit(part)
+        if found is not None and len(part) + found[0].dimension.count(":") > 0:
+            return found[0]
+    return None

@@ -1,0 +1,218 @@
+"""Use case of functions/profile: behaviour in, interests out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+
+from shared.domain import Consent, Event, IngestReport, Profile, Rejection
+from shared.errors import NotFound, TooLarge
+from shared.ingest import Tally, ingest_upload
+from shared.interests import ProfileReader
+from shared.models.encoder import Encoder
+from shared.policy.consent import in_force
+from shared.preprocess import parse_event
+from shared.stores import Stores
+from shared.stores.catalogue import Item
+from shared.stores.people import StoredEvent, pack_vector
+from shared.uploads import Row
+
+MAX_EVENTS = 500  # in one request
+FOLD_AFTER_UPLOAD = 1000  # people whose profiles are folded right after an upload; the rest at their next read
+REQUIRED = frozenset({"user_id", "event", "timestamp"})
+
+
+
+class Profiling:
+    """Takes events in and reads profiles."""
+
+    def __init__(
+        self,
+        stores: Stores,
+        encoder: Callable[[], Encoder],
+        profiles: ProfileReader,
+        *,
+        consent_basis: str,
+        clock: Callable[[], float],
+    ) -> None:
+        self._stores = stores
+        self._encoder = encoder  # called at the first text: a batch of known items never loads the model
+        self._profiles = profiles
+        self._consent_basis = consent_basis
+        self._clock = clock
+
+    def post_events(self, tenant: str, rows: Sequence[object]) -> IngestReport:
+        """Takes one request's events in. The profiles they change are up to date at the next read.
+
+        Raises:
+            TooLarge: more than `MAX_EVENTS`.
+        """
+        if len(rows) > MAX_EVENTS:
+            raise TooLarge(f"{len(rows)} events in one request: at most {MAX_EVENTS}", field="events")
+        tally = Tally()
+        for outcome in self._take(tenant, list(enumerate(rows)), set()):
+            if isinstance(outcome, Rejection):
+                tally.reject(outcome)
+            elif outcome:
+                tally.accepted += 1
+            else:
+                tally.duplicates += 1
+        return tally.report()
+
+    def ingest(self, tenant: str, key: str, *, fingerprint: str, version: str | None = None) -> IngestReport:
+        """Takes an uploaded file of events in (see `shared.ingest.ingest_upload`)."""
+        touched: set[tuple[str, str]] = set()
+
+        def take(rows: Sequence[Row]) -> Iterator[Rejection | bool]:
+            return self._take(tenant, [(row.line, row.value) for row in rows], touched)
+
+        report = ingest_upload(
+            self._stores,
+            tenant,
+            key,
+            fingerprint=fingerprint,
+            version=version,
+            required=REQUIRED,
+            take=take,
+            clock=self._clock,
+        )
+        if len(touched) <= FOLD_AFTER_UPLOAD:
+            for user_id, uid in sorted(touched):
+                self._profiles.read(tenant, user_id, uid)
+        return report
+
+    def profile(self, tenant: str, user_id: str) -> tuple[Profile, Consent]:
+        """The person's profile as of now, and the consent it is under.
+
+        Raises:
+            NotFound: nobody of that id is known.
+        """
+        uid = self._stores.people.uid(tenant, user_id)
+        if uid is None:
+            raise NotFound(f"nobody is known as {user_id!r}", field="user_id")
+        profile, consent, _ = self._profiles.read(tenant, user_id, uid)
+        return profile, consent
+
+    def edit_interests(
+        self, tenant: str, user_id: str, *, disable: Sequence[str], enable: Sequence[str]
+    ) -> tuple[Profile, Consent]:
+        """Switches interests off or on; holds from the next answer on. Raises `NotFound`."""
+        uid = self._stores.people.uid(tenant, user_id)
+        if uid is None:
+            raise NotFound(f"nobody is known as {user_id!r}", field="user_id")
+        self._stores.people.edit_interests(tenant, uid, disable=disable, enable=enable)
+        profile, consent, _ = self._profiles.read(tenant, user_id, uid)
+        return profile, consent
+
+    def set_consent(self, tenant: str, user_id: str, consent: Consent) -> Consent:
+        """Puts the person's consent in force from the next request on."""
+        uid = self._stores.people.uid(tenant, user_id, create=True)
+        if uid is None:
+            raise NotFound(f"nobody is known as {user_id!r}", field="user_id")
+        self._stores.people.set_consent(tenant, uid, consent)
+        return in_force(consent, self._consent_basis)
+
+    # ------------------------------------------------------------------------------------------------------------
+
+    def _take(
+        self, tenant: str, rows: Sequence[tuple[int, object]], touched: set[tuple[str, str]]
+    ) -> Iterator[Rejection | bool]:
+        """For each row, in order: True (new), False (there already) or why it is rejected."""
+        now = self._clock()
+        parsed = [parse_event(value, now=now, index=index) for index, value in rows]
+        user_ids = {event.user_id for event in parsed if isinstance(event, Event)}
+        uids, refused = self._admitted(tenant, user_ids)
+        outcomes: list[Rejection | bool] = []
+        fresh: dict[str, dict[str, int]] = {}
+        batch: dict[str, dict[str, Event]] = {}
+        for place, ((index, _), event) in enumerate(zip(rows, parsed, strict=True)):
+            if isinstance(event, Rejection):
+                outcomes.append(event)
+            elif event.user_id in refused:
+                outcomes.append(Rejection(index, "user_id", refused[event.user_id]))
+            else:
+                outcomes.append(False)
+                uid = uids[event.user_id]
+                if event.event_id not in batch.setdefault(uid, {}):
+                    batch[uid][event.event_id] = event
+                    fresh.setdefault(uid, {})[event.event_id] = place
+        stored = self._with_vectors(tenant, batch)
+        accepted = self._stores.people.append_events(tenant, stored)
+        for uid, event_ids in accepted.items():
+            for event_id in event_ids:
+                outcomes[fresh[uid][event_id]] = True
+            if event_ids:
+                touched.add((next(iter(batch[uid].values())).user_id, uid))
+        return iter(outcomes)
+
+    def _admitted(self, tenant: str, user_ids: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
+        """uids of those about whom something may be kept, and the reason for the others.
+
+        Nobody gets a pseudonym where the tenant needs consent and there is none: not even that is kept about them.
+        """
+        required = self._consent_basis == "required"
+        ids = list(dict.fromkeys(user_ids))
+        uids = self._stores.people.known_uids(tenant, ids) if required else self._stores.people.uids(tenant, ids)
+        consents = self._stores.people.consents(tenant, uids.values())
+        refused = {}
+        for user_id in ids:
+            said = consents.get(uids.get(user_id, ""))
+            if not in_force(said, self._consent_basis).personalisation:
+                refused[user_id] = (
+                    "the person refused personalisation" if said is not None else "the person has not consented yet"
+                )
+        return uids, refused
+
+    def _with_vectors(self, tenant: str, batch: dict[str, dict[str, Event]]) -> dict[str, list[StoredEvent]]:
+        """The events as they are kept: an item that is new gets its row, a text that stands alone its own vector."""
+        events = [event for many in batch.values() for event in many.values()]
+        described: dict[str, Event] = {}
+        for event in events:
+            if event.item_id is not None and (event.text or event.tags) and event.item_id not in described:
+                described[event.item_id] = event
+        known = self._stores.catalogue.known_items(tenant, described)
+        new_items = {item_id: event for item_id, event in described.items() if item_id not in known and event.text}
+        # An id that stands for nothing known: the tags alone count.
+        tag_only = {
+            item_id for item_id, event in described.items() if item_id not in known and item_id not in new_items
+        }
+        alone = [
+            event
+            for event in events
+            if (event.item_id is None or event.item_id in tag_only) and (event.text or event.tags)
+        ]
+        texts = list(dict.fromkeys([*map(_text, new_items.values()), *map(_text, alone)]))
+        vectors: dict[str, np.ndarray] = {}
+        if texts:
+            vectors = dict(zip(texts, self._encoder().encode(texts, kind="query"), strict=True))
+        self._stores.catalogue.put_items(
+            tenant,
+            [
+                Item(item_id, event.text or "", pack_vector(vectors[_text(event)]), event.tags, event.domain)
+                for item_id, event in new_items.items()
+            ],
+        )
+        own = {id(event): pack_vector(vectors[_text(event)]) for event in alone}
+        return {
+            uid: [StoredEvent(event, vector=own.get(id(event), b"")) for event in many.values()]
+            for uid, many in batch.items()
+        }
+
+
+def _text(event: Event) -> str:
+    """What is embedded for an event: its text, and its tags where there is little text."""
+    parts = [event.text or ""]
+    if len(parts[0]) < 60:
+        parts.append(" ".join(event.tags))
+    return " ".join(part for part in parts if part)
+
+
+def report_body(report: IngestReport) -> dict[str, Any]:
+    """The report as the API answers it."""
+    return {
+        "accepted": report.accepted,
+        "duplicates": report.duplicates,
+        "rejected": [{"index": r.index, "field": r.field, "reason": r.reason} for r in report.rejected],
+    }

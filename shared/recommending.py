@@ -1,0 +1,349 @@
+"""Use case of functions/recommend: choose and rank the ads to show one person, and count what happens to them."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from shared.domain import FEEDBACK_TYPES, Ad, Consent, Decision, Event, Interest, Profile, RankedAd, Reason
+from shared.interests import ProfileReader
+from shared.models.ranker import Features, Ranker
+from shared.snapshot import Snapshot, Snapshots
+from shared.stores import Stores
+from shared.stores.copies import ANYONE
+from shared.stores.people import StoredEvent, unpack_vectors
+
+CANDIDATES = 400  # that go on from retrieval to caps, budgets and diversity
+DIVERSITY = 0.25  # weight of the likeness to what is already chosen
+SAME_CAMPAIGN = 2  # ads of one campaign or brand in one answer, where there are others
+REASON_SIMILARITY = 0.30  # centred cosine from which an interest is named as the reason
+FEEDBACK_PAST_SECONDS = 7 * 86400
+# What an act on an ad tells about the person, as an event on it; an impression tells nothing.
+_LEARNT = {"click": "click", "conversion": "purchase", "dismiss": "dismiss"}
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Where the ad would be shown."""
+
+    domain: str | None = None
+    language: str | None = None
+    platform: str | None = None
+    placement: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FeedbackItem:
+    decision_id: str
+    ad_id: str
+    type: str
+    timestamp: float
+
+
+class Recommending:
+    """Chooses ads and learns from feedback."""
+
+    def __init__(
+        self,
+        stores: Stores,
+        snapshots: Snapshots,
+        profiles: ProfileReader,
+        ranker: Ranker,
+        *,
+        versions: dict[str, str],
+        clock: Callable[[], float],
+    ) -> None:
+        self._stores = stores
+        self._snapshots = snapshots
+        self._profiles = profiles
+        self._ranker = ranker
+        self._versions = versions
+        self._clock = clock
+
+    def recommend(
+        self, tenant: str, user_id: str, *, n: int = 5, context: Context | None = None, personalised: bool = True
+    ) -> Decision:
+        """The n ads for this person now; fewer only where fewer may be shown.
+
+        Without consent, or with ``personalised=False``, the person is served as somebody unknown.
+
+        Raises:
+            NotFound: the tenant has no published catalogue.
+        """
+        context = context or Context()
+        now = self._clock()
+        snapshot = self._snapshots.latest(tenant)
+        uid = self._stores.people.uid(tenant, user_id)
+        profile, consent, person = self._profiles.read(tenant, user_id, uid)
+        known = personalised and consent.personalisation
+        interests = [i for i in profile.interests if i.enabled] if known else []
+        # A person who refused is not followed, not even for caps: their decisions carry no uid.
+        uid = uid if consent.personalisation and person is not None else None
+        allowed = _allowed(snapshot, profile if known else None, consent if known else None, context, now)
+        features = _features(snapshot, interests, context)
+        scores = self._ranker.predict(features)
+        order = _top(scores, allowed, CANDIDATES)
+        order = self._within_caps(tenant, uid, snapshot, order, now)
+        chosen = _diverse(snapshot, scores, order, n)
+        copies = self._copies(tenant, snapshot, chosen, profile.segments if known else ())
+        matches = _matches(snapshot, interests, chosen)
+        ads = tuple(
+            RankedAd(
+                ad_id=snapshot.ads[place].ad_id,
+                copy=copy,
+                score=round(float(scores[place]), 6),
+                reasons=(_reason(interest, snapshot.ads[place], context),),
+                copy_served_by=served_by,
+            )
+            for place, (copy, served_by), interest in zip(chosen, copies, matches, strict=True)
+        )
+        decision = Decision(
+            decision_id=secrets.token_hex(12),
+            uid=uid,
+            at=now,
+            ads=ads,
+            personalised=bool(interests),
+            versions=self._versions | {"snapshot": snapshot.version},
+        )
+        shown = [snapshot.ads[place] for place in chosen]
+        self._stores.delivery.put_decision(
+            tenant,
+            decision,
+            {ad.ad_id: ad.bid_cpm / 1000 for ad in shown},
+            {ad.ad_id: ad.daily_budget for ad in shown if ad.daily_budget is not None},
+        )
+        return decision
+
+    def feedback(self, tenant: str, items: Sequence[FeedbackItem]) -> list[dict[str, Any]]:
+        """What became of each item: ``counted``, ``repeated`` or ``refused`` with its reason."""
+        results: list[dict[str, Any]] = []
+        now = self._clock()
+        for place, item in enumerate(items):
+            answer: dict[str, Any] = {"index": place, "decision_id": item.decision_id, "ad_id": item.ad_id}
+            decision = self._stores.delivery.get_decision(tenant, item.decision_id)
+            reason = _feedback_problem(item, decision, now)
+            if decision is None or reason:
+                results.append(answer | {"result": "refused", "reason": reason})
+                continue
+            counted = self._stores.delivery.record(tenant, decision, item.ad_id, item.type, item.timestamp)
+            if decision.uid is not None and item.type in _LEARNT:
+                # Written again on a repeat: its id is the same, so a crash after `record` is made good.
+                self._learn(tenant, decision.uid, item)
+            results.append(answer | {"result": "counted" if counted else "repeated"})
+        return results
+
+    def _learn(self, tenant: str, uid: str, item: FeedbackItem) -> None:
+        event = Event(
+            user_id="",
+            event=_LEARNT[item.type],
+            timestamp=item.timestamp,
+            event_id=f"fb:{item.decision_id}:{item.ad_id}:{item.type}",
+            item_id=item.ad_id,
+        )
+        ad = self._stores.catalogue.get_ad(tenant, item.ad_id)
+        if ad is not None:
+            event = Event(**{name: getattr(event, name) for name in event.__slots__} | {"domain": ad.ad.domain})
+        self._stores.people.append_events(tenant, {uid: [StoredEvent(event)]})
+
+    def ready(self, tenant: str) -> str:
+        """The version of the snapshot in service. Raises `NotFound` where there is none."""
+        return self._snapshots.latest(tenant).version
+
+    def _within_caps(
+        self, tenant: str, uid: str | None, snapshot: Snapshot, order: np.ndarray, now: float
+    ) -> np.ndarray:
+        """`order` without ads whose frequency cap or daily budget is reached."""
+        capped = [place for place in order if snapshot.ads[place].frequency_cap is not None]
+        budgeted = [place for place in order if snapshot.ads[place].daily_budget is not None]
+        out: set[int] = set()
+        if capped and uid is not None:
+            shown = self._stores.delivery.impressions(tenant, uid)
+            for place in capped:
+                ad = snapshot.ads[place]
+                cap = ad.frequency_cap
+                if cap is None:
+                    continue
+                recent = [at for at in shown.get(ad.ad_id, ()) if at > now - cap.hours * 3600]
+                if len(recent) >= cap.count:
+                    out.add(int(place))
+        if budgeted:
+            spent = self._stores.delivery.spent(tenant, (snapshot.ads[place].ad_id for place in budgeted), now)
+            for place in budgeted:
+                ad = snapshot.ads[place]
+                if ad.daily_budget is not None and spent[ad.ad_id] + ad.bid_cpm / 1000 > ad.daily_budget:
+                    out.add(int(place))
+        return np.array([place for place in order if int(place) not in out], dtype=np.int64)
+
+    def _copies(
+        self, tenant: str, snapshot: Snapshot, chosen: Sequence[int], segments: Sequence[str]
+    ) -> list[tuple[str, str]]:
+        """The text to show for each ad: the bank's copy for one of the person's segments, then for anyone, then the
+        advertiser's own title."""
+        wanted = [
+            (snapshot.ads[place].ad_id, segment, snapshot.ads[place].language)
+            for place in chosen
+            for segment in (*segments, ANYONE)
+        ]
+        banked = self._stores.copies.bank_get_many(tenant, wanted)
+        texts: list[tuple[str, str]] = []
+        for place in chosen:
+            ad = snapshot.ads[place]
+            for segment in (*segments, ANYONE):
+                copies = banked.get((ad.ad_id, segment, ad.language))
+                if copies:
+                    texts.append((copies[0].text, "bank" if segment == ANYONE else "segment"))
+                    break
+            else:
+                texts.append((ad.title, "advertiser"))
+        return texts
+
+
+def _allowed(
+    snapshot: Snapshot, profile: Profile | None, consent: Consent | None, context: Context, now: float
+) -> np.ndarray:
+    """Mask (n,) of the ads that may be shown at all: dates, language, targeting, and the health domain's rule."""
+    mask = (snapshot.start <= now) & (now < snapshot.end)
+    if context.language is not None and np.any(snapshot.language == context.language):
+        mask &= snapshot.language == context.language
+    # Health advertising follows the page it stands on, or a person who has asked for it and consented.
+    if not (consent is not None and consent.sensitive) and context.domain != "health":
+        mask &= snapshot.domain != "health"
+    interest_ids = {i.id for i in profile.interests if i.enabled and not i.sensitive} if profile else set()
+    segments = set(profile.segments) if profile else set()
+    offers = {
+        "platforms": {context.platform} if context.platform else set(),
+        "languages": {context.language} if context.language else set(),
+        "segments": segments,
+        "interests": interest_ids,
+    }
+    for place in np.flatnonzero(mask):
+        targeting = snapshot.ads[place].targeting
+        if not targeting:
+            continue
+        for name, wanted in targeting.items():
+            # What the request does not say cannot exclude; what is known of the person must match.
+            unknown = name in ("platforms", "languages") and not offers.get(name)
+            if not unknown and not set(wanted) & offers.get(name, set()):
+                mask[place] = False
+    return mask
+
+
+def _features(snapshot: Snapshot, interests: Sequence[Interest], context: Context) -> Features:
+    n = len(snapshot.ads)
+    zeros = np.zeros(n, dtype=np.float32)
+    similarity, category, session = zeros, zeros, zeros
+    if interests:
+        queries = snapshot.query(unpack_vectors([i.vector for i in interests]))
+        cosines = snapshot.vectors @ queries.T  # (n, m)
+        weights = np.array([i.weight for i in interests], dtype=np.float32)
+        # The square root keeps a small interest audible beside a large one.
+        weighed = cosines * np.sqrt(weights / weights.max())
+        similarity = weighed.max(axis=1)
+        held: dict[str, float] = {}
+        for interest in interests:
+            held[interest.id] = max(held.get(interest.id, 0.0), interest.weight)
+        category = np.array([held.get(c, 0.0) for c in snapshot.category], dtype=np.float32)
+        now = [place for place, interest in enumerate(interests) if interest.term == "session"]
+        if now:
+            session = np.clip(weighed[:, now].max(axis=1), 0, 1)
+    return Features(
+        similarity=similarity,
+        category=category,
+        session=session,
+        language=(snapshot.language == context.language).astype(np.float32) if context.language else zeros,
+        domain=(snapshot.domain == context.domain).astype(np.float32) if context.domain else zeros,
+        prior=snapshot.prior,
+    )
+
+
+def _top(scores: np.ndarray, allowed: np.ndarray, limit: int) -> np.ndarray:
+    """Places of the allowed ads in falling score, at most `limit`; ties keep the catalogue's order."""
+    places = np.flatnonzero(allowed)
+    if len(places) > limit:
+        best = np.argpartition(-scores[places], limit)[:limit]
+        places = np.sort(places[best])
+    return places[np.argsort(-scores[places], kind="stable")]
+
+
+def _diverse(snapshot: Snapshot, scores: np.ndarray, order: np.ndarray, n: int) -> list[int]:
+    """Maximal marginal relevance (Carbonell and Goldstein, 1998) over `order`, campaigns and brands rationed first.
+
+    A ration never makes the answer shorter: what it held back fills up at the end.
+    """
+    if not len(order):
+        return []
+    best = float(scores[order].max()) or 1.0
+    relevance = np.log(scores[order] / best + 1e-6)
+    likeness = np.zeros(len(order), dtype=np.float32)
+    vectors = snapshot.vectors[order]
+    chosen: list[int] = []
+    open_ = np.ones(len(order), dtype=bool)
+    rationed: dict[str, int] = {}
+    while len(chosen) < n and open_.any():
+        value = np.where(open_, relevance - DIVERSITY * likeness * abs(float(relevance.mean())), -np.inf)
+        pick = int(np.argmax(value))
+        open_[pick] = False
+        ad = snapshot.ads[order[pick]]
+        groups = [f"c:{ad.campaign_id}"] * bool(ad.campaign_id) + [f"b:{ad.brand}"] * bool(ad.brand)
+        if any(rationed.get(group, 0) >= SAME_CAMPAIGN for group in groups):
+            continue
+        for group in groups:
+            rationed[group] = rationed.get(group, 0) + 1
+        chosen.append(int(order[pick]))
+        likeness = np.maximum(likeness, vectors @ vectors[pick])
+    for place in order:
+        if len(chosen) >= n:
+            break
+        if int(place) not in chosen:
+            chosen.append(int(place))
+    return chosen
+
+
+def _matches(snapshot: Snapshot, interests: Sequence[Interest], chosen: Sequence[int]) -> list[Interest | None]:
+    """For each chosen ad the interest it was chosen for; None where it was none."""
+    if not interests or not chosen:
+        return [None] * len(chosen)
+    queries = snapshot.query(unpack_vectors([i.vector for i in interests]))
+    cosines = snapshot.vectors[list(chosen)] @ queries.T
+    matches: list[Interest | None] = []
+    for row, place in zip(cosines, chosen, strict=True):
+        same = [i for i in interests if i.id == snapshot.category[place]]
+        best = int(np.argmax(row))
+        if same:
+            matches.append(max(same, key=lambda i: i.weight))
+        else:
+            matches.append(interests[best] if row[best] >= REASON_SIMILARITY else None)
+    return matches
+
+
+def _reason(interest: Interest | None, ad: Ad, context: Context) -> Reason:
+    zh = ad.language == "zh"
+    if interest is not None and not interest.sensitive:
+        name = interest.name["zh" if zh else "en"]
+        if interest.term == "session":
+            text = f"因为您刚刚在看“{name}”" if zh else f"Because you are looking at {name}"
+        else:
+            text = f"因为您对“{name}”感兴趣" if zh else f"Because you are interested in {name}"
+        return Reason(f"interest_{interest.term}", text, interest.id)
+    if interest is not None:
+        # A sensitive interest is never named, here or anywhere else.
+        return Reason("consented_content", "根据您同意的个性化设置推荐" if zh else "Based on the choices you consented to")
+    if context.domain == ad.domain:
+        return Reason("context", "与您正在浏览的内容相关" if zh else "Fits the page you are on")
+    return Reason("general", "通用推荐，未根据您的兴趣" if zh else "A general choice, not based on your interests")
+
+
+def _feedback_problem(item: FeedbackItem, decision: Decision | None, now: float) -> str | None:
+    if item.type not in FEEDBACK_TYPES:
+        return f"type: one of {', '.join(FEEDBACK_TYPES)}"
+    if decision is None:
+        return "decision_id: no such decision, or it is older than it is kept"
+    if item.ad_id not in {ad.ad_id for ad in decision.ads}:
+        return "ad_id: the decision did not show this ad"
+    if not decision.at - 300 <= item.timestamp <= now + 300:
+        return "timestamp: before the decision or in the future"
+    return None

@@ -1,0 +1,64 @@
+"""The only reader of the environment. `wiring` builds one `Settings`; nothing else imports this module."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """One deployment's settings; every field is an environment variable of the same name in capitals.
+
+    stage: ``local`` lets a request without an authorizer in as tenant `tenant`; anywhere else that is a 401.
+    artifacts_dir: folder with one sub-folder a model artefact.
+    llm_url: an OpenAI-compatible base URL (``…/v1``); empty: none. Ignored where a SageMaker endpoint is named.
+    consent_basis: ``asserted`` or ``required`` (DESIGN section 3).
+    k_floor: the smallest group about which anything may be stored or shared.
+    pseudonym_key_file / pseudonym_secret_id: where the HMAC key of external ids is kept (a file locally).
+    """
+
+    stage: str = "local"
+    tenant: str = "demo"
+    table_name: str = "adtailor"
+    bucket_name: str = "adtailor"
+    copy_queue_url: str = ""
+    catalogue_queue_url: str = ""
+    artifacts_dir: Path = _PACKAGE / "artifacts"
+    llm_url: str = ""
+    llm_model: str = "local"
+    llm_timeout_seconds: float = 20.0
+    sagemaker_endpoint: str = ""
+    sagemaker_async_endpoint: str = ""
+    consent_basis: str = "required"
+    k_floor: int = 50
+    pseudonym_key_file: str = ""
+    pseudonym_secret_id: str = ""
+    threads: int = 0
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] | None = None) -> Settings:
+        """Reads `env` (the process environment by default).
+
+        Raises:
+            ValueError: a variable does not parse; the message names it.
+        """
+        env = os.environ if env is None else env
+        values: dict[str, object] = {}
+        for name, annotation in cls.__annotations__.items():
+            raw = env.get(name.upper())
+            if raw is None or raw == "":
+                continue
+            convert = {"int": int, "float": float, "Path": Path}.get(str(annotation), str)
+            try:
+                values[name] = convert(raw)
+            except ValueError as error:
+                raise ValueError(f"{name.upper()}={raw!r} is not a valid {annotation}") from error
+        settings = cls(**values)  # type: ignore[arg-type]
+        if settings.consent_basis not in ("asserted", "required"):
+            raise ValueError(f"CONSENT_BASIS={settings.consent_basis!r}: asserted or required")
+        return settings

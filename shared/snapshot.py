@@ -1,0 +1,166 @@
+"""The catalogue as it is served: an immutable, versioned snapshot of the active ads with their vectors.
+
+Objects ``catalogue/{tenant}/{version}/ads.json`` and ``…/vectors.f16`` are written once; the pointer in the table is
+swapped afterwards, so a reader never meets half a snapshot.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import orjson
+
+from shared.domain import Ad, FrequencyCap
+from shared.errors import NotFound
+from shared.stores import Stores
+from shared.stores.catalogue import Pointer
+
+POINTER_SECONDS = 2.0  # how long a reader trusts the pointer it has
+LEASE_SECONDS = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Ads in falling `prior` with what retrieval and filters need, row by row.
+
+    vectors: float32 (n, 384), unit length, centred on the catalogue's mean. centre: (384,), subtracted from a query.
+    category: the label's id of each ad, "" where the classifier abstained. prior: smoothed click rate (n,).
+    """
+
+    version: str
+    ads: tuple[Ad, ...]
+    vectors: np.ndarray
+    centre: np.ndarray
+    category: np.ndarray
+    category_name: tuple[dict[str, str], ...]
+    prior: np.ndarray
+    language: np.ndarray
+    domain: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+
+    def query(self, vectors: np.ndarray) -> np.ndarray:
+        """Vectors (m, 384) in the snapshot's centred space."""
+        return _unit(vectors - self.centre)
+
+
+PRIOR_IMPRESSIONS = 200.0  # weight of the catalogue's mean click rate in an ad's own
+DEFAULT_CLICK_RATE = 0.01
+
+
+def build(stores: Stores, tenant: str, *, clock: Callable[[], float]) -> Pointer | None:
+    """Builds and publishes until the published snapshot holds every ad write; None where another builder is at it.
+
+    A writer queues a task after each write, and the builder looks once more after it lets go of the lease, so a write
+    that comes during a build is published by one or the other.
+    """
+    catalogue = stores.catalogue
+    owner = hashlib.sha256(f"{tenant}{time.monotonic_ns()}{id(stores)}".encode()).hexdigest()[:16]
+    pointer: Pointer | None = catalogue.pointer(tenant)
+    while catalogue.head(tenant) > (pointer.head if pointer else 0):
+        if not catalogue.take_lease(tenant, owner, clock(), LEASE_SECONDS):
+            return None
+        try:
+            pointer = _publish(stores, tenant, catalogue.head(tenant))
+        finally:
+            catalogue.drop_lease(tenant, owner)
+    return pointer
+
+
+def _publish(stores: Stores, tenant: str, head: int) -> Pointer:
+    stats = stores.delivery.stats(tenant)
+    clicks = sum(row["clicks"] for row in stats.values())
+    shown = sum(row["impressions"] for row in stats.values())
+    mean = (clicks + DEFAULT_CLICK_RATE * PRIOR_IMPRESSIONS) / (shown + PRIOR_IMPRESSIONS)
+    rows: list[dict[str, Any]] = []
+    vectors: list[bytes] = []
+    for stored in stores.catalogue.iter_ads(tenant):
+        if not stored.active or not stored.vector:
+            continue
+        seen = stats.get(stored.ad.ad_id, {"clicks": 0, "impressions": 0})
+        label = stored.category.labels[0] if stored.category.labels and not stored.category.abstained else None
+        rows.append(
+            {
+                "ad": {name: value for name, value in asdict(stored.ad).items() if value not in (None, {}, "")},
+                "category": label.id if label else "",
+                "category_name": dict(label.name) if label else {},
+                "prior": (seen["clicks"] + mean * PRIOR_IMPRESSIONS) / (seen["impressions"] + PRIOR_IMPRESSIONS),
+            }
+        )
+        vectors.append(stored.vector)
+    body = orjson.dumps(rows)
+    version = f"{head:08d}-{hashlib.sha256(body + b''.join(vectors)).hexdigest()[:12]}"
+    key = f"catalogue/{tenant}/{version}"
+    stores.objects.put(f"{key}/vectors.f16", b"".join(vectors))
+    stores.objects.put(f"{key}/ads.json", body, "application/json")
+    pointer = Pointer(version, key, head)
+    stores.catalogue.publish(tenant, pointer)
+    return pointer
+
+
+def load(stores: Stores, pointer: Pointer) -> Snapshot:
+    """Reads a published snapshot. Raises `NotFound` where its objects are gone."""
+    rows = orjson.loads(stores.objects.get(f"{pointer.key}/ads.json"))
+    packed = stores.objects.get(f"{pointer.key}/vectors.f16")
+    vectors = np.frombuffer(packed, dtype=np.float16).reshape(len(rows), -1).astype(np.float32)
+    return _snapshot(pointer.version, rows, vectors)
+
+
+def _snapshot(version: str, rows: list[dict[str, Any]], vectors: np.ndarray) -> Snapshot:
+    ads = []
+    for row in rows:
+        ad = row["ad"]
+        if "frequency_cap" in ad:
+            ad["frequency_cap"] = FrequencyCap(**ad["frequency_cap"])
+        ads.append(Ad(**ad))
+    # Sentence vectors of one model share a large common part; without it their angles tell more.
+    centre = vectors.mean(axis=0) if len(vectors) >= 20 else np.zeros(vectors.shape[1], dtype=np.float32)
+    infinity = float("inf")
+    return Snapshot(
+        version=version,
+        ads=tuple(ads),
+        vectors=_unit(vectors - centre),
+        centre=centre,
+        category=np.array([row["category"] for row in rows], dtype=object),
+        category_name=tuple(row["category_name"] for row in rows),
+        prior=np.array([row["prior"] for row in rows], dtype=np.float32),
+        language=np.array([ad.language for ad in ads], dtype=object),
+        domain=np.array([ad.domain for ad in ads], dtype=object),
+        start=np.array([ad.start if ad.start is not None else -infinity for ad in ads]),
+        end=np.array([ad.end if ad.end is not None else infinity for ad in ads]),
+    )
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    return np.asarray(vectors / np.maximum(norms, 1e-9), dtype=np.float32)
+
+
+class Snapshots:
+    """The latest snapshot of each tenant, loaded once a version and looked for again every `POINTER_SECONDS`."""
+
+    def __init__(self, stores: Stores, *, clock: Callable[[], float]) -> None:
+        self._stores = stores
+        self._clock = clock
+        self._held: dict[str, tuple[float, Snapshot]] = {}
+
+    def latest(self, tenant: str) -> Snapshot:
+        """Raises `NotFound` where the tenant has published nothing yet."""
+        now = self._clock()
+        held = self._held.get(tenant)
+        if held is not None and now - held[0] < POINTER_SECONDS:
+            return held[1]
+        pointer = self._stores.catalogue.pointer(tenant)
+        if pointer is None:
+            raise NotFound("no catalogue has been published yet: send ads first (PUT /v1/ads)")
+        if held is not None and held[1].version == pointer.version:
+            self._held[tenant] = (now, held[1])
+            return held[1]
+        snapshot = load(self._stores, pointer)
+        self._held[tenant] = (now, snapshot)
+        return snapshot

@@ -1,0 +1,69 @@
+"""DynamoDB, S3 and SQS: the only place where AdTailor's data leaves the process."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from shared.stores.catalogue import Catalogue
+from shared.stores.copies import Copies
+from shared.stores.delivery import Delivery
+from shared.stores.objects import Objects
+from shared.stores.people import People
+from shared.stores.queues import Queues
+from shared.stores.table import Table
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Every store of one deployment."""
+
+    people: People
+    catalogue: Catalogue
+    copies: Copies
+    delivery: Delivery
+    objects: Objects
+    queues: Queues
+
+
+def open_stores(
+    *,
+    dynamodb: Any,
+    s3: Any,
+    sqs: Any,
+    table_name: str,
+    bucket_name: str,
+    copy_queue_url: str,
+    catalogue_queue_url: str,
+    pseudonym_key: bytes,
+) -> Stores:
+    """Stores on the given boto3 clients."""
+    table = Table(dynamodb, table_name)
+    return Stores(
+        people=People(table, pseudonym_key),
+        catalogue=Catalogue(table),
+        copies=Copies(table),
+        delivery=Delivery(table),
+        objects=Objects(s3, bucket_name),
+        queues=Queues(sqs, {"copy": copy_queue_url, "catalogue": catalogue_queue_url}),
+    )
+
+
+def file_key(path: Path) -> bytes:
+    """The pseudonym key kept in a file, which is made (mode 600) where it is missing."""
+    try:
+        with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(secrets.token_bytes(32))
+    except FileExistsError:
+        pass
+    return path.read_bytes()
+
+
+def secret_key(secrets_manager: Any, secret_id: str) -> bytes:
+    """The pseudonym key kept in AWS Secrets Manager."""
+    answer = secrets_manager.get_secret_value(SecretId=secret_id)
+    value = answer.get("SecretString") or answer["SecretBinary"]
+    return value.encode() if isinstance(value, str) else bytes(value)

@@ -1,0 +1,264 @@
+"""The catalogue: ads (the truth), items that people acted on, and the pointer to the published snapshot.
+
+::
+
+    t/{tenant}/ads          meta           head: number of the last ad write
+                            ad/{ad_id}     one ad with category, findings, vector and its number `seq`
+                            snapshot       version, object key and head of what is published
+                            lease          who is building, until when
+    t/{tenant}/item/{id}    item           text, tags and vector of a thing that is no ad
+    t/{tenant}/uploads      {object key}   what became of an upload
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import orjson
+
+from shared.domain import Ad, CatalogueAd, Classification, Finding, FrequencyCap, IngestReport, Label
+from shared.errors import Conflict
+from shared.stores.table import TRANSACTION_LIMIT, ConditionFailed, Row, Table
+
+_ATTEMPTS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A thing that people acted on and that is no ad: a product page, an article, a lesson."""
+
+    item_id: str
+    text: str
+    vector: bytes  # float16, (384,)
+    tags: tuple[str, ...] = ()
+    domain: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pointer:
+    """The published snapshot. `head` is the number of the last ad write that it contains."""
+
+    version: str
+    key: str
+    head: int
+
+
+class Catalogue:
+    """Store of ads, items and the snapshot pointer."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    # Ads --------------------------------------------------------------------------------------------------------
+
+    def get_ad(self, tenant: str, ad_id: str) -> CatalogueAd | None:
+        row = self._table.get(_ads(tenant), f"ad/{ad_id}")
+        return _row_ad(row) if row else None
+
+    def get_ads(self, tenant: str, ad_ids: Iterable[str]) -> dict[str, CatalogueAd]:
+        rows = self._table.get_many([(_ads(tenant), f"ad/{ad_id}") for ad_id in ad_ids])
+        return {sk.removeprefix("ad/"): _row_ad(row) for (_, sk), row in rows.items()}
+
+    def iter_ads(self, tenant: str) -> Iterator[CatalogueAd]:
+        """Every ad, in the order of its last write (consistent read)."""
+        for row in self._table.query(_ads(tenant), after_seq=0):
+            yield _row_ad(row)
+
+    def head(self, tenant: str) -> int:
+        """Number of the last ad write; 0 before the first."""
+        row = self._table.get(_ads(tenant), "meta")
+        return row["head"] if row else 0
+
+    def put_ads(self, tenant: str, ads: Sequence[CatalogueAd]) -> int:
+        """Writes ads and moves the head in the same transaction; an ad that is there unchanged is left alone.
+
+        Returns how many were written. A later ad of the same id in `ads` wins.
+        """
+        pk = _ads(tenant)
+        latest = list({ad.ad.ad_id: ad for ad in ads}.values())
+        written = 0
+        for start in range(0, len(latest), TRANSACTION_LIMIT - 1):
+            chunk = latest[start : start + TRANSACTION_LIMIT - 1]
+            for attempt in range(_ATTEMPTS):
+                rows = self._table.get_many(
+                    [(pk, "meta"), *((pk, f"ad/{ad.ad.ad_id}") for ad in chunk)], attributes=["head", "doc"]
+                )
+                head = rows.get((pk, "meta"), {}).get("head", 0)
+                changed = [ad for ad in chunk if rows.get((pk, f"ad/{ad.ad.ad_id}"), {}).get("doc") != _ad_document(ad)]
+                if not changed:
+                    break
+                actions = [
+                    self._table.update_action(
+                        (pk, "meta"),
+                        "SET head = :new",
+                        {":new": head + len(changed), ":old": head},
+                        condition="head = :old" if head else "attribute_not_exists(head) OR head = :old",
+                    )
+                ]
+                actions += [
+                    self._table.put_action(
+                        {
+                            "pk": pk,
+                            "sk": f"ad/{ad.ad.ad_id}",
+                            "seq": number,
+                            "doc": _ad_document(ad),
+                            "vec": ad.vector or None,
+                        }
+                    )
+                    for number, ad in enumerate(changed, start=head + 1)
+                ]
+                try:
+                    self._table.transact(actions)
+                    written += len(changed)
+                    break
+                except ConditionFailed:
+                    _pause(attempt)
+            else:
+                raise Conflict("too many writers at the same catalogue", retry_after=1)
+        return written
+
+    # Snapshot ---------------------------------------------------------------------------------------------------
+
+    def pointer(self, tenant: str) -> Pointer | None:
+        row = self._table.get(_ads(tenant), "snapshot")
+        return Pointer(row["version"], row["key"], row["built_head"]) if row else None
+
+    def publish(self, tenant: str, pointer: Pointer) -> bool:
+        """Swaps the pointer unless a newer snapshot is published already."""
+        try:
+            self._table.put(
+                {
+                    "pk": _ads(tenant),
+                    "sk": "snapshot",
+                    "version": pointer.version,
+                    "key": pointer.key,
+                    "built_head": pointer.head,
+                },
+                condition="attribute_not_exists(pk) OR built_head < :head",
+                values={":head": pointer.head},
+            )
+        except ConditionFailed:
+            return False
+        return True
+
+    def take_lease(self, tenant: str, owner: str, now: float, seconds: float) -> bool:
+        """Makes `owner` the one builder until ``now + seconds``; False while another's lease runs."""
+        try:
+            self._table.put(
+                {"pk": _ads(tenant), "sk": "lease", "owner": owner, "until": now + seconds},
+                condition="attribute_not_exists(pk) OR until < :now",
+                values={":now": now},
+            )
+        except ConditionFailed:
+            return False
+        return True
+
+    def drop_lease(self, tenant: str, owner: str) -> None:
+        try:
+            self._table.put(
+                {"pk": _ads(tenant), "sk": "lease", "owner": owner, "until": 0},
+                condition="owner = :owner",
+                values={":owner": owner},
+            )
+        except ConditionFailed:
+            return
+
+    # Items ------------------------------------------------------------------------------------------------------
+
+    def known_items(self, tenant: str, item_ids: Iterable[str]) -> set[str]:
+        """Those of `item_ids` that are ads or have an item row."""
+        ids = list(dict.fromkeys(item_ids))
+        keys = [(_ads(tenant), f"ad/{item_id}") for item_id in ids] + [(_item(tenant, item_id), "item") for item_id in ids]
+        rows = self._table.get_many(keys, attributes=["pk"])
+        return {
+            item_id for item_id in ids if (_ads(tenant), f"ad/{item_id}") in rows or (_item(tenant, item_id), "item") in rows
+        }
+
+    def put_items(self, tenant: str, items: Iterable[Item]) -> None:
+        """Makes item rows; one that exists is replaced by the same content, so a race is harmless."""
+        self._table.put_many(
+            {
+                "pk": _item(tenant, item.item_id),
+                "sk": "item",
+                "text": item.text,
+                "vec": item.vector,
+                "tags": list(item.tags) or None,
+                "dom": item.domain,
+            }
+            for item in items
+        )
+
+    def resolve(self, tenant: str, item_ids: Iterable[str]) -> dict[str, Item]:
+        """What the ids stand for: an ad first, else an item row; unknown ids are absent."""
+        ids = list(dict.fromkeys(item_ids))
+        found = {
+            ad_id: Item(ad_id, ad.ad.text, ad.vector, domain=ad.ad.domain) for ad_id, ad in self.get_ads(tenant, ids).items()
+        }
+        keys = {(_item(tenant, item_id), "item"): item_id for item_id in ids if item_id not in found}
+        for key, row in self._table.get_many(keys).items():
+            found[keys[key]] = Item(keys[key], row["text"], row["vec"], tuple(row.get("tags", ())), row.get("dom"))
+        return found
+
+    # Uploads ----------------------------------------------------------------------------------------------------
+
+    def upload(self, tenant: str, key: str) -> Row | None:
+        """The report of an upload that was taken in whole; None before that."""
+        return self._table.get(f"t/{tenant}/uploads", key)
+
+    def finish_upload(self, tenant: str, key: str, fingerprint: str, report: IngestReport, at: float) -> None:
+        self._table.put(
+            {
+                "pk": f"t/{tenant}/uploads",
+                "sk": key,
+                "fingerprint": fingerprint,
+                "accepted": report.accepted,
+                "duplicates": report.duplicates,
+                "rejected": report.rejected_count,
+                "problem": report.problem,
+                "at": at,
+            }
+        )
+
+
+def _ads(tenant: str) -> str:
+    return f"t/{tenant}/ads"
+
+
+def _item(tenant: str, item_id: str) -> str:
+    return f"t/{tenant}/item/{item_id}"
+
+
+def _ad_document(ad: CatalogueAd) -> bytes:
+    """Everything but the vector as JSON bytes; equal ads give equal bytes."""
+    document: dict[str, Any] = {
+        "ad": {name: value for name, value in asdict(ad.ad).items() if value not in (None, {}, "")},
+        "labels": [asdict(label) for label in ad.category.labels],
+        "abstained": ad.category.abstained,
+        "active": ad.active,
+        "inactive_reason": ad.inactive_reason,
+        "findings": [asdict(finding) for finding in ad.findings],
+    }
+    return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
+
+
+def _row_ad(row: Row) -> CatalogueAd:
+    document = orjson.loads(row["doc"])
+    ad = document["ad"]
+    if "frequency_cap" in ad:
+        ad["frequency_cap"] = FrequencyCap(**ad["frequency_cap"])
+    return CatalogueAd(
+        ad=Ad(**ad),
+        category=Classification(tuple(Label(**label) for label in document["labels"]), document["abstained"]),
+        active=document["active"],
+        inactive_reason=document["inactive_reason"],
+        findings=tuple(Finding(**finding) for finding in document["findings"]),
+        vector=row.get("vec", b""),
+    )
+
+
+def _pause(attempt: int) -> None:
+    time.sleep(random.uniform(0, min(0.5, 0.005 * 2**attempt)))  # nosec B311: jitter, not a secret

@@ -1,0 +1,184 @@
+"""Delivery: decisions, what happened to them, and the counters that caps and budgets are kept with.
+
+::
+
+    t/{tenant}/d/{decision_id}   d               the decision; `fb` remembers which feedback has been counted
+    t/{tenant}/p/{uid}           f/{ad_id}       times of the ad's impressions to this person
+    t/{tenant}/stats             {ad_id}         impressions, clicks, conversions, dismissals
+    t/{tenant}/spend             {day}/{ad_id}   charged, and reserved by ten-minute bucket
+
+A reservation is never taken back by a sweeper: it counts while its bucket is young (`RESERVATION_SECONDS`), and an
+impression moves it to `charged`.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterable
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from shared.domain import Decision, RankedAd, Reason
+from shared.errors import Conflict
+from shared.stores.people import person_key
+from shared.stores.table import ConditionFailed, Table
+
+RESERVATION_SECONDS = 1800
+BUCKET_SECONDS = 600
+DECISION_DAYS = 7
+IMPRESSION_DAYS = 32
+_COUNTERS = {"impression": "impressions", "click": "clicks", "conversion": "conversions", "dismiss": "dismissals"}
+
+
+class Delivery:
+    """Store of decisions, feedback, frequency and spend. Money is in the advertiser's currency."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    # Decisions --------------------------------------------------------------------------------------------------
+
+    def put_decision(self, tenant: str, decision: Decision, bids: dict[str, float], budgets: dict[str, float]) -> None:
+        """Keeps the decision, and reserves ``bid_cpm / 1000`` of each budgeted ad shown in it.
+
+        bids: cost of one impression by ad; budgets: daily budget by ad, of those that have one.
+        """
+        document = asdict(decision)
+        actions = [
+            self._table.put_action(
+                {
+                    "pk": f"t/{tenant}/d/{decision.decision_id}",
+                    "sk": "d",
+                    "uid": decision.uid,
+                    "at": decision.at,
+                    "doc": orjson.dumps(document),
+                    "costs": {ad.ad_id: bids.get(ad.ad_id, 0.0) for ad in decision.ads},
+                    "budgeted": [ad.ad_id for ad in decision.ads if ad.ad_id in budgets],
+                    "fb": {},
+                    "expires_at": int(decision.at) + DECISION_DAYS * 86400,
+                }
+            )
+        ]
+        if decision.uid is not None:
+            actions.append(
+                self._table.put_action(
+                    {
+                        "pk": person_key(tenant, decision.uid),
+                        "sk": f"d/{decision.decision_id}",
+                        "at": decision.at,
+                        "expires_at": int(decision.at) + DECISION_DAYS * 86400,
+                    }
+                )
+            )
+        bucket = _bucket(decision.at)
+        for ad in decision.ads:
+            if ad.ad_id in budgets:
+                actions.append(self._reserve(tenant, ad.ad_id, decision.at, bucket, bids.get(ad.ad_id, 0.0)))
+        self._transact(actions)
+
+    def get_decision(self, tenant: str, decision_id: str) -> Decision | None:
+        row = self._table.get(f"t/{tenant}/d/{decision_id}", "d")
+        if row is None:
+            return None
+        document = orjson.loads(row["doc"])
+        ads = tuple(
+            RankedAd(**ad | {"reasons": tuple(Reason(**reason) for reason in ad["reasons"])}) for ad in document["ads"]
+        )
+        return Decision(**document | {"ads": ads})
+
+    def _reserve(self, tenant: str, ad_id: str, at: float, bucket: str, amount: float) -> dict[str, Any]:
+        return self._table.update_action(
+            (f"t/{tenant}/spend", f"{_day(at)}/{ad_id}"),
+            "SET expires_at = :ttl ADD #bucket :amount",
+            {":amount": amount, ":ttl": int(at) + 3 * 86400},
+            names={"#bucket": bucket},
+        )
+
+    # Feedback ---------------------------------------------------------------------------------------------------
+
+    def record(self, tenant: str, decision: Decision, ad_id: str, kind: str, at: float) -> bool:
+        """Counts one thing that happened to a decision's ad; False where it was counted before.
+
+        One transaction marks it as counted and moves every counter, so a repeat or a crash changes nothing twice.
+        """
+        key = (f"t/{tenant}/d/{decision.decision_id}", "d")
+        row = self._table.get(*key)
+        if row is None:
+            return False
+        mark = f"{kind}/{ad_id}"
+        actions = [
+            self._table.update_action(
+                key, "SET fb.#mark = :at", {":at": at}, names={"#mark": mark}, condition="attribute_not_exists(fb.#mark)"
+            ),
+            self._table.update_action(
+                (f"t/{tenant}/stats", ad_id), "ADD #counter :one", {":one": 1}, names={"#counter": _COUNTERS[kind]}
+            ),
+        ]
+        if kind == "impression":
+            if decision.uid is not None:
+                actions.append(
+                    self._table.update_action(
+                        (person_key(tenant, decision.uid), f"f/{ad_id}"),
+                        "SET shown = list_append(if_not_exists(shown, :none), :at), expires_at = :ttl",
+                        {":at": [at], ":none": [], ":ttl": int(at) + IMPRESSION_DAYS * 86400},
+                    )
+                )
+            cost = float(row["costs"].get(ad_id, 0.0))
+            if ad_id in row["budgeted"] and cost:
+                actions.append(
+                    self._table.update_action(
+                        (f"t/{tenant}/spend", f"{_day(decision.at)}/{ad_id}"),
+                        "ADD charged :cost, #bucket :back",
+                        {":cost": cost, ":back": -cost},
+                        names={"#bucket": _bucket(decision.at)},
+                    )
+                )
+        return self._transact(actions)
+
+    def _transact(self, actions: list[dict[str, Any]]) -> bool:
+        """False where the first action's condition failed; repeats while other writers are at the counters."""
+        for attempt in range(30):
+            try:
+                self._table.transact(actions)
+                return True
+            except ConditionFailed as error:
+                if error.failed:
+                    return False
+                time.sleep(random.uniform(0, min(0.5, 0.005 * 2**attempt)))  # nosec B311: jitter, not a secret
+        raise Conflict("too many writers at the same counters", retry_after=1)
+
+    # Counters ---------------------------------------------------------------------------------------------------
+
+    def impressions(self, tenant: str, uid: str) -> dict[str, list[float]]:
+        """Times of the impressions of each ad to this person, oldest first."""
+        rows = self._table.query(person_key(tenant, uid), prefix="f/")
+        return {row["sk"].removeprefix("f/"): sorted(float(at) for at in row["shown"]) for row in rows}
+
+    def spent(self, tenant: str, ad_ids: Iterable[str], now: float) -> dict[str, float]:
+        """Charged plus still reserved today (UTC) by ad; 0 where nothing is."""
+        keys = {(f"t/{tenant}/spend", f"{_day(now)}/{ad_id}"): ad_id for ad_id in ad_ids}
+        young = {_bucket(now - age) for age in range(0, RESERVATION_SECONDS + 1, BUCKET_SECONDS)}
+        spent = dict.fromkeys(keys.values(), 0.0)
+        for key, row in self._table.get_many(keys).items():
+            reserved = sum(float(value) for name, value in row.items() if name in young and float(value) > 0)
+            spent[keys[key]] = float(row.get("charged", 0.0)) + reserved
+        return spent
+
+    def stats(self, tenant: str) -> dict[str, dict[str, int]]:
+        """Impressions, clicks, conversions and dismissals by ad, since the beginning."""
+        return {
+            row["sk"]: {name: int(row.get(name, 0)) for name in _COUNTERS.values()}
+            for row in self._table.query(f"t/{tenant}/stats", consistent=False)
+        }
+
+
+def _day(at: float) -> str:
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d")
+
+
+def _bucket(at: float) -> str:
+    return f"r{int(at // BUCKET_SECONDS)}"

@@ -1,0 +1,200 @@
+"""Composition root: settings to adapters to use cases, built once and lazily. Nothing is opened on import.
+
+A function that never embeds a text never loads the encoder; one that never generates never looks for an endpoint.
+"""
+
+from __future__ import annotations
+
+import time
+from functools import cache, cached_property
+from pathlib import Path
+from tempfile import gettempdir
+from typing import TYPE_CHECKING, Any
+
+from shared import preprocess
+from shared.errors import ArtifactError, NotFound
+from shared.settings import Settings
+from shared.stores import Stores, file_key, open_stores, secret_key
+
+if TYPE_CHECKING:
+    from shared.classifying import Classifying
+    from shared.generating import Generating
+    from shared.interests import ProfileReader
+    from shared.models.classifier import Head, TaxonomyClassifier
+    from shared.models.encoder import Encoder
+    from shared.profiling import Profiling
+    from shared.recommending import Recommending
+    from shared.snapshot import Snapshots
+
+TAXONOMIES = ("adproduct", "content")
+
+
+class System:
+    """One deployment in one process. Every part is built at its first use; `clock` gives epoch seconds."""
+
+    def __init__(self, settings: Settings, stores: Stores | None = None, clock: Any = time.time) -> None:
+        self.settings = settings
+        self.clock = clock
+        self._stores = stores
+        self._heads: dict[tuple[str, str, str], Head] = {}
+
+    @cached_property
+    def stores(self) -> Stores:
+        if self._stores is not None:
+            return self._stores
+        import boto3
+        from botocore.config import Config
+
+        # Bounded: three tries with jitter, and no call outlives a request.
+        config = Config(
+            retries={"mode": "standard", "max_attempts": 3},
+            connect_timeout=2,
+            read_timeout=10,
+            max_pool_connections=32,
+        )
+        session = boto3.Session()
+        settings = self.settings
+        if settings.pseudonym_secret_id:
+            key = secret_key(session.client("secretsmanager", config=config), settings.pseudonym_secret_id)
+        else:
+            key = file_key(Path(settings.pseudonym_key_file or f"{gettempdir()}/adtailor-pseudonym.key"))
+        return open_stores(
+            dynamodb=session.client("dynamodb", config=config),
+            s3=session.client("s3", config=config),
+            sqs=session.client("sqs", config=config),
+            table_name=settings.table_name,
+            bucket_name=settings.bucket_name,
+            copy_queue_url=settings.copy_queue_url,
+            catalogue_queue_url=settings.catalogue_queue_url,
+            pseudonym_key=key,
+        )
+
+    # Models -----------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def encoder(self) -> Encoder:
+        from shared.models.encoder import Encoder
+
+        return Encoder.load(self.settings.artifacts_dir / "encoder", threads=self.settings.threads)
+
+    @cached_property
+    def classifiers(self) -> dict[str, TaxonomyClassifier]:
+        from shared.models.classifier import TaxonomyClassifier
+
+        folders = {name: self.settings.artifacts_dir / f"taxonomy-{name}" for name in TAXONOMIES}
+        return {name: TaxonomyClassifier.load(folder) for name, folder in folders.items()}
+
+    def head(self, tenant: str, name: str) -> Head:
+        """The tenant's trained head of that name, from S3, loaded once a version.
+
+        Raises:
+            NotFound: the tenant has none of that name; ArtifactError: its files are not what its manifest says.
+        """
+        from shared.models.classifier import Head
+
+        prefix = f"artifacts/{tenant}/heads/{name}"
+        if not name.replace("-", "").replace("_", "").isalnum():
+            raise NotFound(f"no head {name!r}", field="head")
+        try:
+            version = self.stores.objects.get(f"{prefix}/latest").decode()
+        except NotFound:
+            known = ", ".join(TAXONOMIES)
+            raise NotFound(f"no head {name!r}: train one, or use {known}", field="head") from None
+        if (tenant, name, version) not in self._heads:
+            folder = Path(gettempdir()) / "adtailor-heads" / tenant / name / version
+            if not (folder / "manifest.json").exists():
+                self._download(f"{prefix}/{version}/", folder)
+            self._heads[tenant, name, version] = Head.load(folder, threads=self.settings.threads)
+        return self._heads[tenant, name, version]
+
+    def _download(self, prefix: str, folder: Path) -> None:
+        keys = sorted(self.stores.objects.keys(prefix), key=lambda key: key.endswith("manifest.json"))
+        if not keys:
+            raise ArtifactError(f"{prefix} is empty")
+        folder.mkdir(parents=True, exist_ok=True)
+        for key in keys:  # the manifest last: a folder that has one is whole
+            (folder / key.removeprefix(prefix)).write_bytes(self.stores.objects.get(key))
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """What answers: model and data versions that every response carries."""
+        from shared.models.artifacts import load_manifest
+
+        versions = {"preprocess": preprocess.PREPROCESS_VERSION}
+        for name in ("encoder", *(f"taxonomy-{taxonomy}" for taxonomy in TAXONOMIES)):
+            versions[name] = load_manifest(self.settings.artifacts_dir / name).version
+        return versions
+
+    # Use cases --------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def profiles(self) -> ProfileReader:
+        from shared.interests import ProfileReader
+
+        return ProfileReader(
+            self.stores.people,
+            self.stores.catalogue,
+            lambda: self.classifiers,
+            consent_basis=self.settings.consent_basis,
+            k_floor=self.settings.k_floor,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def snapshots(self) -> Snapshots:
+        from shared.snapshot import Snapshots
+
+        return Snapshots(self.stores, clock=self.clock)
+
+    @cached_property
+    def profiling(self) -> Profiling:
+        from shared.profiling import Profiling
+
+        return Profiling(
+            self.stores,
+            lambda: self.encoder,
+            self.profiles,
+            consent_basis=self.settings.consent_basis,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def classifying(self) -> Classifying:
+        from shared.classifying import Classifying
+        from shared.policy.rules import check
+
+        return Classifying(
+            self.stores,
+            lambda: self.encoder,
+            lambda: self.classifiers,
+            self.head,
+            check,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def recommending(self) -> Recommending:
+        from shared.models.ranker import Ranker
+        from shared.recommending import Recommending
+
+        ranker = Ranker()
+        return Recommending(
+            self.stores,
+            self.snapshots,
+            self.profiles,
+            ranker,
+            versions=self.versions | {"ranker": ranker.version},
+            clock=self.clock,
+        )
+
+    @cached_property
+    def generating(self) -> Generating:
+        from shared.generating import Generating
+
+        raise NotImplementedError
+
+
+@cache
+def system() -> System:
+    """The process's system, from its environment."""
+    return System(Settings.from_env())

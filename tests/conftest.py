@@ -1,0 +1,84 @@
+"""Fixtures of every suite: an in-process AWS (moto) with the one table, the bucket and the queues."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+
+from shared.stores import Stores, open_stores
+
+REGION = "eu-central-1"
+TENANT = "demo"
+
+
+@dataclass
+class Aws:
+    """boto3 clients and the names of what was made with them."""
+
+    dynamodb: Any
+    s3: Any
+    sqs: Any
+    table: str
+    bucket: str
+    copy_queue_url: str
+    catalogue_queue_url: str
+
+
+def make_resources(dynamodb: Any, s3: Any, sqs: Any, name: str) -> Aws:
+    """The table, bucket and queues of the template, by hand, so that a change of the template cannot hide from tests."""
+    dynamodb.create_table(
+        TableName=name,
+        BillingMode="PAY_PER_REQUEST",
+        AttributeDefinitions=[
+            {"AttributeName": "pk", "AttributeType": "S"},
+            {"AttributeName": "sk", "AttributeType": "S"},
+            {"AttributeName": "seq", "AttributeType": "N"},
+        ],
+        KeySchema=[{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "sk", "KeyType": "RANGE"}],
+        LocalSecondaryIndexes=[
+            {
+                "IndexName": "by_seq",
+                "KeySchema": [{"AttributeName": "pk", "KeyType": "HASH"}, {"AttributeName": "seq", "KeyType": "RANGE"}],
+                "Projection": {"ProjectionType": "ALL"},
+            }
+        ],
+    )
+    s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
+    copy_queue = sqs.create_queue(QueueName=f"{name}-copy")["QueueUrl"]
+    catalogue_queue = sqs.create_queue(QueueName=f"{name}-catalogue")["QueueUrl"]
+    return Aws(dynamodb, s3, sqs, name, name, copy_queue, catalogue_queue)
+
+
+def stores_on(aws: Aws) -> Stores:
+    return open_stores(
+        dynamodb=aws.dynamodb,
+        s3=aws.s3,
+        sqs=aws.sqs,
+        table_name=aws.table,
+        bucket_name=aws.bucket,
+        copy_queue_url=aws.copy_queue_url,
+        catalogue_queue_url=aws.catalogue_queue_url,
+        pseudonym_key=b"test key of thirty-two bytes....",
+    )
+
+
+@pytest.fixture
+def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
+    """An empty AWS account in this process."""
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "testing")
+    monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
+    monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
+    with mock_aws():
+        session = boto3.Session(region_name=REGION)
+        yield make_resources(session.client("dynamodb"), session.client("s3"), session.client("sqs"), "adtailor-test")
+
+
+@pytest.fixture
+def stores(aws: Aws) -> Stores:
+    return stores_on(aws)
