@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from shared.domain import Ad, CatalogueAd, Classification, Finding, IngestReport, Rejection
 from shared.errors import BadInput, NotFound, TooLarge
 from shared.ingest import ingest_upload
-from shared.models.classifier import Head, TaxonomyClassifier
-from shared.models.encoder import Encoder
 from shared.preprocess import clean_text, match_key, near_duplicates, parse_ad
 from shared.snapshot import build
 from shared.stores import Stores
 from shared.stores.people import pack_vector
 from shared.uploads import Row
+
+if TYPE_CHECKING:
+    from shared.models.classifier import Head, TaxonomyClassifier
+    from shared.models.encoder import Encoder
 
 MAX_TEXTS = 256
 MAX_ADS = 100  # in one request

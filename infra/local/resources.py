@@ -56,7 +56,9 @@ def create(endpoint_url: str, name: str = NAME) -> Resources:
     """Makes table, bucket, queues with dead-letter queues, and the bucket's notifications, where they are missing."""
     _table(client("dynamodb", endpoint_url), name)
     queues = _queues(client("sqs", endpoint_url), name)
-    _bucket(client("s3", endpoint_url), name, {prefix: _arn(f"{name}-uploads-{prefix}") for prefix in ("events", "ads")})
+    _bucket(
+        client("s3", endpoint_url), name, {prefix: _arn(f"{name}-uploads-{prefix}") for prefix in ("events", "ads")}
+    )
     return Resources(endpoint_url, name, name, queues)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
@@ -102,8 +103,8 @@ def match_unit(text: str, *, starts: bool = False) -> tuple[Unit, int] | None:
         return (unit, len(text)) if unit else None
     for name in ordered:
         head = text[: len(name)]
-        unit = exact.get(head) or loose.get(head.lower())
-        if unit is None or len(head) != len(name):
+        unit = exact.get(head) if head == name else loose.get(name) if head.lower() == name else None
+        if unit is None:
             continue
         following = text[len(name) : len(name) + 1]
         if name[-1].isascii() and name[-1].isalpha() and following.isascii() and following.isalnum():
@@ -114,9 +115,8 @@ def match_unit(text: str, *, starts: bool = False) -> tuple[Unit, int] | None:
 
 def key_unit(key: str) -> Unit | None:
     """The unit that an attribute's name gives to its number (``battery_mAh``, ``weight(g)``, ``lessons``)."""
-    parts = [part for part in key.replace("(", "_").replace(")", "_").replace("（", "_").replace("）", "_").split("_") if part]
-    for part in reversed([piece for part in parts for piece in part.split()]):
+    for part in reversed([part for part in re.split(r"[_\s()（）/]+", key) if part]):
         found = match_unit(part)
-        if found is not None and len(part) + found[0].dimension.count(":") > 0:
+        if found is not None:
             return found[0]
     return None

@@ -1,7 +1,7 @@
 """Text to show (`clean_text`) and text to compare (`match_key`).
 
-The ranges below are written out instead of asked from `unicodedata` and `html.parser`, since both change with the Python
-release: a model trained on one release and served on another must see the same characters.
+The ranges and tags below are written out instead of asked from `unicodedata` and `html.parser`, since both change with
+the Python release: a model trained on one release and served on another must see the same characters.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _INVISIBLE = re.compile(
 _PLAIN = re.compile("[ !-%'-;=-~\u3001-\u3029\u4e00-\u9fff\uff01-\uff0f\uff1a-\uff20\uff3b-\uff40\uff5b-\uff5e]*")
 _WIDE = re.compile("[\u3000\uff10-\uff19\uff21-\uff3a\uff41-\uff5a]+")
 _NARROW = {0x3000: 0x20} | {
-    wide: wide - 0xFEE0 for low, high in ((0x10, 0x19), (0x21, 0x3A), (0x41, 0x5A)) for wide in range(0xFF00 + low, 0xFF01 + high)
+    wide: wide - 0xFEE0 for wide in (*range(0xFF10, 0xFF1A), *range(0xFF21, 0xFF3B), *range(0xFF41, 0xFF5B))
 }
 
 # Entities without their semicolon stay as they are: "R&D", "a=1&copy=2".
@@ -37,8 +37,12 @@ _HIDDEN = re.compile(r"<!--.*?(?:-->|\Z)|<(script|style)(?:\s[^<>]*)?>.*?(?:</\1
 _TAG = re.compile(
     r"""<[/?!]?([A-Za-z][A-Za-z0-9:-]*)(?:(?:[\s/](?:[^<>"']|"[^"<]*"|'[^'<]*')*)?|[\s/][^<>]*)>""",
 )
-_INLINE = frozenset("a abbr b bdi bdo big cite code del dfn em font i ins kbd mark q s small span strong sub sup tt u var wbr".split())
+_INLINE = re.compile(
+    "a|abbr|b|bdi|bdo|big|cite|code|del|dfn|em|font|i|ins|kbd|mark|q|s|small|span|strong|sub|sup|tt|u|var|wbr",
+    re.IGNORECASE,
+)
 _MOST_PASSES = 8
+_BREAKS = re.compile("[\t-\r\x1c-\x1f\x85\u2028\u2029]")
 _NOT_WORD = re.compile(r"[\W_]+")
 
 
@@ -70,7 +74,7 @@ def match_key(text: str) -> str:
 
 def has_invisible(text: str) -> bool:
     """Whether the text holds a control, zero-width or other character that nobody sees, line breaks included."""
-    return not text.isprintable() and (_INVISIBLE.search(text) is not None or len(text.splitlines()) > 1 or "\t" in text)
+    return not text.isprintable() and bool(_INVISIBLE.search(text) or _BREAKS.search(text))
 
 
 def _thorough(text: str) -> str:
@@ -87,9 +91,8 @@ def _thorough(text: str) -> str:
 def _markup(text: str) -> str:
     if "&" in text:
         text = _ENTITY.sub(_entity, _NESTED_AMPERSAND.sub("&", text))
-    if "<" in text:
-        if ">" in text or "<!--" in text:
-            text = _TAG.sub(_tag, _HIDDEN.sub(" ", text))
+    if "<" in text and (">" in text or "<!--" in text):
+        text = _TAG.sub(_tag, _HIDDEN.sub(" ", text))
     return text
 
 
@@ -99,7 +102,7 @@ def _entity(match: re.Match[str]) -> str:
 
 
 def _tag(match: re.Match[str]) -> str:
-    return "" if match[1].lower() in _INLINE else " "
+    return "" if _INLINE.fullmatch(match[1]) else " "
 
 
 def _characters(text: str) -> str:

@@ -149,8 +149,8 @@ class Catalogue:
         """Makes `owner` the one builder until ``now + seconds``; False while another's lease runs."""
         try:
             self._table.put(
-                {"pk": _ads(tenant), "sk": "lease", "owner": owner, "until": now + seconds},
-                condition="attribute_not_exists(pk) OR until < :now",
+                {"pk": _ads(tenant), "sk": "lease", "holder": owner, "held_until": now + seconds},
+                condition="attribute_not_exists(pk) OR held_until < :now",
                 values={":now": now},
             )
         except ConditionFailed:
@@ -160,8 +160,8 @@ class Catalogue:
     def drop_lease(self, tenant: str, owner: str) -> None:
         try:
             self._table.put(
-                {"pk": _ads(tenant), "sk": "lease", "owner": owner, "until": 0},
-                condition="owner = :owner",
+                {"pk": _ads(tenant), "sk": "lease", "holder": owner, "held_until": 0},
+                condition="holder = :owner",
                 values={":owner": owner},
             )
         except ConditionFailed:

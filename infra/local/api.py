@@ -1,0 +1,88 @@
+"""The whole API in one process: the four functions' routes and a health check that knows every local part.
+
+``python -m infra.local.api`` takes its place and parts from the environment: ``API_PORT``, ``WORKER_READY`` (file with
+the worker's process id), ``SAMPLE_READY`` (file that is there once the sample and its first snapshot are loaded; empty:
+no sample is awaited) and the settings of `shared.settings`.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import uvicorn
+from fastapi import APIRouter, FastAPI
+from fastapi.responses import RedirectResponse
+
+from functions.classify.handler import router as classify
+from functions.generate.handler import router as generate
+from functions.profile.handler import router as profile
+from functions.recommend.handler import router as recommend
+from infra.local.processes import HOST, answers
+from shared.entry import JSON, create_app
+from shared.errors import AdTailorError
+from shared.wiring import system
+
+local = APIRouter(include_in_schema=False)
+
+
+@local.get("/")
+def index() -> RedirectResponse:
+    """Leads a browser to the documentation."""
+    return RedirectResponse("/docs")
+
+
+@local.get("/healthz")
+def healthz() -> JSON:
+    """200 when every part is up and, with a sample, the sample and its first snapshot are loaded; else 503."""
+    state = parts()
+    whole = all(state.values())
+    body: dict[str, Any] = {"status": "ok" if whole else "starting", "parts": state}
+    if state["models"]:
+        body["versions"] = system().versions
+    return JSON(body, status_code=200 if whole else 503)
+
+
+def parts() -> dict[str, bool]:
+    """Which parts are up. The language model is absent where there is none by choice."""
+    state = {
+        "aws": answers(f"{os.environ['AWS_ENDPOINT_URL']}/_ministack/health"),
+        "models": _models(),
+        "worker": _alive(Path(os.environ["WORKER_READY"])),
+    }
+    if url := system().settings.llm_url:
+        state["llm"] = answers(f"{url}/models")
+    if sample := os.environ.get("SAMPLE_READY"):
+        state["sample"] = Path(sample).exists()
+    return state
+
+
+def _models() -> bool:
+    try:
+        return bool(system().encoder and system().classifiers)
+    except AdTailorError:
+        return False
+
+
+def _alive(ready: Path) -> bool:
+    try:
+        os.kill(int(ready.read_text()), 0)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def build() -> FastAPI:
+    """The API that the four Lambda functions serve together on AWS."""
+    return create_app("", local, profile, classify, generate, recommend)
+
+
+def main() -> None:
+    app = build()
+    system().encoder.encode(["warm"])
+    uvicorn.run(app, host=HOST, port=int(os.environ["API_PORT"]), log_level="warning", lifespan="off")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The sample catalogue and behaviour that `make run` loads."""

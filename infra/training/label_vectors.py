@@ -1,0 +1,2 @@
+"""x"""
+def build_all(out, console): pass

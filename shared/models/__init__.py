@@ -1,0 +1,1 @@
+"""Everything learned, each behind one small class. ONNX Runtime, tokenizers and numpy only."""

@@ -1,0 +1,122 @@
+"""From a stream to physical lines: gzip taken off, memory bounded, damage reported after what comes before it."""
+
+from __future__ import annotations
+
+import zlib
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Any, BinaryIO
+
+LONGEST_LINE = 1 << 20  # bytes
+_PIECE = 1 << 16
+_UTF8_MARK = b"\xef\xbb\xbf"
+
+Line = tuple[int, bytes | None]
+
+
+class UnreadableError(Exception):
+    """The stream cannot be read on; carries the sentence."""
+
+
+def plain_bytes(stream: BinaryIO, packed: bool) -> Iterator[bytes]:
+    head = stream.read(_PIECE)
+    while 0 < len(head) < len(_UTF8_MARK) and (more := stream.read(_PIECE)):
+        head += more
+    if head.startswith(b"\x1f\x8b"):
+        yield from _inflate(head, stream)
+        return
+    if packed and head:
+        raise UnreadableError("The file's name ends in .gz, but its content is not gzip.")
+    if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        raise UnreadableError("The file is UTF-16; it must be UTF-8.")
+    while head:
+        yield head
+        head = stream.read(_PIECE)
+
+
+def _inflate(head: bytes, stream: BinaryIO) -> Iterator[bytes]:
+    """Inflates all members of a gzip. At an error everything up to the very byte that caused it has been yielded."""
+    inflater = zlib.decompressobj(wbits=31)
+    data = head
+    while data:
+        before = inflater.copy()
+        try:
+            plain = inflater.decompress(data, _PIECE)
+        except zlib.error as error:
+            yield from _salvage(before, data)
+            raise UnreadableError("The gzip data is damaged; what comes before the damage was read.") from error
+        if plain:
+            yield plain
+        if not inflater.eof:
+            data = inflater.unconsumed_tail or stream.read(_PIECE)
+            continue
+        data = inflater.unused_data.lstrip(b"\0")  # zeros may fill up the end
+        while not data and (more := stream.read(_PIECE)):
+            data = more.lstrip(b"\0")
+        if not data:
+            return
+        inflater = zlib.decompressobj(wbits=31)
+    raise UnreadableError("The gzip data ends too early; what comes before its end was read.")
+
+
+def _salvage(inflater: Any, data: bytes) -> Iterator[bytes]:
+    """zlib drops what a failing call had inflated: the same again, byte by byte."""
+    for place in range(len(data)):
+        try:
+            plain = inflater.decompress(data[place : place + 1])
+        except zlib.error:
+            return
+        if plain:
+            yield plain
+
+
+class Lines:
+    """Physical lines without their ends, as (number, bytes), or (number, None) for one beyond `LONGEST_LINE`.
+
+    Where the stream cannot be read on, the lines end and `problem` says why; a line without its end does not count
+    then.
+    """
+
+    def __init__(self, pieces: Iterable[bytes]) -> None:
+        self.number = 0  # of the last line that came out of the stream
+        self.problem: str | None = None
+        self._source = self._split(pieces)
+        self._again: deque[Line] = deque()
+
+    def __iter__(self) -> Iterator[Line]:
+        return self
+
+    def __next__(self) -> Line:
+        return self._again.popleft() if self._again else next(self._source)
+
+    def put_back(self, lines: list[Line]) -> None:
+        self._again.extendleft(reversed(lines))
+
+    def _split(self, pieces: Iterable[bytes]) -> Iterator[Line]:
+        parts: list[bytes] = []
+        size = 0  # of the line under way; beyond the limit its bytes are counted, not kept
+        try:
+            for piece in pieces:
+                *ended, begun = piece.split(b"\n")
+                for part in ended:
+                    parts.append(part)
+                    yield self._line(parts, size + len(part))
+                    parts.clear()
+                    size = 0
+                size += len(begun)
+                if size > LONGEST_LINE:
+                    parts.clear()
+                elif begun:
+                    parts.append(begun)
+        except UnreadableError as error:
+            self.problem = str(error)
+            return
+        if size:
+            yield self._line(parts, size)
+
+    def _line(self, parts: list[bytes], size: int) -> Line:
+        self.number += 1
+        if size > LONGEST_LINE:
+            return self.number, None
+        line = b"".join(parts).removesuffix(b"\r")
+        return self.number, line.removeprefix(_UTF8_MARK) if self.number == 1 else line
