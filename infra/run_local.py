@@ -14,7 +14,6 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markup import escape
-from rich.panel import Panel
 
 from infra.local import llm_server, sample
 from infra.local.processes import StartError
@@ -82,7 +81,7 @@ def _licence(llm: str, state: Path) -> str:
     shown = state / f"licence-{llm}"
     if notice is None or shown.exists():
         return llm
-    console.print(Panel(notice, title=f"Licence of the language model ({llm})", border_style="yellow"))
+    console.print(f"[yellow]The language model's licence ({llm})[/]\n{escape(notice)}\n")
     if sys.stdin.isatty() and console.input("Use it? \\[Y/n] ").strip().lower().startswith("n"):
         console.print("Going on without a language model: copy comes from templates.")
         return "none"
@@ -110,7 +109,7 @@ def _start(stack: Stack) -> None:
     console.print(_ready(stack, time.monotonic() - begun))
 
 
-def _ready(stack: Stack, seconds: float) -> Panel:
+def _ready(stack: Stack, seconds: float) -> str:
     """The block that ends the start: what is where, and lines to try."""
     url = stack.url
     json_header = "-H 'content-type: application/json'"
@@ -133,7 +132,8 @@ def _ready(stack: Stack, seconds: float) -> Panel:
         f"aws --endpoint-url {aws} s3 cp events.jsonl s3://{stack.resources.bucket if stack.resources else ''}"
         f"/events/{TENANT}/events.jsonl",
     ]
-    return Panel("\n".join(line if line.startswith("[") else line.replace("[", "\\[") for line in lines), expand=False)
+    # Only lines that begin with markup are markup: the brackets of the others are JSON's.
+    return "\n" + "\n".join(line if line.startswith("[") else line.replace("[", "\\[") for line in lines)
 
 
 def _watch(stack: Stack) -> None:

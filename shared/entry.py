@@ -187,7 +187,7 @@ def lambda_entry(
             entity = record["s3"]["object"]
             key = unquote_plus(entity["key"])
             answers.append(on_upload(key, entity.get("eTag", ""), entity.get("versionId")))
-        metrics.flush_metrics(raise_on_empty_metrics=False)
+        _flush()
         return {"uploads": answers}
     if records and records[0].get("eventSource") == "aws:sqs" and on_message is not None:
         failures = []
@@ -197,7 +197,7 @@ def lambda_entry(
             except Exception:
                 logger.exception("message failed", extra={"message_id": record["messageId"]})
                 failures.append({"itemIdentifier": record["messageId"]})
-        metrics.flush_metrics(raise_on_empty_metrics=False)
+        _flush()
         return {"batchItemFailures": failures}
     if "action" in event and on_direct is not None:
         action = on_direct.get(str(event["action"]))
@@ -216,4 +216,13 @@ def lambda_entry(
         raise BadInput("neither an API request, nor S3 or SQS records, nor a direct call with an action")
     from mangum import Mangum
 
-    return Mangum(app, lifespan="off")(event, context)
+    return Mangum(app, lifespan="off", text_mime_types=_TEXT)(event, context)
+
+
+_TEXT = ["text/", "application/json", "application/problem+json"]  # what travels through API Gateway unencoded
+
+
+def _flush() -> None:
+    """Writes the metrics of a batch out, where there are any."""
+    if metrics.metric_set:
+        metrics.flush_metrics()

@@ -115,7 +115,7 @@ class System:
         for key in keys:  # the manifest last: a folder that has one is whole
             (folder / key.removeprefix(prefix)).write_bytes(self.stores.objects.get(key))
 
-    @property
+    @cached_property
     def versions(self) -> dict[str, str]:
         """What answers: model and data versions that every response carries."""
         from shared.models.artifacts import load_manifest

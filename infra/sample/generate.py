@@ -1,8 +1,8 @@
 """Turns the sample's people and items into a behaviour log of 45 days, in the event format of the upload.
 
-What is hand-written lies in ``items.jsonl``, ``people.jsonl``, ``texts.jsonl`` and the ads' files. This module lets each
-person of ``people.jsonl`` live through it: sessions at their hours, a funnel for each domain, their own story where they
-have one. Each person's stream depends on `SEED` and their id alone, so adding a person leaves the others as they are.
+What is hand-written lies in ``items.jsonl``, ``people.jsonl``, ``texts.jsonl`` and the ads' files. This module lets
+each person of ``people.jsonl`` live through it: sessions at their hours (`infra.sample.sessions`), and their own story
+where they have one. A person's chances depend on `SEED` and their id, so adding one hardly changes the others' lines.
 
     python -m infra.sample.generate                            # writes the committed events.jsonl again
     python -m infra.sample.generate --until now --out FILE     # the same log, ending now
@@ -18,13 +18,12 @@ import json
 import random
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta, timezone
 from functools import cache
 from pathlib import Path
 
 from infra.sample.sessions import Act, behaviour
-from infra.sample.sources import FOLDER, Row, people, things
+from infra.sample.sources import FOLDER, Row, people, texts, things
 
 ANCHOR = datetime(2026, 11, 24, 12, tzinfo=UTC)  # the committed log ends here
 DAYS = 45
@@ -54,9 +53,10 @@ def _lines(person: Row, acts: Iterable[Act]) -> Iterator[tuple[float, Row]]:
     zone = timezone(timedelta(hours=person["utc_offset"]))
     met: set[str] = set()
     for number, act in enumerate(sorted(acts, key=lambda act: act.at), start=1):
+        text, tags = act.text, list(act.tags)
         if act.item and act.item["item_id"] not in met:
             met.add(act.item["item_id"])
-            act = replace(act, text=act.text or act.item["text"], tags=act.tags or tuple(act.item["tags"]))
+            text, tags = text or act.item["text"], tags or act.item["tags"]
         at = int(act.at)
         line: Row = {
             "event_id": f"{person['user_id'].removeprefix('u-')}-{number:04d}",
@@ -66,8 +66,8 @@ def _lines(person: Row, acts: Iterable[Act]) -> Iterator[tuple[float, Row]]:
             "item_id": act.item["item_id"] if act.item else None,
             "platform": act.platform,
             "domain": act.domain,
-            "text": act.text,
-            "tags": list(act.tags) or None,
+            "text": text,
+            "tags": tags or None,
             "value": act.value,
         }
         yield at, {name: value for name, value in line.items() if value is not None}
@@ -81,17 +81,32 @@ def _rfc3339(moment: datetime) -> str:
 def _log() -> tuple[Row, ...]:
     """The whole log as it ends at `ANCHOR`, in the order of time, with the lines that were sent twice."""
     timed: list[tuple[float, Row]] = []
-    window = ((ANCHOR - timedelta(days=DAYS)).timestamp(), ANCHOR.timestamp())
+    first = (ANCHOR - timedelta(days=DAYS)).timestamp()
+    stories = {person["user_id"]: list(_story(person)) for person in people()}
+    taken = {act.text for acts in stories.values() for act in acts}
+    remarks = {text for (kind, _, _), found in texts().items() if kind == "remark" for text in found}
     for person in people():
-        lived = behaviour(person, random.Random(f"{SEED}/{person['user_id']}"), ANCHOR, DAYS)
-        acts = [*lived, *_story(person)]
-        timed += _lines(person, (act for act in acts if window[0] <= act.at <= window[1]))
+        acts = stories[person["user_id"]]
+        for act in behaviour(person, random.Random(f"{SEED}/{person['user_id']}"), ANCHOR, DAYS):
+            own_words = act.event in ("comment", "consult") and act.text not in remarks
+            if first <= act.at <= ANCHOR.timestamp() and not (own_words and act.text in taken):
+                acts.append(act)
+                if own_words:
+                    taken.add(act.text)  # two people never write the same sentence
+        timed += _lines(person, acts)
     timed.sort(key=lambda pair: (pair[0], pair[1]["event_id"]))
-    rng = random.Random(SEED)
     rows = [row for _, row in timed]
-    for place in sorted(rng.sample(range(len(rows)), round(len(rows) * REPEATED_LINES)), reverse=True):
+    rng = random.Random(SEED)
+    scripted = _scripted()
+    places = [place for place, row in enumerate(rows) if row["user_id"] not in scripted]
+    for place in sorted(rng.sample(places, round(len(rows) * REPEATED_LINES)), reverse=True):
         rows.insert(place + rng.randint(1, 12), rows[place])
     return tuple(rows)
+
+
+def _scripted() -> frozenset[str]:
+    """The people with a story: their lines come once and with their ids."""
+    return frozenset(person["user_id"] for person in people() if "story" in person)
 
 
 def shift(rows: Iterable[Row], until: float) -> Iterator[Row]:
@@ -110,13 +125,14 @@ def events(until: float) -> Iterator[Row]:
 
 
 def committed() -> Iterator[Row]:
-    """The lines of ``events.jsonl``: some carry no `event_id`, never those that come twice."""
+    """The lines of ``events.jsonl``: some carry no `event_id`, but never those that come twice."""
     rng = random.Random(SEED + 1)
     times: dict[str, int] = {}
     for row in _log():
         times[row["event_id"]] = times.get(row["event_id"], 0) + 1
+    scripted = _scripted()
     for row in _log():
-        drop = rng.random() < WITHOUT_ID and times[row["event_id"]] == 1
+        drop = rng.random() < WITHOUT_ID and times[row["event_id"]] == 1 and row["user_id"] not in scripted
         yield {name: value for name, value in row.items() if not (drop and name == "event_id")}
 
 

@@ -20,6 +20,7 @@ RHYTHMS: dict[str, tuple[int, ...]] = {
     "evening": (1, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 4, 2, 1, 1, 1, 2, 4, 8, 10, 10, 7, 3),
     "night": (7, 5, 3, 1, 0, 0, 0, 0, 0, 1, 1, 2, 3, 2, 2, 1, 1, 2, 3, 4, 5, 7, 9, 9),
 }
+ONCE = frozenset({"like", "favourite", "purchase", "enrol", "complete"})
 WEEKEND = {"early": 1.5, "commuter": 0.7, "day": 0.8, "evening": 1.4, "night": 1.2}
 
 
@@ -45,7 +46,7 @@ class Life:
     rng: random.Random
     acts: list[Act] = field(default_factory=list)
     seen: list[Row] = field(default_factory=list)  # most recent last
-    owned: set[str] = field(default_factory=set)
+    done: set[tuple[str, str]] = field(default_factory=set)  # (event, item) of what is done only once
     said: set[str] = field(default_factory=set)  # nobody writes the same comment twice
     lessons: dict[str, int] = field(default_factory=dict)  # course -> lessons done, once enrolled
     at: float = 0.0
@@ -59,15 +60,20 @@ class Life:
         self.at += max(2.0, median * math.exp(self.rng.gauss(0, 0.7)))
 
     def act(self, event: str, item: Row, **more: Any) -> None:
+        """Does it, now; what cannot be done twice is not."""
+        if event in ONCE:
+            if (event, item["item_id"]) in self.done:
+                return
+            self.done.add((event, item["item_id"]))
         self.acts.append(Act(self.at, event, self.platform, item["domain"], item, **more))
 
 
-def _say(life: Life, kind: str, domain: str, tags: Iterable[str]) -> tuple[str, str] | None:
-    """A text of that kind on one of the tags, and its tag; None where nothing is left to say."""
+def _say(life: Life, kind: str, subjects: Iterable[str]) -> tuple[str, str] | None:
+    """A text of that kind on one of the subjects, and its subject; None where nothing is left to say."""
     options = [
-        (text, tag)
-        for tag in tags
-        for text in texts().get((kind, f"{domain}/{tag}"), ())
+        (text, subject)
+        for subject in subjects
+        for text in texts().get((kind, life.person["language"], subject), ())
         if kind == "search" or text not in life.said
     ]
     if not options:
@@ -78,17 +84,21 @@ def _say(life: Life, kind: str, domain: str, tags: Iterable[str]) -> tuple[str, 
 
 
 def _comment(life: Life, item: Row, p: float) -> None:
-    said = _say(life, "comment", item["domain"], item["tags"]) if life.chance(p) else None
+    if not life.chance(p):
+        return
+    remark = life.chance(0.3)
+    said = _say(life, "remark" if remark else "comment", [item["domain"] if remark else item["item_id"]])
     if said:
-        life.wait(50)
+        life.wait(8 if remark else 50)
         life.act("comment", item, text=said[0])
 
 
 def _free(life: Life, event: str, kind: str, domain: str, tags: Iterable[str], median: float) -> None:
     """A search (logged as the view of its result page) or a question to an adviser: text without an item."""
-    said = _say(life, kind, domain, tags)
+    said = _say(life, kind, [f"{domain}/{tag}" for tag in tags])
     if said:
-        life.acts.append(Act(life.at, event, life.platform, domain, None, said[0], (said[1],)))
+        tag = said[1].split("/", 1)[1]
+        life.acts.append(Act(life.at, event, life.platform, domain, None, said[0], (tag,)))
         life.wait(median)
 
 
@@ -124,17 +134,18 @@ def _shop(life: Life, pool: list[Row], everything: list[Row]) -> None:
         if life.chance(0.2):
             life.act("favourite", item)
             life.wait(12)
-        if item["item_id"] in life.owned or not life.chance(0.22):
+        if ("purchase", item["item_id"]) in life.done or not life.chance(0.22):
             continue
+        if life.chance(0.1):
+            _free(life, "consult", "consult", "ecommerce", item["tags"], 90)
         life.act("cart", item)
         life.wait(70)
         if life.chance(0.5):
             life.act("purchase", item, value=item.get("price"))
-            life.owned.add(item["item_id"])
             life.wait(30)
             back = life.at
             life.at += 86400 * life.rng.uniform(3, 8)  # a review once it has arrived
-            _comment(life, item, 0.5)
+            _comment(life, item, 0.7)
             life.at = back
 
 
@@ -143,7 +154,7 @@ def _read_on(life: Life, pool: list[Row], everything: list[Row]) -> None:
         if life.chance(0.32):
             life.act("like", item)
             life.wait(8)
-        _comment(life, item, 0.09)
+        _comment(life, item, 0.3)
         for event, p in (("share", 0.08), ("favourite", 0.09)):
             if life.chance(p):
                 life.wait(10)
@@ -157,7 +168,7 @@ def _study(life: Life, pool: list[Row], everything: list[Row], course: Row | Non
         for event in ("view", "click"):
             life.act(event, course)
             life.wait(80)
-        if life.chance(0.3):
+        if life.chance(0.4):
             _free(life, "consult", "consult", "education", course["tags"], 120)
         if life.chance(0.6):
             life.act("enrol", course)
@@ -177,22 +188,27 @@ def _study(life: Life, pool: list[Row], everything: list[Row], course: Row | Non
             life.act("complete", course)
         return
     for item in _visits(life, pool, everything, 0.7):
-        for event, p, median in (("click", 0.45, 60), ("favourite", 0.12, 15), ("complete", 0.25, 600)):
+        for event, p, median in (
+            ("click", 0.45, 60),
+            ("favourite", 0.12, 15),
+            ("enrol", 0.12, 40),
+            ("complete", 0.25, 600),
+        ):
             if life.chance(p):
                 life.wait(median)
                 life.act(event, item)
-        _comment(life, item, 0.06)
+        _comment(life, item, 0.16)
 
 
 def _care(life: Life, pool: list[Row], everything: list[Row]) -> None:
     asked = False
-    for item in _visits(life, pool, everything, 0.74):
+    for item in _visits(life, pool, everything, 0.8):
         for event, p in (("like", 0.16), ("favourite", 0.12), ("share", 0.06)):
             if life.chance(p):
                 life.act(event, item)
                 life.wait(12)
-        _comment(life, item, 0.06)
-        if not asked and life.chance(0.3 if "-ask-" in item["item_id"] else 0.1):
+        _comment(life, item, 0.16)
+        if not asked and life.chance(0.5 if "-ask-" in item["item_id"] else 0.2):
             asked = True
             _free(life, "consult", "consult", "health", item["tags"], 150)
 
@@ -207,6 +223,8 @@ def _session(life: Life, start: float) -> None:
     thing = things().get(key)
     tags = thing["tags"] if thing else [key]
     same = [item for item in items_of(person["language"]) if set(tags) & set(item["tags"])]
+    if thing and key not in sources.lessons():
+        same = [thing]
     domains = sorted({item["domain"] for item in same} & set(person["domains"]))
     if not domains:
         raise ValueError(f"{person['user_id']} has an interest that no item of their domains has: {key}")
@@ -237,7 +255,7 @@ def behaviour(person: Row, rng: random.Random, end: datetime, days: int) -> list
     life = Life(person, rng)
     zone = timezone(timedelta(hours=person["utc_offset"]))
     first = (end - timedelta(days=days)).astimezone(zone).replace(hour=0, minute=0, second=0)
-    joined = rng.randrange(days - 10) if life.chance(0.25) else 0
+    joined = rng.randrange(days - 14) if life.chance(0.25) else 0
     starts: list[float] = []
     for number in range(joined, days + 2):
         day = first + timedelta(days=number)

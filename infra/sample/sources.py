@@ -54,11 +54,16 @@ def lessons() -> dict[str, list[Row]]:
 
 
 @cache
-def texts() -> dict[tuple[str, str], list[str]]:
-    """Hand-written texts by kind (search, comment, consult) and tag."""
-    found: dict[tuple[str, str], list[str]] = {}
+def texts() -> dict[tuple[str, str, str], list[str]]:
+    """What people write, by (kind, language, subject).
+
+    The subject of a search or a consult is ``domain/tag``, of a comment the `item_id` it is about, of a remark (which
+    may stand under anything) the domain.
+    """
+    found: dict[tuple[str, str, str], list[str]] = {}
     for row in _read("texts.jsonl"):
-        found.setdefault((row["kind"], f"{row['domain']}/{row['tag']}"), []).append(row["text"])
+        subject = row.get("item_id") or (f"{row['domain']}/{row['tag']}" if "tag" in row else row["domain"])
+        found.setdefault((row["kind"], row["language"], subject), []).append(row["text"])
     return found
 
 

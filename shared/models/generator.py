@@ -7,6 +7,7 @@ the caller goes down its ladder. Every call has a deadline that holds over conne
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,8 +25,11 @@ from shared.errors import ModelUnavailable
 Message = dict[str, str]
 MAX_ANSWER_BYTES = 4 << 20
 BATCH = 8  # candidates asked for in one request: llama.cpp refuses more than it has slots
+_SENTENCE_END = re.compile(r"[。！？!?]|\.(?=\s|$)")
 _RETRYABLE_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
-_SAGEMAKER_RETRYABLE = frozenset({"ThrottlingException", "ServiceUnavailable", "InternalFailure", "ModelNotReadyException"})
+_SAGEMAKER_RETRYABLE = frozenset(
+    {"ThrottlingException", "ServiceUnavailable", "InternalFailure", "ModelNotReadyException"}
+)
 
 
 class TextGenerator(Protocol):
@@ -87,17 +91,25 @@ def chat_body(
 
 
 def read_completions(answer: bytes) -> list[str]:
-    """The texts of a chat completion's choices.
+    """The texts of a chat completion's choices, without what the token limit broke off.
 
     Raises:
         ModelUnavailable: the answer is no chat completion.
     """
     try:
         document = json.loads(answer)
-        texts = [choice["message"]["content"] for choice in document["choices"]]
-    except (ValueError, KeyError, TypeError) as error:
+        texts = [_whole(choice["message"]["content"], choice.get("finish_reason")) for choice in document["choices"]]
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelUnavailable("the language model's answer is no chat completion") from error
-    return [text for text in texts if isinstance(text, str) and text.strip()]
+    return [text for text in texts if text]
+
+
+def _whole(text: str | None, finish_reason: str | None) -> str:
+    """The text without the sentence that the token limit broke off; empty where that was the first one."""
+    if text is None or finish_reason != "length":
+        return (text or "").strip()
+    ends = [match.end() for match in _SENTENCE_END.finditer(text)]
+    return text[: ends[-1]].strip() if ends else ""
 
 
 class OpenAICompatible:
@@ -160,7 +172,12 @@ class OpenAICompatible:
             raise ModelUnavailable("no time left for the language model")
         try:
             for attempt in stamina.retry_context(
-                on=_Transient, attempts=self._attempts, timeout=remaining, wait_initial=0.1, wait_max=1.0, wait_jitter=0.2
+                on=_Transient,
+                attempts=self._attempts,
+                timeout=remaining,
+                wait_initial=0.1,
+                wait_max=1.0,
+                wait_jitter=0.2,
             ):
                 with attempt:
                     return self._once(body, deadline)
@@ -175,7 +192,13 @@ class OpenAICompatible:
         limits = urllib3.Timeout(connect=min(2.0, remaining), read=remaining)
         try:
             answer = self._pool.request(
-                "POST", self._url, body=body, headers=self._headers, timeout=limits, preload_content=False, redirect=False
+                "POST",
+                self._url,
+                body=body,
+                headers=self._headers,
+                timeout=limits,
+                preload_content=False,
+                redirect=False,
             )
             try:
                 data = _read_all(answer, deadline)

@@ -57,9 +57,7 @@ _ENGLISH = {
     )
 } | {w: 10 * v for v, w in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2)}
 _ENGLISH_SCALE = {"hundred": 100, "thousand": 1000, "million": 1_000_000, "billion": 1_000_000_000, "dozen": 12}
-_MONTHS = {
-    m: i for i, m in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), start=1)
-}
+_MONTHS = {m: i for i, m in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), start=1)}
 _MULTIPLIER = {
     "万亿": 10**12, "千亿": 10**11, "亿": 10**8, "千万": 10**7, "百万": 10**6, "十万": 10**5, "万": 10**4, "千": 10**3,
     "百": 100, "萬": 10**4, "億": 10**8, "k": 1000, "m": 10**6, "thousand": 1000, "million": 10**6, "billion": 10**9,
@@ -78,7 +76,9 @@ _ARABIC = re.compile(r"\d{1,3}(?:,\d{3})+(?:\.\d+)?|\d+(?:\.\d+)?")
 _MULTIPLIERS = re.compile(
     r"(?:万亿|千亿|百万|千万|十万|亿|万|萬|億|千(?![克米瓦卡赫])|百(?!分)|\s?(?:thousand|million|billion|hundred|bn)\b|[kK](?![A-Za-z])|M(?![A-Za-z]))"
 )
-_CHINESE = re.compile(f"[{_CJK}]+(?:点[{''.join(_DIGITS)}]+)?(?:分之[{_CJK}]+)?|百分百|半价|半折|半(?=个?月|年|天|日|小时|个小时|公?斤)|一半")
+_CHINESE = re.compile(
+    f"[{_CJK}]+(?:点[{''.join(_DIGITS)}]+)?(?:分之[{_CJK}]+)?|百分百|半价|半折|半(?=个?月|年|天|日|小时|个小时|公?斤)|一半"
+)
 _WORD_NUMBER = "|".join(sorted([*_ENGLISH, *_ENGLISH_SCALE], key=len, reverse=True))
 _WORDS = re.compile(rf"\b(?:{_WORD_NUMBER})(?:(?:[ -]|[ -]and[ -])(?:{_WORD_NUMBER}))*\b", re.I)
 _SPECIAL = re.compile(r"\b(half[- ](?:price|off)|twice|double[sd]?|triple[sd]?|thrice)\b", re.I)
@@ -307,7 +307,9 @@ def _with_unit(plain: str, start: int, end: int, value: Decimal) -> Quantity:
     value *= unit.factor
     if unit.dimension == "percent" and (_OFF_AFTER.match(plain[end:]) or _OFF_BEFORE.search(before)):
         return Quantity(start, end, "discount", 1 - value / 100, Unit("left"))
-    kind = {"currency": "price", "percent": "percent", "": "number", "count": "number"}.get(unit.dimension.split(":")[0])
+    kind = {"currency": "price", "percent": "percent", "": "number", "count": "number"}.get(
+        unit.dimension.split(":")[0]
+    )
     if kind is None:
         kind = "duration" if unit.dimension in CALENDAR_NUMBERS else "measure"
     return Quantity(start, end, kind, value, unit)

@@ -15,13 +15,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
-import zhconv
-
 from shared.domain import Finding
 from shared.policy.numerals import fold
+from shared.preprocess import match_key, to_simplified
 
 _PACKS = ("china", "west")
-_LOOKALIKE = str.maketrans({"蕞": "最", "嘬": "最", "朂": "最", "苐": "第", "弌": "一", "壹": "一", "囯": "国", "冣": "最", "苾": "必"})
+_LOOKALIKE = str.maketrans(
+    {"蕞": "最", "嘬": "最", "朂": "最", "苐": "第", "弌": "一", "壹": "一", "囯": "国", "冣": "最", "苾": "必"}
+)
 _IGNORED = frozenset(" \t\u3000·.•*_-~|/\\'\"“”‘’^`+=,")
 _INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad\ufe0e\ufe0f]")
 
@@ -35,6 +36,7 @@ class Rule:
     citation: str
     reason: dict[str, str]
     domains: frozenset[str]
+    only_known: bool
     jurisdictions: frozenset[str]
     pattern: re.Pattern[str]
     exceptions: tuple[re.Pattern[str], ...]
@@ -42,9 +44,10 @@ class Rule:
     rewrites: dict[str, str]
 
 
-def check(text: str, domain: str, jurisdiction: str = "CN", *, names: Sequence[str] = ()) -> list[Finding]:
+def check(text: str, domain: str | None, jurisdiction: str = "CN", *, names: Sequence[str] = ()) -> list[Finding]:
     """Findings of every rule that applies, in the order of the text, the longest of each rule at a place.
 
+    domain: of the ad; None where it is not known: rules that forbid a domain what another may say do not apply then.
     names: product names, models and trade marks; a term within one only refers to the product (absolute-terms guidance,
     article 6(4)) and is no finding of the absolute-terms rule.
     """
@@ -52,7 +55,7 @@ def check(text: str, domain: str, jurisdiction: str = "CN", *, names: Sequence[s
     named = [span for name in names for span in _spans(folded, _folded(name)[0])]
     findings: list[Finding] = []
     for rule in _rules():
-        if rule.domains and domain not in rule.domains:
+        if rule.domains and (rule.only_known if domain is None else domain not in rule.domains):
             continue
         if jurisdiction not in rule.jurisdictions or (rule.requires and not rule.requires.search(folded)):
             continue
@@ -126,6 +129,7 @@ def _rule(row: dict[str, Any], pack: dict[str, Any]) -> Rule:
         citation=row["citation"],
         reason=row["reason"],
         domains=frozenset(row.get("domains", ())),
+        only_known=bool(row.get("only_known_domain")),
         jurisdictions=frozenset(row.get("jurisdictions", pack["jurisdictions"])),
         pattern=re.compile("|".join(parts), re.I),
         exceptions=tuple(re.compile(entry["pattern"], re.I) for entry in row.get("exceptions", ())),
@@ -136,7 +140,7 @@ def _rule(row: dict[str, Any], pack: dict[str, Any]) -> Rule:
 
 def _folded(text: str) -> tuple[str, list[int]]:
     """The text for matching, and for each of its characters the place it came from."""
-    plain = _simplified(fold(text).translate(_LOOKALIKE)).lower()
+    plain = to_simplified(fold(text).translate(_LOOKALIKE)).lower()
     kept: list[str] = []
     places: list[int] = []
     for place, char in enumerate(plain):
@@ -152,16 +156,6 @@ def _between_chinese(text: str, place: int) -> bool:
     before = text[:place].rstrip("".join(_IGNORED))[-1:]
     after = text[place:].lstrip("".join(_IGNORED))[:1]
     return "\u4e00" <= before <= "\u9fff" and "\u4e00" <= after <= "\u9fff"
-
-
-@cache
-def _simplified_char(char: str) -> str:
-    simple: str = zhconv.convert(char, "zh-cn")
-    return simple if len(simple) == 1 else char
-
-
-def _simplified(text: str) -> str:
-    return "".join(_simplified_char(char) if char > "\u2e7f" else char for char in text)
 
 
 def _spans(folded: str, name: str) -> Iterator[tuple[int, int]]:

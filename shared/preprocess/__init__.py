@@ -7,7 +7,7 @@ under another one.
 from shared.preprocess.ads import parse_ad
 from shared.preprocess.events import deduplicate_events, parse_event
 from shared.preprocess.near_duplicates import near_duplicates
-from shared.preprocess.text import PREPROCESS_VERSION, clean_text, match_key
+from shared.preprocess.text import PREPROCESS_VERSION, clean_text, match_key, to_simplified
 
 __all__ = [
     "PREPROCESS_VERSION",
@@ -17,4 +17,5 @@ __all__ = [
     "near_duplicates",
     "parse_ad",
     "parse_event",
+    "to_simplified",
 ]

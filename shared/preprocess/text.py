@@ -72,6 +72,11 @@ def match_key(text: str) -> str:
     return _NOT_WORD.sub("", unicodedata.normalize("NFKC", key).translate(_simplified()))
 
 
+def to_simplified(text: str) -> str:
+    """The text with traditional characters made simplified, one for one, so that places in it stay the same."""
+    return text.translate(_simplified())
+
+
 def has_invisible(text: str) -> bool:
     """Whether the text holds a control, zero-width or other character that nobody sees, line breaks included."""
     return not text.isprintable() and bool(_INVISIBLE.search(text) or _BREAKS.search(text))

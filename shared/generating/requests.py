@@ -1,0 +1,116 @@
+"""What is asked for and what is answered, in plain data that a job row can hold."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from shared.domain import Ad, Copy, FrequencyCap, Interest, Language, RejectedCopy
+
+CopyState = Literal["queued", "running", "done", "failed"]
+
+
+@dataclass(frozen=True, slots=True)
+class CopyRequest:
+    """Copy for one ad: for one person (`user_id`), for a segment, or for anyone (neither).
+
+    Either `ad_id` (an ad of the catalogue) or `ad` (one that is only asked about). `language`: the ad's own if None.
+    """
+
+    ad_id: str | None = None
+    ad: Ad | None = None
+    user_id: str | None = None
+    segment: str | None = None
+    channel: str = "feed"
+    language: Language | None = None
+    n: int = 3
+    queued: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Brief:
+    """A request with everything personal already resolved to what may be used: it is what a job row keeps.
+
+    audience: names of general interests. `segments` are tried in this order in the bank. `bank`: the segment under
+    which the result is kept, None for copy that must not be (one person's, or for an ad that is not in the catalogue).
+    """
+
+    ad: Ad
+    language: Language
+    channel: str
+    n: int
+    audience: tuple[str, ...] = ()
+    segments: tuple[str, ...] = ()
+    bank: str | None = None
+    interest_vectors: tuple[str, ...] = ()  # hexadecimal float16, (384,)
+
+    def row(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Brief:
+        ad = dict(row["ad"])
+        if ad.get("frequency_cap"):
+            ad["frequency_cap"] = FrequencyCap(**ad["frequency_cap"])
+        lists = {name: tuple(row[name]) for name in ("audience", "segments", "interest_vectors")}
+        return cls(**dict(row) | lists | {"ad": Ad(**ad)})
+
+
+@dataclass(frozen=True, slots=True)
+class CopyResult:
+    """The copies, best first, and what the gate refused. `generated`: candidates that the model wrote."""
+
+    copies: tuple[Copy, ...]
+    rejected: tuple[RejectedCopy, ...]
+    versions: dict[str, str]
+    generated: int = 0
+    notice: str | None = None
+
+    @property
+    def served_by(self) -> str:
+        """The lowest rung that had to answer."""
+        rungs = ("llm", "bank", "segment", "template", "advertiser")
+        return max((copy.served_by for copy in self.copies), key=rungs.index, default="none")
+
+    def body(self) -> dict[str, Any]:
+        """The answer of ``POST /v1/copy``."""
+        body: dict[str, Any] = {
+            "copies": [
+                {
+                    "text": copy.text,
+                    "language": copy.language,
+                    "claims": [
+                        {"span": list(claim.span), "text": claim.text, "kind": claim.kind, "support": claim.support}
+                        for claim in copy.claims
+                    ],
+                    "served_by": copy.served_by,
+                    "label": copy.label,
+                    "provenance": copy.provenance,
+                }
+                for copy in self.copies
+            ],
+            "rejected": [{"text": one.text, "reasons": list(one.reasons)} for one in self.rejected],
+            "ranked_by": "match",
+            "served_by": self.served_by,
+            "versions": self.versions,
+        }
+        if self.notice:
+            body["notice"] = self.notice
+        return body
+
+
+@dataclass(frozen=True, slots=True)
+class JobView:
+    """A job as its owner sees it. `progress` lies between 0 and 1."""
+
+    job_id: str
+    state: CopyState
+    progress: float
+    result: dict[str, Any] | None = None
+    error: str | None = None
+
+
+def nameable(interests: tuple[Interest, ...], holders: Mapping[str, int], k_floor: int) -> list[Interest]:
+    """Interests whose names copy may use: enabled, not sensitive, and held by at least `k_floor` people."""
+    return [i for i in interests if i.enabled and not i.sensitive and holders.get(i.id, 0) >= k_floor]
