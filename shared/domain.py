@@ -145,7 +145,7 @@ class Interest:
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """The versioned fold of a person's events."""
+    """The versioned fold of a person's events. `acquired`: what they lately bought, enrolled in or completed."""
 
     user_id: str
     interests: tuple[Interest, ...]
@@ -153,6 +153,7 @@ class Profile:
     updated_at: float
     events: int = 0
     version: int = 0
+    acquired: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 MAX_ITEMS = 512  # a person's state keeps the items with the most evidence
 MAX_GROUPED = 200  # items that take part in the grouping
 MAX_EVIDENCE = 20  # event ids kept for one item, the latest
+ACQUIRING = frozenset({"purchase", "enrol", "complete"})
+ACQUIRED_HALF_LIVES = 3.0  # of its domain: for so long nobody needs to be offered the same thing again
 MAX_LONG, MAX_SESSION = 12, 4
 SAME_INTEREST = 0.885  # cosine from which two items are of one group
 MIN_SHARE = 0.02  # an interest below this share of the person's evidence is noise
@@ -46,6 +48,7 @@ class Evidence:
     session: float
     last: float
     events: tuple[tuple[float, str], ...]
+    acquired: float = 0.0  # when the item was last bought, enrolled in or completed; 0: never
 
     def merged(self, other: Evidence) -> Evidence:
         """Both together; the order does not matter."""
@@ -60,6 +63,7 @@ class Evidence:
             session=second.session + first.session * 0.5 ** (age / terms.session_half_life),
             last=second.last,
             events=tuple(events),
+            acquired=max(self.acquired, other.acquired),
         )
 
     def at(self, now: float) -> tuple[float, float]:
@@ -83,7 +87,8 @@ def evidence_of(stored: StoredEvent) -> Evidence | None:
         return None
     domain = event.domain or DEFAULT_DOMAIN
     weight = preset(domain).event_weights[event.event]
-    return Evidence(key, domain, weight, weight, event.timestamp, ((event.timestamp, event.event_id),))
+    acquired = event.timestamp if event.event in ACQUIRING else 0.0
+    return Evidence(key, domain, weight, weight, event.timestamp, ((event.timestamp, event.event_id),), acquired)
 
 
 def fold(state: Mapping[str, Evidence], events: Iterable[StoredEvent]) -> tuple[State, int]:
@@ -105,7 +110,7 @@ def fold(state: Mapping[str, Evidence], events: Iterable[StoredEvent]) -> tuple[
 
 
 def dump_state(state: Mapping[str, Evidence], count: int) -> bytes:
-    rows = [[e.key, e.domain, e.long, e.session, e.last, e.events] for e in state.values()]
+    rows = [[e.key, e.domain, e.long, e.session, e.last, e.events, e.acquired] for e in state.values()]
     return zlib.compress(orjson.dumps({"count": count, "items": rows}), 1)
 
 
@@ -114,11 +119,23 @@ def load_state(packed: bytes) -> tuple[State, int]:
         return {}, 0
     document = orjson.loads(zlib.decompress(packed))
     state = {}
-    for key, domain, long, session, last, events in document["items"]:
+    for key, domain, long, session, last, events, acquired in document["items"]:
         state[f"{domain}|{key}"] = Evidence(
-            key, domain, long, session, last, tuple((float(at), event_id) for at, event_id in events)
+            key, domain, long, session, last, tuple((float(at), event_id) for at, event_id in events), acquired
         )
     return state, document["count"]
+
+
+def acquired_items(state: Mapping[str, Evidence], now: float) -> tuple[str, ...]:
+    """Ids of the items that the person lately bought, enrolled in or completed."""
+    return tuple(
+        sorted(
+            evidence.key.removeprefix("i/")
+            for evidence in state.values()
+            if evidence.key.startswith("i/")
+            and now - evidence.acquired < ACQUIRED_HALF_LIVES * preset(evidence.domain).long_half_life
+        )
+    )
 
 
 def interests_of(
@@ -290,7 +307,8 @@ class ProfileReader:
             state, vectors, self._classifiers(), now=now, sensitive_allowed=consent.sensitive
         )
         version = person.profile.version if person.profile else 0
-        profile = Profile(user_id, interests, (), now, count, version + 1)
+        known = {key: one for key, one in state.items() if consent.sensitive or one.domain != "health"}
+        profile = Profile(user_id, interests, (), now, count, version + 1, acquired_items(known, now))
         saved = self._people.save_profile(tenant, person, profile, dump_state(state, count), person.head)
         return profile, saved
 

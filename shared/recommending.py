@@ -84,7 +84,8 @@ class Recommending:
         # A person who refused is not followed, not even for caps: their decisions carry no uid.
         uid = uid if consent.personalisation and person is not None else None
         allowed = _allowed(snapshot, profile if known else None, consent if known else None, context, now)
-        features = _features(snapshot, interests, context)
+        sequels = _sequels(snapshot, profile.acquired if known else ())
+        features = _features(snapshot, interests, context, sequels)
         scores = self._ranker.predict(features)
         order = _top(scores, allowed, CANDIDATES)
         order = self._within_caps(tenant, uid, snapshot, order, now)
@@ -96,7 +97,7 @@ class Recommending:
                 ad_id=snapshot.ads[place].ad_id,
                 copy=copy,
                 score=round(float(scores[place]), 6),
-                reasons=(_reason(interest, snapshot.ads[place], context),),
+                reasons=(_reason(interest, snapshot.ads[place], context, bool(sequels[place])),),
                 copy_served_by=served_by,
             )
             for place, (copy, served_by), interest in zip(chosen, copies, matches, strict=True)
@@ -205,13 +206,18 @@ class Recommending:
 def _allowed(
     snapshot: Snapshot, profile: Profile | None, consent: Consent | None, context: Context, now: float
 ) -> np.ndarray:
-    """Mask (n,) of the ads that may be shown at all: dates, language, targeting, and the health domain's rule."""
+    """Mask (n,) of the ads that may be shown at all: dates, language, targeting, the health domain's rule, and nothing
+    that the person has just bought or is already taking."""
     mask = (snapshot.start <= now) & (now < snapshot.end)
     if context.language is not None and np.any(snapshot.language == context.language):
         mask &= snapshot.language == context.language
     # Health advertising follows the page it stands on, or a person who has asked for it and consented.
     if not (consent is not None and consent.sensitive) and context.domain != "health":
         mask &= snapshot.domain != "health"
+    if profile is not None:
+        for ad_id in profile.acquired:
+            if ad_id in snapshot.places:
+                mask[snapshot.places[ad_id]] = False
     interest_ids = {i.id for i in profile.interests if i.enabled and not i.sensitive} if profile else set()
     segments = set(profile.segments) if profile else set()
     offers = {
@@ -232,7 +238,35 @@ def _allowed(
     return mask
 
 
-def _features(snapshot: Snapshot, interests: Sequence[Interest], context: Context) -> Features:
+def _sequels(snapshot: Snapshot, acquired: Sequence[str]) -> np.ndarray:
+    """Mask (n,) of the ads that come right after an acquired one in its series (attributes ``series`` and ``level``)."""
+    mask = np.zeros(len(snapshot.ads), dtype=bool)
+    if not acquired:
+        return mask
+    reached: dict[tuple[str, str], float] = {}
+    for ad_id in acquired:
+        place = snapshot.places.get(ad_id)
+        step = _step(snapshot.ads[place]) if place is not None else None
+        if step is not None:
+            series, level = step
+            reached[series] = max(reached.get(series, level), level)
+    if reached:
+        for place, ad in enumerate(snapshot.ads):
+            step = _step(ad)
+            mask[place] = step is not None and reached.get(step[0]) == step[1] - 1
+    return mask
+
+
+def _step(ad: Ad) -> tuple[tuple[str, str], float] | None:
+    series, level = ad.attributes.get("series"), ad.attributes.get("level")
+    if not isinstance(series, str) or not isinstance(level, int | float):
+        return None
+    return (ad.language, series), float(level)
+
+
+def _features(
+    snapshot: Snapshot, interests: Sequence[Interest], context: Context, sequels: np.ndarray
+) -> Features:
     n = len(snapshot.ads)
     zeros = np.zeros(n, dtype=np.float32)
     similarity, category, session = zeros, zeros, zeros
@@ -256,6 +290,7 @@ def _features(snapshot: Snapshot, interests: Sequence[Interest], context: Contex
         session=session,
         language=(snapshot.language == context.language).astype(np.float32) if context.language else zeros,
         domain=(snapshot.domain == context.domain).astype(np.float32) if context.domain else zeros,
+        sequel=sequels.astype(np.float32),
         prior=snapshot.prior,
     )
 
@@ -320,8 +355,10 @@ def _matches(snapshot: Snapshot, interests: Sequence[Interest], chosen: Sequence
     return matches
 
 
-def _reason(interest: Interest | None, ad: Ad, context: Context) -> Reason:
+def _reason(interest: Interest | None, ad: Ad, context: Context, sequel: bool) -> Reason:
     zh = ad.language == "zh"
+    if sequel and ad.domain != "health":
+        return Reason("next_step", "您已学内容的下一阶段" if zh else "The next step after what you have taken")
     if interest is not None and not interest.sensitive:
         name = interest.name["zh" if zh else "en"]
         if interest.term == "session":

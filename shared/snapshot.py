@@ -26,7 +26,7 @@ LEASE_SECONDS = 120.0
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Ads in falling `prior` with what retrieval and filters need, row by row.
+    """Ads with what retrieval and filters need, row by row; `places` gives an ad's row by its id.
 
     vectors: float32 (n, 384), unit length, centred on the catalogue's mean. centre: (384,), subtracted from a query.
     category: the label's id of each ad, "" where the classifier abstained. prior: smoothed click rate (n,).
@@ -34,6 +34,7 @@ class Snapshot:
 
     version: str
     ads: tuple[Ad, ...]
+    places: dict[str, int]
     vectors: np.ndarray
     centre: np.ndarray
     category: np.ndarray
@@ -124,6 +125,7 @@ def _snapshot(version: str, rows: list[dict[str, Any]], vectors: np.ndarray) -> 
     return Snapshot(
         version=version,
         ads=tuple(ads),
+        places={ad.ad_id: place for place, ad in enumerate(ads)},
         vectors=_unit(vectors - centre),
         centre=centre,
         category=np.array([row["category"] for row in rows], dtype=object),

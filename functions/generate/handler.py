@@ -20,8 +20,10 @@ Tenant = Annotated[str, Depends(tenant_of)]
 
 
 class CopyCall(BaseModel):
-    """Copy for an ad of the catalogue (`ad_id`) or one that is only asked about (`ad`: at least a title), for one person
-    (`user_id`), a segment, or anyone. `async` queues it; so do more than 8 copies."""
+    """Copy for an ad of the catalogue (`ad_id`) or one that is only asked about (`ad`: at least a title).
+
+    It is for one person (`user_id`), a segment, or anyone. `async` queues it; so do more than 8 copies.
+    """
 
     ad_id: str | None = Field(default=None, min_length=1, max_length=200)
     ad: dict[str, Any] | None = None

@@ -117,10 +117,10 @@ def _visits(life: Life, pool: list[Row], everything: list[Row], p_go_on: float) 
             life.act("view", item)
             life.seen.append(item)
             life.wait(9 if "video" in item["item_id"] else 32)
-            if item not in pool and life.chance(0.14):
-                life.act("dismiss", item)
-            else:
+            if item in pool or life.chance(0.4):
                 yield item
+            elif life.chance(0.25):
+                life.act("dismiss", item)
             life.wait(14)
         more = life.chance(p_go_on)
 
@@ -194,7 +194,8 @@ def _study(life: Life, pool: list[Row], everything: list[Row], course: Row | Non
             ("enrol", 0.12, 40),
             ("complete", 0.25, 600),
         ):
-            if life.chance(p):
+            # A lesson is done within its course, not in passing.
+            if life.chance(p) and not (event in ("enrol", "complete") and "course" in item):
                 life.wait(median)
                 life.act(event, item)
         _comment(life, item, 0.16)
@@ -262,6 +263,7 @@ def behaviour(person: Row, rng: random.Random, end: datetime, days: int) -> list
         mean = person["sessions_per_week"] / 7 * (WEEKEND[person["rhythm"]] if day.weekday() >= 5 else 1.0)
         for hour in rng.choices(range(24), RHYTHMS[person["rhythm"]], k=_poisson(rng, mean)):
             starts.append(day.timestamp() + 3600 * hour + rng.uniform(0, 3600))
-    for start in sorted(starts):
+    opening = end.timestamp() - 86400 * days
+    for start in sorted(start for start in starts if start >= opening):
         _session(life, max(start, life.at + 600))  # never two sessions at once
     return life.acts

@@ -15,7 +15,7 @@ from shared.domain import Ad, Claim, Classification, Finding, Language, Rejected
 from shared.generating.width import display_width
 from shared.models.taxonomy import load_taxonomy
 from shared.policy.claims import trace_claims, unsupported
-from shared.preprocess import clean_text, match_key, near_duplicates
+from shared.preprocess import clean_text, match_key, near_duplicates, to_simplified
 
 # Cosines of the int8 encoder between a copy and its ad: from ABOUT on, a copy is about the ad; from NEAR on, only if it
 # also falls into the ad's top category (DECISIONS.md has the distribution they come from).
@@ -146,13 +146,9 @@ def tidy(candidate: str, ad: Ad, language: Language) -> str:
     text = re.sub(r"([。！？!?，,~…])\1+", r"\1", text)
     if language == "zh":
         text = re.sub(r"(?<=[\u4e00-\u9fff]),(?=\s?[\u4e00-\u9fff])\s?", "，", text)
-        if _simplified(ad.text) == ad.text:
-            text = _simplified(text)
+        if to_simplified(ad.text) == ad.text:
+            text = to_simplified(text)
     return text.strip()
-
-
-def _simplified(text: str) -> str:
-    return "".join(match_key(char) or char if _HAN.match(char) else char for char in text)
 
 
 def form_problems(text: str, language: Language, width: int) -> list[str]:

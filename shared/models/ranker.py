@@ -10,20 +10,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-WEIGHTS = {"similarity": 5.0, "category": 1.2, "session": 0.8, "language": 0.9, "domain": 0.8}
+WEIGHTS = {"similarity": 5.0, "category": 1.2, "session": 0.8, "language": 0.9, "domain": 0.8, "sequel": 3.0}
 VERSION = "content-prior-1"
 
 
 @dataclass(frozen=True, slots=True)
 class Features:
     """Of n ads, each (n,): similarity (best interest, weighted, in [-1, 1]), category and session match in [0, 1],
-    language and domain match in {0, 1}, prior click rate in (0, 1)."""
+    language and domain match in {0, 1}, sequel (the next step after something acquired) in {0, 1}, prior click rate in
+    (0, 1)."""
 
     similarity: np.ndarray
     category: np.ndarray
     session: np.ndarray
     language: np.ndarray
     domain: np.ndarray
+    sequel: np.ndarray
     prior: np.ndarray
 
 

@@ -14,6 +14,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from shared.domain import Ad, Claim
 from shared.policy.numerals import Day, Quantity, find_dates, find_quantities, fold
@@ -51,16 +52,15 @@ def claims_version() -> str:
 
 
 @cache
-def _document() -> dict[str, object]:
+def _document() -> dict[str, Any]:
     path = Path(__file__).with_name("packs") / "claims.json"
-    document: dict[str, object] = json.loads(path.read_text(encoding="utf-8"))
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return document
 
 
 @cache
 def _groups() -> tuple[_Group, ...]:
     rows = _document()["terms"]
-    assert isinstance(rows, list)
     return tuple(
         _Group(row["id"], row["kind"], re.compile("|".join(row["patterns"]), re.I), bool(row.get("each")))
         for row in rows

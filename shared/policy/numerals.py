@@ -1,6 +1,6 @@
 """Reads quantities and dates in Chinese and English text, in any script, with their units.
 
-``1.2万``, ``12,000``, ``一万二千`` and ``twelve thousand`` are one value; ``八折`` and ``20% off`` are one discount. Every
+``1.2万``, ``12,000``, ``一万二千`` and ``twelve thousand`` are one value, ``八折`` and ``20% off`` one discount. Every
 match keeps its span in the text as it stands: folding is one character to one character.
 """
 
@@ -49,15 +49,15 @@ _DIGITS |= {c: i for i, c in enumerate("〇壹贰叁肆伍陆柒捌玖")} | {"�
 _SMALL = {"十": 10, "百": 100, "千": 1000, "拾": 10, "佰": 100, "仟": 1000}
 _LARGE = {"万": 10_000, "亿": 100_000_000, "萬": 10_000, "億": 100_000_000}
 _CJK = "".join([*_DIGITS, *_SMALL, *_LARGE])
-_ENGLISH = {
-    word: value
-    for value, word in enumerate(
-        "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen "
-        "eighteen nineteen".split()
-    )
-} | {w: 10 * v for v, w in enumerate("twenty thirty forty fifty sixty seventy eighty ninety".split(), start=2)}
+_ONES = (
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
+    *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"),
+)
+_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
+_ENGLISH = {word: value for value, word in enumerate(_ONES)} | {w: 10 * v for v, w in enumerate(_TENS, start=2)}
 _ENGLISH_SCALE = {"hundred": 100, "thousand": 1000, "million": 1_000_000, "billion": 1_000_000_000, "dozen": 12}
-_MONTHS = {m: i for i, m in enumerate("jan feb mar apr may jun jul aug sep oct nov dec".split(), start=1)}
+_MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_MONTHS = {name: place for place, name in enumerate(_MONTH_NAMES, start=1)}
 _MULTIPLIER = {
     "万亿": 10**12, "千亿": 10**11, "亿": 10**8, "千万": 10**7, "百万": 10**6, "十万": 10**5, "万": 10**4, "千": 10**3,
     "百": 100, "萬": 10**4, "億": 10**8, "k": 1000, "m": 10**6, "thousand": 1000, "million": 10**6, "billion": 10**9,
@@ -89,6 +89,7 @@ _OFF_BEFORE = re.compile(r"(?:立减|直降|降价|省|减|save|discount of)\s?$
 _RANGE = re.compile(r"^\s?(?:[-~–—至到]|to)\s?(?=[\d" + _CJK + "])")
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9\-]*\d[A-Za-z0-9\-]*|\d+(?:\.\d+)?[A-Za-z][A-Za-z0-9]*")
 _ORDINAL = re.compile(r"\b(\d+)(?:st|nd|rd|th)\b", re.I)
+_MONTH = rf"(?P<mon>{'|'.join(_MONTHS)})[a-z]*"
 _N = r"(\d{1,2}|[一二三四五六七八九十]{1,3})"
 _DATES = (
     re.compile(r"(?<!\d)(?P<y>(?:19|20)\d{2})\s?[年/\-.]\s?(?P<m>\d{1,2})\s?[月/\-.]\s?(?P<d>\d{1,2})(?!\d)\s?[日号]?"),
@@ -96,8 +97,8 @@ _DATES = (
     re.compile(rf"(?<![\d{_CJK}])(?P<m>{_N})\s?月\s?(?P<d>{_N})\s?[日号]?(?![\d{_CJK}])"),
     re.compile(r"(?<![\d.])(?P<y>(?:19|20)\d{2})\s?年(?!限|间)"),
     re.compile(rf"(?<![\d{_CJK}个])(?P<m>{_N})\s?月(?![\w])"),
-    re.compile(rf"\b(?P<mon>{'|'.join(_MONTHS)})[a-z]*\.?\s(?P<d>\d{{1,2}})(?:st|nd|rd|th)?\b(?:,?\s(?P<y>20\d\d))?", re.I),
-    re.compile(rf"\b(?P<d>\d{{1,2}})(?:st|nd|rd|th)?\s(?:of\s)?(?P<mon>{'|'.join(_MONTHS)})[a-z]*\b(?:,?\s(?P<y>20\d\d))?", re.I),
+    re.compile(rf"\b{_MONTH}\.?\s(?P<d>\d{{1,2}})(?:st|nd|rd|th)?\b(?:,?\s(?P<y>20\d\d))?", re.I),
+    re.compile(rf"\b(?P<d>\d{{1,2}})(?:st|nd|rd|th)?\s(?:of\s)?{_MONTH}\b(?:,?\s(?P<y>20\d\d))?", re.I),
 )  # fmt: skip
 _CLOCK = re.compile(r"(?<!\d)([01]?\d|2[0-3]):([0-5]\d)(?!\d)")
 
@@ -239,9 +240,10 @@ def _scan(plain: str, taken: list[tuple[int, int]]) -> Iterator[Quantity]:
         if match[0].lower() not in ("one", "zero") or quantity.unit.dimension not in ("", "count"):
             yield quantity
     for place, char in enumerate(plain):
-        if ord(char) > 0x7F and char not in _CJK and (value := unicodedata.numeric(char, None)) is not None:
-            if not "\u3400" <= char <= "\u9fff":  # ideographs such as 幺 or 廿 are not meant as numbers in copy
-                yield _with_unit(plain, place, place + 1, Decimal(str(value)))
+        if ord(char) < 0x80 or "\u3007" <= char <= "\u9fff":  # ideographs are read above
+            continue
+        if (fraction := unicodedata.numeric(char, -1.0)) >= 0:
+            yield _with_unit(plain, place, place + 1, Decimal(str(fraction)))
 
 
 def _name(plain: str, match: re.Match[str]) -> Quantity | None:
@@ -289,9 +291,9 @@ def _chinese(plain: str, match: re.Match[str]) -> Quantity | None:
 def _with_unit(plain: str, start: int, end: int, value: Decimal) -> Quantity:
     before, after = plain[:start], plain[end:]
     if (symbol := _BEFORE.search(before)) is not None:
-        unit = match_unit(_SYMBOL.get(symbol[1], symbol[1].upper()))
-        if unit is not None:
-            return Quantity(start - len(symbol[0]), end, "price", value * unit[0].factor, unit[0])
+        money = match_unit(_SYMBOL.get(symbol[1], symbol[1].upper()))
+        if money is not None:
+            return Quantity(start - len(symbol[0]), end, "price", value * money[0].factor, money[0])
     if before.endswith("第"):
         return Quantity(start - 1, end, "ordinal", value, Unit("ordinal"))
     found = match_unit(after.lstrip(" -"), starts=True)

@@ -1,7 +1,7 @@
 """What an advertisement may not say: rule packs (data, by jurisdiction and domain) against a text.
 
-A pack's terms and patterns are matched on a folded text: width, traditional characters, look-alike characters and spaces
-or dots put between Chinese characters make no difference; findings carry the span in the text as it was given. An
+A pack's terms and patterns are matched on a folded text: width, traditional characters, look-alikes and spaces or dots
+put between Chinese characters make no difference; findings carry the span in the text as it was given. An
 exception of a rule lifts the findings that lie within it.
 """
 
@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from shared.domain import Finding
 from shared.policy.numerals import fold
-from shared.preprocess import match_key, to_simplified
+from shared.preprocess import to_simplified
 
 _PACKS = ("china", "west")
 _LOOKALIKE = str.maketrans(
@@ -64,7 +64,7 @@ def check(text: str, domain: str | None, jurisdiction: str = "CN", *, names: Seq
             lifted += named
         for match in rule.pattern.finditer(folded):
             start, end = match.span()
-            if start == end or any(low <= start and end <= high or low < end <= high for low, high in lifted):
+            if start == end or any((low <= start and end <= high) or low < end <= high for low, high in lifted):
                 continue
             findings.append(
                 Finding(

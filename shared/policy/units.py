@@ -23,13 +23,16 @@ BARE = Unit("")
 # dimension -> {factor in the base unit: spellings}; longer spellings are tried first.
 _TABLE: dict[str, dict[str, str]] = {
     "mass": {
-        "0.001": "mg 毫克", "1": "g gram grams 克", "1000": "kg kgs kilogram kilograms 千克 公斤", "500": "斤", "50": "两",
-        "453.59237": "lb lbs pound pounds", "28.349523125": "oz ounce ounces 盎司", "1000000": "吨 ton tons tonne tonnes",
+        "0.001": "mg 毫克", "1": "g gram grams 克", "1000": "kg kgs kilogram kilograms 千克 公斤", "500": "斤",
+        "50": "两",
+        "453.59237": "lb lbs pound pounds", "28.349523125": "oz ounce ounces 盎司",
+        "1000000": "吨 ton tons tonne tonnes",
     },
     "length": {
         "0.001": "mm 毫米", "0.01": "cm 厘米 公分", "1": "m metre metres meter meters 米",
         "1000": "km kilometre kilometres kilometer kilometers 公里 千米",
-        "0.0254": "inch inches in 英寸 寸 吋 ″", "0.3048": "ft foot feet 英尺", "1609.344": "mile miles 英里", "0.9144": "yard yards",
+        "0.0254": "inch inches in 英寸 寸 吋 ″",
+        "0.3048": "ft foot feet 英尺", "1609.344": "mile miles 英里", "0.9144": "yard yards",
     },
     "area": {"1": "㎡ m² sqm 平米 平方米 平方"},
     "volume": {
@@ -49,7 +52,8 @@ _TABLE: dict[str, dict[str, str]] = {
     "temperature": {"1": "℃ °C 摄氏度 ° 度"},
     "time": {
         "0.001": "ms 毫秒", "1": "s sec secs second seconds 秒钟 秒", "60": "min mins minute minutes 分钟",
-        "3600": "h hr hrs hour hours 个小时 小时 钟头", "86400": "d day days 天 日", "604800": "week weeks wk 周 星期 礼拜",
+        "3600": "h hr hrs hour hours 个小时 小时 钟头", "86400": "d day days 天 日",
+        "604800": "week weeks wk 周 星期 礼拜",
     },
     "months": {"1": "month months 个月 月", "12": "year years yr yrs 年", "3": "quarter quarters 季度"},
     "age": {"1": "岁 周岁"},

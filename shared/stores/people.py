@@ -366,6 +366,7 @@ def _profile_row(pk: str, profile: Profile, folded: int) -> Row:
         "events": profile.events,
         "updated_at": profile.updated_at,
         "interests": orjson.dumps(interests),
+        "acquired": list(profile.acquired),
         "vectors": b"".join(interest.vector for interest in profile.interests),
     }
 
@@ -387,6 +388,7 @@ def _row_profile(row: Row, user_id: str, disabled: frozenset[str]) -> Profile:
         updated_at=float(row["updated_at"]),
         events=row["events"],
         version=row["version"],
+        acquired=tuple(row["acquired"]),
     )
 
 

@@ -117,10 +117,8 @@ def test_real_behaviour_is_accepted_whole_and_in_order(tmp_path: Path) -> None:
     assert deduplicate_events(events)[1] == 0
     sent = [row.value for row in rows_of(source)]
     by_user = sorted(events, key=lambda event: (event.user_id, event.timestamp))
-    in_order = sorted(sent, key=lambda row: (row["user_id"], row["position"]))
-    assert [(event.user_id, event.item_id) for event in by_user] == [
-        (row["user_id"], row["item_id"]) for row in in_order
-    ]
+    sent.sort(key=lambda row: (row["user_id"], row["position"]))
+    assert [(event.user_id, event.item_id) for event in by_user] == [(row["user_id"], row["item_id"]) for row in sent]
     for _, group in itertools.groupby(by_user, key=lambda event: event.user_id):
         times = [event.timestamp for event in group]
         assert len(set(times)) == len(times)

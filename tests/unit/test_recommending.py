@@ -249,3 +249,23 @@ def test_segments_begin_at_the_k_floor(system: FakeSystem) -> None:
     act(system, "bob", "purchase", "watch of gold")
     assert system.profiling.profile(TENANT, "bob")[0].segments == ("adproduct:1067",)
     assert system.profiling.profile(TENANT, "ann")[0].segments == ("adproduct:1067",)
+
+
+def test_a_course_taken_is_followed_by_its_next_level_and_not_offered_again(system: FakeSystem) -> None:
+    def course(level: int, **fields: Any) -> dict[str, Any]:
+        facts = {"series": "Python", "level": level}
+        return ad(f"c{level}", "course", domain="education", attributes=facts, **fields)
+
+    catalogue(system, course(1), course(2), course(3), ad("other", "course", domain="education"), ad("p", "phone"))
+    act(system, "ann", "view", "watch")
+    now = system.clock.now
+    rows = [
+        {"user_id": "ann", "event": kind, "timestamp": now - 500 + n, "item_id": "c1", "domain": "education"}
+        for n, kind in enumerate(("enrol", "complete"))
+    ]
+    assert system.profiling.post_events(TENANT, rows).accepted == 2
+    answer = system.recommending.recommend(TENANT, "ann", n=5)
+    assert ids(answer)[0] == "c2"
+    assert answer.ads[0].reasons[0].code == "next_step"
+    assert "c1" not in ids(answer)
+    assert "c1" in ids(system.recommending.recommend(TENANT, "bob", n=5))
