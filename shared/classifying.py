@@ -173,7 +173,5 @@ class Classifying:
                     findings.append(
                         Finding(0, len(ad.title), "near_duplicate", "warn", f"reads almost like {original.ad_id}")
                     )
-            kept.append(
-                CatalogueAd(ad, category, reason is None, reason, tuple(findings), pack_vector(vector))
-            )
+            kept.append(CatalogueAd(ad, category, reason is None, reason, tuple(findings), pack_vector(vector)))
         return kept, self._stores.catalogue.put_ads(tenant, kept)

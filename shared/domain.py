@@ -14,6 +14,7 @@ Language = Literal["zh", "en"]
 Term = Literal["session", "long"]
 
 DOMAINS: tuple[Domain, ...] = ("ecommerce", "social", "education", "health")
+LANGUAGES: tuple[Language, ...] = ("zh", "en")
 EVENT_TYPES: tuple[str, ...] = (
     "view",
     "click",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import BinaryIO, cast
 
 import orjson
 
@@ -116,7 +117,7 @@ def ingest_upload(
             rejects.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
         if rejects.tell():
             rejects.seek(0)
-            stores.objects.put(rejected_key(key), rejects, "application/x-ndjson")
+            stores.objects.put(rejected_key(key), cast("BinaryIO", rejects), "application/x-ndjson")
     report = tally.report()
     stores.catalogue.finish_upload(tenant, key, fingerprint, report, clock())
     metrics.add_metric("RowsAccepted", MetricUnit.Count, report.accepted)

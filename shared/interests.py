@@ -292,9 +292,7 @@ class ProfileReader:
                 return self._with_segments(tenant, _disabled(profile, person.disabled)), consent, person
         return self._with_segments(tenant, _disabled(profile, person.disabled)), consent, person
 
-    def _fold(
-        self, tenant: str, user_id: str, person: Person, consent: Consent, now: float
-    ) -> tuple[Profile, bool]:
+    def _fold(self, tenant: str, user_id: str, person: Person, consent: Consent, now: float) -> tuple[Profile, bool]:
         state, count = load_state(self._people.state(tenant, person.uid))
         after = person.folded
         if not state:
@@ -303,9 +301,7 @@ class ProfileReader:
         state, added = fold(state, events)
         count += added
         vectors = self._vectors(tenant, person.uid, state)
-        interests = interests_of(
-            state, vectors, self._classifiers(), now=now, sensitive_allowed=consent.sensitive
-        )
+        interests = interests_of(state, vectors, self._classifiers(), now=now, sensitive_allowed=consent.sensitive)
         version = person.profile.version if person.profile else 0
         known = {key: one for key, one in state.items() if consent.sensitive or one.domain != "health"}
         profile = Profile(user_id, interests, (), now, count, version + 1, acquired_items(known, now))

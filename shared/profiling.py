@@ -26,7 +26,6 @@ FOLD_AFTER_UPLOAD = 1000  # people whose profiles are folded right after an uplo
 REQUIRED = frozenset({"user_id", "event", "timestamp"})
 
 
-
 class Profiling:
     """Takes events in and reads profiles."""
 

@@ -9,7 +9,19 @@ from typing import Any
 
 import numpy as np
 
-from shared.domain import FEEDBACK_TYPES, Ad, Consent, Decision, Event, Interest, Profile, RankedAd, Reason
+from shared.domain import (
+    DOMAINS,
+    FEEDBACK_TYPES,
+    LANGUAGES,
+    Ad,
+    Consent,
+    Decision,
+    Event,
+    Interest,
+    Profile,
+    RankedAd,
+    Reason,
+)
 from shared.interests import ProfileReader
 from shared.models.ranker import Features, Ranker
 from shared.snapshot import Snapshot, Snapshots
@@ -85,8 +97,7 @@ class Recommending:
         uid = uid if consent.personalisation and person is not None else None
         allowed = _allowed(snapshot, profile if known else None, consent if known else None, context, now)
         sequels = _sequels(snapshot, profile.acquired if known else ())
-        features = _features(snapshot, interests, context, sequels)
-        scores = self._ranker.predict(features)
+        scores = self._ranker.predict(_features(snapshot, interests, context, sequels))
         order = _top(scores, allowed, CANDIDATES)
         order = self._within_caps(tenant, uid, snapshot, order, now)
         chosen = _diverse(snapshot, scores, order, n)
@@ -209,11 +220,13 @@ def _allowed(
     """Mask (n,) of the ads that may be shown at all: dates, language, targeting, the health domain's rule, and nothing
     that the person has just bought or is already taking."""
     mask = (snapshot.start <= now) & (now < snapshot.end)
-    if context.language is not None and np.any(snapshot.language == context.language):
-        mask &= snapshot.language == context.language
+    if context.language is not None:
+        spoken = snapshot.language == LANGUAGES.index(context.language)
+        if spoken.any():
+            mask &= spoken
     # Health advertising follows the page it stands on, or a person who has asked for it and consented.
     if not (consent is not None and consent.sensitive) and context.domain != "health":
-        mask &= snapshot.domain != "health"
+        mask &= snapshot.domain != DOMAINS.index("health")
     if profile is not None:
         for ad_id in profile.acquired:
             if ad_id in snapshot.places:
@@ -226,10 +239,8 @@ def _allowed(
         "segments": segments,
         "interests": interest_ids,
     }
-    for place in np.flatnonzero(mask):
+    for place in snapshot.targeted[mask[snapshot.targeted]]:
         targeting = snapshot.ads[place].targeting
-        if not targeting:
-            continue
         for name, wanted in targeting.items():
             # What the request does not say cannot exclude; what is known of the person must match.
             unknown = name in ("platforms", "languages") and not offers.get(name)
@@ -239,7 +250,7 @@ def _allowed(
 
 
 def _sequels(snapshot: Snapshot, acquired: Sequence[str]) -> np.ndarray:
-    """Mask (n,) of the ads that come right after an acquired one in its series (attributes ``series`` and ``level``)."""
+    """Mask (n,) of the ads that come right after an acquired one in its series (attributes ``series``, ``level``)."""
     mask = np.zeros(len(snapshot.ads), dtype=bool)
     if not acquired:
         return mask
@@ -264,9 +275,7 @@ def _step(ad: Ad) -> tuple[tuple[str, str], float] | None:
     return (ad.language, series), float(level)
 
 
-def _features(
-    snapshot: Snapshot, interests: Sequence[Interest], context: Context, sequels: np.ndarray
-) -> Features:
+def _features(snapshot: Snapshot, interests: Sequence[Interest], context: Context, sequels: np.ndarray) -> Features:
     n = len(snapshot.ads)
     zeros = np.zeros(n, dtype=np.float32)
     similarity, category, session = zeros, zeros, zeros
@@ -280,7 +289,7 @@ def _features(
         held: dict[str, float] = {}
         for interest in interests:
             held[interest.id] = max(held.get(interest.id, 0.0), interest.weight)
-        category = np.array([held.get(c, 0.0) for c in snapshot.category], dtype=np.float32)
+        category = np.array([held.get(name, 0.0) for name in snapshot.categories], dtype=np.float32)[snapshot.category]
         now = [place for place, interest in enumerate(interests) if interest.term == "session"]
         if now:
             session = np.clip(weighed[:, now].max(axis=1), 0, 1)
@@ -288,11 +297,18 @@ def _features(
         similarity=similarity,
         category=category,
         session=session,
-        language=(snapshot.language == context.language).astype(np.float32) if context.language else zeros,
-        domain=(snapshot.domain == context.domain).astype(np.float32) if context.domain else zeros,
+        language=_matching(snapshot.language, LANGUAGES, context.language),
+        domain=_matching(snapshot.domain, DOMAINS, context.domain),
         sequel=sequels.astype(np.float32),
         prior=snapshot.prior,
     )
+
+
+def _matching(codes: np.ndarray, names: Sequence[str], wanted: str | None) -> np.ndarray:
+    """1 where the code is that of the wanted name, else 0; all 0 where nothing is wanted."""
+    if wanted is None:
+        return np.zeros(len(codes), dtype=np.float32)
+    return (codes == names.index(wanted)).astype(np.float32)
 
 
 def _top(scores: np.ndarray, allowed: np.ndarray, limit: int) -> np.ndarray:
@@ -346,7 +362,7 @@ def _matches(snapshot: Snapshot, interests: Sequence[Interest], chosen: Sequence
     cosines = snapshot.vectors[list(chosen)] @ queries.T
     matches: list[Interest | None] = []
     for row, place in zip(cosines, chosen, strict=True):
-        same = [i for i in interests if i.id == snapshot.category[place]]
+        same = [i for i in interests if i.id == snapshot.categories[snapshot.category[place]]]
         best = int(np.argmax(row))
         if same:
             matches.append(max(same, key=lambda i: i.weight))
@@ -368,7 +384,9 @@ def _reason(interest: Interest | None, ad: Ad, context: Context, sequel: bool) -
         return Reason(f"interest_{interest.term}", text, interest.id)
     if interest is not None:
         # A sensitive interest is never named, here or anywhere else.
-        return Reason("consented_content", "根据您同意的个性化设置推荐" if zh else "Based on the choices you consented to")
+        return Reason(
+            "consented_content", "根据您同意的个性化设置推荐" if zh else "Based on the choices you consented to"
+        )
     if context.domain == ad.domain:
         return Reason("context", "与您正在浏览的内容相关" if zh else "Fits the page you are on")
     return Reason("general", "通用推荐，未根据您的兴趣" if zh else "A general choice, not based on your interests")

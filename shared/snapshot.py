@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from shared.domain import Ad, FrequencyCap
+from shared.domain import DOMAINS, LANGUAGES, Ad, FrequencyCap
 from shared.errors import NotFound
 from shared.stores import Stores
 from shared.stores.catalogue import Pointer
@@ -29,7 +29,9 @@ class Snapshot:
     """Ads with what retrieval and filters need, row by row; `places` gives an ad's row by its id.
 
     vectors: float32 (n, 384), unit length, centred on the catalogue's mean. centre: (384,), subtracted from a query.
-    category: the label's id of each ad, "" where the classifier abstained. prior: smoothed click rate (n,).
+    category: the label's id of each ad as a place in `categories` ("" where the classifier abstained), int (n,);
+    language and domain likewise, as places in `LANGUAGES` and `DOMAINS`. prior: smoothed click rate (n,).
+    targeted: rows of the ads that have targeting.
     """
 
     version: str
@@ -37,13 +39,14 @@ class Snapshot:
     places: dict[str, int]
     vectors: np.ndarray
     centre: np.ndarray
+    categories: tuple[str, ...]
     category: np.ndarray
-    category_name: tuple[dict[str, str], ...]
     prior: np.ndarray
     language: np.ndarray
     domain: np.ndarray
     start: np.ndarray
     end: np.ndarray
+    targeted: np.ndarray
 
     def query(self, vectors: np.ndarray) -> np.ndarray:
         """Vectors (m, 384) in the snapshot's centred space."""
@@ -89,7 +92,6 @@ def _publish(stores: Stores, tenant: str, head: int) -> Pointer:
             {
                 "ad": {name: value for name, value in asdict(stored.ad).items() if value not in (None, {}, "")},
                 "category": label.id if label else "",
-                "category_name": dict(label.name) if label else {},
                 "prior": (seen["clicks"] + mean * PRIOR_IMPRESSIONS) / (seen["impressions"] + PRIOR_IMPRESSIONS),
             }
         )
@@ -122,19 +124,21 @@ def _snapshot(version: str, rows: list[dict[str, Any]], vectors: np.ndarray) -> 
     # Sentence vectors of one model share a large common part; without it their angles tell more.
     centre = vectors.mean(axis=0) if len(vectors) >= 20 else np.zeros(vectors.shape[1], dtype=np.float32)
     infinity = float("inf")
+    categories, category = np.unique([row["category"] for row in rows], return_inverse=True)
     return Snapshot(
         version=version,
         ads=tuple(ads),
         places={ad.ad_id: place for place, ad in enumerate(ads)},
         vectors=_unit(vectors - centre),
         centre=centre,
-        category=np.array([row["category"] for row in rows], dtype=object),
-        category_name=tuple(row["category_name"] for row in rows),
+        categories=tuple(categories.tolist()),
+        category=category,
         prior=np.array([row["prior"] for row in rows], dtype=np.float32),
-        language=np.array([ad.language for ad in ads], dtype=object),
-        domain=np.array([ad.domain for ad in ads], dtype=object),
+        language=np.array([LANGUAGES.index(ad.language) for ad in ads], dtype=np.int8),
+        domain=np.array([DOMAINS.index(ad.domain) for ad in ads], dtype=np.int8),
         start=np.array([ad.start if ad.start is not None else -infinity for ad in ads]),
         end=np.array([ad.end if ad.end is not None else infinity for ad in ads]),
+        targeted=np.array([place for place, ad in enumerate(ads) if ad.targeting], dtype=np.int64),
     )
 
 

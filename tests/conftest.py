@@ -30,7 +30,7 @@ class Aws:
 
 
 def make_resources(dynamodb: Any, s3: Any, sqs: Any, name: str) -> Aws:
-    """The table, bucket and queues of the template, by hand, so that a change of the template cannot hide from tests."""
+    """The template's table, bucket and queues, by hand, so that a change of the template cannot hide from tests."""
     dynamodb.create_table(
         TableName=name,
         BillingMode="PAY_PER_REQUEST",

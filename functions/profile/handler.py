@@ -54,9 +54,7 @@ def get_profile(user_id: UserId, tenant: Tenant) -> dict[str, Any]:
 @router.patch("/users/{user_id}/interests")
 def edit_interests(user_id: UserId, body: InterestEdit, tenant: Tenant) -> dict[str, Any]:
     """Switches interests off or on, from the next answer on."""
-    return profile_body(
-        *system().profiling.edit_interests(tenant, user_id, disable=body.disable, enable=body.enable)
-    )
+    return profile_body(*system().profiling.edit_interests(tenant, user_id, disable=body.disable, enable=body.enable))
 
 
 @router.put("/users/{user_id}/consent")

@@ -67,7 +67,9 @@ def _text(row: dict[str, Any]) -> str:
     return f"{row.get('title') or ''} {categories}".strip() or str(row["item_id"])
 
 
-def transitions(histories: list[np.ndarray], items: int, power: float, backward: float, reach: int = 10) -> sp.csr_matrix:
+def transitions(
+    histories: list[np.ndarray], items: int, power: float, backward: float, reach: int = 10
+) -> sp.csr_matrix:
     """(items, items): how often j follows i within `reach` steps, each weighted by 1 / distance^power; pairs the other
     way round count `backward`."""
     rows, columns, values = [], [], []
@@ -82,7 +84,9 @@ def transitions(histories: list[np.ndarray], items: int, power: float, backward:
         columns += [target, source]
         values += [weight, backward * weight]
     matrix = sp.coo_matrix(
-        (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=(items, items), dtype=np.float32
+        (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))),
+        shape=(items, items),
+        dtype=np.float32,
     ).tocsr()
     matrix.setdiag(0)
     matrix.eliminate_zeros()
@@ -115,7 +119,12 @@ class Ranked:
 
 
 def measure(
-    scores: Iterator[np.ndarray], histories: list[np.ndarray], targets: np.ndarray, k: int, exclude_seen: bool, items: int
+    scores: Iterator[np.ndarray],
+    histories: list[np.ndarray],
+    targets: np.ndarray,
+    k: int,
+    exclude_seen: bool,
+    items: int,
 ) -> Ranked:
     """Recall@k, NDCG@k and the share of items ever shown. scores: (batch, items) by batches of `BATCH` users."""
     hits = gain = 0.0
@@ -231,7 +240,9 @@ def text_neighbours(vectors: np.ndarray, count: int = NEIGHBOURS) -> sp.csr_matr
         columns.append(near.ravel())
         values.append(np.clip(np.take_along_axis(block, near, axis=1), 0, None).ravel() ** 3)
     matrix = sp.coo_matrix(
-        (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))), shape=(items, items), dtype=np.float32
+        (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns))),
+        shape=(items, items),
+        dtype=np.float32,
     ).tocsr()
     matrix = sp.diags(1 / np.maximum(np.asarray(matrix.sum(axis=1)).ravel(), 1e-9)) @ matrix
     return sp.csr_matrix((sp.identity(items, dtype=np.float32) + matrix) * np.float32(0.5))

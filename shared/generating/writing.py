@@ -134,8 +134,7 @@ class Writer:
                 if reasons:
                     rejected.append(RejectedCopy(copy.text, tuple(reasons)))
                     continue
-                rung = "bank" if segment == ANYONE else "segment"
-                found.append(replace(copy, served_by=rung, claims=tuple(claims)))
+                found.append(replace(copy, served_by=_rung(segment), claims=tuple(claims)))
         return _distinct(found)[:limit], rejected
 
     def _bank(self, tenant: str, brief: Brief, segment: str, written: list[Copy], banked: list[Copy]) -> None:

@@ -1,7 +1,8 @@
 """Clients of the language model: what they have in common, and the one for any OpenAI-compatible URL.
 
-The SageMaker endpoints of `sagemaker.py` take the same body. All of them raise `ModelUnavailable` and nothing else when the model is down, slow, broken or answers nonsense, so that
-the caller goes down its ladder. Every call has a deadline that holds over connecting, retries and a slow trickle.
+The SageMaker endpoints of `sagemaker.py` take the same body. All of them raise `ModelUnavailable` and nothing else when
+the model is down, slow, broken or answers nonsense, so that the caller goes down its ladder. Every call has a deadline
+that holds over connecting, retries and a slow trickle.
 """
 
 from __future__ import annotations

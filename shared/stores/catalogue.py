@@ -172,10 +172,14 @@ class Catalogue:
     def known_items(self, tenant: str, item_ids: Iterable[str]) -> set[str]:
         """Those of `item_ids` that are ads or have an item row."""
         ids = list(dict.fromkeys(item_ids))
-        keys = [(_ads(tenant), f"ad/{item_id}") for item_id in ids] + [(_item(tenant, item_id), "item") for item_id in ids]
+        keys = [(_ads(tenant), f"ad/{item_id}") for item_id in ids] + [
+            (_item(tenant, item_id), "item") for item_id in ids
+        ]
         rows = self._table.get_many(keys, attributes=["pk"])
         return {
-            item_id for item_id in ids if (_ads(tenant), f"ad/{item_id}") in rows or (_item(tenant, item_id), "item") in rows
+            item_id
+            for item_id in ids
+            if (_ads(tenant), f"ad/{item_id}") in rows or (_item(tenant, item_id), "item") in rows
         }
 
     def put_items(self, tenant: str, items: Iterable[Item]) -> None:
@@ -196,7 +200,8 @@ class Catalogue:
         """What the ids stand for: an ad first, else an item row; unknown ids are absent."""
         ids = list(dict.fromkeys(item_ids))
         found = {
-            ad_id: Item(ad_id, ad.ad.text, ad.vector, domain=ad.ad.domain) for ad_id, ad in self.get_ads(tenant, ids).items()
+            ad_id: Item(ad_id, ad.ad.text, ad.vector, domain=ad.ad.domain)
+            for ad_id, ad in self.get_ads(tenant, ids).items()
         }
         keys = {(_item(tenant, item_id), "item"): item_id for item_id in ids if item_id not in found}
         for key, row in self._table.get_many(keys).items():

@@ -112,7 +112,11 @@ class Delivery:
         mark = f"{kind}/{ad_id}"
         actions = [
             self._table.update_action(
-                key, "SET fb.#mark = :at", {":at": at}, names={"#mark": mark}, condition="attribute_not_exists(fb.#mark)"
+                key,
+                "SET fb.#mark = :at",
+                {":at": at},
+                names={"#mark": mark},
+                condition="attribute_not_exists(fb.#mark)",
             ),
             self._table.update_action(
                 (f"t/{tenant}/stats", ad_id), "ADD #counter :one", {":one": 1}, names={"#counter": _COUNTERS[kind]}

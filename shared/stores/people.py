@@ -161,9 +161,7 @@ class People:
         }
         return heads, {uid: many for uid, many in new.items() if many}
 
-    def _append_actions(
-        self, tenant: str, uid: str, head: int, events: Sequence[StoredEvent]
-    ) -> list[dict[str, Any]]:
+    def _append_actions(self, tenant: str, uid: str, head: int, events: Sequence[StoredEvent]) -> list[dict[str, Any]]:
         pk = person_key(tenant, uid)
         actions = [
             self._table.update_action(

@@ -30,8 +30,6 @@ class Queues:
         if not url:
             raise Unavailable(f"no {queue} queue is configured")
         try:
-            self._client.send_message(
-                QueueUrl=url, MessageBody=orjson.dumps(body).decode(), DelaySeconds=delay_seconds
-            )
+            self._client.send_message(QueueUrl=url, MessageBody=orjson.dumps(body).decode(), DelaySeconds=delay_seconds)
         except (BotoCoreError, ClientError) as error:
             raise Unavailable(f"the {queue} queue cannot be reached", retry_after=2) from error

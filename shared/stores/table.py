@@ -119,7 +119,9 @@ class Table:
         """Rows by key, those that exist, in as many batches as it takes. `attributes` always include the key."""
         unique = list(dict.fromkeys(keys))
         found: dict[Key, Row] = {}
-        names = {f"#a{i}": name for i, name in enumerate(dict.fromkeys(["pk", "sk", *attributes]))} if attributes else {}
+        names = (
+            {f"#a{i}": name for i, name in enumerate(dict.fromkeys(["pk", "sk", *attributes]))} if attributes else {}
+        )
         for start in range(0, len(unique), BATCH_GET_LIMIT):
             request: dict[str, Any] = {
                 "Keys": [{"pk": {"S": pk}, "sk": {"S": sk}} for pk, sk in unique[start : start + BATCH_GET_LIMIT]],

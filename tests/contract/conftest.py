@@ -56,8 +56,8 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def emulated(emulator: str) -> Stores:
     """Empty stores on the emulator; what races can only be tried there, since moto is not safe for threads."""
     session = boto3.Session("testing", "testing", region_name=REGION)
-    clients = [session.client(name, endpoint_url=emulator) for name in ("dynamodb", "s3", "sqs")]
-    return stores_on(make_resources(*clients, f"contract-{secrets.token_hex(6)}"))
+    dynamodb, s3, sqs = (session.client(name, endpoint_url=emulator) for name in ("dynamodb", "s3", "sqs"))
+    return stores_on(make_resources(dynamodb, s3, sqs, f"contract-{secrets.token_hex(6)}"))
 
 
 @pytest.fixture(params=["moto", "emulator"])

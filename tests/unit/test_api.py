@@ -79,11 +79,12 @@ def test_events_go_in_once_and_bad_ones_are_named(built: System) -> None:
 
 
 def test_surrogates_and_nul_do_not_keep_the_good_rows_out(built: System) -> None:
-    raw = '{"events": [%s, %s, %s]}' % (
+    rows = [
         json.dumps(event(text="nul \u0000 phone", event_id="a")),
         json.dumps(event(event_id="b")).replace("a phone", "a \\ud800 phone"),
         json.dumps(event(event_id="c")).replace("ann", "ann\\ud800"),
-    )
+    ]
+    raw = f'{{"events": [{", ".join(rows)}]}}'
     report = post(profile.app, "/v1/events", raw).json()
     assert report["accepted"] == 2
     assert [(r["index"], r["field"]) for r in report["rejected"]] == [(2, "user_id")]
@@ -188,7 +189,10 @@ def test_classify_and_its_limits(built: System) -> None:
 
 
 def api_event(authorizer: dict[str, Any] | None) -> dict[str, Any]:
-    context: dict[str, Any] = {"http": {"method": "POST", "path": "/v1/events", "sourceIp": "1.1.1.1"}, "stage": "$default"}
+    context: dict[str, Any] = {
+        "http": {"method": "POST", "path": "/v1/events", "sourceIp": "1.1.1.1"},
+        "stage": "$default",
+    }
     if authorizer is not None:
         context["authorizer"] = authorizer
     return {

@@ -167,7 +167,8 @@ def test_a_click_teaches_and_a_dismissal_unteaches(system: FakeSystem) -> None:
 def test_feedback_that_cannot_be_true_is_refused(system: FakeSystem, change: dict[str, Any], field: str) -> None:
     catalogue(system, ad("p1", "phone"))
     answer = system.recommending.recommend(TENANT, "ann", n=1)
-    item = {"decision_id": answer.decision_id, "ad_id": "p1", "type": "click", "timestamp": system.clock.now} | change
+    item: dict[str, Any] = {"decision_id": answer.decision_id, "ad_id": "p1", "type": "click"}
+    item |= {"timestamp": system.clock.now} | change
     result = system.recommending.feedback(TENANT, [FeedbackItem(**item)])[0]
     assert result["result"] == "refused"
     assert result["reason"].startswith(field)
