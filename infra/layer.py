@@ -92,14 +92,18 @@ def artefacts() -> dict[str, Path]:
     return folders
 
 
-def install(target: Path) -> None:
-    """Installs exactly the packages of shared/requirements.txt, as wheels for Lambda's Linux."""
+def install(target: Path, requirements: Path = REQUIREMENTS) -> None:
+    """Installs exactly the packages of `requirements`, as wheels for Lambda's Linux.
+
+    Raises:
+        BuildError: pip cannot.
+    """
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
     command += ["--no-deps", "--only-binary=:all:", *(f"--no-binary={name}" for name in SOURCES)]
     command += ["--implementation=cp", f"--python-version={PYTHON}", *(f"--platform={tag}" for tag in PLATFORMS)]
-    command += [f"--target={target}", f"--requirement={REQUIREMENTS}"]
+    command += [f"--target={target}", f"--requirement={requirements}"]
     if subprocess.run(command, check=False).returncode != 0:
-        raise BuildError("pip could not install shared/requirements.txt for Lambda; its message stands above")
+        raise BuildError(f"pip could not install {requirements} for Lambda; its message stands above")
 
 
 def prune(packages: Path) -> float:

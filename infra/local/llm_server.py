@@ -77,7 +77,7 @@ def serve(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")],
     model: Annotated[str, typer.Option(help="gemma, smollm2 or a .gguf file.")] = "gemma",
     cache: Annotated[Path, typer.Option(help="Where Gemma's file is put together.")] = CACHE,
-    threads: Annotated[int, typer.Option(help="Threads; 0: all cores, at most 8.")] = 0,
+    threads: Annotated[int, typer.Option(envvar="LLM_THREADS", help="Threads; 0: half the cores, at most 8.")] = 0,
 ) -> None:
     """Serves a small language model with OpenAI's API on 127.0.0.1."""
     import xllamacpp
@@ -96,8 +96,10 @@ def serve(
     if model == "gemma":
         params.chat_template = PLAIN_TEMPLATE
     for cpu in (params.cpuparams, params.cpuparams_batch):
-        cpu.n_threads = threads or min(8, os.cpu_count() or 1)
-        cpu.poll = 0  # threads that spin while they wait take the other processes' cores
+        # llama.cpp's threads spin at a barrier for every layer: with one a core, any other busy process holds one of
+        # them up and the rest spin, and eight candidates took 60 s instead of 2 (infra/DECISIONS.md).
+        cpu.n_threads = threads or min(8, max(1, (os.cpu_count() or 1) // 2))
+        cpu.poll = 0
     stop = threading.Event()
 
     def finish(_signal: int, _frame: FrameType | None) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import shutil
 import sys
 import tempfile
 import time
@@ -28,8 +27,10 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from infra.training import label_vectors
+from infra.training.check_texts import check_texts
+from infra.training.install import install, is_current
 from shared.errors import ArtifactError
-from shared.models.artifacts import load_manifest, verify, write_manifest
+from shared.models.artifacts import load_manifest, write_manifest
 from shared.models.encoder import KIND, Encoder, Tokens
 from shared.models.taxonomy import load_taxonomy
 
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
 PIECES = 56_000
 OUT = Path(__file__).resolve().parents[2] / "shared" / "artifacts"
-CHECK_TEXTS = Path(__file__).with_name("check_texts.txt")
 # int8 costs about 0.0015 of mean cosine and a tenth of the neighbours; a wrong pooling, prefix, position or piece id costs
 # far more than these allow.
 MEAN_COSINE, LEAST_COSINE, NEIGHBOURS = 0.995, 0.98, 0.88
@@ -68,11 +68,6 @@ class Agreement:
                if not getattr(self, name) >= limit]
         if low:
             raise Refused("the encoder does not agree with the full-precision model: " + ", ".join(low))
-
-
-def check_texts() -> list[str]:
-    """The lines that the built encoder is compared on: Chinese and English, written for it."""
-    return CHECK_TEXTS.read_text(encoding="utf-8").splitlines()
 
 
 def calibration_texts() -> list[str]:
@@ -121,22 +116,6 @@ def recipe(parameters: dict[str, Any]) -> str:
     for package in ("onnx", "onnxruntime", "tokenizers"):
         digest.update(f"{package} {installed(package)}".encode())
     return digest.hexdigest()[:16]
-
-
-def is_current(folder: Path, wanted: str) -> bool:
-    """Whether `folder` holds a whole artefact of the recipe."""
-    try:
-        return verify(folder).metadata.get("recipe") == wanted
-    except ArtifactError:
-        return False
-
-
-def install(built: Path, folder: Path) -> None:
-    """Puts `built` in the place of `folder`."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    if folder.exists():
-        shutil.rmtree(folder)
-    shutil.move(str(built), folder)
 
 
 def build_encoder(folder: Path, model: str | None, revision: str | None, pieces: int) -> None:

@@ -99,6 +99,7 @@ class Encoder:
         self._session = session
         self._tokens = tokens
         self.version = version
+        self.dimensions = DIMENSIONS
 
     @classmethod
     def load(cls, folder: Path, threads: int = 0) -> Encoder:

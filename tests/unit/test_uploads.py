@@ -155,8 +155,8 @@ def test_a_damaged_gzip_gives_every_row_before_the_damage(place: int, change: in
     before = intact.count(b"\n")
     assert [row.value for row in rows[:before]] == [orjson.loads(line) for line in LINES[:before]]
     assert not any(line <= before for line in rejected)
-    if place >= 10:
-        assert problem is not None
+    if problem is None and place >= 10:  # another back-reference to the same text: no damage at all
+        assert [row.value for row in rows] == [orjson.loads(line) for line in LINES]
 
 
 def gzip_prefix(packed: bytes) -> bytes:

@@ -1,0 +1,263 @@
+"""Vectors and texts to calibrated labels, or to none: zero-shot to a taxonomy, and heads trained for a user's own labels.
+
+**Zero-shot.** Cosines of the encoder lie in a narrow cone (.75 to .9 for any two texts) and Chinese and English texts in
+two halves of it. So vectors are first centred on the mean of texts about everything and freed of the language direction
+(`Space`). A category's score is the cosine with its label vector and, at half weight, the mean of its three nearest terms.
+A softmax over all categories and one constant score for "none of them" gives each category its own probability; a
+category's probability is that and its descendants' together, so that a parent is never less likely than its child. The
+answer is found by descending from the likeliest root while one child holds enough of its parent's probability.
+
+The constants in `calibration` were chosen by hand on the short labelled list `tests/unit/adproduct_dev.tsv`; they are a
+starting point, not a measured claim.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.domain import Classification, Label
+from shared.errors import ArtifactError
+from shared.models.artifacts import Manifest, verify
+from shared.models.encoder import Tokens, open_session, run_in_batches
+from shared.models.taxonomy import load_taxonomy
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+Vectors = NDArray[np.float32]
+KIND = "label-vectors"
+HEAD_KIND = "head"
+VECTORS = "vectors.npz"
+NEAREST_TERMS = 3
+TERM_WEIGHT = 0.5
+# A child is entered where it holds this share of its parent's probability.
+DESCENT = 0.4
+_ROWS = 64
+
+
+def calibration(taxonomy: str) -> dict[str, float]:
+    """`temperature` of the softmax, `none_score` of "none of them", and the least `threshold` to answer at."""
+    del taxonomy  # both scores have the same form, and so far the same scale
+    return {"temperature": 0.03, "none_score": 0.26, "threshold": 0.3}
+
+
+def unit(vectors: Vectors) -> Vectors:
+    """The vectors scaled to unit length; a zero vector stays zero."""
+    length = np.linalg.norm(vectors, axis=-1, keepdims=True)
+    return cast(Vectors, (vectors / np.maximum(length, 1e-9)).astype(np.float32))
+
+
+@dataclass(frozen=True, slots=True)
+class Space:
+    """Where cosines mean topic: `centre` (384,) is the mean text, `direction` (384,) of unit length the language axis."""
+
+    centre: Vectors
+    direction: Vectors
+
+    def project(self, vectors: Vectors) -> Vectors:
+        """Centred, without the language axis, of unit length again; (n, 384)."""
+        centred = vectors - self.centre
+        return unit(centred - np.outer(centred @ self.direction, self.direction))
+
+
+class TaxonomyClassifier:
+    """Zero-shot classification to one taxonomy. Ids carry the taxonomy as a prefix (``adproduct:1114``)."""
+
+    def __init__(self, arrays: dict[str, NDArray[Any]], manifest: Manifest) -> None:
+        metadata = manifest.metadata
+        self.version = manifest.version
+        self.encoder_version: str = metadata["encoder_version"]
+        self._temperature = float(metadata["temperature"])
+        self._none_score = float(metadata["none_score"])
+        self.threshold = float(metadata["threshold"])
+        self._space = Space(arrays["centre"].astype(np.float32), arrays["direction"].astype(np.float32))
+        self._labels: Vectors = arrays["labels"].astype(np.float32)
+        self._terms: Vectors = arrays["terms"].astype(np.float32)
+        self._ids: list[str] = arrays["ids"].tolist()
+        taxonomy = load_taxonomy(metadata["taxonomy"])
+        if set(self._ids) != set(taxonomy):
+            raise ArtifactError(f"label vectors {manifest.version} are of another table of {taxonomy!r}: `make models`")
+        self._names = [dict(taxonomy[key].name) for key in self._ids]
+        place = {key: index for index, key in enumerate(self._ids)}
+        self._parents = [place[parent] if (parent := taxonomy[key].parent) else -1 for key in self._ids]
+        self._children: list[list[int]] = [[] for _ in self._ids]
+        self._roots: list[int] = []
+        for index, parent_index in enumerate(self._parents):
+            (self._children[parent_index] if parent_index >= 0 else self._roots).append(index)
+        # Deepest first: adding each category's probability to its parent's in this order makes subtree sums.
+        self._upwards = sorted(
+            (index for index, parent in enumerate(self._parents) if parent >= 0),
+            key=lambda index: -taxonomy[self._ids[index]].tier,
+        )
+        self._term_table = _term_table(arrays["category_of"], arrays["term_of"], len(self._ids), len(self._terms))
+
+    @classmethod
+    def load(cls, folder: Path, encoder_version: str | None = None) -> TaxonomyClassifier:
+        """Loads the label vectors in `folder` after verifying them.
+
+        Raises:
+            ArtifactError: they are absent, changed, of another preprocessing version, or made by another encoder than
+                `encoder_version`.
+        """
+        manifest = verify(folder, KIND)
+        try:
+            with np.load(folder / VECTORS, allow_pickle=False) as archive:
+                arrays = {name: archive[name] for name in archive.files}
+            result = cls(arrays, manifest)
+        except (KeyError, ValueError) as error:
+            raise ArtifactError(f"{folder / VECTORS} is not a set of label vectors: {error}") from error
+        if encoder_version is not None and result.encoder_version != encoder_version:
+            raise ArtifactError(
+                f"{folder} was made by encoder {result.encoder_version}, not {encoder_version}: `make models`"
+            )
+        return result
+
+    def probabilities(self, vectors: Vectors) -> Vectors:
+        """Each category's probability with its descendants', (n, categories). A row of roots sums to at most 1."""
+        result = np.empty((len(vectors), len(self._ids)), np.float32)
+        for start in range(0, len(vectors), _ROWS):
+            query = self._space.project(np.asarray(vectors[start : start + _ROWS], np.float32))
+            near = np.full((len(query), len(self._terms) + 1), -2.0, np.float32)
+            near[:, :-1] = query @ self._terms.T
+            best = np.partition(near[:, self._term_table], -NEAREST_TERMS, axis=2)[:, :, -NEAREST_TERMS:]
+            scores = (query @ self._labels.T + TERM_WEIGHT * best.mean(axis=2)) / (1 + TERM_WEIGHT)
+            top = np.maximum(scores.max(axis=1, keepdims=True), self._none_score)
+            weight = np.exp((scores - top) / self._temperature)
+            none = np.exp((self._none_score - top) / self._temperature)
+            result[start : start + _ROWS] = weight / (weight.sum(axis=1, keepdims=True) + none)
+        for index in self._upwards:
+            result[:, self._parents[index]] += result[:, index]
+        return result
+
+    def classify_vectors(self, vectors: Vectors, top: int = 3) -> list[Classification]:
+        """The `top` labels of each vector, (n, 384), in falling probability; none of them above or below another.
+
+        `abstained` is set where the first label's probability is below `threshold`.
+        """
+        if not len(vectors):
+            return []
+        return [self._classify(row, top) for row in self.probabilities(vectors).tolist()]
+
+    def _classify(self, mass: list[float], top: int) -> Classification:
+        left = list(mass)
+        chosen: list[Label] = []
+        while len(chosen) < top:
+            index = self._descend(left)
+            probability = left[index]
+            if chosen and probability < 0.01:
+                break
+            chosen.append(Label(self._ids[index], dict(self._names[index]), round(probability, 4)))
+            self._take(index, left)
+        chosen.sort(key=lambda label: -label.probability)
+        return Classification(tuple(chosen), chosen[0].probability < self.threshold)
+
+    def _descend(self, mass: list[float]) -> int:
+        index = max(self._roots, key=mass.__getitem__)
+        while children := self._children[index]:
+            child = max(children, key=mass.__getitem__)
+            if mass[child] < DESCENT * mass[index]:
+                break
+            index = child
+        return index
+
+    def _take(self, index: int, mass: list[float]) -> None:
+        """Takes a chosen category's probability out of its subtree and out of everything above it."""
+        taken = mass[index]
+        above = self._parents[index]
+        while above >= 0:
+            mass[above] -= taken
+            above = self._parents[above]
+        below = [index]
+        while below:
+            current = below.pop()
+            mass[current] = 0.0
+            below.extend(self._children[current])
+
+
+def _term_table(
+    category_of: NDArray[np.int32], term_of: NDArray[np.int32], categories: int, nothing: int
+) -> NDArray[np.int32]:
+    """The terms of each category, (categories, most): at least three, by repetition; `nothing` fills the rest."""
+    owned: list[list[int]] = [[] for _ in range(categories)]
+    for category, term in zip(category_of.tolist(), term_of.tolist(), strict=True):
+        owned[category].append(term)
+    for terms in owned:
+        while len(terms) < NEAREST_TERMS:
+            terms.extend(terms[: NEAREST_TERMS - len(terms)])
+    table = np.full((categories, max(map(len, owned))), nothing, np.int32)
+    for category, terms in enumerate(owned):
+        table[category, : len(terms)] = terms
+    return table
+
+
+class Head:
+    """A trained head for a user's own labels: an ONNX graph from tokens to logits, with its own tokenizer.
+
+    Its manifest's metadata hold `labels` (list of ``{"id", "name": {"zh", "en"}}`` or of plain strings), `temperature`
+    (1 where absent) and `threshold` (0 where absent), and may hold `prefix` (``query: ``) and `max_tokens`.
+    """
+
+    def __init__(self, session: onnxruntime.InferenceSession, tokens: Tokens, manifest: Manifest) -> None:
+        metadata = manifest.metadata
+        self.version = manifest.version
+        self.name = manifest.name
+        self.labels = [_as_label(entry) for entry in metadata["labels"]]
+        self.threshold = float(metadata.get("threshold", 0.0))
+        self._temperature = float(metadata.get("temperature", 1.0))
+        self._prefix = str(metadata.get("prefix", "query: "))
+        self._session = session
+        self._tokens = tokens
+        width = session.get_outputs()[0].shape[-1]
+        if width != len(self.labels) or len(self.labels) < 2:
+            raise ArtifactError(f"head {self.name!r} has {len(self.labels)} labels and {width} logits")
+        if not self._temperature > 0:
+            raise ArtifactError(f"head {self.name!r}: the temperature must be above 0, not {self._temperature}")
+
+    @classmethod
+    def load(cls, folder: Path, threads: int = 0) -> Head:
+        """Loads the head in `folder` (``model.onnx``, ``tokenizer.json``) after verifying it.
+
+        Raises:
+            ArtifactError: it is absent, changed, of another preprocessing version, or its labels do not fit its graph.
+        """
+        manifest = verify(folder, HEAD_KIND)
+        limit = int(manifest.metadata.get("max_tokens", 256))
+        try:
+            tokens = Tokens(folder / "tokenizer.json", limit)
+            return cls(open_session(folder / "model.onnx", threads), tokens, manifest)
+        except (KeyError, TypeError, ValueError) as error:
+            raise ArtifactError(f"{folder} is not a head: {error!r}") from error
+
+    def probabilities(self, texts: Sequence[str]) -> Vectors:
+        """Calibrated probabilities, (n, labels)."""
+        if not texts:
+            return np.zeros((0, len(self.labels)), np.float32)
+        logits = run_in_batches(self._session, self._tokens, [self._prefix + text for text in texts])
+        logits = logits / self._temperature
+        weight = np.exp(logits - logits.max(axis=1, keepdims=True))
+        return cast(Vectors, weight / weight.sum(axis=1, keepdims=True))
+
+    def classify(self, texts: Sequence[str], top: int = 3) -> list[Classification]:
+        """The `top` labels of each text in falling probability. A text of white space alone abstains."""
+        result = []
+        for text, row in zip(texts, self.probabilities(texts), strict=True):
+            order = np.argsort(-row, kind="stable")[:top].tolist()
+            labels = tuple(
+                Label(self.labels[index].id, dict(self.labels[index].name), round(float(row[index]), 4))
+                for index in order
+            )
+            result.append(Classification(labels, not text.strip() or labels[0].probability < self.threshold))
+        return result
+
+
+def _as_label(entry: str | dict[str, Any]) -> Label:
+    if isinstance(entry, str):
+        return Label(entry, {"zh": entry, "en": entry}, 0.0)
+    languages: tuple[Literal["zh", "en"], ...] = ("zh", "en")
+    return Label(entry["id"], {language: entry["name"][language] for language in languages}, 0.0)
