@@ -11,7 +11,7 @@ TOOLS := .tools
 ARTIFACTS := shared/artifacts
 DOCKER := $(shell docker info >/dev/null 2>&1 && echo yes)
 
-export PORT AWS_PORT LLM PIP_DISABLE_PIP_VERSION_CHECK=1
+export PORT AWS_PORT LLM
 
 # Kept between runs; delete one and the next command makes it again.
 INSTALLED := $(VENV)/.installed

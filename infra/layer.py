@@ -23,8 +23,6 @@ SERVED = ("encoder", "taxonomy-adproduct", "taxonomy-content")  # what shared/wi
 PYTHON = "3.13"
 # Amazon Linux 2023 has glibc 2.34; every tag here promises to need less.
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
-# Only sdists: they are built here, which is safe for pure Python alone.
-SOURCES = ("zhconv",)
 BUDGET_MB = 230  # layer and function, unzipped; Lambda's own limit is 250
 
 # Globs below the folder of installed packages, and why nothing misses them.
@@ -99,7 +97,7 @@ def install(target: Path, requirements: Path = REQUIREMENTS) -> None:
         BuildError: pip cannot.
     """
     command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
-    command += ["--no-deps", "--only-binary=:all:", *(f"--no-binary={name}" for name in SOURCES)]
+    command += ["--no-deps", "--only-binary=:all:"]
     command += ["--implementation=cp", f"--python-version={PYTHON}", *(f"--platform={tag}" for tag in PLATFORMS)]
     command += [f"--target={target}", f"--requirement={requirements}"]
     if subprocess.run(command, check=False).returncode != 0:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import orjson
 
-from shared.domain import Consent, Interest, Profile
+from shared.domain import Classification, Consent, Interest, Profile
 from shared.models.taxonomy import load_taxonomy
 from shared.policy.consent import in_force
 from shared.policy.sensitive import is_sensitive
@@ -32,7 +32,8 @@ MAX_EVIDENCE = 20  # event ids kept for one item, the latest
 ACQUIRING = frozenset({"purchase", "enrol", "complete"})
 ACQUIRED_HALF_LIVES = 3.0  # of its domain: for so long nobody needs to be offered the same thing again
 MAX_LONG, MAX_SESSION = 12, 4
-SAME_INTEREST = 0.885  # cosine from which two items are of one group
+SAME_INTEREST = 0.50  # cosine in the topic space from which two items are of one group
+NOTHING = 1e-6  # evidence (in units of one view) that counts for nothing
 MIN_SHARE = 0.02  # an interest below this share of the person's evidence is noise
 SESSION_FLOOR = 0.25  # session evidence (in units of one view) below which a session is over
 REFRESH_SECONDS = 900.0  # a profile with session interests is read off anew after this long
@@ -155,12 +156,17 @@ def interests_of(
     """
     found: list[Interest] = []
     known = [e for e in state.values() if e.key in vectors and (sensitive_allowed or e.domain != "health")]
+    keys = [e.key for e in known]
+    topics: dict[str, np.ndarray] = {}
+    if keys:
+        projected = classifiers["adproduct"].project(np.stack([vectors[key] for key in keys]))
+        topics = dict(zip(keys, projected, strict=True))
     for term, limit in (("long", MAX_LONG), ("session", MAX_SESSION)):
         place = 0 if term == "long" else 1
         weighed = sorted(((e.at(now)[place], e) for e in known), key=lambda pair: (-pair[0], pair[1].key))
         if term == "session" and sum(max(weight, 0.0) for weight, _ in weighed) < SESSION_FLOOR:
             continue
-        groups = _groups(weighed[:MAX_GROUPED], vectors)
+        groups = _groups(weighed[:MAX_GROUPED], vectors, topics)
         named = _named(groups, classifiers, sensitive_allowed)
         total = sum(weight for _, weight, _, _ in named) or 1.0
         for label, weight, centre, evidence in sorted(named, key=lambda one: -one[1])[:limit]:
@@ -183,19 +189,26 @@ def interests_of(
 
 @dataclass
 class _Group:
+    """Items of one topic. `centre` is the weighted sum of their vectors, `topic` of their places in the topic space."""
+
     domain: str
     centre: np.ndarray
+    topic: np.ndarray
     weight: float
     events: list[tuple[float, str]]
 
 
-def _groups(weighed: list[tuple[float, Evidence]], vectors: Mapping[str, np.ndarray]) -> list[_Group]:
+def _groups(
+    weighed: list[tuple[float, Evidence]], vectors: Mapping[str, np.ndarray], topics: Mapping[str, np.ndarray]
+) -> list[_Group]:
     """Leader clustering within a domain, strongest evidence first; evidence against an item lowers its group."""
     groups: list[_Group] = []
     for weight, evidence in weighed:
-        vector = vectors[evidence.key]
+        if abs(weight) < NOTHING:
+            continue
+        vector, topic = vectors[evidence.key], topics[evidence.key]
         near = [
-            (float(vector @ group.centre) / float(np.linalg.norm(group.centre)), place)
+            (float(topic @ group.topic) / float(np.linalg.norm(group.topic)), place)
             for place, group in enumerate(groups)
             if group.domain == evidence.domain
         ]
@@ -205,9 +218,10 @@ def _groups(weighed: list[tuple[float, Evidence]], vectors: Mapping[str, np.ndar
             group.weight += weight
             if weight > 0:
                 group.centre = group.centre + weight * vector
+                group.topic = group.topic + weight * topic
                 group.events += evidence.events
         elif weight > 0:
-            groups.append(_Group(evidence.domain, weight * vector, weight, list(evidence.events)))
+            groups.append(_Group(evidence.domain, weight * vector, weight * topic, weight, list(evidence.events)))
     return [group for group in groups if group.weight > 0]
 
 
@@ -216,11 +230,7 @@ def _named(
 ) -> list[tuple[dict[str, Any], float, np.ndarray, tuple[str, ...]]]:
     """Groups with their taxonomy label, those of one label merged: (label, weight, centre, evidence)."""
     merged: dict[str, tuple[dict[str, Any], float, np.ndarray, list[tuple[float, str]]]] = {}
-    for group in groups:
-        taxonomy = preset(group.domain).taxonomy
-        taxonomy = taxonomy if taxonomy in classifiers else "adproduct"
-        centre = group.centre / np.linalg.norm(group.centre)
-        result = classifiers[taxonomy].classify_vectors(centre[None, :].astype(np.float32), top=1)[0]
+    for group, (taxonomy, result) in zip(groups, _labels(groups, classifiers), strict=True):
         if result.abstained or not result.labels:
             continue
         top = result.labels[0]
@@ -245,6 +255,21 @@ def _named(
         )
         for label, weight, centre, events in merged.values()
     ]
+
+
+def _labels(
+    groups: list[_Group], classifiers: Mapping[str, TaxonomyClassifier]
+) -> list[tuple[str, Classification]]:
+    """The taxonomy and the classification of each group's centre, each taxonomy asked once."""
+    taxonomies = [preset(group.domain).taxonomy for group in groups]
+    taxonomies = [taxonomy if taxonomy in classifiers else "adproduct" for taxonomy in taxonomies]
+    found: dict[int, Classification] = {}
+    for taxonomy in set(taxonomies):
+        places = [place for place, name in enumerate(taxonomies) if name == taxonomy]
+        centres = np.stack([groups[place].centre / np.linalg.norm(groups[place].centre) for place in places])
+        results = classifiers[taxonomy].classify_vectors(centres.astype(np.float32), top=1)
+        found |= dict(zip(places, results, strict=True))
+    return [(taxonomy, found[place]) for place, taxonomy in enumerate(taxonomies)]
 
 
 def _ancestor_ids(tree: Any) -> Callable[[str], list[str]]:

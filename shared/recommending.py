@@ -24,15 +24,16 @@ from shared.domain import (
 )
 from shared.interests import ProfileReader
 from shared.models.ranker import Features, Ranker
-from shared.snapshot import Snapshot, Snapshots
+from shared.snapshot import Project, Snapshot, Snapshots
 from shared.stores import Stores
 from shared.stores.copies import ANYONE
 from shared.stores.people import StoredEvent, unpack_vectors
 
 CANDIDATES = 400  # that go on from retrieval to caps, budgets and diversity
-DIVERSITY = 0.25  # weight of the likeness to what is already chosen
-SAME_CAMPAIGN = 2  # ads of one campaign or brand in one answer, where there are others
-REASON_SIMILARITY = 0.30  # centred cosine from which an interest is named as the reason
+DIVERSITY = 0.35  # nats of click probability that full likeness to what is already chosen costs
+SAME_CAMPAIGN = 3  # ads of one campaign or brand in one answer, where there are others
+REASON_SIMILARITY = 0.35  # cosine in the topic space from which an interest is named as the reason
+NO_QUERIES = np.zeros((0, 384), dtype=np.float32)
 FEEDBACK_PAST_SECONDS = 7 * 86400
 # What an act on an ad tells about the person, as an event on it; an impression tells nothing.
 _LEARNT = {"click": "click", "conversion": "purchase", "dismiss": "dismiss"}
@@ -66,6 +67,7 @@ class Recommending:
         profiles: ProfileReader,
         ranker: Ranker,
         *,
+        project: Project,
         versions: dict[str, str],
         clock: Callable[[], float],
     ) -> None:
@@ -73,6 +75,7 @@ class Recommending:
         self._snapshots = snapshots
         self._profiles = profiles
         self._ranker = ranker
+        self._project = project
         self._versions = versions
         self._clock = clock
 
@@ -97,18 +100,19 @@ class Recommending:
         uid = uid if consent.personalisation and person is not None else None
         allowed = _allowed(snapshot, profile if known else None, consent if known else None, context, now)
         sequels = _sequels(snapshot, profile.acquired if known else ())
-        scores = self._ranker.predict(_features(snapshot, interests, context, sequels))
+        queries = self._project(unpack_vectors([i.vector for i in interests])) if interests else NO_QUERIES
+        scores = self._ranker.predict(_features(snapshot, interests, queries, context, sequels))
         order = _top(scores, allowed, CANDIDATES)
         order = self._within_caps(tenant, uid, snapshot, order, now)
         chosen = _diverse(snapshot, scores, order, n)
         copies = self._copies(tenant, snapshot, chosen, profile.segments if known else ())
-        matches = _matches(snapshot, interests, chosen)
+        matches = _matches(snapshot, interests, queries, chosen)
         ads = tuple(
             RankedAd(
                 ad_id=snapshot.ads[place].ad_id,
                 copy=copy,
                 score=round(float(scores[place]), 6),
-                reasons=(_reason(interest, snapshot.ads[place], context, bool(sequels[place])),),
+                reasons=(_reason(interest, snapshot.ads[place], context, bool(sequels[place]), bool(interests)),),
                 copy_served_by=served_by,
             )
             for place, (copy, served_by), interest in zip(chosen, copies, matches, strict=True)
@@ -275,12 +279,14 @@ def _step(ad: Ad) -> tuple[tuple[str, str], float] | None:
     return (ad.language, series), float(level)
 
 
-def _features(snapshot: Snapshot, interests: Sequence[Interest], context: Context, sequels: np.ndarray) -> Features:
+def _features(
+    snapshot: Snapshot, interests: Sequence[Interest], queries: np.ndarray, context: Context, sequels: np.ndarray
+) -> Features:
+    """queries: the interests' vectors (m, 384) in the snapshot's space."""
     n = len(snapshot.ads)
     zeros = np.zeros(n, dtype=np.float32)
     similarity, category, session = zeros, zeros, zeros
     if interests:
-        queries = snapshot.query(unpack_vectors([i.vector for i in interests]))
         cosines = snapshot.vectors @ queries.T  # (n, m)
         weights = np.array([i.weight for i in interests], dtype=np.float32)
         # The square root keeps a small interest audible beside a large one.
@@ -335,7 +341,7 @@ def _diverse(snapshot: Snapshot, scores: np.ndarray, order: np.ndarray, n: int) 
     open_ = np.ones(len(order), dtype=bool)
     rationed: dict[str, int] = {}
     while len(chosen) < n and open_.any():
-        value = np.where(open_, relevance - DIVERSITY * likeness * abs(float(relevance.mean())), -np.inf)
+        value = np.where(open_, relevance - DIVERSITY * likeness, -np.inf)
         pick = int(np.argmax(value))
         open_[pick] = False
         ad = snapshot.ads[order[pick]]
@@ -354,11 +360,12 @@ def _diverse(snapshot: Snapshot, scores: np.ndarray, order: np.ndarray, n: int) 
     return chosen
 
 
-def _matches(snapshot: Snapshot, interests: Sequence[Interest], chosen: Sequence[int]) -> list[Interest | None]:
+def _matches(
+    snapshot: Snapshot, interests: Sequence[Interest], queries: np.ndarray, chosen: Sequence[int]
+) -> list[Interest | None]:
     """For each chosen ad the interest it was chosen for; None where it was none."""
     if not interests or not chosen:
         return [None] * len(chosen)
-    queries = snapshot.query(unpack_vectors([i.vector for i in interests]))
     cosines = snapshot.vectors[list(chosen)] @ queries.T
     matches: list[Interest | None] = []
     for row, place in zip(cosines, chosen, strict=True):
@@ -367,29 +374,29 @@ def _matches(snapshot: Snapshot, interests: Sequence[Interest], chosen: Sequence
         if same:
             matches.append(max(same, key=lambda i: i.weight))
         else:
-            matches.append(interests[best] if row[best] >= REASON_SIMILARITY else None)
+            matches.append(interests[best] if row[best] >= REASON_SIMILARITY or interests[best].sensitive else None)
     return matches
 
 
-def _reason(interest: Interest | None, ad: Ad, context: Context, sequel: bool) -> Reason:
-    zh = ad.language == "zh"
+def _reason(interest: Interest | None, ad: Ad, context: Context, sequel: bool, personalised: bool) -> Reason:
+    """What truly put the ad there. A sensitive interest is never named, here or anywhere else."""
+    place = 0 if ad.language == "zh" else 1
     if sequel and ad.domain != "health":
-        return Reason("next_step", "您已学内容的下一阶段" if zh else "The next step after what you have taken")
+        return Reason("next_step", ("您已学内容的下一阶段", "The next step after what you have taken")[place])
     if interest is not None and not interest.sensitive:
-        name = interest.name["zh" if zh else "en"]
+        name = interest.name[ad.language]
         if interest.term == "session":
-            text = f"因为您刚刚在看“{name}”" if zh else f"Because you are looking at {name}"
+            text = (f"因为您刚刚在看“{name}”", f"Because you are looking at {name}")[place]
         else:
-            text = f"因为您对“{name}”感兴趣" if zh else f"Because you are interested in {name}"
+            text = (f"因为您对“{name}”感兴趣", f"Because you are interested in {name}")[place]
         return Reason(f"interest_{interest.term}", text, interest.id)
     if interest is not None:
-        # A sensitive interest is never named, here or anywhere else.
-        return Reason(
-            "consented_content", "根据您同意的个性化设置推荐" if zh else "Based on the choices you consented to"
-        )
+        return Reason("consented_content", ("根据您同意的个性化设置推荐", "Based on what you consented to")[place])
+    if personalised:
+        return Reason("related", ("与您近期的浏览相近", "Close to what you have been looking at")[place])
     if context.domain == ad.domain:
-        return Reason("context", "与您正在浏览的内容相关" if zh else "Fits the page you are on")
-    return Reason("general", "通用推荐，未根据您的兴趣" if zh else "A general choice, not based on your interests")
+        return Reason("context", ("与您正在浏览的内容相关", "Fits the page you are on")[place])
+    return Reason("general", ("通用推荐，未根据您的兴趣", "A general choice, not based on your interests")[place])
 
 
 def _feedback_problem(item: FeedbackItem, decision: Decision | None, now: float) -> str | None:

@@ -28,7 +28,8 @@ LEASE_SECONDS = 120.0
 class Snapshot:
     """Ads with what retrieval and filters need, row by row; `places` gives an ad's row by its id.
 
-    vectors: float32 (n, 384), unit length, centred on the catalogue's mean. centre: (384,), subtracted from a query.
+    vectors: float32 (n, 384), unit length, in the topic space of `shared.models.classifier`, where cosines tell topics
+    apart and languages do not.
     category: the label's id of each ad as a place in `categories` ("" where the classifier abstained), int (n,);
     language and domain likewise, as places in `LANGUAGES` and `DOMAINS`. prior: smoothed click rate (n,).
     targeted: rows of the ads that have targeting.
@@ -38,7 +39,6 @@ class Snapshot:
     ads: tuple[Ad, ...]
     places: dict[str, int]
     vectors: np.ndarray
-    centre: np.ndarray
     categories: tuple[str, ...]
     category: np.ndarray
     prior: np.ndarray
@@ -47,10 +47,6 @@ class Snapshot:
     start: np.ndarray
     end: np.ndarray
     targeted: np.ndarray
-
-    def query(self, vectors: np.ndarray) -> np.ndarray:
-        """Vectors (m, 384) in the snapshot's centred space."""
-        return _unit(vectors - self.centre)
 
 
 PRIOR_IMPRESSIONS = 200.0  # weight of the catalogue's mean click rate in an ad's own
@@ -106,31 +102,32 @@ def _publish(stores: Stores, tenant: str, head: int) -> Pointer:
     return pointer
 
 
-def load(stores: Stores, pointer: Pointer) -> Snapshot:
+Project = Callable[[np.ndarray], np.ndarray]
+
+
+def load(stores: Stores, pointer: Pointer, project: Project) -> Snapshot:
     """Reads a published snapshot. Raises `NotFound` where its objects are gone."""
     rows = orjson.loads(stores.objects.get(f"{pointer.key}/ads.json"))
     packed = stores.objects.get(f"{pointer.key}/vectors.f16")
     vectors = np.frombuffer(packed, dtype=np.float16).reshape(len(rows), -1).astype(np.float32)
-    return _snapshot(pointer.version, rows, vectors)
+    return assemble(pointer.version, rows, project(vectors) if len(rows) else vectors)
 
 
-def _snapshot(version: str, rows: list[dict[str, Any]], vectors: np.ndarray) -> Snapshot:
+def assemble(version: str, rows: list[dict[str, Any]], vectors: np.ndarray) -> Snapshot:
+    """A snapshot of rows as `_publish` writes them and their vectors in the topic space."""
     ads = []
     for row in rows:
         ad = row["ad"]
         if "frequency_cap" in ad:
             ad["frequency_cap"] = FrequencyCap(**ad["frequency_cap"])
         ads.append(Ad(**ad))
-    # Sentence vectors of one model share a large common part; without it their angles tell more.
-    centre = vectors.mean(axis=0) if len(vectors) >= 20 else np.zeros(vectors.shape[1], dtype=np.float32)
     infinity = float("inf")
     categories, category = np.unique([row["category"] for row in rows], return_inverse=True)
     return Snapshot(
         version=version,
         ads=tuple(ads),
         places={ad.ad_id: place for place, ad in enumerate(ads)},
-        vectors=_unit(vectors - centre),
-        centre=centre,
+        vectors=vectors,
         categories=tuple(categories.tolist()),
         category=category,
         prior=np.array([row["prior"] for row in rows], dtype=np.float32),
@@ -142,16 +139,12 @@ def _snapshot(version: str, rows: list[dict[str, Any]], vectors: np.ndarray) -> 
     )
 
 
-def _unit(vectors: np.ndarray) -> np.ndarray:
-    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return np.asarray(vectors / np.maximum(norms, 1e-9), dtype=np.float32)
-
-
 class Snapshots:
     """The latest snapshot of each tenant, loaded once a version and looked for again every `POINTER_SECONDS`."""
 
-    def __init__(self, stores: Stores, *, clock: Callable[[], float]) -> None:
+    def __init__(self, stores: Stores, *, project: Project, clock: Callable[[], float]) -> None:
         self._stores = stores
+        self._project = project
         self._clock = clock
         self._held: dict[str, tuple[float, Snapshot]] = {}
 
@@ -167,6 +160,6 @@ class Snapshots:
         if held is not None and held[1].version == pointer.version:
             self._held[tenant] = (now, held[1])
             return held[1]
-        snapshot = load(self._stores, pointer)
+        snapshot = load(self._stores, pointer, self._project)
         self._held[tenant] = (now, snapshot)
         return snapshot

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from shared.interests import ProfileReader
     from shared.models.classifier import Head, TaxonomyClassifier
     from shared.models.encoder import Encoder
+    from shared.models.generator import TextGenerator
+    from shared.models.sagemaker import SageMakerAsync
     from shared.profiling import Profiling
     from shared.recommending import Recommending
     from shared.snapshot import Snapshots
@@ -144,7 +146,9 @@ class System:
     def snapshots(self) -> Snapshots:
         from shared.snapshot import Snapshots
 
-        return Snapshots(self.stores, clock=self.clock)
+        return Snapshots(
+            self.stores, project=lambda vectors: self.classifiers["adproduct"].project(vectors), clock=self.clock
+        )
 
     @cached_property
     def profiling(self) -> Profiling:
@@ -183,6 +187,7 @@ class System:
             self.snapshots,
             self.profiles,
             ranker,
+            project=lambda vectors: self.classifiers["adproduct"].project(vectors),
             versions=self.versions | {"ranker": ranker.version},
             clock=self.clock,
         )
@@ -190,8 +195,65 @@ class System:
     @cached_property
     def generating(self) -> Generating:
         from shared.generating import Generating
+        from shared.policy.rules import check
 
-        raise NotImplementedError
+        return Generating(
+            self.stores,
+            lambda: self.encoder,
+            lambda: self.classifiers["adproduct"],
+            self.profiles,
+            check,
+            generator=self._generator(),
+            asynchronous=self._asynchronous(),
+            k_floor=self.settings.k_floor,
+            clock=self.clock,
+            versions=lambda: self.versions,
+            timeout_seconds=self.settings.llm_timeout_seconds,
+        )
+
+    def _generator(self) -> TextGenerator | None:
+        """What writes while the caller waits: the real-time endpoint, else the OpenAI-compatible URL, else nothing."""
+        settings = self.settings
+        if settings.sagemaker_endpoint:
+            from shared.models.sagemaker import SageMakerRealtime
+
+            return SageMakerRealtime(settings.sagemaker_endpoint, self._sagemaker())
+        if settings.llm_url:
+            from shared.models.generator import OpenAICompatible
+
+            return OpenAICompatible(settings.llm_url, settings.llm_model)
+        return None
+
+    def _asynchronous(self) -> SageMakerAsync | None:
+        if not self.settings.sagemaker_async_endpoint:
+            return None
+        from shared.models.sagemaker import SageMakerAsync
+
+        objects = self.stores.objects
+
+        def put(key: str, data: bytes) -> str:
+            objects.put(key, data, "application/json")
+            return f"s3://{objects.bucket}/{key}"
+
+        def read(location: str) -> bytes | None:
+            try:  # the endpoint's configuration has its output in the deployment's own bucket
+                return objects.get(location.removeprefix(f"s3://{objects.bucket}/"))
+            except NotFound:
+                return None
+
+        return SageMakerAsync(self.settings.sagemaker_async_endpoint, self._sagemaker(), put=put, read=read)
+
+    def _sagemaker(self) -> Any:
+        import boto3
+        from botocore.config import Config
+
+        # Retries are the client's own, within its deadline.
+        config = Config(
+            retries={"max_attempts": 1, "mode": "standard"},
+            connect_timeout=2,
+            read_timeout=self.settings.llm_timeout_seconds,
+        )
+        return boto3.client("sagemaker-runtime", config=config)
 
 
 @cache

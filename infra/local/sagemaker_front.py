@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import Annotated, Any
 from urllib.parse import unquote, urlsplit
 
-import httpx
+import httpx2
 import typer
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -68,16 +68,16 @@ class Endpoints:
         if len(body) > _LIMIT:
             raise RequestError("ValidationError", 400, f"the body is over {_LIMIT} bytes")
         try:
-            answer = httpx.post(
+            answer = httpx2.post(
                 f"{self.openai_url.rstrip('/')}/chat/completions",
                 content=body,
                 headers={"content-type": "application/json"},
                 timeout=timeout,
                 trust_env=False,
             )
-        except httpx.TimeoutException:
+        except httpx2.TimeoutException:
             raise self._model_error(504, f"no answer within {timeout:.0f} s") from None
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             raise self._model_error(500, f"{type(error).__name__}: {error}") from None
         if answer.is_error:
             raise self._model_error(answer.status_code, answer.text[:1000])

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 
 from infra.local import resources
 from infra.local.processes import StartError
@@ -112,7 +112,7 @@ class Sample:
 
     def _consent(self) -> None:
         now = datetime.now(UTC).isoformat()
-        with httpx.Client(base_url=self._api, timeout=30, trust_env=False) as client:
+        with httpx2.Client(base_url=self._api, timeout=30, trust_env=False) as client:
             for person in people():
                 said = {"source": "sample data", "at": now} | person["consent"]
                 client.put(f"/v1/users/{person['user_id']}/consent", json=said).raise_for_status()

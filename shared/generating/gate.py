@@ -81,6 +81,8 @@ class Gate:
         for candidate in candidates:
             text = tidy(candidate, ad, language)
             reasons, claims = self.reasons(text, ad, language, width=width)
+            if match_key(text) == match_key(ad.title):
+                reasons.append("only repeats the title")
             if match_key(text) in seen:
                 reasons.append("repeats another candidate")
             if reasons:

@@ -118,6 +118,10 @@ class TaxonomyClassifier:
             )
         return result
 
+    def project(self, vectors: Vectors) -> Vectors:
+        """The vectors (n, 384) where cosines mean topic (`Space`)."""
+        return self._space.project(np.asarray(vectors, np.float32))
+
     def probabilities(self, vectors: Vectors) -> Vectors:
         """Each category's probability with its descendants', (n, categories). A row of roots sums to at most 1."""
         result = np.empty((len(vectors), len(self._ids)), np.float32)

@@ -160,6 +160,10 @@ class OpenAICompatible:
             raise ModelUnavailable("the language model answered nothing")
         return texts[:n]
 
+    def close(self) -> None:
+        """Closes the pooled connections."""
+        self._pool.clear()
+
     def _post(self, body: bytes, deadline: float) -> bytes:
         remaining = deadline - time.monotonic()
         if remaining <= 0:

@@ -152,10 +152,11 @@ def _folded(text: str) -> tuple[str, list[int]]:
 
 
 def _between_chinese(text: str, place: int) -> bool:
-    """Whether a filler character parts two Chinese characters."""
+    """Whether a filler character parts two Chinese characters, or one from a digit."""
     before = text[:place].rstrip("".join(_IGNORED))[-1:]
     after = text[place:].lstrip("".join(_IGNORED))[:1]
-    return "\u4e00" <= before <= "\u9fff" and "\u4e00" <= after <= "\u9fff"
+    chinese = ["\u4e00" <= char <= "\u9fff" for char in (before, after)]
+    return all(chinese) or (any(chinese) and (before.isdigit() or after.isdigit()))
 
 
 def _spans(folded: str, name: str) -> Iterator[tuple[int, int]]:

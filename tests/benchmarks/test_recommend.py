@@ -15,8 +15,8 @@ from shared import recommending
 from shared.domain import Consent, Interest, Profile
 from shared.models.ranker import Ranker
 from shared.recommending import Context
-from shared.snapshot import Snapshot, _snapshot
-from shared.stores.people import pack_vector
+from shared.snapshot import Snapshot, assemble
+from shared.stores.people import pack_vector, unpack_vectors
 
 NOW = 1_790_000_000.0
 
@@ -41,7 +41,7 @@ def catalogue(n: int) -> Snapshot:
         }
         for place in range(n)
     ]
-    return _snapshot("bench", rows, vectors)
+    return assemble("bench", rows, vectors)
 
 
 def choose(snapshot: Snapshot, profile: Profile, consent: Consent) -> list[int]:
@@ -49,10 +49,11 @@ def choose(snapshot: Snapshot, profile: Profile, consent: Consent) -> list[int]:
     interests = [i for i in profile.interests if i.enabled]
     allowed = recommending._allowed(snapshot, profile, consent, context, NOW)
     sequels = recommending._sequels(snapshot, profile.acquired)
-    scores = Ranker().predict(recommending._features(snapshot, interests, context, sequels))
+    queries = unpack_vectors([i.vector for i in interests])
+    scores = Ranker().predict(recommending._features(snapshot, interests, queries, context, sequels))
     order = recommending._top(scores, allowed, recommending.CANDIDATES)
     chosen = recommending._diverse(snapshot, scores, order, 5)
-    recommending._matches(snapshot, interests, chosen)
+    recommending._matches(snapshot, interests, queries, chosen)
     return chosen
 
 

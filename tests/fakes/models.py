@@ -51,6 +51,9 @@ class TopicClassifier:
 
     version = "topics"
 
+    def project(self, vectors: np.ndarray) -> np.ndarray:
+        return vectors
+
     def classify_vectors(self, vectors: np.ndarray, top: int = 3) -> list[Classification]:
         answers = []
         for vector in vectors:

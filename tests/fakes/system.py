@@ -74,9 +74,10 @@ class FakeSystem:
         )
         self.recommending = Recommending(
             self.stores,
-            Snapshots(self.stores, clock=self.clock),
+            Snapshots(self.stores, project=lambda vectors: vectors, clock=self.clock),
             self.profiles,
             Ranker(),
+            project=lambda vectors: vectors,
             versions={"encoder": "topics"},
             clock=self.clock,
         )

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 from infra.local import ministack, resources
@@ -34,7 +34,7 @@ class LocalSystem:
     url: str = ""
     aws: str = ""
     llm: str = ""
-    http: httpx.Client = field(default_factory=httpx.Client)
+    http: httpx2.Client = field(default_factory=httpx2.Client)
 
     def start(self, until: tuple[int, ...] = (200,), timeout: float = 300) -> LocalSystem:
         self.state.mkdir(parents=True, exist_ok=True)
@@ -58,7 +58,7 @@ class LocalSystem:
             if self._places() and self.health() in until:
                 break
             time.sleep(0.1)
-        self.http = httpx.Client(base_url=self.url, timeout=60, trust_env=False)
+        self.http = httpx2.Client(base_url=self.url, timeout=60, trust_env=False)
         return self
 
     def _ports_and_state(self) -> list[str]:
@@ -75,8 +75,8 @@ class LocalSystem:
     def health(self) -> int:
         """Status of ``/healthz``; 0 where nothing answers."""
         try:
-            return httpx.get(f"{self.url}/healthz", timeout=10, trust_env=False).status_code
-        except httpx.HTTPError:
+            return httpx2.get(f"{self.url}/healthz", timeout=10, trust_env=False).status_code
+        except httpx2.HTTPError:
             return 0
 
     def console(self) -> str:

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-import httpx
+import httpx2
 import pytest
 
 from infra.local import resources, sample
@@ -77,8 +77,8 @@ def test_one_api_serves_the_four_functions_and_their_documentation(local_system:
 
 def test_everything_listens_on_loopback_only(local_system: LocalSystem) -> None:
     for url in (local_system.url, local_system.aws):
-        assert httpx.URL(url).host == "127.0.0.1"
-        port = httpx.URL(url).port
+        assert httpx2.URL(url).host == "127.0.0.1"
+        port = httpx2.URL(url).port
         own_address = socket.gethostbyname(socket.gethostname())
         if port and not own_address.startswith("127."):
             with socket.socket() as probe:
@@ -193,7 +193,7 @@ def test_the_language_model_decodes_eight_candidates_at_once(local_system_llm: L
         "max_tokens": 32,
         "stop": ["\n"],
     }
-    answer = httpx.post(f"{local_system_llm.llm}/chat/completions", json=body, timeout=120, trust_env=False)
+    answer = httpx2.post(f"{local_system_llm.llm}/chat/completions", json=body, timeout=120, trust_env=False)
     texts = [choice["message"]["content"] for choice in answer.raise_for_status().json()["choices"]]
     assert len(texts) == 8
     assert len(set(texts)) > 1

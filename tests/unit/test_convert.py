@@ -109,17 +109,20 @@ def test_the_command_prints_what_it_made(files: tuple[Path, Path], tmp_path: Pat
 
 
 def test_real_behaviour_is_accepted_whole_and_in_order(tmp_path: Path) -> None:
-    items, source = shared_data("behaviour/beauty/items.jsonl.gz"), shared_data("behaviour/beauty/events.jsonl.gz")
+    items, source = shared_data("behaviour/beauty/items.jsonl.gz"), tmp_path / "events.jsonl"
+    with gzip.open(shared_data("behaviour/beauty/events.jsonl.gz"), "rb") as stream:
+        sent = [orjson.loads(line) for line in itertools.islice(stream, 20_000)]
+    write(source, sent)
     made = convert_behaviour(items, source, tmp_path / "out", "shop", START)
     parsed = [parse_event(row.value, now=START + 61 * 86_400, index=row.line) for row in rows_of(events_path(tmp_path))]
     events = [event for event in parsed if isinstance(event, Event)]
-    assert len(events) == len(parsed) == made.events == 198_502
+    assert len(events) == len(parsed) == made.events == 20_000
     assert deduplicate_events(events)[1] == 0
-    sent = [row.value for row in rows_of(source)]
     by_user = sorted(events, key=lambda event: (event.user_id, event.timestamp))
     sent.sort(key=lambda row: (row["user_id"], row["position"]))
     assert [(event.user_id, event.item_id) for event in by_user] == [(row["user_id"], row["item_id"]) for row in sent]
     for _, group in itertools.groupby(by_user, key=lambda event: event.user_id):
         times = [event.timestamp for event in group]
         assert len(set(times)) == len(times)
-    assert len({event.item_id for event in events if event.text}) == sum(bool(event.text) for event in events) == 12_101
+    known = {event.item_id for event in events}
+    assert sorted(filter(None, (event.item_id for event in events if event.text))) == sorted(filter(None, known))

@@ -320,7 +320,7 @@ def test_memory_does_not_grow_with_the_file(name: str) -> None:
         tracemalloc.stop()
         return highest
 
-    assert peak(60) < 1.5 * peak(10) + 200_000
+    assert peak(60) < 1.5 * peak(20) + 200_000
 
 
 def test_a_line_without_end_stays_bounded() -> None:

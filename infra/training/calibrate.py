@@ -1,0 +1,90 @@
+"""Accuracy, macro-F1 and calibration of predictions, and the temperature and threshold that a head is served with."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import minimize_scalar
+
+Floats = NDArray[np.float32]
+Classes = NDArray[np.int64]
+BINS = 15
+# A wrong answer costs half of what a right one gains; below the threshold, saying nothing is worth more.
+WRONG_COST = 0.5
+
+
+def softmax(logits: NDArray[Any]) -> Floats:
+    """Probabilities over the last axis."""
+    weight = np.exp(logits - logits.max(axis=-1, keepdims=True))
+    return cast(Floats, (weight / weight.sum(axis=-1, keepdims=True)).astype(np.float32))
+
+
+def accuracy(truth: Classes, predicted: Classes) -> float:
+    """The share of right answers."""
+    return float((truth == predicted).mean())
+
+
+def macro_f1(truth: Classes, predicted: Classes) -> float:
+    """The mean F1 over the classes that occur in `truth` or `predicted`; a class never predicted right counts 0."""
+    scores = []
+    for one in np.union1d(truth, predicted):
+        both = float(((truth == one) & (predicted == one)).sum())
+        scores.append(2 * both / float((truth == one).sum() + (predicted == one).sum()))
+    return float(np.mean(scores))
+
+
+def expected_calibration_error(probabilities: Floats, truth: Classes) -> float:
+    """Mean distance of confidence and accuracy over `BINS` equal bins of the top probability (Guo et al. 2017)."""
+    confidence = probabilities.max(axis=1)
+    right = probabilities.argmax(axis=1) == truth
+    place = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    gap = np.bincount(place, confidence - right, BINS)
+    return float(np.abs(gap).sum() / len(truth))
+
+
+def log_loss(logits: NDArray[Any], truth: Classes) -> float:
+    """Mean negative log likelihood; a truth below 0 (a label that training never saw) is left out."""
+    known = truth >= 0
+    logits = logits[known].astype(np.float64)
+    top = logits.max(axis=1)
+    likelihood = logits[np.arange(len(logits)), truth[known]] - top - np.log(np.exp(logits - top[:, None]).sum(axis=1))
+    return float(-likelihood.mean())
+
+
+def temperature(logits: NDArray[Any], truth: Classes) -> float:
+    """What the logits are divided by for the least log loss, between 0.05 and 20."""
+    found = minimize_scalar(
+        lambda power: log_loss(logits / np.exp(power), truth), bounds=(np.log(0.05), np.log(20.0)), method="bounded"
+    )
+    return float(np.exp(found.x))
+
+
+def threshold(probabilities: Floats, truth: Classes) -> float:
+    """The top probability from which answering pays (`WRONG_COST`), at least 0.
+
+    Found on the given texts: the texts below it are right less than one time in three.
+    """
+    confidence = probabilities.max(axis=1)
+    gain = np.where(probabilities.argmax(axis=1) == truth, 1.0, -WRONG_COST)
+    order = np.argsort(-confidence, kind="stable")
+    total = np.cumsum(gain[order])
+    best = int(np.flatnonzero(total == total.max())[-1])
+    if best == len(order) - 1:
+        return 0.0
+    return round(float((confidence[order[best]] + confidence[order[best + 1]]) / 2), 4)
+
+
+def blend(deep: NDArray[Any], wide: NDArray[Any], truth: Classes) -> tuple[float, float, float]:
+    """The weight of `wide` in ``deep + weight * wide`` with the least log loss at its own temperature.
+
+    Returns weight, temperature and log loss.
+    """
+    found = []
+    for weight in (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0):
+        logits = deep + weight * wide
+        heat = temperature(logits, truth)
+        found.append((log_loss(logits / heat, truth), weight, heat))
+    loss, weight, heat = min(found)
+    return weight, heat, loss

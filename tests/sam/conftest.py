@@ -1,0 +1,256 @@
+"""The deployed system on one machine: `sam build`'s output in Docker, beside the local AWS services on one network."""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import httpx
+import pytest
+
+from infra import layer, sam
+from infra.local import resources
+from tests.data import ROOT, artifact
+
+IMAGE = "public.ecr.aws/lambda/python:3.13-x86_64"  # what `sam local` runs functions in
+EVENTS = ROOT / "tests" / "events"
+BUILT = ROOT / ".aws-sam" / "build"
+TENANT = "demo"
+FUNCTIONS = {name: f"{name.capitalize()}Function" for name in ("profile", "classify", "generate", "recommend")}
+
+
+def absent(reason: str) -> NoReturn:
+    """Skips, or fails where ``REQUIRE_DOCKER=1``."""
+    if os.environ.get("REQUIRE_DOCKER") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+def docker(*arguments: str, timeout: float = 120, check: bool = True) -> str:
+    done = subprocess.run(["docker", *arguments], capture_output=True, text=True, timeout=timeout, check=False)
+    if check and done.returncode != 0:
+        pytest.fail(f"docker {' '.join(arguments)}\n{done.stderr}")
+    return done.stdout.strip()
+
+
+@pytest.fixture(scope="session")
+def engine() -> None:
+    """A running Docker engine that has, or can pull, the functions' image."""
+    if shutil.which("docker") is None or not docker("version", "--format", "{{.Server.Version}}", check=False):
+        absent("Docker is not running: the functions are not tried in their containers")
+    if not docker("image", "ls", "--quiet", IMAGE):
+        docker("pull", "--quiet", IMAGE, timeout=300, check=False)
+        if not docker("image", "ls", "--quiet", IMAGE):
+            absent(f"the image {IMAGE} is not here and cannot be pulled")
+
+
+@pytest.fixture(scope="session")
+def built(engine: None) -> Path:
+    """`sam build`'s output of the working tree."""
+    for name in layer.SERVED:
+        artifact(name)
+    try:
+        command = [str(sam.cli()), "build"]
+        environment = sam.environment(["build"])
+    except sam.Missing as error:
+        absent(str(error))
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=500, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return BUILT
+
+
+@dataclass
+class Cloud:
+    """The local AWS services with the template's resources, and `sam local` against them."""
+
+    name: str  # of the Docker network, and of everything else that is made
+    here: str  # URL of the services for this process
+    variables: Path
+    resources: resources.Resources
+
+    def client(self, service: str) -> Any:
+        return resources.client(service, self.here)
+
+    def options(self, **parameters: str) -> list[str]:
+        """Options of `sam local` commands. `parameters` override the template's."""
+        values = {
+            "Stage": "local",
+            "Tenant": TENANT,
+            "ConsentBasis": "asserted",
+            "KFloor": "2",
+            "AwsEndpointUrl": "http://aws:4566",
+        }
+        pairs = [f"{name}={value}" for name, value in (values | parameters).items()]
+        return [
+            f"--docker-network={self.name}",
+            f"--env-vars={self.variables}",
+            "--skip-pull-image",
+            "--parameter-overrides",
+            " ".join(pairs),
+        ]
+
+    def invoke(self, function: str, event: dict[str, Any], **parameters: str) -> Any:
+        """What `sam local invoke` prints for the event."""
+        command = [str(sam.cli()), "local", "invoke", FUNCTIONS[function], "--event=-", *self.options(**parameters)]
+        done = subprocess.run(
+            command,
+            cwd=ROOT,
+            env=sam.environment(["local"]),
+            input=json.dumps(event),
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        lines = done.stdout.strip().splitlines()
+        assert done.returncode == 0 and lines, done.stdout + done.stderr
+        return json.loads(lines[-1])
+
+    def api(self, function: str, event: dict[str, Any], **parameters: str) -> tuple[int, Any]:
+        """Status and body that the function answers to an API request."""
+        answer = self.invoke(function, event, **parameters)
+        assert "statusCode" in answer, answer
+        return answer["statusCode"], json.loads(answer["body"])
+
+    def upload(self, key: str, data: bytes, event: dict[str, Any]) -> dict[str, Any]:
+        """Puts an object and returns `event` (an S3 notification) about it."""
+        tag = self.client("s3").put_object(Bucket=self.resources.bucket, Key=key, Body=data)["ETag"].strip('"')
+        event["Records"][0]["s3"]["object"] |= {"eTag": tag, "size": len(data)}
+        return event
+
+    def rows(self, partition: str) -> list[dict[str, Any]]:
+        """The table's rows whose partition key starts with `partition`, in DynamoDB's wire form."""
+        pages = self.client("dynamodb").get_paginator("scan").paginate(TableName=self.resources.table)
+        return [row for page in pages for row in page["Items"] if row["pk"]["S"].startswith(partition)]
+
+    def take_message(self, queue: str, **expected: str) -> str:
+        """Receives and deletes the queue's next message that has these fields; returns its body."""
+        sqs, url = self.client("sqs"), self.resources.queues[queue]
+        deadline = time.monotonic() + 30
+        while time.monotonic() < deadline:
+            for message in sqs.receive_message(QueueUrl=url, WaitTimeSeconds=2).get("Messages", ()):
+                sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+                if expected.items() <= json.loads(message["Body"]).items():
+                    return str(message["Body"])
+        pytest.fail(f"no message with {expected} in the queue {queue}")
+
+
+def event_of(name: str) -> dict[str, Any]:
+    """An event of tests/events."""
+    event: dict[str, Any] = json.loads((EVENTS / f"{name}.json").read_text(encoding="utf-8"))
+    return event
+
+
+@pytest.fixture(scope="session")
+def cloud(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
+    """The services in a container of the functions' own image, reachable from theirs as http://aws:4566."""
+    folder = tmp_path_factory.mktemp("cloud")
+    layer.install(folder / "ministack", ROOT / "infra" / "tools" / "ministack.txt")
+    name = f"adtailor-test-{secrets.token_hex(4)}"
+    settings = {
+        "PYTHONPATH": "/ministack",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "BIND_HOST": "0.0.0.0",
+        "GATEWAY_PORT": "4566",
+        "MINISTACK_REGION": resources.CREDENTIALS["AWS_DEFAULT_REGION"],
+        "LAMBDA_EXECUTOR": "local",
+        "LOG_LEVEL": "WARNING",
+        "SFTP_ENABLED": "0",
+        "IOT_MTLS_ENABLED": "0",
+    }
+    docker("network", "create", name)
+    try:
+        docker(
+            *("run", "--detach", "--rm", "--name", name, "--network", name, "--network-alias", "aws"),
+            *("--publish", "127.0.0.1::4566", "--volume", f"{folder / 'ministack'}:/ministack:ro"),
+            *(part for key, value in settings.items() for part in ("--env", f"{key}={value}")),
+            *("--entrypoint", "/var/lang/bin/python3.13", IMAGE, "-m", "ministack"),
+        )
+        here = f"http://{docker('port', name, '4566').splitlines()[0]}"
+        wait_for(f"{here}/_ministack/health", 60)
+        made = resources.create(here)
+        resources.client("secretsmanager", here).create_secret(Name="pseudonym-key", SecretString=secrets.token_hex(32))
+        variables = folder / "variables.json"
+        variables.write_text(
+            json.dumps(
+                {
+                    "Parameters": {
+                        "TABLE_NAME": made.table,
+                        "BUCKET_NAME": made.bucket,
+                        "COPY_QUEUE_URL": made.queues["copy"],
+                        "CATALOGUE_QUEUE_URL": made.queues["catalogue"],
+                        "PSEUDONYM_SECRET_ID": "pseudonym-key",
+                    }
+                }
+            )
+        )
+        yield Cloud(name, here, variables, made)
+    finally:
+        for container in docker("ps", "--all", "--quiet", f"--filter=network={name}", check=False).split():
+            docker("rm", "--force", container, check=False)
+        docker("network", "rm", name, check=False)
+
+
+@pytest.fixture(scope="session")
+def catalogue(cloud: Cloud) -> dict[str, Any]:
+    """Body of the answer to PUT /v1/ads, after the catalogue that it changed has been published."""
+    status, body = cloud.api("classify", event_of("classify_api"))
+    assert status == 200, body
+    event = event_of("classify_sqs")
+    event["Records"][0]["body"] = cloud.take_message("catalogue", tenant=TENANT)
+    assert cloud.invoke("classify", event) == {"batchItemFailures": []}
+    assert isinstance(body, dict)
+    return body
+
+
+@pytest.fixture(scope="session")
+def api(cloud: Cloud, catalogue: dict[str, Any]) -> Iterator[httpx.Client]:
+    """`sam local start-api` with warm containers."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    log = cloud.variables.with_name("start-api.log")
+    command = [str(sam.cli()), "local", "start-api", f"--port={port}", "--warm-containers=EAGER", *cloud.options()]
+    with log.open("wb") as out:
+        process = subprocess.Popen(command, cwd=ROOT, env=sam.environment(["local"]), stdout=out, stderr=out)
+    try:
+        try:
+            wait_for(f"http://127.0.0.1:{port}/", 240, process)
+        except TimeoutError:
+            pytest.fail(f"sam local start-api does not answer\n{log.read_text(errors='replace')[-4000:]}")
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as client:
+            yield client
+    finally:
+        process.send_signal(signal.SIGINT)
+        try:
+            process.wait(60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def wait_for(url: str, seconds: float, process: subprocess.Popen[bytes] | None = None) -> None:
+    """Returns when something answers at `url`, whatever it says.
+
+    Raises:
+        TimeoutError: nothing does, or `process` has ended.
+    """
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            httpx.get(url, timeout=5)
+            return
+        except httpx.TransportError:
+            if time.monotonic() > deadline or (process is not None and process.poll() is not None):
+                raise TimeoutError(url) from None
+            time.sleep(0.3)
