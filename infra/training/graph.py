@@ -1,9 +1,9 @@
 """Writes a BERT encoder as an ONNX graph, straight from its state dict.
 
 Written by hand rather than traced: a graph of ONNX Runtime's fused operators (packed attention, skip connection with
-layer norm, bias with GELU) loads faster, quantises well and does not change with the exporter's version. The model built
-here takes int64 `input_ids` and `attention_mask`, both (n, tokens), and gives float32 `output`: (n, hidden) of unit length
-(mean over the unmasked tokens), or (n, labels) logits where a head is passed.
+layer norm, bias with GELU) loads faster, quantises well and does not change with the exporter's version. The model
+built here takes int64 `input_ids` and `attention_mask`, both (n, tokens), and gives float32 `output`: (n, hidden) of
+unit length (mean over the unmasked tokens), or (n, labels) logits where a head is passed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from onnx import TensorProto, helper, numpy_helper
 OPSET = 17
 OUTPUT = "output"
 FUSED = "com.microsoft"
-# The input of the head and of the normalisation: the mean over the tokens, before it is scaled to unit length.
 Weights = Mapping[str, NDArray[np.float32]]
 
 
@@ -58,8 +57,8 @@ def encoder_graph(
     Args:
         weights: transformers' names without a prefix (`embeddings.word_embeddings.weight`, …), float32.
         config: `num_hidden_layers`, `num_attention_heads`, `layer_norm_eps`.
-        head: weight (labels, hidden) and bias (labels,) of a linear layer over the unit-length vector; the output is then
-            its logits.
+        head: weight (labels, hidden) and bias (labels,) of a linear layer over the unit-length vector; the output
+            is then its logits.
         position_offset: what the first token's position is (XLM-RoBERTa: padding id + 1).
         quantised_embeddings: keeps the word embeddings as int8 with one scale a row (a quarter of the size).
     """
@@ -88,7 +87,7 @@ def encoder_graph(
         graph.add("Add", [product, bias], OUTPUT)
 
     tokens_shape = ["n", "tokens"]
-    model = helper.make_model(
+    return helper.make_model(
         helper.make_graph(
             graph.nodes,
             "encoder",
@@ -100,15 +99,12 @@ def encoder_graph(
         producer_name="adtailor",
         ir_version=8,
     )
-    return model
 
 
 _INPUTS = ("input_ids", "attention_mask")
 
 
-def _embeddings(
-    graph: _Graph, weights: Weights, ids: str, eps: float, position_offset: int, quantised: bool
-) -> str:
+def _embeddings(graph: _Graph, weights: Weights, ids: str, eps: float, position_offset: int, quantised: bool) -> str:
     table = weights["embeddings.word_embeddings.weight"]
     if quantised:
         rows, scales = _quantise_rows(table)
@@ -147,7 +143,10 @@ def _layer(graph: _Graph, weights: Weights, layer: int, hidden: str, mask: str, 
 
     def add_and_norm(name: str, source: str, skip: str, output: str) -> str:
         inputs = [source, skip, put(f"{output}.gamma", get(f"{name}.LayerNorm.weight"))]
-        inputs += [put(f"{output}.beta", get(f"{name}.LayerNorm.bias")), put(f"{output}.bias", get(f"{name}.dense.bias"))]
+        inputs += [
+            put(f"{output}.beta", get(f"{name}.LayerNorm.bias")),
+            put(f"{output}.bias", get(f"{name}.dense.bias")),
+        ]
         return graph.add("SkipLayerNormalization", inputs, f"{layer}.{output}", FUSED, epsilon=eps)
 
     projected = dense("attention.output.dense", attended, "projected")

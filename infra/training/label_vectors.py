@@ -1,8 +1,8 @@
 """Builds the vectors of the taxonomies' categories that the zero-shot classifier compares texts with.
 
-A category is described in Chinese and in English. Its label vector is the mean of the vectors of its hint and of its name
-with its hint, in both languages; besides, each name and each product of a hint is a term with a vector of its own, so that
-a text about one product of a broad category is found too. A category without a hint is described by its path.
+A category is described in Chinese and in English. Its label vector is the mean of the vectors of its hint and of its
+name with its hint, in both languages; besides, each name and each product of a hint is a term with a vector of its own,
+so that a text about one product of a broad category is found too. A category without a hint is described by its path.
 """
 
 from __future__ import annotations

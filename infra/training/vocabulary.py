@@ -7,7 +7,7 @@ What is kept, in this order:
 3. every piece of Han characters or of symbols, and of ASCII every piece without letters (numbers, punctuation), every
    piece of one or two letters and every abbreviation in capitals of up to six;
 4. the pieces that the uncut tokenizer uses for English words, the commonest first (the counts of the PyPI package
-   `wordsegment`, Apache-2.0), in lower case, capitalised, in capitals, and attached to the text before, until the limit;
+   `wordsegment`, Apache-2.0), in lower case, capitalised, in capitals, and attached to the text before, to the limit;
 5. pieces of ASCII letters in the order of their score, where the words leave room.
 
 A piece's score says how often it came up in a hundred languages, so a choice by score alone keeps Spanish or Indonesian
@@ -54,7 +54,7 @@ def english_words() -> Iterator[str]:
     """
     spec = importlib.util.find_spec("wordsegment")
     if spec is None or not spec.submodule_search_locations:
-        raise FileNotFoundError("the package wordsegment (English word counts) is not installed: pip install wordsegment")
+        raise FileNotFoundError("English word counts are not installed: pip install wordsegment")
     path = Path(spec.submodule_search_locations[0]) / "unigrams.txt"
     with path.open(encoding="utf-8") as stream:
         for line in stream:

@@ -150,7 +150,7 @@ def tidy(candidate: str, ad: Ad, language: Language) -> str:
         text = re.sub(r"(?<=[\u4e00-\u9fff]),(?=\s?[\u4e00-\u9fff])\s?", "，", text)
         if to_simplified(ad.text) == ad.text:
             text = to_simplified(text)
-    return text.strip()
+    return text.strip().rstrip(",，、;；:：-–—").rstrip()
 
 
 def form_problems(text: str, language: Language, width: int) -> list[str]:

@@ -1,7 +1,7 @@
 """Finds, verifies and describes model artefacts: a folder of files and a ``manifest.json`` with their sha256.
 
-A manifest records what made the artefact (metadata) and the preprocessing version its texts went through. A changed file,
-a missing file or another preprocessing version refuses to load with `ArtifactError`; nothing falls back in silence.
+A manifest records what made the artefact (metadata) and the preprocessing version its texts went through. A changed
+file, a missing file or another preprocessing version refuses to load with `ArtifactError`; nothing falls back in silence.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MANIFEST = "manifest.json"
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What an artefact is. `version` is short and changes with the content; `files` maps a relative path to its sha256."""
+    """What an artefact is. `version` is short and changes with the content; `files` maps relative paths to sha256."""
 
     kind: str
     name: str

@@ -1,14 +1,14 @@
-"""Vectors and texts to calibrated labels, or to none: zero-shot to a taxonomy, and heads trained for a user's own labels.
+"""Vectors and texts to calibrated labels, or to none: zero-shot to a taxonomy, and heads trained on a user's labels.
 
-**Zero-shot.** Cosines of the encoder lie in a narrow cone (.75 to .9 for any two texts) and Chinese and English texts in
-two halves of it. So vectors are first centred on the mean of texts about everything and freed of the language direction
-(`Space`). A category's score is the cosine with its label vector and, at half weight, the mean of its three nearest terms.
-A softmax over all categories and one constant score for "none of them" gives each category its own probability; a
-category's probability is that and its descendants' together, so that a parent is never less likely than its child. The
-answer is found by descending from the likeliest root while one child holds enough of its parent's probability.
+**Zero-shot.** Cosines of the encoder lie in a narrow cone (.75 to .9 for any two texts), Chinese and English texts in two
+halves of it. So vectors are first centred on the mean of texts about everything and freed of the language direction
+(`Space`). A category's score is the mean of two cosines: with its label vector, and with its three nearest terms. A
+softmax over all categories and one constant score for "none of them" gives each category its own probability; with its
+descendants' it makes the category's whole probability, so that a parent is never less likely than its child. Where the
+likeliest category is not likely enough, the answer backs off to the first ancestor that is; where none is, it abstains.
 
-The constants in `calibration` were chosen by hand on the short labelled list `tests/unit/adproduct_dev.tsv`; they are a
-starting point, not a measured claim.
+The constants in `calibration` were chosen by hand on the short labelled list `tests/unit/adproduct_dev.tsv` and on the
+sample catalogue; they are a starting point, not a measured claim.
 """
 
 from __future__ import annotations
@@ -35,16 +35,13 @@ KIND = "label-vectors"
 HEAD_KIND = "head"
 VECTORS = "vectors.npz"
 NEAREST_TERMS = 3
-TERM_WEIGHT = 0.5
-# A child is entered where it holds this share of its parent's probability.
-DESCENT = 0.4
 _ROWS = 64
 
 
 def calibration(taxonomy: str) -> dict[str, float]:
     """`temperature` of the softmax, `none_score` of "none of them", and the least `threshold` to answer at."""
     del taxonomy  # both scores have the same form, and so far the same scale
-    return {"temperature": 0.03, "none_score": 0.26, "threshold": 0.3}
+    return {"temperature": 0.025, "none_score": 0.27, "threshold": 0.3}
 
 
 def unit(vectors: Vectors) -> Vectors:
@@ -55,7 +52,7 @@ def unit(vectors: Vectors) -> Vectors:
 
 @dataclass(frozen=True, slots=True)
 class Space:
-    """Where cosines mean topic: `centre` (384,) is the mean text, `direction` (384,) of unit length the language axis."""
+    """Where cosines mean topic: `centre` (384,) is the mean text, `direction` (384,) the language axis, of length 1."""
 
     centre: Vectors
     direction: Vectors
@@ -86,10 +83,7 @@ class TaxonomyClassifier:
         self._names = [dict(taxonomy[key].name) for key in self._ids]
         place = {key: index for index, key in enumerate(self._ids)}
         self._parents = [place[parent] if (parent := taxonomy[key].parent) else -1 for key in self._ids]
-        self._children: list[list[int]] = [[] for _ in self._ids]
-        self._roots: list[int] = []
-        for index, parent_index in enumerate(self._parents):
-            (self._children[parent_index] if parent_index >= 0 else self._roots).append(index)
+        self._line = [frozenset(place[one.id] for one in taxonomy.path(key)) for key in self._ids]
         # Deepest first: adding each category's probability to its parent's in this order makes subtree sums.
         self._upwards = sorted(
             (index for index, parent in enumerate(self._parents) if parent >= 0),
@@ -122,66 +116,62 @@ class TaxonomyClassifier:
         """The vectors (n, 384) where cosines mean topic (`Space`)."""
         return self._space.project(np.asarray(vectors, np.float32))
 
-    def probabilities(self, vectors: Vectors) -> Vectors:
-        """Each category's probability with its descendants', (n, categories). A row of roots sums to at most 1."""
+    def probabilities(self, vectors: Vectors) -> tuple[Vectors, Vectors]:
+        """Each category's own probability, and that with its descendants'; both (n, categories).
+
+        A row's own probabilities, like those of its roots with all below them, sum to less than 1: the rest is "none".
+        """
         result = np.empty((len(vectors), len(self._ids)), np.float32)
         for start in range(0, len(vectors), _ROWS):
             query = self._space.project(np.asarray(vectors[start : start + _ROWS], np.float32))
             near = np.full((len(query), len(self._terms) + 1), -2.0, np.float32)
             near[:, :-1] = query @ self._terms.T
             best = np.partition(near[:, self._term_table], -NEAREST_TERMS, axis=2)[:, :, -NEAREST_TERMS:]
-            scores = (query @ self._labels.T + TERM_WEIGHT * best.mean(axis=2)) / (1 + TERM_WEIGHT)
+            scores = (query @ self._labels.T + best.mean(axis=2)) / 2
             top = np.maximum(scores.max(axis=1, keepdims=True), self._none_score)
             weight = np.exp((scores - top) / self._temperature)
             none = np.exp((self._none_score - top) / self._temperature)
             result[start : start + _ROWS] = weight / (weight.sum(axis=1, keepdims=True) + none)
+        whole = result.copy()
         for index in self._upwards:
-            result[:, self._parents[index]] += result[:, index]
-        return result
+            whole[:, self._parents[index]] += whole[:, index]
+        return result, whole
 
     def classify_vectors(self, vectors: Vectors, top: int = 3) -> list[Classification]:
         """The `top` labels of each vector, (n, 384), in falling probability; none of them above or below another.
 
-        `abstained` is set where the first label's probability is below `threshold`.
+        The first label's probability is its own with its descendants'; the others' are their own. `abstained` is set
+        where the first one's is below `threshold`.
         """
         if not len(vectors):
             return []
-        return [self._classify(row, top) for row in self.probabilities(vectors).tolist()]
+        own, whole = self.probabilities(vectors)
+        return [self._classify(*row, top) for row in zip(own.tolist(), whole.tolist(), strict=True)]
 
-    def _classify(self, mass: list[float], top: int) -> Classification:
-        left = list(mass)
-        chosen: list[Label] = []
-        while len(chosen) < top:
-            index = self._descend(left)
-            probability = left[index]
-            if chosen and probability < 0.01:
+    def _classify(self, own: list[float], whole: list[float], top: int) -> Classification:
+        first = max(range(len(own)), key=own.__getitem__)
+        best = first
+        while whole[best] < self.threshold and self._parents[best] >= 0:
+            best = self._parents[best]
+        abstained = whole[best] < self.threshold
+        if abstained:
+            best = first
+        chosen = [best]
+        labels = [self._label(best, whole[best])]
+        for index in sorted(range(len(own)), key=lambda index: -own[index])[: 20 * top]:
+            if len(chosen) >= top or own[index] < 0.01:
                 break
-            chosen.append(Label(self._ids[index], dict(self._names[index]), round(probability, 4)))
-            self._take(index, left)
-        chosen.sort(key=lambda label: -label.probability)
-        return Classification(tuple(chosen), chosen[0].probability < self.threshold)
+            if not any(self._related(index, other) for other in chosen):
+                chosen.append(index)
+                labels.append(self._label(index, own[index]))
+        return Classification(tuple(labels), abstained)
 
-    def _descend(self, mass: list[float]) -> int:
-        index = max(self._roots, key=mass.__getitem__)
-        while children := self._children[index]:
-            child = max(children, key=mass.__getitem__)
-            if mass[child] < DESCENT * mass[index]:
-                break
-            index = child
-        return index
+    def _label(self, index: int, probability: float) -> Label:
+        return Label(self._ids[index], dict(self._names[index]), round(probability, 4))
 
-    def _take(self, index: int, mass: list[float]) -> None:
-        """Takes a chosen category's probability out of its subtree and out of everything above it."""
-        taken = mass[index]
-        above = self._parents[index]
-        while above >= 0:
-            mass[above] -= taken
-            above = self._parents[above]
-        below = [index]
-        while below:
-            current = below.pop()
-            mass[current] = 0.0
-            below.extend(self._children[current])
+    def _related(self, one: int, other: int) -> bool:
+        """Whether one is the other, or above or below it."""
+        return one in self._line[other] or other in self._line[one]
 
 
 def _term_table(

@@ -1,0 +1,160 @@
+"""The untouched encoder: its vectors, how fast it is here, and a logistic regression on them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from torch import nn
+
+from infra.training.calibrate import log_loss, temperature
+
+Ids = Sequence[list[int]]
+Classes = NDArray[np.int64]
+INVERSE_PENALTIES = (0.001, 0.003, 0.01, 0.03, 0.1)
+FROZEN_ROWS = 16_000
+PROBE_ROWS = 96
+
+
+def device() -> torch.device:
+    """The GPU where there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def mixed_precision(where: torch.device) -> AbstractContextManager[Any]:
+    """bfloat16 matrix products where the hardware has them; weights and sums stay in float32."""
+    if where.type == "cuda":
+        fast = torch.cuda.is_bf16_supported()
+    else:
+        fast = bool(getattr(torch.cpu, "_is_amx_tile_supported", bool)())
+    return torch.autocast(where.type, dtype=torch.bfloat16, enabled=fast)
+
+
+class Body:
+    """A BERT encoder cut in two: what runs once below, what is trained above. Runs on `where`."""
+
+    def __init__(self, model: Any, pad: int, where: torch.device) -> None:
+        self.model = model.to(where).eval().requires_grad_(False)
+        self.pad = pad
+        self.where = where
+        self.depth = len(model.encoder.layer)
+
+    def batch(self, rows: Ids) -> tuple[torch.Tensor, torch.Tensor]:
+        """Padded ids and mask, (n, longest)."""
+        width = max(map(len, rows))
+        ids = torch.full((len(rows), width), self.pad, dtype=torch.long)
+        mask = torch.zeros((len(rows), width), dtype=torch.bool)
+        for place, row in enumerate(rows):
+            ids[place, : len(row)] = torch.tensor(row)
+            mask[place, : len(row)] = True
+        return ids.to(self.where), mask.to(self.where)
+
+    def below(self, rows: Ids, layers: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Hidden states after the first `layers` layers (n, longest, hidden), and the mask."""
+        ids, mask = self.batch(rows)
+        hidden = self.model.embeddings(input_ids=ids)
+        for layer in self.model.encoder.layer[:layers]:
+            hidden = layer(hidden, mask[:, None, None, :])
+        return hidden, mask
+
+
+def pooled(hidden: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """The mean over the real tokens at unit length, (n, hidden)."""
+    weight = mask.unsqueeze(-1).float()
+    return nn.functional.normalize((hidden.float() * weight).sum(1) / weight.sum(1), dim=1)
+
+
+def by_length(rows: Ids, size: int) -> list[list[int]]:
+    """Places of the rows in batches of like length."""
+    order = sorted(range(len(rows)), key=lambda place: len(rows[place]))
+    return [order[start : start + size] for start in range(0, len(order), size)]
+
+
+@dataclass
+class Frozen:
+    """The untouched encoder's vectors of some training rows and of the development rows, and a head on them."""
+
+    places: NDArray[np.int64]
+    vectors: NDArray[np.float32]
+    dev_vectors: NDArray[np.float32]
+    seconds_per_token_layer: float
+    centre: NDArray[np.float32] = field(init=False)
+    spread: NDArray[np.float32] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.centre = self.vectors.mean(axis=0)
+        self.spread = np.maximum(self.vectors.std(axis=0), 1e-6)
+
+    def standard(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Vectors with the training rows' mean and deviation taken out."""
+        return (vectors - self.centre) / self.spread
+
+
+def encode(body: Body, rows: Ids, on_batch: Callable[[int], None] = lambda _: None) -> NDArray[np.float32]:
+    """The frozen encoder's unit vectors, (n, hidden)."""
+    result = np.empty((len(rows), body.model.config.hidden_size), np.float32)
+    for members in by_length(rows, 64):
+        with torch.inference_mode(), mixed_precision(body.where):
+            hidden, mask = body.below([rows[place] for place in members], body.depth)
+            result[members] = pooled(hidden, mask).cpu().numpy()
+        on_batch(len(members))
+    return result
+
+
+def freeze(
+    body: Body, rows: Ids, dev: Ids, seed: int, seconds: float, on_batch: Callable[[int], None] = lambda _: None
+) -> Frozen:
+    """Vectors of the untouched encoder: of every row, or of as many drawn ones as `seconds` allow (at least 1,000)."""
+    generator = np.random.default_rng(seed)
+    order = generator.permutation(len(rows))
+    probe = [rows[place] for place in order[:PROBE_ROWS]]
+    encode(body, probe[:16])
+    began = time.perf_counter()
+    encode(body, probe)
+    tokens = sum(map(len, probe))
+    speed = (time.perf_counter() - began) / (tokens * body.depth)
+    affordable = int(seconds / (speed * body.depth * tokens / len(probe))) - len(dev)
+    places = np.sort(order[: max(1000, min(affordable, FROZEN_ROWS))])
+    vectors = encode(body, [rows[place] for place in places], on_batch)
+    return Frozen(places, vectors, encode(body, dev, on_batch), speed)
+
+
+def linear_head(frozen: Frozen, labels: Classes, dev_labels: Classes, classes: int) -> LogisticRegression:
+    """A logistic regression on the frozen vectors, its penalty the best on the development rows."""
+    data, dev = frozen.standard(frozen.vectors), frozen.standard(frozen.dev_vectors)
+    best: tuple[float, Any] | None = None
+    # A smaller sample is enough to see which penalty is right.
+    some = slice(None) if len(data) <= 6000 else slice(None, None, len(data) // 6000 + 1)
+    known = dev_labels >= 0
+    for strength in INVERSE_PENALTIES:
+        model = LogisticRegression(C=strength, max_iter=100, tol=1e-3).fit(data[some], labels[some])
+        logits = full_logits(model, dev[known], classes)
+        loss = log_loss(logits / temperature(logits, dev_labels[known]), dev_labels[known])
+        if best is None or loss < best[0]:
+            best = loss, strength
+    assert best is not None
+    return LogisticRegression(C=best[1], max_iter=200, tol=1e-3).fit(data, labels)
+
+
+def full_logits(model: LogisticRegression, data: NDArray[Any], classes: int) -> NDArray[np.float32]:
+    """Logits (n, classes); a class without training rows gets a very low one."""
+    weight, bias = full_weights(model, classes)
+    return np.asarray(data @ weight.T + bias, np.float32)
+
+
+def full_weights(model: LogisticRegression, classes: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Weight (classes, features) and bias (classes,) of a fitted regression, whichever classes it saw."""
+    weight, bias = model.coef_, model.intercept_
+    if len(model.classes_) == 2 and len(weight) == 1:
+        weight, bias = np.concatenate([-weight / 2, weight / 2]), np.concatenate([-bias / 2, bias / 2])
+    full = np.zeros((classes, weight.shape[1]), np.float32)
+    low = np.full(classes, float(bias.min()) - 5.0, np.float32)
+    full[model.classes_], low[model.classes_] = weight, bias
+    return full, low
