@@ -164,8 +164,8 @@ def build_encoder(folder: Path, model: str | None, revision: str | None, pieces:
             install(built, folder)
     console.print(
         f"encoder {manifest.version}: {size:.1f} MB in {folder}, built in {time.monotonic() - started:.0f} s; "
-        f"against full precision over {figures.texts} texts: cosine {figures.cosine_mean:.4f} (least {figures.cosine_min:.4f}), "
-        f"{figures.neighbours:.1%} of ten neighbours the same"
+        f"against full precision over {figures.texts} texts: cosine {figures.cosine_mean:.4f}, "
+        f"least {figures.cosine_min:.4f}; {figures.neighbours:.1%} of ten neighbours the same"
     )
 
 

@@ -120,7 +120,7 @@ def build(name: Literal["adproduct", "content"], encoder: Encoder, folder: Path,
             "licence": "IAB Tech Lab taxonomy, CC BY 3.0; Chinese names and hints Apache-2.0",
             **calibration(name),
         }
-        manifest = write_manifest(built, KIND, folder.name, metadata=metadata)
+        manifest = write_manifest(built, KIND, folder.name, wanted[:12], metadata)
         install(built, folder)
     console.print(f"{folder.name} {manifest.version}: {len(categories)} categories, {len(distinct):,} terms")
 

@@ -80,7 +80,7 @@ class _Cursor:
         self.at = 0
 
     def take(self, layout: str) -> Any:
-        values = struct.unpack_from("<" + layout, memoryview(self.data), self.at)
+        values = struct.unpack_from("<" + layout, self.data.data, self.at)
         self.at += struct.calcsize("<" + layout)
         return values[0] if len(values) == 1 else values
 

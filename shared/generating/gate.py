@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,7 +35,7 @@ _STRAY = re.compile(r"[\ufffd_#{}\[\]<>|\\]")
 
 
 class Encoder(Protocol):
-    def encode(self, texts: Sequence[str], kind: str = "query") -> NDArray[np.float32]: ...
+    def encode(self, texts: Sequence[str], kind: Literal["query", "passage"] = "query") -> NDArray[np.float32]: ...
 
 
 class Classifier(Protocol):
@@ -112,7 +112,7 @@ class Gate:
         reasons = form_problems(text, language, width)
         claims = trace_claims(text, ad)
         reasons += [f"unsupported {claim.kind}: {claim.text}" for claim in unsupported(claims)]
-        names = [name for name in (ad.title, ad.brand, str(ad.attributes.get("model", ""))) if name]
+        names = [name for name in (ad.brand, str(ad.attributes.get("model", ""))) if name]
         reasons += [
             f"policy {finding.rule}: {text[finding.start : finding.end]} ({finding.citation})"
             for finding in self._check(text, ad.domain, names=names)
@@ -123,7 +123,7 @@ class Gate:
     def _matches(self, texts: Sequence[str], ad: Ad, interests: NDArray[np.float32] | None) -> list[tuple[float, bool]]:
         if not texts:
             return []
-        vectors = self._encoder().encode([ad.text, *texts], "passage")
+        vectors = self._encoder().encode([ad.text, *texts], "query")
         cosines = vectors[1:] @ vectors[0]
         fit = cosines.astype(float)
         if interests is not None and len(interests):

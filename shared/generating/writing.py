@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from shared.models.generator import TextGenerator
 from shared.policy.claims import claims_version
 from shared.policy.rules import channels, packs_version
 from shared.preprocess import match_key
-from shared.stores.copies import ANYONE, Copies
+from shared.stores.copies import ANYONE
 from shared.telemetry import MetricUnit, logger, metrics
 
 CANDIDATES = 8  # asked of the model for a light request
@@ -33,20 +33,28 @@ LEAST_SECONDS = 2.0  # under which the model is not asked any more
 LABEL = {"zh": "内容由AI生成", "en": "AI-generated"}
 
 
+class Bank(Protocol):
+    """Where gated copy is kept (`shared.stores.copies.Copies`)."""
+
+    def bank_get(self, tenant: str, ad_id: str, segment: str, language: str) -> list[Copy]: ...
+
+    def bank_put(self, tenant: str, ad_id: str, segment: str, language: str, copies: Sequence[Copy]) -> None: ...
+
+
 class Writer:
     """Writes the copies of a brief. `versions`: of the models; `model`: what generates; both for the answer."""
 
     def __init__(
         self,
         gate: Gate,
-        copies: Copies,
+        bank: Bank,
         generator: TextGenerator | None,
         *,
         model: str,
         versions: Callable[[], Mapping[str, str]],
     ) -> None:
         self._gate = gate
-        self._copies = copies
+        self._bank = bank
         self._generator = generator
         self._model = model
         self._versions = versions
@@ -89,7 +97,7 @@ class Writer:
         banked, refused = self.banked(tenant, brief, BANKED)
         rejected += refused
         if brief.bank is not None and written:
-            self._bank(tenant, brief, brief.bank, written, banked)
+            self._keep(tenant, brief, brief.bank, written, banked)
         copies = _distinct([*written, *banked])[: brief.n]
         if len(copies) < brief.n:
             filled, refused = self._filled(brief, brief.n, width)
@@ -127,7 +135,7 @@ class Writer:
         rejected: list[RejectedCopy] = []
         width = channels()[brief.channel].width
         for segment in brief.segments:
-            for copy in self._copies.bank_get(tenant, brief.ad.ad_id, segment, brief.language):
+            for copy in self._bank.bank_get(tenant, brief.ad.ad_id, segment, brief.language):
                 if display_width(copy.text) > width:
                     continue
                 reasons, claims = self._gate.reasons(copy.text, brief.ad, brief.language, width=width)
@@ -137,10 +145,10 @@ class Writer:
                 found.append(replace(copy, served_by=_rung(segment), claims=tuple(claims)))
         return _distinct(found)[:limit], rejected
 
-    def _bank(self, tenant: str, brief: Brief, segment: str, written: list[Copy], banked: list[Copy]) -> None:
+    def _keep(self, tenant: str, brief: Brief, segment: str, written: list[Copy], banked: list[Copy]) -> None:
         kept = [copy for copy in banked if copy.served_by == _rung(segment)]
         best = sorted(_distinct([*written, *kept]), key=lambda copy: -copy.provenance.get("match", 0.0))[:BANKED]
-        self._copies.bank_put(tenant, brief.ad.ad_id, segment, brief.language, best)
+        self._bank.bank_put(tenant, brief.ad.ad_id, segment, brief.language, best)
 
     def _filled(self, brief: Brief, n: int, width: int) -> tuple[list[Copy], list[RejectedCopy]]:
         copies: list[Copy] = []
@@ -157,8 +165,9 @@ class Writer:
     def _advertiser(self, ad: Ad, width: int) -> tuple[list[Copy], list[RejectedCopy]]:
         """The advertiser's own words, in the ad's own language; a title that the law forbids is not shown either."""
         rejected: list[RejectedCopy] = []
-        for text in (tidy(ad.title, ad, ad.language), tidy(ad.description, ad, ad.language)):
-            if not text or display_width(text) > width:
+        for own in (ad.title, ad.description):
+            text = _cut(tidy(own, ad, ad.language), width)
+            if not text:
                 continue
             reasons, claims = self._gate.reasons(text, ad, ad.language, width=width)
             lawful = [reason for reason in reasons if reason.startswith("policy")]
@@ -178,6 +187,15 @@ def prompt_of(brief: Brief) -> Prompt:
 
 def _rung(segment: str) -> Literal["bank", "segment"]:
     return "bank" if segment == ANYONE else "segment"
+
+
+def _cut(text: str, width: int) -> str:
+    """The text, or as many of its words (characters where it has none) as fit `width` columns, with an ellipsis."""
+    if display_width(text) <= width:
+        return text
+    while text and display_width(text) > width - 2:
+        text = text.rpartition(" ")[0] if " " in text[:width] and text.isascii() else text[:-1]
+    return f"{text.rstrip(',，、;；:： ')}…" if text else ""
 
 
 def _supported(claims: list[Claim]) -> tuple[Claim, ...]:

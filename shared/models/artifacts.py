@@ -1,7 +1,7 @@
 """Finds, verifies and describes model artefacts: a folder of files and a ``manifest.json`` with their sha256.
 
 A manifest records what made the artefact (metadata) and the preprocessing version its texts went through. A changed
-file, a missing file or another preprocessing version refuses to load with `ArtifactError`; nothing falls back in silence.
+file, a missing file or another preprocessing version refuses to load with `ArtifactError`.
 """
 
 from __future__ import annotations

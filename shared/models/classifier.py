@@ -1,7 +1,7 @@
 """Vectors and texts to calibrated labels, or to none: zero-shot to a taxonomy, and heads trained on a user's labels.
 
-**Zero-shot.** Cosines of the encoder lie in a narrow cone (.75 to .9 for any two texts), Chinese and English texts in two
-halves of it. So vectors are first centred on the mean of texts about everything and freed of the language direction
+**Zero-shot.** Cosines of the encoder lie in a narrow cone (.75 to .9 for any two texts), Chinese and English texts in
+two halves of it. So vectors are first centred on the mean of texts about everything and freed of the language direction
 (`Space`). A category's score is the mean of two cosines: with its label vector, and with its three nearest terms. A
 softmax over all categories and one constant score for "none of them" gives each category its own probability; with its
 descendants' it makes the category's whole probability, so that a parent is never less likely than its child. Where the

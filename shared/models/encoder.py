@@ -116,7 +116,7 @@ class Encoder:
         """Vectors (n, 384), float32, of unit length, in the order of `texts`.
 
         Texts longer than 256 tokens are cut. A text of white space alone has one defined vector. The same text gives
-        the same vector up to the rounding of its batch (cosine above 0.99): activations are quantised a batch at a time.
+        the same vector up to the rounding of its batch (cosine above 0.99): activations are quantised batch by batch.
         """
         if not texts:
             return np.zeros((0, DIMENSIONS), np.float32)

@@ -1,4 +1,4 @@
-"""`sam local invoke` of every function: API request, S3 upload, SQS record and direct call, against the local services."""
+"""`sam local invoke` of every function: API request, S3 upload, SQS record, direct call; on the local services."""
 
 from __future__ import annotations
 

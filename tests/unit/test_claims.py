@@ -19,7 +19,7 @@ def ad(**fields: Any) -> Ad:
     row: dict[str, Any] = {
         "ad_id": "a",
         "title": "最新款智能手机，限时优惠！",
-        "description": "澜星 L9 手机，6.6 英寸 120 Hz 直屏，5000 mAh 电池配 67 W 有线快充，机身重 189 克。活动价 1999 元。",
+        "description": "澜星 L9 手机，6.6 英寸 120 Hz 直屏，5000 mAh 电池配 67 W 快充，重 189 克。活动价 1999 元。",
         "landing_url": "https://example.com/",
         "language": "zh",
         "domain": "ecommerce",
@@ -89,7 +89,20 @@ def test_a_quantity_has_one_value_in_every_script(text: str, value: Decimal | in
 
 @pytest.mark.parametrize(
     "text",
-    ["一款好手机", "十分好用", "一起出发", "统一配色", "万一下雨", "四季皆宜", "第一次尝试", "一个包，一身轻", "百搭", "one app", "周一见", "千万别错过"],
+    [
+        "一款好手机",
+        "十分好用",
+        "一起出发",
+        "统一配色",
+        "万一下雨",
+        "四季皆宜",
+        "第一次尝试",
+        "一个包，一身轻",
+        "百搭",
+        "one app",
+        "周一见",
+        "千万别错过",
+    ],
 )
 def test_words_that_count_nothing_are_no_numbers(text: str) -> None:
     assert find_quantities(text) == []
@@ -126,9 +139,9 @@ def chinese(number: int) -> str:
 
 @given(st.integers(min_value=2, max_value=999))
 def test_english_number_words_read_back(number: int) -> None:
-    ones = "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen".split()
-    ones += ["seventeen", "eighteen", "nineteen"]
-    tens = "_ _ twenty thirty forty fifty sixty seventy eighty ninety".split()
+    ones = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
+    ones += ["thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"]
+    tens = ["", "", "twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"]
     words = []
     if number >= 100:
         words += [ones[number // 100], "hundred"]

@@ -24,7 +24,7 @@ from shared.models.sagemaker import SageMakerAsync, SageMakerRealtime
 from tests.fakes.generation import FakeSageMakerRuntime
 
 MESSAGES = [{"role": "user", "content": "Product: a phone\nAd:"}]
-SAMPLING = {"temperature": 0.7, "max_tokens": 20}
+SAMPLING: dict[str, Any] = {"temperature": 0.7, "max_tokens": 20}
 Act = Callable[[BaseHTTPRequestHandler, dict[str, Any]], None]
 
 
@@ -146,7 +146,9 @@ def test_a_refusal_is_not_repeated(model: Model, status: int) -> None:
     assert len(model.bodies) == 1
 
 
-@pytest.mark.parametrize("answer", [b"", b"<html>", b"{}", b"[]", b'{"choices": [{}]}', b'{"choices": []}', b"\xff\xfe"])
+@pytest.mark.parametrize(
+    "answer", [b"", b"<html>", b"{}", b"[]", b'{"choices": [{}]}', b'{"choices": []}', b"\xff\xfe"]
+)
 def test_nonsense_is_an_unavailable_model(model: Model, answer: bytes) -> None:
     model.acts = [lambda handler, _: reply(handler, answer)]
     with pytest.raises(ModelUnavailable):
@@ -176,7 +178,7 @@ def test_the_deadline_holds_against_a_trickle(model: Model) -> None:
         handler.send_response(200)
         handler.send_header("Transfer-Encoding", "chunked")
         handler.end_headers()
-        for _ in range(30):
+        for _tick in range(30):
             handler.wfile.write(b"1\r\n \r\n")
             time.sleep(0.1)
 

@@ -73,7 +73,9 @@ def test_what_the_law_allows_is_not_blocked(text: str, domain: str) -> None:
     assert blocking(check(text, domain)) == []
 
 
-@pytest.mark.parametrize("text", ["最 佳", "最.佳", "蕞佳", "最\u200b佳", "最·佳", "最_佳", "Ｎｏ．１", "NO.1", "頂級", "國家級"])
+@pytest.mark.parametrize(
+    "text", ["最 佳", "最.佳", "蕞佳", "最\u200b佳", "最·佳", "最_佳", "Ｎｏ．１", "NO.1", "頂級", "國家級"]
+)
 def test_spelling_does_not_hide_an_absolute_term(text: str) -> None:
     (finding,) = [f for f in check(f"这款{text}手机", "ecommerce") if f.rule == "cn.absolute"]
     assert f"这款{text}手机"[finding.start : finding.end] == text

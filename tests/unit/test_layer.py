@@ -1,0 +1,135 @@
+"""The layer: its pinned packages are all there is to install, and its build refuses what would fail in Lambda."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from importlib.metadata import distribution, packages_distributions
+from pathlib import Path
+
+import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from infra import layer, sam
+from shared import wiring
+from shared.models.artifacts import write_manifest
+from tests.data import ROOT
+
+# Declared by a package, never imported on our path, and large; the tests in Docker run without them.
+LEFT_OUT = {
+    "onnxruntime": {"flatbuffers", "packaging", "protobuf", "sympy", "coloredlogs"},
+    "tokenizers": {"huggingface-hub"},
+}
+RUNTIME = {"boto3", "botocore"}  # part of Lambda's Python runtime
+LAMBDA = {"python_version": layer.PYTHON, "python_full_version": f"{layer.PYTHON}.0", "sys_platform": "linux"}
+
+
+def pinned() -> dict[str, Requirement]:
+    lines = layer.REQUIREMENTS.read_text(encoding="utf-8").splitlines()
+    requirements = [Requirement(line.split("#")[0]) for line in lines if line.split("#")[0].strip()]
+    return {canonicalize_name(requirement.name): requirement for requirement in requirements}
+
+
+def test_versions_are_exact_and_those_that_are_tested_here() -> None:
+    for name, requirement in pinned().items():
+        (specifier,) = requirement.specifier
+        assert specifier.operator == "==", name
+        assert distribution(name).version == specifier.version, name
+
+
+@pytest.mark.parametrize("name", sorted(pinned()))
+def test_dependencies_are_in_the_layer(name: str) -> None:
+    needed = set()
+    for line in distribution(name).requires or []:
+        requirement = Requirement(line)
+        if requirement.marker is None or requirement.marker.evaluate({"extra": "", **LAMBDA}):
+            needed.add(canonicalize_name(requirement.name))
+    assert needed - set(pinned()) <= LEFT_OUT.get(name, set())
+
+
+def test_what_the_code_imports_is_in_the_layer() -> None:
+    owners = packages_distributions()
+    for path in sorted([*(ROOT / "shared").rglob("*.py"), *(ROOT / "functions").rglob("*.py")]):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names = [node.module]
+            for top in {name.split(".")[0] for name in names} - set(sys.stdlib_module_names) - {"shared", "functions"}:
+                owned = {canonicalize_name(owner) for owner in owners.get(top, [])}
+                assert owned & (set(pinned()) | RUNTIME), f"{path.relative_to(ROOT)} imports {top}"
+
+
+def test_artefacts_are_those_that_the_system_loads() -> None:
+    assert set(layer.SERVED) == {"encoder", *(f"taxonomy-{name}" for name in wiring.TAXONOMIES)}
+
+
+@pytest.fixture
+def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of tiny artefacts that the layer's build takes."""
+    for name in layer.SERVED:
+        folder = tmp_path / "artifacts" / name
+        folder.mkdir(parents=True)
+        (folder / "model.bin").write_bytes(b"weights")
+        write_manifest(folder, name.split("-")[0], name)
+    monkeypatch.setattr(layer, "ARTIFACTS", tmp_path / "artifacts")
+    monkeypatch.setattr(layer, "install", lambda target: (target / "numpy").mkdir())
+    monkeypatch.setattr(layer, "compile_sources", lambda output: None)
+    return tmp_path / "artifacts"
+
+
+def test_build(made: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    output = tmp_path / "out"
+    stale = output / "python" / "stale"
+    stale.mkdir(parents=True)
+    layer.build(output)
+    package = output / "python" / "shared"
+    assert (package / "artifacts" / "encoder" / "manifest.json").exists()
+    assert (package / "wiring.py").exists() and (package / "presets.json").exists()
+    assert not (package / "requirements.txt").exists() and not list(package.rglob("__pycache__"))
+    assert not stale.exists()
+    assert "MB unzipped of 230" in capsys.readouterr().err
+
+
+def test_missing_and_changed_artefacts_are_refused(made: Path, tmp_path: Path) -> None:
+    (made / "encoder" / "model.bin").write_bytes(b"other weights")
+    with pytest.raises(layer.BuildError, match="sha256 differs"):
+        layer.build(tmp_path / "out")
+    (made / "encoder" / "manifest.json").unlink()
+    with pytest.raises(layer.BuildError, match="make models"):
+        layer.build(tmp_path / "out")
+
+
+def test_a_layer_over_its_budget_is_refused(made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(layer, "BUDGET_MB", 0.01)
+    with pytest.raises(layer.BuildError, match=r"at most 0\.01"):
+        layer.build(tmp_path / "out")
+
+
+def test_prune_takes_only_what_never_runs(tmp_path: Path) -> None:
+    keep = ["numpy/core.py", "numpy-2.0.dist-info/METADATA", "onnxruntime/capi/state.so", "tests_of_mine.py"]
+    drop = ["numpy/tests/test_a.py", "numpy/f2py/x.py", "numpy-2.0.dist-info/RECORD", "numpy/lib/a/tests/b.py"]
+    drop += ["onnxruntime/capi/libonnxruntime.so.1.32.0", "onnxruntime/tools/x.py", "bin/f2py", "numpy/core.pyi"]
+    for name in keep + drop:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * 1000)
+    freed = layer.prune(tmp_path)
+    assert sorted(str(path.relative_to(tmp_path)) for path in layer.files(tmp_path)) == sorted(keep)
+    assert freed == pytest.approx(len(drop) / 1000)
+
+
+def test_sam_sees_no_credentials_of_this_machine(tmp_path: Path) -> None:
+    python = tmp_path / ".pyenv" / "versions" / "3.13.1" / "bin" / sam.PYTHON
+    python.parent.mkdir(parents=True)
+    python.touch(mode=0o755)
+    env = {"HOME": str(tmp_path), "PATH": str(tmp_path), "AWS_PROFILE": "mine", "AWS_SECRET_ACCESS_KEY": "mine"}
+    local = sam.environment(["local", "invoke"], env)
+    assert "AWS_PROFILE" not in local and local["AWS_SECRET_ACCESS_KEY"] == "local"
+    assert sam.environment(["build"], env)["PATH"].split(":") == [str(python.parent), str(tmp_path)]
+    assert sam.environment(["deploy"], env)["AWS_PROFILE"] == "mine"
+
+
+def test_sam_build_says_which_python_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(sam.Missing, match=r"python3\.13"):
+        sam.python_folder({"HOME": str(tmp_path), "PATH": str(tmp_path)})
