@@ -1,9 +1,9 @@
 """Fine-tunes the encoder's top layers and a head by back-propagation, within a time budget.
 
-The layers below the trained ones do not change, so their output is computed once for every text and kept. How many layers
-are trained, on how many tokens and for how many epochs follows from the measured speed of this machine. The head starts as
-a logistic regression on the frozen vectors and the best state on the development rows is kept, the start included: the
-result is never worse there than the frozen head.
+The layers below the trained ones do not change, so their output is computed once for every text and kept. How many
+layers are trained, on how many tokens and for how many epochs follows from the measured speed of this machine. The head
+starts as a logistic regression on the frozen vectors, and the best state on the development rows is kept, the start
+included: the result is never worse there than the frozen head.
 """
 
 from __future__ import annotations
@@ -89,8 +89,8 @@ def plan(lengths: NDArray[np.int64], depth: int, speed: float, seconds: float, e
     rate = 1e-4 if rows < 4000 else 2e-4
     longest = int(np.percentile(lengths, 99))
     chosen = (0, 0, 0.0, 0.0)
-    for layers, limit in CHOICES:
-        layers = min(layers, depth)
+    for most, limit in CHOICES:
+        layers = min(most, depth)
         length = min(limit, longest)
         tokens = float(np.minimum(lengths, length).sum())
         once = tokens * speed * (depth - layers)

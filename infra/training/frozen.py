@@ -129,7 +129,7 @@ def freeze(
 def linear_head(frozen: Frozen, labels: Classes, dev_labels: Classes, classes: int) -> LogisticRegression:
     """A logistic regression on the frozen vectors, its penalty the best on the development rows."""
     data, dev = frozen.standard(frozen.vectors), frozen.standard(frozen.dev_vectors)
-    best: tuple[float, Any] | None = None
+    losses = {}
     # A smaller sample is enough to see which penalty is right.
     some = slice(None) if len(data) <= 6000 else slice(None, None, len(data) // 6000 + 1)
     known = dev_labels >= 0
@@ -137,10 +137,9 @@ def linear_head(frozen: Frozen, labels: Classes, dev_labels: Classes, classes: i
         model = LogisticRegression(C=strength, max_iter=100, tol=1e-3).fit(data[some], labels[some])
         logits = full_logits(model, dev[known], classes)
         loss = log_loss(logits / temperature(logits, dev_labels[known]), dev_labels[known])
-        if best is None or loss < best[0]:
-            best = loss, strength
-    assert best is not None
-    return LogisticRegression(C=best[1], max_iter=200, tol=1e-3).fit(data, labels)
+        losses[strength] = loss
+    best = min(losses, key=lambda strength: losses[strength])
+    return LogisticRegression(C=best, max_iter=200, tol=1e-3).fit(data, labels)
 
 
 def full_logits(model: LogisticRegression, data: NDArray[Any], classes: int) -> NDArray[np.float32]:
@@ -158,3 +157,13 @@ def full_weights(model: LogisticRegression, classes: int) -> tuple[NDArray[np.fl
     low = np.full(classes, float(bias.min()) - 5.0, np.float32)
     full[model.classes_], low[model.classes_] = weight, bias
     return full, low
+
+
+def refit_head(frozen: Frozen, model: LogisticRegression, classes: Classes, rows: int) -> LogisticRegression:
+    """The same regression on the training and the development rows' vectors.
+
+    classes: of all rows, the first `rows` of them the training rows'.
+    """
+    data = frozen.standard(np.concatenate([frozen.vectors, frozen.dev_vectors]))
+    truth = np.concatenate([classes[:rows][frozen.places], classes[rows:]])
+    return LogisticRegression(C=model.C, max_iter=200, tol=1e-3).fit(data, truth)

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from infra.evaluate.rows import read_jsonl
 from shared.preprocess import clean_text
 
+DEV_SHARE = 0.1  # of the rows, held out where no development file is given
+
 
 @dataclass(frozen=True)
 class Rows:

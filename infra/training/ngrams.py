@@ -1,9 +1,9 @@
 """The wide half of a head: a linear model of token unigrams and bigrams, inside the same ONNX graph as the encoder.
 
-A fine-tuned encoder forgets rare words that decide a label; a linear model of them does not, and the two err on different
-texts. Everything it needs is a function of the token ids, so that the served head stays one graph from tokens to logits:
-each unigram and bigram hashes to a bucket, a bucket names a row (0: unknown), the rows are summed and divided by the
-length of the TF-IDF vector.
+A fine-tuned encoder forgets rare words that decide a label; a linear model of them does not, and the two err on
+different texts. Everything it needs is a function of the token ids, so that the served head stays one graph from tokens
+to logits: each unigram and bigram hashes to a bucket, a bucket names a row (0: unknown), the rows are summed and divided
+by the length of the TF-IDF vector.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def buckets(row: list[int]) -> NDArray[np.int64]:
 
 @dataclass(frozen=True)
 class NgramModel:
-    """row_of: (BUCKETS,) int32. weights: (rows, labels) float16, row 0 zero. squares: (rows,) squared weight in the length
-    of the vector, row 0 zero. bias: (labels,)."""
+    """row_of: (BUCKETS,) int32. weights: (rows, labels) float16, row 0 zero. squares: (rows,) squared weight in the
+    length of the vector, row 0 zero. bias: (labels,)."""
 
     row_of: NDArray[np.int32]
     weights: NDArray[np.float16]
@@ -55,7 +55,7 @@ class NgramModel:
         return result
 
     def add_to(self, model: onnx.ModelProto, ids: str, mask: str, weight: float, logits: str, output: str) -> None:
-        """Appends ``output = logits + weight * own logits`` to the graph; `ids` and `mask` are its (n, tokens) inputs."""
+        """Appends ``output = logits + weight * own logits``; `ids` and `mask` are the graph's (n, tokens) inputs."""
         graph = model.graph
         constants: dict[str, NDArray[Any]] = {
             "ngram.unigram": np.array(UNIGRAM, np.int64),

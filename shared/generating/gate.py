@@ -12,15 +12,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.domain import Ad, Claim, Classification, Finding, Language, RejectedCopy
+from shared.generating.prompts import repeats_example
 from shared.generating.width import display_width
 from shared.models.taxonomy import load_taxonomy
 from shared.policy.claims import trace_claims, unsupported
 from shared.preprocess import clean_text, match_key, near_duplicates, to_simplified
 
-# Cosines of the int8 encoder between a copy and its ad: from ABOUT on, a copy is about the ad; from NEAR on, only if it
-# also falls into the ad's top category (DECISIONS.md has the distribution they come from).
-ABOUT = 0.86
-NEAR = 0.82
+# Cosines of the encoder between a copy and its ad, by the copy's language: from ABOUT on (what 1 in 100 copies reaches
+# with somebody else's ad) a copy is about the ad; from NEAR on (1 in 10), if it also falls into the ad's top category.
+ABOUT: dict[Language, float] = {"zh": 0.89, "en": 0.84}
+NEAR: dict[Language, float] = {"zh": 0.87, "en": 0.82}
 SAME = 0.7  # Jaccard of 5-grams from which two copies are one
 _LABELS = re.compile(
     r"^(?:\d+[.、)]\s*|[-•*]\s*|(?:广告文案|广告语|文案|标语|Ad|Copy|Headline|Slogan)\s*[:：]\s*)+", re.I
@@ -81,6 +82,8 @@ class Gate:
         for candidate in candidates:
             text = tidy(candidate, ad, language)
             reasons, claims = self.reasons(text, ad, language, width=width)
+            if repeats_example(text, ad, language):
+                reasons.append("repeats an example of the prompt")
             if match_key(text) == match_key(ad.title):
                 reasons.append("only repeats the title")
             if match_key(text) in seen:
@@ -92,7 +95,7 @@ class Gate:
             kept.append((text, claims))
         passed: list[Passed] = []
         for (text, claims), (match, about) in zip(
-            kept, self._matches([text for text, _ in kept], ad, interests), strict=True
+            kept, self._matches([text for text, _ in kept], ad, language, interests), strict=True
         ):
             if about:
                 passed.append(Passed(text, tuple(claims), match))
@@ -120,7 +123,9 @@ class Gate:
         ]
         return reasons, claims
 
-    def _matches(self, texts: Sequence[str], ad: Ad, interests: NDArray[np.float32] | None) -> list[tuple[float, bool]]:
+    def _matches(
+        self, texts: Sequence[str], ad: Ad, language: Language, interests: NDArray[np.float32] | None
+    ) -> list[tuple[float, bool]]:
         if not texts:
             return []
         vectors = self._encoder().encode([ad.text, *texts], "query")
@@ -128,10 +133,13 @@ class Gate:
         fit = cosines.astype(float)
         if interests is not None and len(interests):
             fit = fit + 0.3 * (vectors[1:] @ interests.T).max(axis=1)
-        unsure = [place for place, cosine in enumerate(cosines) if NEAR <= cosine < ABOUT]
+        unsure = [place for place, cosine in enumerate(cosines) if NEAR[language] <= cosine < ABOUT[language]]
         roots = self._roots(vectors[[0, *(place + 1 for place in unsure)]]) if unsure else [None]
         same = {place for place, root in zip(unsure, roots[1:], strict=True) if root is not None and root == roots[0]}
-        return [(float(fit[place]), bool(cosine >= ABOUT or place in same)) for place, cosine in enumerate(cosines)]
+        return [
+            (float(fit[place]), bool(cosine >= ABOUT[language] or place in same))
+            for place, cosine in enumerate(cosines)
+        ]
 
     def _roots(self, vectors: NDArray[np.float32]) -> list[str | None]:
         tree = load_taxonomy("adproduct")

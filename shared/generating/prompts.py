@@ -69,6 +69,30 @@ def build_prompt(ad: Ad, language: Language, *, interests: Sequence[str] = (), w
     return Prompt(tuple(messages), document["version"], document["temperature"], tokens, tuple(document["stop"]))
 
 
+def repeats_example(text: str, ad: Ad, language: Language) -> bool:
+    """Whether a text says what a worked example says and the ad does not: small models mix the two up."""
+    return bool(_shingles(text, language) & _example_shingles(language) - _shingles(_everything(ad), language))
+
+
+@cache
+def _example_shingles(language: Language) -> frozenset[str]:
+    examples = _document()[language]["examples"]
+    return frozenset().union(*(_shingles(text, language) for example in examples for text in example.values()))
+
+
+def _shingles(text: str, language: Language) -> frozenset[str]:
+    """Runs of four Chinese characters or three English words."""
+    if language == "zh":
+        runs = re.findall(r"[\u3400-\u9fff]+", text)
+        return frozenset(run[place : place + 4] for run in runs for place in range(len(run) - 3))
+    words = re.findall(r"[a-z0-9']+", text.lower())
+    return frozenset(" ".join(words[place : place + 3]) for place in range(len(words) - 2))
+
+
+def _everything(ad: Ad) -> str:
+    return "\n".join([ad.title, ad.description, ad.brand or "", *(str(value) for value in ad.attributes.values())])
+
+
 def facts_of(ad: Ad, language: Language) -> list[str]:
     """Up to four short facts in the advertiser's words: clauses of the description, then attributes."""
     clauses = [clause.strip() for clause in re.split(r"[。；！？;!?，]|, |\.(?:\s|$)", ad.description)]

@@ -76,20 +76,20 @@ class TaxonomyClassifier:
         self._space = Space(arrays["centre"].astype(np.float32), arrays["direction"].astype(np.float32))
         self._labels: Vectors = arrays["labels"].astype(np.float32)
         self._terms: Vectors = arrays["terms"].astype(np.float32)
-        self._ids: list[str] = arrays["ids"].tolist()
+        self.ids: list[str] = arrays["ids"].tolist()
         taxonomy = load_taxonomy(metadata["taxonomy"])
-        if set(self._ids) != set(taxonomy):
+        if set(self.ids) != set(taxonomy):
             raise ArtifactError(f"label vectors {manifest.version} are of another table of {taxonomy!r}: `make models`")
-        self._names = [dict(taxonomy[key].name) for key in self._ids]
-        place = {key: index for index, key in enumerate(self._ids)}
-        self._parents = [place[parent] if (parent := taxonomy[key].parent) else -1 for key in self._ids]
-        self._line = [frozenset(place[one.id] for one in taxonomy.path(key)) for key in self._ids]
+        self._names = [dict(taxonomy[key].name) for key in self.ids]
+        place = {key: index for index, key in enumerate(self.ids)}
+        self._parents = [place[parent] if (parent := taxonomy[key].parent) else -1 for key in self.ids]
+        self._line = [frozenset(place[one.id] for one in taxonomy.path(key)) for key in self.ids]
         # Deepest first: adding each category's probability to its parent's in this order makes subtree sums.
         self._upwards = sorted(
             (index for index, parent in enumerate(self._parents) if parent >= 0),
-            key=lambda index: -taxonomy[self._ids[index]].tier,
+            key=lambda index: -taxonomy[self.ids[index]].tier,
         )
-        self._term_table = _term_table(arrays["category_of"], arrays["term_of"], len(self._ids), len(self._terms))
+        self._term_table = _term_table(arrays["category_of"], arrays["term_of"], len(self.ids), len(self._terms))
 
     @classmethod
     def load(cls, folder: Path, encoder_version: str | None = None) -> TaxonomyClassifier:
@@ -121,7 +121,7 @@ class TaxonomyClassifier:
 
         A row's own probabilities, like those of its roots with all below them, sum to less than 1: the rest is "none".
         """
-        result = np.empty((len(vectors), len(self._ids)), np.float32)
+        result = np.empty((len(vectors), len(self.ids)), np.float32)
         for start in range(0, len(vectors), _ROWS):
             query = self._space.project(np.asarray(vectors[start : start + _ROWS], np.float32))
             near = np.full((len(query), len(self._terms) + 1), -2.0, np.float32)
@@ -167,7 +167,7 @@ class TaxonomyClassifier:
         return Classification(tuple(labels), abstained)
 
     def _label(self, index: int, probability: float) -> Label:
-        return Label(self._ids[index], dict(self._names[index]), round(probability, 4))
+        return Label(self.ids[index], dict(self._names[index]), round(probability, 4))
 
     def _related(self, one: int, other: int) -> bool:
         """Whether one is the other, or above or below it."""

@@ -132,12 +132,15 @@ def test_ctrl_c_stops_everything_and_the_data_is_there_again(new_system: LocalSy
     assert gone(pids)
 
 
-def test_nothing_is_left_when_the_supervisor_is_killed(new_system: LocalSystem) -> None:
+def test_nothing_is_left_and_nothing_lost_when_the_supervisor_is_killed(new_system: LocalSystem) -> None:
     new_system.start()
+    new_system.upload(f"events/{TENANT}/a.jsonl", events("bob", 4))
     assert new_system.process is not None
     pids = group_of(new_system.process.pid)
     new_system.stop(signal.SIGKILL)
     assert gone(pids)
+    new_system.start()
+    assert event_count(new_system, "bob") == 4
 
 
 def test_when_a_part_ends_the_rest_stops_and_says_which(new_system: LocalSystem) -> None:

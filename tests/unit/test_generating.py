@@ -137,6 +137,12 @@ def test_every_shown_claim_names_its_field_and_every_text_its_label(world: World
     assert {"prompt", "policy", "claims", "generator"} <= set(body["versions"])
 
 
+def test_what_the_prompt_gave_as_an_example_is_not_passed_on(world: World) -> None:
+    world.generator.texts = ["A Larkspur phone with a practice book included."]
+    (refused,) = world.copy().rejected
+    assert refused.reasons == ("repeats an example of the prompt",)
+
+
 def test_near_repeats_count_once(world: World) -> None:
     world.generator.texts = [GOOD[0], GOOD[0] + "!", GOOD[0].replace("A phone", "The phone")]
     assert sum(copy.served_by == "llm" for copy in world.copy(n=3).copies) == 1

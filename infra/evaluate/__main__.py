@@ -1,0 +1,156 @@
+"""The measuring command: ``python -m infra.evaluate TASK …``.
+
+A table for people goes to stderr; the last line of stdout is one JSON object. Exit status 1: the files cannot be measured
+on; 2: wrong arguments, or a task that is not there yet.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from shared.errors import AdTailorError
+
+ENCODER = Path(__file__).resolve().parents[2] / "shared" / "artifacts" / "encoder"
+NOT_THERE_YET = 2
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
+console = Console(stderr=True)
+
+File = Annotated[Path, typer.Option(exists=True, dir_okay=False)]
+Train = Annotated[Path, typer.Option("--train", exists=True, dir_okay=False)]
+Valid = Annotated[Path, typer.Option("--valid", exists=True, dir_okay=False)]
+Test = Annotated[Path, typer.Option("--test", exists=True, dir_okay=False)]
+Dev = Annotated[Path | None, typer.Option("--dev", exists=True, dir_okay=False)]
+Seed = Annotated[int, typer.Option("--seed")]
+Budget = Annotated[float | None, typer.Option("--budget-seconds", min=1, help="About what all of it may take")]
+
+
+@app.command()
+def classify(train: Train, test: Test, dev: Dev = None, seed: Seed = 0, budget_seconds: Budget = None) -> None:
+    """Train a head on labels and measure it beside TF-IDF and the frozen encoder."""
+
+    def measure() -> dict[str, Any]:
+        from infra.evaluate.classify import run
+
+        return run(train, test, dev, seed=seed, budget_seconds=budget_seconds, console=console)
+
+    _answer("classify", measure)
+
+
+@app.command()
+def rank(
+    items: File,
+    events: File,
+    k: Annotated[int, typer.Option(min=1)] = 10,
+    seed: Seed = 0,
+    budget_seconds: Budget = None,
+) -> None:
+    """Rank every item for every person's next step, beside popularity, co-occurrence, transitions and content."""
+
+    def measure() -> dict[str, Any]:
+        from infra.evaluate.rank import run
+        from shared.models.encoder import Encoder
+
+        encoder = Encoder.load(ENCODER)
+        return run(
+            items,
+            events,
+            lambda texts: encoder.encode(texts, "passage"),
+            k=k,
+            seed=seed,
+            budget_seconds=budget_seconds,
+        )
+
+    _answer("rank", measure)
+
+
+@app.command()
+def copy(
+    products: File,
+    limit: Annotated[int | None, typer.Option(min=1)] = None,
+    seed: Seed = 0,
+    budget_seconds: Budget = None,
+) -> None:
+    """Write copy for products through the gate and count what is shown and what it claims."""
+
+    def measure() -> dict[str, Any]:
+        from infra.evaluate.copy_task import run
+
+        return run(products, limit, seed, budget_seconds)
+
+    _answer("copy", measure)
+
+
+@app.command()
+def ctr(items: File, train: Train, valid: Valid, test: Test, seed: Seed = 0, budget_seconds: Budget = None) -> None:
+    """Not there yet: predict clicks."""
+    _not_there_yet("ctr")
+
+
+@app.command()
+def headlines(train: Train, test: Test, seed: Seed = 0, budget_seconds: Budget = None) -> None:
+    """Not there yet: choose the headline that is clicked."""
+    _not_there_yet("headlines")
+
+
+@app.command()
+def policy(cases: File, seed: Seed = 0, budget_seconds: Budget = None) -> None:
+    """Not there yet: find what may not be said."""
+    _not_there_yet("policy")
+
+
+@app.command()
+def ope(log: File, target: File, seed: Seed = 0, budget_seconds: Budget = None) -> None:
+    """Not there yet: estimate a policy's value from another's log."""
+    _not_there_yet("ope")
+
+
+def _not_there_yet(task: str) -> NoReturn:
+    console.print(f"the task {task} is not there yet", style="bold red", highlight=False)
+    raise typer.Exit(NOT_THERE_YET)
+
+
+def _answer(task: str, measure: Callable[[], dict[str, Any]]) -> None:
+    """Prints the table and the JSON line, or why there are none."""
+    try:
+        result = measure()
+    except (AdTailorError, ValueError, OSError) as error:
+        console.print(f"{task}: {error}", style="bold red", highlight=False)
+        raise typer.Exit(1) from None
+    console.print(_table(task, result))
+    sys.stdout.write(json.dumps(result, ensure_ascii=False) + "\n")
+    sys.stdout.flush()
+
+
+def _table(task: str, result: dict[str, Any]) -> Table:
+    """Our figures in the first row and each baseline's in its own; below them what stands alone."""
+    rivals: dict[str, dict[str, Any]] = result.get("baselines", {})
+    measures = list(dict.fromkeys(name for row in rivals.values() for name in row))
+    table = Table("", *measures, title=task)
+    if rivals:
+        for name, row in {"ours": result, **rivals}.items():
+            table.add_row(name, *(_shown(row.get(measure)) for measure in measures))
+        table.add_section()
+    for name, value in result.items():
+        if name != "baselines" and name not in measures:
+            cells = [_shown(value)] if not measures else [_shown(value), *[""] * (len(measures) - 1)]
+            table.add_row(name, *cells) if measures else table.add_row(f"{name}: {cells[0]}")
+    return table
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {_shown(one)}" for name, one in value.items())
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    app(prog_name="python -m infra.evaluate")
