@@ -1,7 +1,7 @@
 """The measuring command: ``python -m infra.evaluate TASK …``.
 
-A table for people goes to stderr; the last line of stdout is one JSON object. Exit status 1: the files cannot be measured
-on; 2: wrong arguments, or a task that is not there yet.
+A table for people goes to stderr; the last line of stdout is one JSON object. Exit status 1: the files cannot be
+measured on; 2: wrong arguments, or a task that is not there yet.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A classifier trained on one file and measured on another: ``python -m infra.evaluate classify --train F --test F``.
 
-What is measured is the artefact that would be served, with its int8 weights, on one thread. Beside it, on the same rows:
-TF-IDF with logistic regression, and a logistic regression on the frozen encoder's vectors. Nothing is fitted on the test
-rows.
+What is measured is the artefact that would be served, with its int8 weights, on one thread. Beside it, on the same
+rows: TF-IDF with logistic regression, and a logistic regression on the frozen encoder's vectors. Nothing is fitted on
+the test rows.
 """
 
 from __future__ import annotations
@@ -14,10 +14,7 @@ from typing import Any
 
 from rich.console import Console
 
-from infra.training import baselines
-from infra.training.calibrate import expected_calibration_error
 from infra.training.labels import DEV_SHARE, Rows, read_labels, split
-from infra.training.train_head import figures, train
 from shared.models.classifier import Head
 
 # What one test text takes on one thread, a guess until it is measured; the training leaves time for all of them.
@@ -47,6 +44,11 @@ def run(
     repeated = sum(text in known for text in test.texts)
     if dev is None:
         rows, dev = split(rows, DEV_SHARE, seed)
+    # After the files have been read: importing torch takes seconds.
+    from infra.training import baselines
+    from infra.training.calibrate import expected_calibration_error
+    from infra.training.train_head import figures, train
+
     # The baselines learn from what the head learns from: it is trained on the development rows too, in the end.
     everything = rows + dev
     with console.status("TF-IDF with logistic regression"):

@@ -73,7 +73,7 @@ class _EmptyBank:
 
 def product_ad(row: dict[str, Any], number: int) -> Ad:
     """The product as an ad. A description of ``key#value*key#value`` pairs (AdvertiseGen) becomes attributes."""
-    text = clean_text(str(row["description"]))
+    text = clean_text(str(row["description"]).replace("<company>", "our company"))
     language: Language = "en" if row.get("language") == "en" else "zh"
     attributes: dict[str, str | float] = {}
     title, description = text, text

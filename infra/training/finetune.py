@@ -67,7 +67,8 @@ class Top(nn.Module):
         for layer in self.layers:
             hidden = layer(hidden, mask[:, None, None, :])
         vector = (pooled(hidden, mask) - self.centre) / self.spread
-        return self.head(self.dropout(vector).float())
+        with torch.autocast(hidden.device.type, enabled=False):
+            return self.head(self.dropout(vector))
 
     def linear(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The head as one linear layer over the unit vector: weight (classes, hidden), bias (classes,)."""
@@ -188,8 +189,8 @@ def train(
 ) -> float:
     """Trains `top` in place and leaves it in its best state on `dev` (in its last without `dev`).
 
-    The learning rate falls to zero at the planned end or when `seconds` are over, whichever is first. Training stops
-    when three checks in a row are worse than the best.
+    The learning rate falls to zero at the planned end or when `seconds` are over, whichever is first; with infinite
+    `seconds` the result depends on the seed alone. Training stops when three checks in a row are worse than the best.
 
     Returns the share of the plan at which the state left in `top` was reached; 0 is the start.
     """

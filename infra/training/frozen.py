@@ -120,8 +120,8 @@ def freeze(
     encode(body, probe)
     tokens = sum(map(len, probe))
     speed = (time.perf_counter() - began) / (tokens * body.depth)
-    affordable = int(seconds / (speed * body.depth * tokens / len(probe))) - len(dev)
-    places = np.sort(order[: max(1000, min(affordable, FROZEN_ROWS))])
+    affordable = min(seconds / (speed * body.depth * tokens / len(probe)) - len(dev), FROZEN_ROWS)
+    places = np.sort(order[: max(1000, int(affordable))])
     vectors = encode(body, [rows[place] for place in places], on_batch)
     return Frozen(places, vectors, encode(body, dev, on_batch), speed)
 

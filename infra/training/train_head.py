@@ -7,6 +7,7 @@ fine-tuning (`finetune.train`); the weight of the n-grams, the temperature and t
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -203,7 +204,11 @@ def train(
     if len(labels) < 2:
         raise ValueError("a classifier needs at least two labels")
     torch.manual_seed(seed)
-    left = lambda: max(deadline - time.monotonic(), 1.0)  # noqa: E731
+
+    def left(share: float = 1.0) -> float:
+        """Seconds that a step may take: a share of what is left, or whatever it takes where the epochs are fixed."""
+        return share * max(deadline - time.monotonic(), 1.0) if epochs is None else math.inf
+
     material = prepare(rows, dev, labels, seed, left(), console)
     frozen_logits = full_logits(material.linear, material.frozen.standard(material.frozen.dev_vectors), len(labels))
 
@@ -213,7 +218,7 @@ def train(
     share = 0.85 / (1 + 1.1 * ratio * refit)  # the export and its checks take the rest
     lengths = np.array([len(row) for row in material.ids])
     speed = material.frozen.seconds_per_token_layer
-    planned = finetune.plan(lengths, material.body.depth, speed, left() * share, epochs)
+    planned = finetune.plan(lengths, material.body.depth, speed, left(share), epochs)
     console.print(
         f"{len(rows):,} rows, {len(dev):,} for choosing, {len(labels)} labels: the top {planned.layers} of "
         f"{material.body.depth} layers, {planned.length} tokens, {planned.epochs:.1f} epochs"
@@ -223,12 +228,12 @@ def train(
     started = time.monotonic()
     part = material.ids, material.classes
     options: dict[str, Any] = {"seed": seed, "console": console}
-    top, deep, reached, curve = fine_tune(material, planned, part, choose_best=True, seconds=left() * share, **options)
+    top, deep, reached, curve = fine_tune(material, planned, part, choose_best=True, seconds=left(share), **options)
     took = time.monotonic() - started
     wide = material.wide.logits(material.dev_ids)
     choice = choose(deep, wide, material.dev_classes)
 
-    refitted = refit and (epochs is not None or left() * 0.9 > took * ratio)
+    refitted = refit and left(0.9) > took * ratio
     if refitted:
         part = material.ids + material.dev_ids, everything.classes(labels)
         with console.status("the linear models on all rows"):
@@ -236,7 +241,7 @@ def train(
             material.linear = refit_head(material.frozen, material.linear, part[1], len(rows))
         top = finetune.start_top(material.body, material.frozen, material.linear, len(labels), planned.layers)
         if reached > 0:
-            top, _, _, _ = fine_tune(material, planned, part, choose_best=False, seconds=left() * 0.85, **options)
+            top, _, _, _ = fine_tune(material, planned, part, choose_best=False, seconds=left(0.85), **options)
     frozen_test = np.zeros(0, np.int64)
     if asked is not None:
         vectors = encode(material.body, [row[:FROZEN_TOKENS] for row in material.tokens(asked.texts)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -156,3 +157,32 @@ def test_the_chinese_example(system: LocalSystem) -> None:
         assert copies
         assert all(word in copy["text"] for copy in copies), copies
         assert all(copy["served_by"] and copy["provenance"] for copy in copies)
+
+
+def test_many_writers_at_one_person_lose_nothing_and_the_next_read_has_it_all(local_system: LocalSystem) -> None:
+    now = datetime.now(UTC)
+
+    def post(writer: int) -> int:
+        events = [
+            {
+                "user_id": "busy",
+                "event": "view",
+                "event_id": f"{(writer // 2)}-{number}",  # every event is sent by two writers
+                "item_id": f"phone-{number % 5}",
+                "text": "5G 智能手机",
+                "timestamp": (now - timedelta(minutes=number)).isoformat(),
+            }
+            for number in range(60)
+        ]
+        answer = local_system.http.post("/v1/events", json={"events": events}).json()
+        assert answer["accepted"] + answer["duplicates"] == 60
+        return int(answer["accepted"])
+
+    with ThreadPoolExecutor(6) as pool:
+        reads = [pool.submit(local_system.http.get, "/v1/users/busy/profile") for _ in range(4)]
+        accepted = sum(pool.map(post, range(6)))
+    assert {read.result().status_code for read in reads} <= {200, 404}
+    assert accepted == 180
+    profile = local_system.http.get("/v1/users/busy/profile").json()
+    assert profile["events"] == 180
+    assert "手机" in profile["interests"][0]["name"]["zh"]

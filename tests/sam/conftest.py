@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NoReturn
 
-import httpx
+import httpx2
 import pytest
 
 from infra import layer, sam
@@ -214,7 +214,7 @@ def catalogue(cloud: Cloud) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def api(cloud: Cloud, catalogue: dict[str, Any]) -> Iterator[httpx.Client]:
+def api(cloud: Cloud, catalogue: dict[str, Any]) -> Iterator[httpx2.Client]:
     """`sam local start-api` with warm containers."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -228,7 +228,7 @@ def api(cloud: Cloud, catalogue: dict[str, Any]) -> Iterator[httpx.Client]:
             wait_for(f"http://127.0.0.1:{port}/", 240, process)
         except TimeoutError:
             pytest.fail(f"sam local start-api does not answer\n{log.read_text(errors='replace')[-4000:]}")
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as client:
+        with httpx2.Client(base_url=f"http://127.0.0.1:{port}", timeout=120) as client:
             yield client
     finally:
         process.send_signal(signal.SIGINT)
@@ -248,9 +248,9 @@ def wait_for(url: str, seconds: float, process: subprocess.Popen[bytes] | None =
     deadline = time.monotonic() + seconds
     while True:
         try:
-            httpx.get(url, timeout=5)
+            httpx2.get(url, timeout=5)
             return
-        except httpx.TransportError:
+        except httpx2.TransportError:
             if time.monotonic() > deadline or (process is not None and process.poll() is not None):
                 raise TimeoutError(url) from None
             time.sleep(0.3)

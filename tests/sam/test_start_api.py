@@ -5,18 +5,18 @@ from __future__ import annotations
 import time
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
 
-def test_healthz(api: httpx.Client) -> None:
+def test_healthz(api: httpx2.Client) -> None:
     answer = api.get("/healthz")
     assert answer.status_code == 200 and answer.json()["status"] == "ok", answer.text
 
 
-def test_classify(api: httpx.Client) -> None:
+def test_classify(api: httpx2.Client) -> None:
     answer = api.post("/v1/classify", json={"texts": ["最新款智能手机，限时优惠！", "A gold wedding ring"], "top": 2})
     assert answer.status_code == 200, answer.text
     phone, ring = answer.json()["results"]
@@ -24,7 +24,7 @@ def test_classify(api: httpx.Client) -> None:
     assert phone["labels"][0]["id"] != ring["labels"][0]["id"]
 
 
-def test_from_behaviour_to_feedback(api: httpx.Client) -> None:
+def test_from_behaviour_to_feedback(api: httpx2.Client) -> None:
     now = time.time()
     events: list[dict[str, Any]] = [
         {
@@ -60,7 +60,7 @@ def test_from_behaviour_to_feedback(api: httpx.Client) -> None:
     assert counted.status_code == 200 and len(counted.json()["results"]) == 1, counted.text
 
 
-def test_refusal_of_consent_wins(api: httpx.Client) -> None:
+def test_refusal_of_consent_wins(api: httpx2.Client) -> None:
     refusal = {"personalisation": False, "source": "banner", "at": "2026-01-01T00:00:00Z"}
     answer = api.put("/v1/users/refuser/consent", json=refusal)
     assert answer.status_code == 200 and answer.json()["personalisation"] is False, answer.text
@@ -68,7 +68,7 @@ def test_refusal_of_consent_wins(api: httpx.Client) -> None:
     assert chosen.status_code == 200 and chosen.json()["personalised"] is False, chosen.text
 
 
-def test_catalogue_and_copy(api: httpx.Client) -> None:
+def test_catalogue_and_copy(api: httpx2.Client) -> None:
     stored = api.get("/v1/ads/watch-b")
     assert stored.status_code == 200 and stored.json()["active"] is True, stored.text
     assert api.get("/v1/ads/none-such").status_code == 404
@@ -90,7 +90,7 @@ def test_catalogue_and_copy(api: httpx.Client) -> None:
     ],
     ids=["malformed", "empty", "5.5 MB"],
 )
-def test_bad_bodies_are_told_what_is_wrong(api: httpx.Client, content: bytes, status: int, says: str) -> None:
+def test_bad_bodies_are_told_what_is_wrong(api: httpx2.Client, content: bytes, status: int, says: str) -> None:
     answer = api.post("/v1/classify", content=content, headers={"content-type": "application/json"})
     assert answer.status_code == status, answer.text[:300]
     assert answer.headers["content-type"] == "application/problem+json"
