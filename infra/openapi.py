@@ -1,5 +1,7 @@
-"""Writes the API's contract to ``infra/openapi.json``: ``python -m infra.openapi``. A test compares it with the code, so
-that no change of the API goes unseen."""
+"""Writes the API's contract to ``infra/openapi.json``: ``python -m infra.openapi``.
+
+A test compares it with the code, so that no change of the API goes unseen.
+"""
 
 from __future__ import annotations
 

@@ -2,8 +2,9 @@
 
     python -m infra.recount events/demo/beauty.jsonl.gz --tenant demo
 
-Reads the object from the bucket line by line, scans the table without the product's stores, and fails (exit 1) unless ``accepted + duplicates + rejected == lines`` and every accepted event is one row. Exact where the tenant's events
-all came from uploads named here.
+Reads the object from the bucket line by line, scans the table without the product's stores, and fails (exit 1) unless
+``accepted + duplicates + rejected == lines`` and every accepted event is one row. Exact where the tenant's events all
+came from uploads named here.
 """
 
 from __future__ import annotations

@@ -140,7 +140,7 @@ class BodyLimit:
         async def replay() -> Mapping[str, Any]:
             nonlocal sent
             if sent:
-                return await receive()  # type: ignore[no-any-return]
+                return await receive()
             sent = True
             return {"type": "http.request", "body": body, "more_body": False}
 

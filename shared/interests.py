@@ -234,7 +234,7 @@ def _named(
         if result.abstained or not result.labels:
             continue
         top = result.labels[0]
-        tree = load_taxonomy(taxonomy)  # type: ignore[arg-type]
+        tree = load_taxonomy(taxonomy)
         sensitive = group.domain == "health" or is_sensitive(top.id, _ancestor_ids(tree))
         # A sensitive category is an interest only in the health domain and with consent (DESIGN section 7).
         if sensitive and not (sensitive_allowed and group.domain == "health"):
@@ -257,9 +257,7 @@ def _named(
     ]
 
 
-def _labels(
-    groups: list[_Group], classifiers: Mapping[str, TaxonomyClassifier]
-) -> list[tuple[str, Classification]]:
+def _labels(groups: list[_Group], classifiers: Mapping[str, TaxonomyClassifier]) -> list[tuple[str, Classification]]:
     """The taxonomy and the classification of each group's centre, each taxonomy asked once."""
     taxonomies = [preset(group.domain).taxonomy for group in groups]
     taxonomies = [taxonomy if taxonomy in classifiers else "adproduct" for taxonomy in taxonomies]

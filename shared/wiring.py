@@ -81,10 +81,12 @@ class System:
 
     @cached_property
     def classifiers(self) -> dict[str, TaxonomyClassifier]:
+        from shared.models.artifacts import load_manifest
         from shared.models.classifier import TaxonomyClassifier
 
-        folders = {name: self.settings.artifacts_dir / f"taxonomy-{name}" for name in TAXONOMIES}
-        return {name: TaxonomyClassifier.load(folder) for name, folder in folders.items()}
+        folder = self.settings.artifacts_dir
+        encoder = load_manifest(folder / "encoder").version
+        return {name: TaxonomyClassifier.load(folder / f"taxonomy-{name}", encoder) for name in TAXONOMIES}
 
     def head(self, tenant: str, name: str) -> Head:
         """The tenant's trained head of that name, from S3, loaded once a version.
@@ -146,9 +148,7 @@ class System:
     def snapshots(self) -> Snapshots:
         from shared.snapshot import Snapshots
 
-        return Snapshots(
-            self.stores, project=lambda vectors: self.classifiers["adproduct"].project(vectors), clock=self.clock
-        )
+        return Snapshots(self.stores, project=self.classifiers["adproduct"].project, clock=self.clock)
 
     @cached_property
     def profiling(self) -> Profiling:
@@ -187,7 +187,7 @@ class System:
             self.snapshots,
             self.profiles,
             ranker,
-            project=lambda vectors: self.classifiers["adproduct"].project(vectors),
+            project=self.classifiers["adproduct"].project,
             versions=self.versions | {"ranker": ranker.version},
             clock=self.clock,
         )

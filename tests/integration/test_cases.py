@@ -13,7 +13,6 @@ from infra.local.sample import ads
 from tests.integration.conftest import TENANT, LocalSystem
 
 
-
 @pytest.fixture(scope="module")
 def system(local_system: LocalSystem) -> LocalSystem:
     """The local system with the sample's ads, uploaded and published."""
