@@ -51,7 +51,7 @@ template: $(INSTALLED)
 	$(BIN)/cfn-lint template.yaml
 
 unit: $(INSTALLED) $(MINISTACK)
-	$(BIN)/python -m pytest -q tests/unit tests/contract $(ARGS)
+	$(BIN)/python -m pytest -q -n auto -p no:benchmark -m 'not slow' tests/unit tests/contract $(ARGS)
 
 format: $(INSTALLED) ## Format the code and mend what ruff can mend
 	$(BIN)/ruff format .

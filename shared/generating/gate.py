@@ -24,7 +24,7 @@ ABOUT: dict[Language, float] = {"zh": 0.89, "en": 0.84}
 NEAR: dict[Language, float] = {"zh": 0.87, "en": 0.82}
 SAME = 0.7  # Jaccard of 5-grams from which two copies are one
 _LABELS = re.compile(
-    r"^(?:\d+[.、)]\s*|[-•*]\s*|(?:广告文案|广告语|文案|标语|Ad|Copy|Headline|Slogan)\s*[:：]\s*)+", re.I
+    r"^(?:\d+[.、)](?!\d)\s*|[-•*]\s*|(?:广告文案|广告语|文案|标语|Ad|Copy|Headline|Slogan)\s*[:：]\s*)+", re.I
 )
 _LEAKS = re.compile(
     r"(?:商品|卖点|读者喜欢|广告文案)\s*[:：]|\b(?:Product|Features|Readers like)\s*:|<[^>]{1,20}\|?>|https?://", re.I

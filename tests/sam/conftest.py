@@ -26,6 +26,7 @@ IMAGE = "public.ecr.aws/lambda/python:3.13-x86_64"  # what `sam local` runs func
 EVENTS = ROOT / "tests" / "events"
 BUILT = ROOT / ".aws-sam" / "build"
 TENANT = "demo"
+NO_DOCKER = "Docker is not running: the functions are not tried in their containers"
 FUNCTIONS = {name: f"{name.capitalize()}Function" for name in ("profile", "classify", "generate", "recommend")}
 
 
@@ -43,11 +44,23 @@ def docker(*arguments: str, timeout: float = 120, check: bool = True) -> str:
     return done.stdout.strip()
 
 
+def docker_runs() -> bool:
+    return shutil.which("docker") is not None and bool(
+        docker("version", "--format", "{{.Server.Version}}", check=False)
+    )
+
+
+def needs_docker() -> None:
+    """Skips the module that calls it where Docker is missing: all of them together in one line of pytest's summary."""
+    if not docker_runs() and os.environ.get("REQUIRE_DOCKER") != "1":
+        pytest.skip(NO_DOCKER, allow_module_level=True)
+
+
 @pytest.fixture(scope="session")
 def engine() -> None:
     """A running Docker engine that has, or can pull, the functions' image."""
-    if shutil.which("docker") is None or not docker("version", "--format", "{{.Server.Version}}", check=False):
-        absent("Docker is not running: the functions are not tried in their containers")
+    if not docker_runs():
+        absent(NO_DOCKER)
     if not docker("image", "ls", "--quiet", IMAGE):
         docker("pull", "--quiet", IMAGE, timeout=300, check=False)
         if not docker("image", "ls", "--quiet", IMAGE):

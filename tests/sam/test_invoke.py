@@ -12,11 +12,10 @@ from typing import Any
 import pytest
 
 from infra import layer
-from tests.sam.conftest import EVENTS, FUNCTIONS, TENANT, Cloud, event_of
+from tests.sam.conftest import BUILT, FUNCTIONS, TENANT, Cloud, event_of, needs_docker
 
+needs_docker()
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
-
-PHONE, WATCH = "最新款智能手机，限时优惠！", "时尚手表，品质生活必备！"
 
 
 def ago(minutes: float) -> str:
@@ -41,18 +40,10 @@ def behaviour(cloud: Cloud, catalogue: dict[str, Any]) -> dict[str, Any]:
 
 
 def test_layer_and_functions_fit_into_lambda(cloud: Cloud) -> None:
-    built = EVENTS.parents[1] / ".aws-sam" / "build"
-    total = layer.megabytes(built / "SharedLayer") + max(layer.megabytes(built / name) for name in FUNCTIONS.values())
-    parts = "\n".join(f"{size:7.1f} MB  {name}" for size, name in layer.largest(built / "SharedLayer" / "python"))
+    total = layer.megabytes(BUILT / "SharedLayer") + max(layer.megabytes(BUILT / name) for name in FUNCTIONS.values())
+    parts = "\n".join(f"{size:7.1f} MB  {name}" for size, name in layer.largest(BUILT / "SharedLayer" / "python"))
     print(f"\nlayer and function, unzipped: {total:.1f} MB of {layer.BUDGET_MB}\n{parts}")
     assert total <= layer.BUDGET_MB, parts
-
-
-def test_there_is_an_event_for_every_way_in() -> None:
-    ways = {"profile": "api s3 direct", "classify": "api s3 sqs direct", "generate": "api sqs direct"}
-    ways["recommend"] = "api direct"
-    expected = {f"{function}_{way}.json" for function, many in ways.items() for way in many.split()}
-    assert {path.name for path in EVENTS.glob("*.json")} == expected
 
 
 def test_classify_direct(cloud: Cloud) -> None:

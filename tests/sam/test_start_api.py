@@ -8,6 +8,9 @@ from typing import Any
 import httpx2
 import pytest
 
+from tests.sam.conftest import needs_docker
+
+needs_docker()
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
 

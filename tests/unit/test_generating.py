@@ -426,6 +426,18 @@ def test_any_text_can_be_tidied_and_judged(text: str, language: Any) -> None:
     form_problems(tidied, language, 140)
 
 
+@pytest.mark.parametrize(
+    ("written", "tidied"),
+    [
+        ("5.4 英寸小屏手机，单手握得住", "5.4 英寸小屏手机，单手握得住"),
+        ("1. 单手握得住的手机", "单手握得住的手机"),
+        ("2、单手握得住的手机", "单手握得住的手机"),
+    ],
+)
+def test_a_list_mark_goes_and_a_decimal_stays(written: str, tidied: str) -> None:
+    assert tidy(written, PHONE_ZH, "zh") == tidied
+
+
 def test_the_prompt_is_short_and_holds_the_facts() -> None:
     prompt = build_prompt(PHONE_ZH, "zh", interests=["手机"])
     assert prompt.messages[-1]["role"] == "user" and prompt.stop == ("\n",)

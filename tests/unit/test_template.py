@@ -257,3 +257,10 @@ def test_logs_are_kept_for_a_time(resources: dict[str, Any]) -> None:
         name = function.capitalize()
         logging = resources[f"{name}Function"]["Properties"]["LoggingConfig"]
         assert logging["LogGroup"] == {"Ref": f"{name}Log"} and f"{name}Log" in groups
+
+
+def test_there_is_an_event_for_every_way_in() -> None:
+    ways = {"profile": "api s3 direct", "classify": "api s3 sqs direct", "generate": "api sqs direct"}
+    ways["recommend"] = "api direct"
+    expected = {f"{function}_{way}.json" for function, many in ways.items() for way in many.split()}
+    assert {path.name for path in (ROOT / "tests" / "events").glob("*.json")} == expected
