@@ -60,7 +60,16 @@ class Consumer:
     """
 
     def __init__(
-        self, sqs: Any, queue: str, url: str, function: str, handler: Handler, *, batch: int = 1, unwrap: bool = False
+        self,
+        sqs: Any,
+        queue: str,
+        url: str,
+        function: str,
+        handler: Handler,
+        *,
+        batch: int = 1,
+        unwrap: bool = False,
+        retry_seconds: int = _RETRY_SECONDS,
     ) -> None:
         self._sqs = sqs
         self.queue = queue
@@ -69,6 +78,7 @@ class Consumer:
         self._handler = handler
         self._batch = batch
         self._unwrap = unwrap
+        self._retry_seconds = retry_seconds
 
     def run(self, stop: threading.Event) -> None:
         """Polls until `stop` is set."""
@@ -96,7 +106,7 @@ class Consumer:
         for message in messages:
             receipt = {"QueueUrl": self._url, "ReceiptHandle": message["ReceiptHandle"]}
             if message["MessageId"] in failed:
-                self._sqs.change_message_visibility(**receipt, VisibilityTimeout=_RETRY_SECONDS)
+                self._sqs.change_message_visibility(**receipt, VisibilityTimeout=self._retry_seconds)
             else:
                 self._sqs.delete_message(**receipt)
         return len(messages) - len(failed)

@@ -25,7 +25,8 @@ from infra.training.frozen import Body, Classes, Frozen, Ids, by_length, full_we
 
 MOST_KEPT_BYTES = 3 << 30
 # Trained layers and longest text, the best first; the first that leaves time for enough epochs is taken.
-CHOICES = ((8, 192), (6, 192), (6, 128), (4, 128), (4, 96), (4, 64), (2, 64), (2, 32), (1, 32))
+CHOICES = ((8, 192), (6, 192), (6, 128), (4, 192), (4, 128), (4, 96), (4, 64), (2, 64), (2, 32), (1, 32))
+FEW, FEW_LAYERS = 100, 4  # rows a class
 
 
 @dataclass(frozen=True)
@@ -77,27 +78,32 @@ class Top(nn.Module):
         return weight.float().cpu().numpy(), bias.float().cpu().numpy()
 
 
-def plan(lengths: NDArray[np.int64], depth: int, speed: float, seconds: float, epochs: float | None) -> Plan:
+def plan(
+    lengths: NDArray[np.int64], classes: int, depth: int, speed: float, seconds: float, epochs: float | None
+) -> Plan:
     """Layers, length, epochs and batch for a training set whose texts have `lengths` tokens.
+
+    Few rows a class are trained gently: fewer layers and a smaller rate, or the encoder forgets more than it learns.
 
     speed: measured seconds of one layer's forward pass over one token. seconds: what training may take. epochs: fixed
     where given; then nothing depends on the measured speed.
     """
     rows = len(lengths)
-    wanted = 12.0 if rows < 1000 else 8.0 if rows < 4000 else 5.0 if rows < 12_000 else 3.0
-    enough = wanted if rows < 4000 else wanted * 0.6
-    batch = 16 if rows < 4000 else 32
-    rate = 1e-4 if rows < 4000 else 2e-4
+    few = rows < FEW * classes
+    wanted = 4.0 if few else 6.0 if rows < 4000 else 4.0 if rows < 12_000 else 3.0
+    batch, rate = (16, 3e-5) if few else (16, 1e-4) if rows < 4000 else (32, 2e-4)
     longest = int(np.percentile(lengths, 99))
     chosen = (0, 0, 0.0, 0.0)
     for most, limit in CHOICES:
         layers = min(most, depth)
+        if few and layers > FEW_LAYERS:
+            continue
         length = min(limit, longest)
         tokens = float(np.minimum(lengths, length).sum())
         once = tokens * speed * (depth - layers)
         epoch = 3.3 * tokens * speed * layers  # forward and backward, and what goes along with it
         chosen = (layers, length, (seconds - once) / max(epoch, 1e-9), epoch)
-        if chosen[2] >= enough or epochs is not None:
+        if chosen[2] >= 0.6 * wanted or epochs is not None:
             break
     return Plan(chosen[0], chosen[1], epochs or float(np.clip(chosen[2], 0.2, wanted)), batch, rate, chosen[3])
 

@@ -218,7 +218,7 @@ def train(
     share = 0.85 / (1 + 1.1 * ratio * refit)  # the export and its checks take the rest
     lengths = np.array([len(row) for row in material.ids])
     speed = material.frozen.seconds_per_token_layer
-    planned = finetune.plan(lengths, material.body.depth, speed, left(share), epochs)
+    planned = finetune.plan(lengths, len(labels), material.body.depth, speed, left(share), epochs)
     console.print(
         f"{len(rows):,} rows, {len(dev):,} for choosing, {len(labels)} labels: the top {planned.layers} of "
         f"{material.body.depth} layers, {planned.length} tokens, {planned.epochs:.1f} epochs"

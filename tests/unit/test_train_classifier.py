@@ -87,6 +87,7 @@ def fitted(
 Fitted = tuple[np.ndarray, list[finetune.Progress]]
 
 
+@pytest.mark.slow
 def test_training_learns(body: Body, rows: tuple[list[list[int]], np.ndarray]) -> None:
     ids, classes = rows
     frozen = freeze(body, ids, ids[:30], 0, math.inf)
@@ -157,14 +158,20 @@ def test_lower_layers_can_be_computed_again(
 @pytest.mark.parametrize(("seconds", "deeper"), [(20.0, False), (2000.0, True)])
 def test_the_plan_follows_the_time(seconds: float, deeper: bool) -> None:
     lengths = np.full(5000, 40)
-    plan = finetune.plan(lengths, 12, 2e-5, seconds, None)
+    plan = finetune.plan(lengths, 10, 12, 2e-5, seconds, None)
     assert 0 < plan.epochs <= 5
     assert (plan.layers == 8) == deeper
 
 
+def test_few_rows_a_class_are_trained_gently() -> None:
+    lengths = np.full(1000, 20)
+    many, few = (finetune.plan(lengths, classes, 12, 1e-6, 1e4, None) for classes in (5, 100))
+    assert few.layers < many.layers and few.rate < many.rate
+
+
 def test_a_fixed_number_of_epochs_does_not_look_at_the_speed() -> None:
     lengths = np.random.default_rng(0).integers(5, 300, 500)
-    slow, fast = (finetune.plan(lengths, 12, speed, 60.0, 2.0) for speed in (1.0, 1e-9))
+    slow, fast = (finetune.plan(lengths, 3, 12, speed, 60.0, 2.0) for speed in (1.0, 1e-9))
     assert (slow.layers, slow.length, slow.epochs, slow.batch) == (fast.layers, fast.length, fast.epochs, fast.batch)
 
 
@@ -250,7 +257,7 @@ class _Answers:
         self.classes = classes
 
     def probabilities(self, texts: list[str]) -> np.ndarray:
-        return np.eye(CLASSES)[self.classes]
+        return np.asarray(np.eye(CLASSES)[self.classes])
 
 
 def test_a_head_that_disagrees_with_torch_is_refused() -> None:
