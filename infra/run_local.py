@@ -56,7 +56,7 @@ def run(
     finally:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)  # a second Ctrl-C must not cut the saving short
-        if stack is not None:
+        if stack is not None and stack.pids():
             with _step("Stopping and saving the data", "Stopped; the data is kept"):
                 stack.stop()
     raise typer.Exit(code)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+import orjson
 
 from shared.domain import Ad, CatalogueAd, Classification, Finding, IngestReport, Rejection
 from shared.errors import BadInput, NotFound, TooLarge
@@ -24,6 +25,10 @@ if TYPE_CHECKING:
 MAX_TEXTS = 256
 MAX_ADS = 100  # in one request
 TEXT_LIMIT = 10_000  # characters of one text to classify
+MAX_AD_BYTES = 200_000  # of an ad as JSON: with its findings it must fit a row of DynamoDB (400 KB)
+MAX_FINDINGS = 30  # of one text or ad, the first
+MAX_REWRITE_BYTES = 100_000  # of an ad's rewrites, each of which is the whole text again
+MAX_ANSWER_REWRITE_BYTES = 1_000_000  # of all texts of one request: Lambda answers with at most 6 MB
 DEFAULT_HEAD = "adproduct"
 REQUIRED = frozenset({"ad_id", "title", "landing_url", "language", "domain"})
 
@@ -85,8 +90,10 @@ class Classifying:
         else:
             trained = self._heads(tenant, name)
             labels, version = trained.classify(cleaned, top=top), trained.version
+        share = MAX_ANSWER_REWRITE_BYTES // max(len(cleaned), 1)
         return [
-            TextResult(label, tuple(self._check(text, None))) for text, label in zip(cleaned, labels, strict=True)
+            TextResult(label, _bounded(self._check(text, None), share))
+            for text, label in zip(cleaned, labels, strict=True)
         ], version
 
     def put_ads(self, tenant: str, rows: Sequence[object]) -> list[CatalogueAd | Rejection]:
@@ -97,7 +104,7 @@ class Classifying:
         """
         if len(rows) > MAX_ADS:
             raise TooLarge(f"{len(rows)} ads in one request: at most {MAX_ADS}", field="ads")
-        outcomes = [parse_ad(row, index=index) for index, row in enumerate(rows)]
+        outcomes = [_parsed(row, index) for index, row in enumerate(rows)]
         kept, written = self._keep(tenant, [ad for ad in outcomes if isinstance(ad, Ad)])
         if written:
             self._mark_dirty(tenant)
@@ -115,7 +122,7 @@ class Classifying:
         """Takes an uploaded file of ads in (see `shared.ingest.ingest_upload`) and queues the next snapshot."""
 
         def take(rows: Sequence[Row]) -> Iterator[Rejection | bool]:
-            outcomes = [parse_ad(row.value, index=row.line) for row in rows]
+            outcomes = [_parsed(row.value, row.line) for row in rows]
             ads = [ad for ad in outcomes if isinstance(ad, Ad)]
             before = self._stores.catalogue.get_ads(tenant, (ad.ad_id for ad in ads))
             self._keep(tenant, ads)
@@ -176,8 +183,25 @@ class Classifying:
                     findings.append(
                         Finding(0, len(ad.title), "near_duplicate", "warn", f"reads almost like {original.ad_id}")
                     )
-            kept.append(CatalogueAd(ad, category, reason is None, reason, tuple(findings), pack_vector(vector)))
+            noted = _bounded(findings, MAX_REWRITE_BYTES)
+            kept.append(CatalogueAd(ad, category, reason is None, reason, noted, pack_vector(vector)))
         return kept, self._stores.catalogue.put_ads(tenant, kept)
+
+
+def _parsed(row: object, index: int) -> Ad | Rejection:
+    ad = parse_ad(row, index=index)
+    if isinstance(ad, Ad) and (size := len(orjson.dumps(asdict(ad)))) > MAX_AD_BYTES:
+        return Rejection(index, "row", f"The ad has {size:,} bytes; the limit is {MAX_AD_BYTES:,}.")
+    return ad
+
+
+def _bounded(findings: Sequence[Finding], rewrite_bytes: int) -> tuple[Finding, ...]:
+    """The first `MAX_FINDINGS`, with rewrites while there is room for them."""
+    kept = []
+    for finding in findings[:MAX_FINDINGS]:
+        rewrite_bytes -= len((finding.rewrite or "").encode())
+        kept.append(finding if rewrite_bytes >= 0 else replace(finding, rewrite=None))
+    return tuple(kept)
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

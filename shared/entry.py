@@ -186,7 +186,13 @@ def lambda_entry(
         for record in records:
             entity = record["s3"]["object"]
             key = unquote_plus(entity["key"])
-            answers.append(on_upload(key, entity.get("eTag", ""), entity.get("versionId")))
+            try:
+                answers.append(on_upload(key, entity.get("eTag", ""), entity.get("versionId")))
+            except AdTailorError as error:
+                if error.status >= 500 or error.retryable:
+                    raise  # Lambda sends the record again
+                logger.warning("upload refused", extra={"key": key, "detail": error.detail})
+                answers.append({"key": key, "error": error.problem()})
         _flush()
         return {"uploads": answers}
     if records and records[0].get("eventSource") == "aws:sqs" and on_message is not None:

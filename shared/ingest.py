@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import BinaryIO, cast
+from typing import Any, BinaryIO, cast
 
 import orjson
 
@@ -18,6 +20,8 @@ from shared.uploads import Row, StreamProblem, read_rows
 CHUNK = 1000  # rows that are taken in together
 KEPT_REJECTIONS = 1000  # rejections that a report carries; the rejected object has them all
 _SPOOL_BYTES = 1 << 20
+_LONGEST_KEY = 1024  # bytes of a key in S3
+_TENANT = re.compile(r"[A-Za-z0-9_-]{1,64}")
 
 
 @dataclass
@@ -46,15 +50,20 @@ def tenant_of_key(key: str, kind: str) -> str:
         Unprocessable: the key has no tenant, or is not of that kind.
     """
     parts = key.split("/")
-    if len(parts) < 3 or parts[0] != kind or not parts[1] or not parts[-1]:
+    if len(parts) < 3 or parts[0] != kind or not _TENANT.fullmatch(parts[1]) or not parts[-1]:
         raise Unprocessable(f"upload to {kind}/{{tenant}}/{{file}}, not to {key}", field="key")
     return parts[1]
 
 
 def rejected_key(key: str) -> str:
-    """Where the rejected lines of an upload go: ``events/t/x.csv`` to ``rejected/t/x.csv.events.jsonl``."""
+    """Where the rejected lines of an upload go: ``events/t/x.csv`` to ``rejected/t/x.csv.events.jsonl``.
+
+    A key that would get too long for S3 is replaced by its hash."""
     kind, rest = key.split("/", 1)
-    return f"rejected/{rest}.{kind}.jsonl"
+    rejected = f"rejected/{rest}.{kind}.jsonl"
+    if len(rejected.encode()) > _LONGEST_KEY:
+        rejected = f"rejected/{rest.split('/')[0]}/{hashlib.sha256(rest.encode()).hexdigest()}.{kind}.jsonl"
+    return rejected
 
 
 def ingest_upload(
@@ -71,15 +80,18 @@ def ingest_upload(
     """Streams an uploaded object through `take` in chunks and keeps a report of it.
 
     take: for each row, in order, True (new), False (a duplicate) or why it is rejected.
-    fingerprint: the object's ETag; the same object a second time is answered from its first report.
+    fingerprint: the ETag in the notification; the same object a second time is answered from its first report. What
+        is kept is the ETag of the content that was read: it may have been replaced since the notification.
 
     Rejected lines go to ``rejected/{tenant}/…`` as JSON Lines of ``{"line", "field", "reason"}``.
     """
     done = stores.catalogue.upload(tenant, key)
-    if done is not None and done["fingerprint"] == fingerprint:
-        logger.info("upload was taken in before", extra={"key": key})
-        sent = done["accepted"] + done["duplicates"]
-        return IngestReport(0, sent, (), done["rejected"], done.get("problem"))
+    if done is not None and fingerprint and done["fingerprint"] == fingerprint:
+        return _again(key, done)
+    opened, fingerprint = stores.objects.open(key, version)
+    if done is not None and fingerprint and done["fingerprint"] == fingerprint:
+        opened.close()
+        return _again(key, done)
     tally = Tally()
     name = key.rsplit("/", 1)[-1]
     with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as rejects:
@@ -99,7 +111,7 @@ def ingest_upload(
                     tally.duplicates += 1
 
         chunk: list[Row] = []
-        with stores.objects.stream(key, version) as stream:
+        with opened as stream:
             for row in read_rows(stream, name, required):
                 if isinstance(row, Rejection):
                     reject(row)
@@ -133,3 +145,9 @@ def ingest_upload(
         },
     )
     return report
+
+
+def _again(key: str, done: Mapping[str, Any]) -> IngestReport:
+    """The answer to an upload that was taken in before."""
+    logger.info("upload was taken in before", extra={"key": key})
+    return IngestReport(0, done["accepted"] + done["duplicates"], (), done["rejected"], done.get("problem"))

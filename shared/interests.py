@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 MAX_ITEMS = 512  # a person's state keeps the items with the most evidence
 MAX_GROUPED = 200  # items that take part in the grouping
 MAX_EVIDENCE = 20  # event ids kept for one item, the latest
+MAX_STATE_BYTES = 300_000  # a row of DynamoDB holds 400 KB
+MAX_ACQUIRED_BYTES = 100_000  # of the ids of acquired items, the latest, in the profile's row
 ACQUIRING = frozenset({"purchase", "enrol", "complete"})
 ACQUIRED_HALF_LIVES = 3.0  # of its domain: for so long nobody needs to be offered the same thing again
 MAX_LONG, MAX_SESSION = 12, 4
@@ -111,8 +113,18 @@ def fold(state: Mapping[str, Evidence], events: Iterable[StoredEvent]) -> tuple[
 
 
 def dump_state(state: Mapping[str, Evidence], count: int) -> bytes:
-    rows = [[e.key, e.domain, e.long, e.session, e.last, e.events, e.acquired] for e in state.values()]
-    return zlib.compress(orjson.dumps({"count": count, "items": rows}), 1)
+    """The state packed into at most `MAX_STATE_BYTES`: evidence ids go first, then the weakest items."""
+    kept, depth = list(state.values()), MAX_EVIDENCE
+    while True:
+        rows = [[e.key, e.domain, e.long, e.session, e.last, e.events[:depth], e.acquired] for e in kept]
+        packed = zlib.compress(orjson.dumps({"count": count, "items": rows}), 1)
+        if len(packed) <= MAX_STATE_BYTES or len(kept) <= 1:
+            return packed
+        if depth > 1:
+            depth //= 2
+        else:
+            latest = max(evidence.last for evidence in kept)
+            kept = sorted(kept, key=lambda e: (-abs(e.at(latest)[0]), e.key))[: len(kept) // 2]
 
 
 def load_state(packed: bytes) -> tuple[State, int]:
@@ -129,14 +141,20 @@ def load_state(packed: bytes) -> tuple[State, int]:
 
 def acquired_items(state: Mapping[str, Evidence], now: float) -> tuple[str, ...]:
     """Ids of the items that the person lately bought, enrolled in or completed."""
-    return tuple(
-        sorted(
-            evidence.key.removeprefix("i/")
-            for evidence in state.values()
-            if evidence.key.startswith("i/")
-            and now - evidence.acquired < ACQUIRED_HALF_LIVES * preset(evidence.domain).long_half_life
-        )
-    )
+    found = [
+        (evidence.acquired, evidence.key.removeprefix("i/"))
+        for evidence in state.values()
+        if evidence.key.startswith("i/")
+        and now - evidence.acquired < ACQUIRED_HALF_LIVES * preset(evidence.domain).long_half_life
+    ]
+    room = MAX_ACQUIRED_BYTES
+    kept: list[str] = []
+    for _, item_id in sorted(found, reverse=True):
+        room -= len(item_id.encode())
+        if room < 0:
+            break
+        kept.append(item_id)
+    return tuple(sorted(kept))
 
 
 def interests_of(

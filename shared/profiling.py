@@ -144,7 +144,7 @@ class Profiling:
         for uid, event_ids in accepted.items():
             for event_id in event_ids:
                 outcomes[fresh[uid][event_id]] = True
-            if event_ids:
+            if event_ids and len(touched) <= FOLD_AFTER_UPLOAD:  # beyond that nobody is folded, nor remembered
                 touched.add((next(iter(batch[uid].values())).user_id, uid))
         return iter(outcomes)
 
@@ -171,7 +171,10 @@ class Profiling:
         events = [event for many in batch.values() for event in many.values()]
         described: dict[str, Event] = {}
         for event in events:
-            if event.item_id is not None and (event.text or event.tags) and event.item_id not in described:
+            if event.item_id is None or not (event.text or event.tags):
+                continue
+            before = described.get(event.item_id)
+            if before is None or (event.text and not before.text):  # the first that says in words what it is
                 described[event.item_id] = event
         known = self._stores.catalogue.known_items(tenant, described)
         new_items = {item_id: event for item_id, event in described.items() if item_id not in known and event.text}

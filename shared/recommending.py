@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -102,8 +102,11 @@ class Recommending:
         sequels = _sequels(snapshot, profile.acquired if known else ())
         queries = self._project(unpack_vectors([i.vector for i in interests])) if interests else NO_QUERIES
         scores = self._ranker.predict(_features(snapshot, interests, queries, context, sequels))
-        order = _top(scores, allowed, CANDIDATES)
-        order = self._within_caps(tenant, uid, snapshot, order, now)
+        limit = CANDIDATES
+        order = self._within_caps(tenant, uid, snapshot, _top(scores, allowed, limit), now)
+        while len(order) < n and limit < allowed.sum():  # caps and budgets took too many: look further down
+            limit *= 4
+            order = self._within_caps(tenant, uid, snapshot, _top(scores, allowed, limit), now)
         chosen = _diverse(snapshot, scores, order, n)
         copies = self._copies(tenant, snapshot, chosen, profile.segments if known else ())
         matches = _matches(snapshot, interests, queries, chosen)
@@ -145,12 +148,18 @@ class Recommending:
             if decision is None or reason:
                 results.append(answer | {"result": "refused", "reason": reason})
                 continue
+            if decision.uid is not None and self._refused(tenant, decision.uid):
+                decision = replace(decision, uid=None)  # a refusal since the decision: it counts, for nobody
             counted = self._stores.delivery.record(tenant, decision, item.ad_id, item.type, item.timestamp)
             if decision.uid is not None and item.type in _LEARNT:
                 # Written again on a repeat: its id is the same, so a crash after `record` is made good.
                 self._learn(tenant, decision.uid, item)
             results.append(answer | {"result": "counted" if counted else "repeated"})
         return results
+
+    def _refused(self, tenant: str, uid: str) -> bool:
+        said = self._stores.people.consents(tenant, [uid]).get(uid)
+        return said is not None and not said.personalisation
 
     def _learn(self, tenant: str, uid: str, item: FeedbackItem) -> None:
         event = Event(

@@ -21,6 +21,7 @@ from shared.stores import Stores
 from shared.stores.catalogue import Pointer
 
 POINTER_SECONDS = 2.0  # how long a reader trusts the pointer it has
+HELD_TENANTS = 8  # snapshots that a process keeps, the latest loaded: one of 100,000 ads has 150 MB of vectors
 LEASE_SECONDS = 120.0
 
 
@@ -49,6 +50,7 @@ class Snapshot:
     targeted: np.ndarray
 
 
+DIMENSIONS = 384
 PRIOR_IMPRESSIONS = 200.0  # weight of the catalogue's mean click rate in an ad's own
 DEFAULT_CLICK_RATE = 0.01
 
@@ -79,7 +81,9 @@ def _publish(stores: Stores, tenant: str, head: int) -> Pointer:
     mean = (clicks + DEFAULT_CLICK_RATE * PRIOR_IMPRESSIONS) / (shown + PRIOR_IMPRESSIONS)
     rows: list[dict[str, Any]] = []
     vectors: list[bytes] = []
-    for stored in stores.catalogue.iter_ads(tenant):
+    # An ad that is written while the pages are read comes twice: its last state counts.
+    latest = {stored.ad.ad_id: stored for stored in stores.catalogue.iter_ads(tenant)}
+    for stored in latest.values():
         if not stored.active or not stored.vector:
             continue
         seen = stats.get(stored.ad.ad_id, {"clicks": 0, "impressions": 0})
@@ -109,7 +113,8 @@ def load(stores: Stores, pointer: Pointer, project: Project) -> Snapshot:
     """Reads a published snapshot. Raises `NotFound` where its objects are gone."""
     rows = orjson.loads(stores.objects.get(f"{pointer.key}/ads.json"))
     packed = stores.objects.get(f"{pointer.key}/vectors.f16")
-    vectors = np.frombuffer(packed, dtype=np.float16).reshape(len(rows), -1).astype(np.float32)
+    width = -1 if rows else DIMENSIONS  # no ad is active: none to read it off
+    vectors = np.frombuffer(packed, dtype=np.float16).reshape(len(rows), width).astype(np.float32)
     return assemble(pointer.version, rows, project(vectors) if len(rows) else vectors)
 
 
@@ -122,7 +127,7 @@ def assemble(version: str, rows: list[dict[str, Any]], vectors: np.ndarray) -> S
             ad["frequency_cap"] = FrequencyCap(**ad["frequency_cap"])
         ads.append(Ad(**ad))
     infinity = float("inf")
-    categories, category = np.unique([row["category"] for row in rows], return_inverse=True)
+    categories, category = np.unique(np.array([row["category"] for row in rows], dtype=str), return_inverse=True)
     return Snapshot(
         version=version,
         ads=tuple(ads),
@@ -161,5 +166,8 @@ class Snapshots:
             self._held[tenant] = (now, held[1])
             return held[1]
         snapshot = load(self._stores, pointer, self._project)
+        self._held.pop(tenant, None)
         self._held[tenant] = (now, snapshot)
+        for other in list(self._held)[:-HELD_TENANTS]:
+            self._held.pop(other, None)
         return snapshot

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from shared.snapshot import Snapshots
 
 TAXONOMIES = ("adproduct", "content")
+HELD_HEADS = 4  # trained heads that a process keeps loaded
 
 
 class System:
@@ -108,7 +109,11 @@ class System:
             folder = Path(gettempdir()) / "adtailor-heads" / tenant / name / version
             if not (folder / "manifest.json").exists():
                 self._download(f"{prefix}/{version}/", folder)
-            self._heads[tenant, name, version] = Head.load(folder, threads=self.settings.threads)
+            loaded = Head.load(folder, threads=self.settings.threads)
+            self._heads[tenant, name, version] = loaded
+            for other in list(self._heads)[:-HELD_HEADS]:
+                self._heads.pop(other, None)
+            return loaded
         return self._heads[tenant, name, version]
 
     def _download(self, prefix: str, folder: Path) -> None:

@@ -49,7 +49,7 @@ def put_ads(body: Ads, tenant: Tenant) -> dict[str, Any]:
     return {"ads": [ad_body(ad) for ad in kept], "versions": system().versions}
 
 
-@router.get("/ads/{ad_id}")
+@router.get("/ads/{ad_id:path}")
 def get_ad(ad_id: Annotated[str, Path(min_length=1, max_length=200)], tenant: Tenant) -> dict[str, Any]:
     """An ad as the catalogue keeps it."""
     stored = system().classifying.get_ad(tenant, ad_id)
@@ -114,9 +114,8 @@ def publish(call: dict[str, Any]) -> dict[str, Any]:
 
 
 def direct_classify(call: dict[str, Any]) -> dict[str, Any]:
-    results, version = system().classifying.classify(
-        call["tenant"], call["texts"], head=call.get("head"), top=call.get("top", 3)
-    )
+    body = Texts.model_validate({name: value for name, value in call.items() if name in Texts.model_fields})
+    results, version = system().classifying.classify(call["tenant"], body.texts, head=body.head, top=body.top)
     return {"results": [text_body(result) for result in results], "versions": system().versions | {"head": version}}
 
 

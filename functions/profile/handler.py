@@ -6,17 +6,19 @@ from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from shared.domain import Consent, Profile
 from shared.entry import create_app, lambda_entry, tenant_of
 from shared.ingest import tenant_of_key
+from shared.preprocess.fields import EARLIEST, LATEST
 from shared.profiling import report_body
 from shared.wiring import system
 
 router = APIRouter(prefix="/v1", tags=["profile"])
 Tenant = Annotated[str, Depends(tenant_of)]
-UserId = Annotated[str, Path(min_length=1, max_length=200)]
+UserId = Annotated[str, Path(min_length=1, max_length=200)]  # may hold a slash, so its routes take a path
+InterestId = Annotated[str, Field(max_length=100)]
 
 
 class Events(BaseModel):
@@ -26,15 +28,22 @@ class Events(BaseModel):
 
 
 class InterestEdit(BaseModel):
-    disable: list[str] = Field(default=[], max_length=100)
-    enable: list[str] = Field(default=[], max_length=100)
+    disable: list[InterestId] = Field(default=[], max_length=100)
+    enable: list[InterestId] = Field(default=[], max_length=100)
+
+
+def possible(at: datetime) -> datetime:
+    """A time that can be answered again: from 2000 to 9999 in UTC."""
+    if not EARLIEST <= _epoch(at) <= LATEST:
+        raise ValueError("not a possible time")
+    return at
 
 
 class ConsentChange(BaseModel):
     personalisation: bool
     sensitive: bool = False
     source: str = Field(min_length=1, max_length=100)
-    at: datetime
+    at: Annotated[datetime, AfterValidator(possible)]
     tcf: str | None = Field(default=None, max_length=4000)
 
 
@@ -45,23 +54,22 @@ def post_events(body: Events, tenant: Tenant) -> dict[str, Any]:
     return report_body(report) | {"versions": system().versions}
 
 
-@router.get("/users/{user_id}/profile")
+@router.get("/users/{user_id:path}/profile")
 def get_profile(user_id: UserId, tenant: Tenant) -> dict[str, Any]:
     """The person's interests with their evidence, as of now."""
     return profile_body(*system().profiling.profile(tenant, user_id))
 
 
-@router.patch("/users/{user_id}/interests")
+@router.patch("/users/{user_id:path}/interests")
 def edit_interests(user_id: UserId, body: InterestEdit, tenant: Tenant) -> dict[str, Any]:
     """Switches interests off or on, from the next answer on."""
     return profile_body(*system().profiling.edit_interests(tenant, user_id, disable=body.disable, enable=body.enable))
 
 
-@router.put("/users/{user_id}/consent")
+@router.put("/users/{user_id:path}/consent")
 def put_consent(user_id: UserId, body: ConsentChange, tenant: Tenant) -> dict[str, Any]:
     """Puts the person's consent in force from the next request on."""
-    at = body.at if body.at.tzinfo else body.at.replace(tzinfo=UTC)
-    said = Consent(body.personalisation, body.sensitive, body.source, at.timestamp(), tcf=body.tcf)
+    said = Consent(body.personalisation, body.sensitive, body.source, _epoch(body.at), tcf=body.tcf)
     return {"user_id": user_id} | consent_body(system().profiling.set_consent(tenant, user_id, said))
 
 
@@ -99,6 +107,10 @@ def consent_body(consent: Consent) -> dict[str, Any]:
     }
 
 
+def _epoch(at: datetime) -> float:
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+
+
 def _rfc3339(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
@@ -118,7 +130,9 @@ def lambda_handler(event: dict[str, Any], context: Any) -> Any:
         app=app,
         on_upload=on_upload,
         on_direct={
-            "events": lambda call: report_body(system().profiling.post_events(call["tenant"], call["events"])),
+            "events": lambda call: report_body(
+                system().profiling.post_events(call["tenant"], Events(events=call["events"]).events)
+            ),
             "profile": lambda call: profile_body(*system().profiling.profile(call["tenant"], call["user_id"])),
         },
     )

@@ -91,6 +91,7 @@ def plan(
     rows = len(lengths)
     few = rows < FEW * classes
     wanted = 4.0 if few else 6.0 if rows < 4000 else 4.0 if rows < 12_000 else 3.0
+    enough = 1.0 if rows >= 12_000 else 0.6 * wanted
     batch, rate = (16, 3e-5) if few else (16, 1e-4) if rows < 4000 else (32, 2e-4)
     longest = int(np.percentile(lengths, 99))
     chosen = (0, 0, 0.0, 0.0)
@@ -103,7 +104,7 @@ def plan(
         once = tokens * speed * (depth - layers)
         epoch = 3.3 * tokens * speed * layers  # forward and backward, and what goes along with it
         chosen = (layers, length, (seconds - once) / max(epoch, 1e-9), epoch)
-        if chosen[2] >= 0.6 * wanted or epochs is not None:
+        if chosen[2] >= enough or epochs is not None:
             break
     return Plan(chosen[0], chosen[1], epochs or float(np.clip(chosen[2], 0.2, wanted)), batch, rate, chosen[3])
 

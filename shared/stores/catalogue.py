@@ -25,6 +25,7 @@ from shared.errors import Conflict
 from shared.stores.table import TRANSACTION_LIMIT, ConditionFailed, Row, Table
 
 _ATTEMPTS = 30
+_TRANSACTION_BYTES = 3_000_000  # DynamoDB: 4 MB in one transaction
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +82,7 @@ class Catalogue:
         pk = _ads(tenant)
         latest = list({ad.ad.ad_id: ad for ad in ads}.values())
         written = 0
-        for start in range(0, len(latest), TRANSACTION_LIMIT - 1):
-            chunk = latest[start : start + TRANSACTION_LIMIT - 1]
+        for chunk in _chunks(latest):
             for attempt in range(_ATTEMPTS):
                 rows = self._table.get_many(
                     [(pk, "meta"), *((pk, f"ad/{ad.ad.ad_id}") for ad in chunk)], attributes=["head", "doc"]
@@ -248,6 +248,21 @@ def _ad_document(ad: CatalogueAd) -> bytes:
         "findings": [asdict(finding) for finding in ad.findings],
     }
     return orjson.dumps(document, option=orjson.OPT_SORT_KEYS)
+
+
+def _chunks(ads: Iterable[CatalogueAd]) -> Iterator[list[CatalogueAd]]:
+    """Ads in lots that fit a transaction beside the head, by number and by size."""
+    chunk: list[CatalogueAd] = []
+    size = 0
+    for ad in ads:
+        length = len(_ad_document(ad)) + len(ad.vector) + 2000  # the keys at their longest
+        if chunk and (len(chunk) == TRANSACTION_LIMIT - 1 or size + length > _TRANSACTION_BYTES):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(ad)
+        size += length
+    if chunk:
+        yield chunk
 
 
 def _row_ad(row: Row) -> CatalogueAd:

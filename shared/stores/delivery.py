@@ -30,7 +30,7 @@ from shared.stores.table import ConditionFailed, Table
 RESERVATION_SECONDS = 1800
 BUCKET_SECONDS = 600
 DECISION_DAYS = 7
-IMPRESSION_DAYS = 32
+IMPRESSION_DAYS = 367  # the longest frequency cap is a leap year
 _COUNTERS = {"impression": "impressions", "click": "clicks", "conversion": "conversions", "dismiss": "dismissals"}
 
 

@@ -33,9 +33,14 @@ class Objects:
 
     def stream(self, key: str, version: str | None = None) -> BinaryIO:
         """The object as a buffered reader; it is never read whole here."""
+        return self.open(key, version)[0]
+
+    def open(self, key: str, version: str | None = None) -> tuple[BinaryIO, str]:
+        """The object as a buffered reader, and the ETag of the very content that it reads."""
         arguments = {"Key": key} | ({"VersionId": version} if version else {})
-        body = self._call("get_object", **arguments)["Body"]
-        return cast("BinaryIO", io.BufferedReader(_Reading(body), buffer_size=1 << 20))
+        answer = self._call("get_object", **arguments)
+        reader = io.BufferedReader(_Reading(answer["Body"]), buffer_size=1 << 20)
+        return cast("BinaryIO", reader), str(answer.get("ETag", "")).strip('"')
 
     def get(self, key: str) -> bytes:
         return cast("bytes", self._call("get_object", Key=key)["Body"].read())

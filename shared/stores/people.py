@@ -27,10 +27,11 @@ import numpy as np
 import orjson
 
 from shared.domain import Consent, Event, Interest, Profile
-from shared.errors import Conflict
+from shared.errors import Conflict, Unprocessable
 from shared.stores.table import TRANSACTION_LIMIT, ConditionFailed, Key, Row, Table
 
 _ATTEMPTS = 30
+_MOST_DISABLED = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,12 +222,18 @@ class People:
         )
 
     def edit_interests(self, tenant: str, uid: str, *, disable: Iterable[str], enable: Iterable[str]) -> None:
-        """Adds to and takes from the person's disabled interests, atomically."""
+        """Adds to and takes from the person's disabled interests, atomically.
+
+        Raises:
+            Unprocessable: more than 500 would be disabled.
+        """
         key = (person_key(tenant, uid), "meta")
         for attempt in range(_ATTEMPTS):
             row = self._table.get(*key) or {}
             before = row.get("disabled")
             after = sorted((set(before or ()) | set(disable)) - set(enable))
+            if len(after) > _MOST_DISABLED:
+                raise Unprocessable(f"more than {_MOST_DISABLED} interests would be disabled", field="disable")
             try:
                 self._table.update(
                     key,

@@ -22,6 +22,8 @@ TRANSACTION_LIMIT = 100  # DynamoDB: actions in one TransactWriteItems
 BATCH_GET_LIMIT = 100
 BATCH_WRITE_LIMIT = 25
 _BATCH_ATTEMPTS = 6
+_CONFLICT_ATTEMPTS = 10
+_SMALLEST = 1e-120
 
 
 def marshal(value: Any) -> dict[str, Any]:
@@ -31,7 +33,8 @@ def marshal(value: Any) -> dict[str, Any]:
     if isinstance(value, bool):
         return {"BOOL": value}
     if isinstance(value, int | float):
-        return {"N": repr(value)}
+        # DynamoDB refuses numbers nearer to zero than 1e-130.
+        return {"N": repr(value) if value == 0 or abs(value) > _SMALLEST else "0.0"}
     if isinstance(value, bytes):
         return {"B": value}
     if value is None:
@@ -87,6 +90,17 @@ class Table:
         self.name = name
 
     def _call(self, operation: str, **arguments: Any) -> Any:
+        # A single write to a row that a transaction is at is refused; botocore does not repeat it.
+        for attempt in range(_CONFLICT_ATTEMPTS):
+            try:
+                return self._call_once(operation, **arguments)
+            except ClientError as error:
+                if error.response["Error"]["Code"] != "TransactionConflictException":
+                    raise
+                _pause(attempt)
+        raise Unavailable("too many writers at the same row", retry_after=1)
+
+    def _call_once(self, operation: str, **arguments: Any) -> Any:
         try:
             return getattr(self._client, operation)(**arguments)
         except ClientError as error:

@@ -78,7 +78,7 @@ def test_every_function_folder_is_deployed(resources: dict[str, Any]) -> None:
 def test_routes_are_those_of_the_handler(resources: dict[str, Any], function: str) -> None:
     handler = importlib.import_module(f"functions.{function}.handler")
     served = {
-        f"{method} {route.path}"
+        f"{method} {route.path_format}"
         for router in (handler.router,)
         for route in router.routes
         if isinstance(route, APIRoute)
