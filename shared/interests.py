@@ -7,6 +7,8 @@ vectors, so that a person has several interests and not one average, and names e
 
 from __future__ import annotations
 
+import random
+import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -16,6 +18,7 @@ import numpy as np
 import orjson
 
 from shared.domain import Classification, Consent, Interest, Profile
+from shared.errors import Conflict
 from shared.models.taxonomy import load_taxonomy
 from shared.policy.consent import in_force
 from shared.policy.sensitive import is_sensitive
@@ -38,6 +41,7 @@ SAME_INTEREST = 0.50  # cosine in the topic space from which two items are of on
 NOTHING = 1e-6  # evidence (in units of one view) that counts for nothing
 MIN_SHARE = 0.02  # an interest below this share of the person's evidence is noise
 SESSION_FLOOR = 0.25  # session evidence (in units of one view) below which a session is over
+ATTEMPTS = 20  # at saving a profile while other writers are at the same person or counters
 REFRESH_SECONDS = 900.0  # a profile with session interests is read off anew after this long
 
 
@@ -315,23 +319,29 @@ class ProfileReader:
     def read(self, tenant: str, user_id: str, uid: str | None) -> tuple[Profile, Consent, Person | None]:
         """The profile, the consent in force and the person's row (None: nobody knows them).
 
-        Without consent to personalisation the profile is empty: it is neither read nor folded.
+        Without consent to personalisation the profile is empty, and one that was made before is taken away.
         """
         now = self._clock()
         nobody = Profile(user_id=user_id, interests=(), segments=(), updated_at=now)
         if uid is None:
             return nobody, in_force(None, self._consent_basis), None
-        for _ in range(20):
+        for attempt in range(ATTEMPTS):
             person = self._people.load(tenant, uid, user_id)
             consent = in_force(person.consent, self._consent_basis)
             if not consent.personalisation:
-                return nobody, consent, person
+                if person.profile is None or not person.profile.interests:
+                    return nobody, consent, person
+                # What was inferred goes, and the person no longer counts as holding it.
+                if self._people.save_profile(tenant, person, replace(nobody, version=0), b"", 0):
+                    return nobody, consent, person
+                continue
             if person.profile is not None and not person.stale and not self._aged(person.profile, now):
                 return self._with_segments(tenant, person.profile), consent, person
             profile, saved = self._fold(tenant, user_id, person, consent, now)
             if saved:
                 return self._with_segments(tenant, _disabled(profile, person.disabled)), consent, person
-        return self._with_segments(tenant, _disabled(profile, person.disabled)), consent, person
+            time.sleep(random.uniform(0, min(0.5, 0.005 * 2**attempt)))  # nosec B311: jitter, not a secret
+        raise Conflict("too many writers at the same person", retry_after=1)
 
     def _fold(self, tenant: str, user_id: str, person: Person, consent: Consent, now: float) -> tuple[Profile, bool]:
         state, count = load_state(self._people.state(tenant, person.uid))
@@ -339,6 +349,8 @@ class ProfileReader:
         if not state:
             after, count = 0, 0
         events = [e for e in self._people.events(tenant, person.uid, user_id, after=after) if e.seq <= person.head]
+        # Numbers have no gaps: fewer rows than numbers means that a transaction is still becoming visible.
+        whole = len(events) == person.head - after
         state, added = fold(state, events)
         count += added
         vectors = self._vectors(tenant, person.uid, state)
@@ -346,8 +358,9 @@ class ProfileReader:
         version = person.profile.version if person.profile else 0
         known = {key: one for key, one in state.items() if consent.sensitive or one.domain != "health"}
         profile = Profile(user_id, interests, (), now, count, version + 1, acquired_items(known, now))
-        saved = self._people.save_profile(tenant, person, profile, dump_state(state, count), person.head)
-        return profile, saved
+        if not whole:
+            return profile, False
+        return profile, self._people.save_profile(tenant, person, profile, dump_state(state, count), person.head)
 
     def _vectors(self, tenant: str, uid: str, state: Mapping[str, Evidence]) -> dict[str, np.ndarray]:
         item_keys = [e.key for e in state.values() if e.key.startswith("i/")]

@@ -113,6 +113,8 @@ class Profiling:
         if uid is None:
             raise NotFound(f"nobody is known as {user_id!r}", field="user_id")
         self._stores.people.set_consent(tenant, uid, consent)
+        if not consent.personalisation:
+            self._profiles.read(tenant, user_id, uid)  # takes away what was inferred
         return in_force(consent, self._consent_basis)
 
     # ------------------------------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import boto3
@@ -67,6 +68,12 @@ def stores_on(aws: Aws) -> Stores:
     )
 
 
+@cache
+def _session() -> boto3.Session:
+    """One session for all tests: reading the services' models anew would be most of a test's time."""
+    return boto3.Session(region_name=REGION)
+
+
 @pytest.fixture
 def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
     """An empty AWS account in this process."""
@@ -75,7 +82,7 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     with mock_aws():
-        session = boto3.Session(region_name=REGION)
+        session = _session()
         yield make_resources(session.client("dynamodb"), session.client("s3"), session.client("sqs"), "adtailor-test")
 
 

@@ -2,7 +2,7 @@
 
 Rows of one person share the partition ``t/{tenant}/p/{uid}``::
 
-    meta            head (number of the last event), consent, disabled interests
+    meta            head (number of the last event), consent and how often it changed, disabled interests
     e/{event_id}    one event, with its number `seq`
     profile, state  the fold up to event number `folded`: what is served, and what the next fold starts from
     f/{ad_id}       times of the ad's impressions to this person
@@ -45,7 +45,11 @@ class StoredEvent:
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """What is known of a person at one moment. `profile` is None before the first fold."""
+    """What is known of a person at one moment. `profile` is None before the first fold.
+
+    head: number of the last event; folded: that of the last one in the profile. changes: how often consent has changed;
+    folded_changes: how often it had when the profile was made.
+    """
 
     uid: str
     head: int
@@ -53,10 +57,12 @@ class Person:
     disabled: frozenset[str]
     profile: Profile | None
     folded: int
+    changes: int = 0
+    folded_changes: int = 0
 
     @property
     def stale(self) -> bool:
-        return self.folded < self.head
+        return self.folded < self.head or self.folded_changes < self.changes
 
 
 class People:
@@ -204,6 +210,8 @@ class People:
             disabled=disabled,
             profile=_row_profile(stored, user_id, disabled) if stored else None,
             folded=stored["folded"] if stored else 0,
+            changes=meta.get("changes", 0),
+            folded_changes=stored["changes"] if stored else 0,
         )
 
     def consents(self, tenant: str, uids: Iterable[str]) -> dict[str, Consent]:
@@ -213,11 +221,11 @@ class People:
         return {keys[key]: Consent(**row["consent"]) for key, row in rows.items() if "consent" in row}
 
     def set_consent(self, tenant: str, uid: str, consent: Consent) -> None:
-        """Puts `consent` in force. `head` moves too, so that the next read folds anew under it."""
+        """Puts `consent` in force; the next read makes the profile anew under it."""
         value = {name: field for name, field in asdict(consent).items() if field is not None}
         self._table.update(
             (person_key(tenant, uid), "meta"),
-            "SET consent = :consent ADD head :one",
+            "SET consent = :consent ADD changes :one",
             {":consent": value, ":one": 1},
         )
 
@@ -262,7 +270,7 @@ class People:
         after = _held(profile)
         actions = [
             self._table.put_action(
-                _profile_row(pk, replace(profile, version=version + 1), folded),
+                _profile_row(pk, replace(profile, version=version + 1), folded, person.changes),
                 condition="version = :version" if version else "attribute_not_exists(pk)",
                 values={":version": version} if version else None,
             ),
@@ -351,7 +359,7 @@ def _held(profile: Profile | None) -> set[str]:
     return {interest.id for interest in profile.interests if interest.term == "long" and not interest.sensitive}
 
 
-def _profile_row(pk: str, profile: Profile, folded: int) -> Row:
+def _profile_row(pk: str, profile: Profile, folded: int, changes: int) -> Row:
     interests = [
         {
             "id": interest.id,
@@ -368,6 +376,7 @@ def _profile_row(pk: str, profile: Profile, folded: int) -> Row:
         "sk": "profile",
         "version": profile.version,
         "folded": folded,
+        "changes": changes,
         "events": profile.events,
         "updated_at": profile.updated_at,
         "interests": orjson.dumps(interests),

@@ -270,3 +270,17 @@ def test_a_course_taken_is_followed_by_its_next_level_and_not_offered_again(syst
     assert answer.ads[0].reasons[0].code == "next_step"
     assert "c1" not in ids(answer)
     assert "c1" in ids(system.recommending.recommend(TENANT, "bob", n=5))
+
+
+def test_a_refusal_takes_the_inferred_away_and_a_new_consent_brings_it_back(system: FakeSystem) -> None:
+    for user in ("ann", "bob"):
+        act(system, user, "purchase", "watch of steel")
+        system.profiling.profile(TENANT, user)
+    watch = "adproduct:1067"
+    assert system.stores.people.interest_holders(TENANT, watch) == 2
+    system.profiling.set_consent(TENANT, "ann", Consent(False, False, "banner", system.clock.now))
+    assert system.stores.people.interest_holders(TENANT, watch) == 1
+    assert system.profiling.profile(TENANT, "bob")[0].segments == ()
+    system.profiling.set_consent(TENANT, "ann", Consent(True, False, "banner", system.clock.now))
+    assert [i.id for i in system.profiling.profile(TENANT, "ann")[0].interests if i.term == "long"] == [watch]
+    assert system.stores.people.interest_holders(TENANT, watch) == 2
