@@ -96,17 +96,21 @@ def test_an_upload_with_the_aws_cli_is_taken_in(local_system: LocalSystem, aws_c
     assert event_count(local_system, "cli-user") == 7
 
 
-def test_an_upload_to_the_wrong_place_ends_in_the_dead_letter_queue_and_stops_nothing(
-    local_system: LocalSystem,
-) -> None:
+def test_an_upload_to_the_wrong_place_is_refused_and_stops_nothing(local_system: LocalSystem) -> None:
     local_system.client("s3").put_object(Bucket=resources.NAME, Key="events/no-tenant.jsonl", Body=b"{}\n")
-    sqs = local_system.client("sqs")
-    queue = sqs.get_queue_url(QueueName=f"{resources.NAME}-uploads-events-dlq")["QueueUrl"]
-    received = sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=20).get("Messages")
-    received = received or sqs.receive_message(QueueUrl=queue, WaitTimeSeconds=20).get("Messages")
-    assert received
-    assert "no-tenant.jsonl" in received[0]["Body"]
     assert local_system.upload(f"events/{TENANT}/after.jsonl", events("after", 2))["accepted"] == 2
+    assert "events/no-tenant.jsonl" in (local_system.state / "logs" / "worker.log").read_text()
+    assert local_system.health() == 200
+
+
+def test_a_message_that_nobody_can_read_ends_in_the_dead_letter_queue(local_system: LocalSystem) -> None:
+    sqs = local_system.client("sqs")
+    queue = sqs.get_queue_url(QueueName=f"{resources.NAME}-copy")["QueueUrl"]
+    sqs.send_message(QueueUrl=queue, MessageBody="not JSON")
+    deadline = time.monotonic() + 60
+    while not (dead := sqs.receive_message(QueueUrl=f"{queue}-dlq", WaitTimeSeconds=1).get("Messages")):
+        assert time.monotonic() < deadline
+    assert dead[0]["Body"] == "not JSON"
     assert local_system.health() == 200
 
 
