@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -69,6 +70,11 @@ def _tenant(name: str) -> str:
     if not (1 <= len(name) <= 64 and name.replace("-", "").replace("_", "").isalnum() and name.isascii()):
         raise Forbidden("the caller's tenant name is malformed")
     return name
+
+
+def rfc3339(at: float) -> str:
+    """Epoch seconds as every answer writes a time: UTC, milliseconds."""
+    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def create_app(name: str, *routers: APIRouter) -> FastAPI:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from shared.classifying import TextResult
 from shared.domain import CatalogueAd, Classification, Finding, Rejection
-from shared.entry import create_app, lambda_entry, tenant_of
+from shared.entry import create_app, lambda_entry, rfc3339, tenant_of
 from shared.ingest import tenant_of_key
 from shared.wiring import system
 
@@ -54,6 +54,7 @@ def get_ad(ad_id: Annotated[str, Path(min_length=1, max_length=200)], tenant: Te
     """An ad as the catalogue keeps it."""
     stored = system().classifying.get_ad(tenant, ad_id)
     facts = {name: value for name, value in asdict(stored.ad).items() if value not in (None, {}, "")}
+    facts |= {name: rfc3339(facts[name]) for name in ("start", "end") if name in facts}
     return facts | ad_body(stored) | {"versions": system().versions}
 
 

@@ -9,7 +9,7 @@ from fastapi import APIRouter, Depends, Path
 from pydantic import AfterValidator, BaseModel, Field
 
 from shared.domain import Consent, Profile
-from shared.entry import create_app, lambda_entry, tenant_of
+from shared.entry import create_app, lambda_entry, rfc3339, tenant_of
 from shared.ingest import tenant_of_key
 from shared.preprocess.fields import EARLIEST, LATEST
 from shared.profiling import report_body
@@ -90,7 +90,7 @@ def profile_body(profile: Profile, consent: Consent) -> dict[str, Any]:
         ],
         "segments": list(profile.segments),
         "events": profile.events,
-        "updated_at": _rfc3339(profile.updated_at),
+        "updated_at": rfc3339(profile.updated_at),
         "consent": consent_body(consent),
         "versions": system().versions,
     }
@@ -103,16 +103,12 @@ def consent_body(consent: Consent) -> dict[str, Any]:
         "sensitive": consent.sensitive,
         "source": consent.source,
         "basis": basis,
-        "at": _rfc3339(consent.at) if consent.at else None,
+        "at": rfc3339(consent.at) if consent.at else None,
     }
 
 
 def _epoch(at: datetime) -> float:
     return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
-
-
-def _rfc3339(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 app = create_app("profile", router)

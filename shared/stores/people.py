@@ -75,7 +75,7 @@ class People:
     # Pseudonyms -------------------------------------------------------------------------------------------------
 
     def _mapping_key(self, tenant: str, user_id: str) -> Key:
-        message = f"{tenant}\x00{user_id}".encode()
+        message = f"{tenant}\x00{user_id.strip()}".encode()  # as events have it, whose ids are cleaned
         return f"t/{tenant}/id/{hmac.new(self._key, message, hashlib.sha256).hexdigest()}", "id"
 
     def uid(self, tenant: str, user_id: str, *, create: bool = False) -> str | None:

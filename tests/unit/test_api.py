@@ -140,6 +140,7 @@ AD = {
     "landing_url": "https://example.com/p1",
     "language": "en",
     "domain": "ecommerce",
+    "end": "2031-01-01T00:00:00Z",
 }
 
 
@@ -154,7 +155,8 @@ def test_ads_to_recommendation_to_feedback(built: System, aws: Aws) -> None:
     (message,) = aws.sqs.receive_message(QueueUrl=aws.catalogue_queue_url, WaitTimeSeconds=2)["Messages"]
     record = {"eventSource": "aws:sqs", "messageId": "m", "body": message["Body"]}
     assert classify.lambda_handler({"Records": [record]}, None) == {"batchItemFailures": []}
-    assert post(classify.app, "/v1/ads/p1", b"", method="GET").json()["title"] == AD["title"]
+    kept = post(classify.app, "/v1/ads/p1", b"", method="GET").json()
+    assert (kept["title"], kept["end"]) == (AD["title"], "2031-01-01T00:00:00.000Z")
     assert post(classify.app, "/v1/ads/none", b"", method="GET").status_code == 404
 
     post(profile.app, "/v1/events", {"events": [event(event="cart")]})
