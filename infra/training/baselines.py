@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
-from sklearn.linear_model import LogisticRegression
 
 from infra.training.labels import Rows
+from infra.training.regression import fit_logistic
 
 MOST_WEIGHTS = 8_000_000  # features times labels
 
@@ -22,5 +22,5 @@ def tfidf(train: Rows, test: Rows) -> NDArray[np.str_]:
     )
     vectoriser = TfidfVectorizer(sublinear_tf=True, max_features=most, min_df=2 if len(train) > 2000 else 1, **analyse)
     data = vectoriser.fit_transform(train.texts)
-    model = LogisticRegression(C=10.0, max_iter=100, tol=1e-3).fit(data, labels)
+    model = fit_logistic(data, labels, 10.0)
     return np.asarray(model.predict(vectoriser.transform(test.texts)))

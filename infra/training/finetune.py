@@ -21,7 +21,8 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from infra.training.calibrate import accuracy, log_loss, macro_f1, temperature
-from infra.training.frozen import Body, Classes, Frozen, Ids, by_length, full_weights, mixed_precision, pooled
+from infra.training.frozen import Body, Classes, Frozen, Ids, by_length, mixed_precision, pooled
+from infra.training.regression import full_weights
 
 MOST_KEPT_BYTES = 3 << 30
 # Trained layers and longest text, the best first; the first that leaves time for enough epochs is taken.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -15,6 +16,7 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from infra.training.calibrate import log_loss, temperature
+from infra.training.regression import fit_logistic, full_weights
 
 Ids = Sequence[list[int]]
 Classes = NDArray[np.int64]
@@ -108,6 +110,21 @@ def encode(body: Body, rows: Ids, on_batch: Callable[[int], None] = lambda _: No
     return result
 
 
+def choose_threads(work: Callable[[], object]) -> None:
+    """Sets torch's threads to all cores or to one, whichever does `work` sooner.
+
+    On cores that other programs use, several threads wait for each other longer than they help.
+    """
+    times = {}
+    for threads in sorted({1, torch.get_num_threads()}):
+        torch.set_num_threads(threads)
+        work()
+        began = time.perf_counter()
+        work()
+        times[threads] = time.perf_counter() - began
+    torch.set_num_threads(min(times, key=lambda threads: times[threads]))
+
+
 def freeze(
     body: Body, rows: Ids, dev: Ids, seed: int, seconds: float, on_batch: Callable[[int], None] = lambda _: None
 ) -> Frozen:
@@ -115,14 +132,18 @@ def freeze(
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(rows))
     probe = [rows[place] for place in order[:PROBE_ROWS]]
-    encode(body, probe[:16])
+    tokens = sum(map(len, probe))
+    if math.isfinite(seconds):
+        choose_threads(lambda: encode(body, probe))
     began = time.perf_counter()
     encode(body, probe)
-    tokens = sum(map(len, probe))
     speed = (time.perf_counter() - began) / (tokens * body.depth)
     affordable = min(seconds / (speed * body.depth * tokens / len(probe)) - len(dev), FROZEN_ROWS)
     places = np.sort(order[: max(1000, int(affordable))])
-    vectors = encode(body, [rows[place] for place in places], on_batch)
+    part = [rows[place] for place in places]
+    began = time.perf_counter()
+    vectors = encode(body, part, on_batch)
+    speed = (time.perf_counter() - began) / (sum(map(len, part)) * body.depth)
     return Frozen(places, vectors, encode(body, dev, on_batch), speed)
 
 
@@ -134,29 +155,18 @@ def linear_head(frozen: Frozen, labels: Classes, dev_labels: Classes, classes: i
     some = slice(None) if len(data) <= 6000 else slice(None, None, len(data) // 6000 + 1)
     known = dev_labels >= 0
     for strength in INVERSE_PENALTIES:
-        model = LogisticRegression(C=strength, max_iter=100, tol=1e-3).fit(data[some], labels[some])
+        model = fit_logistic(data[some], labels[some], strength)
         logits = full_logits(model, dev[known], classes)
         loss = log_loss(logits / temperature(logits, dev_labels[known]), dev_labels[known])
         losses[strength] = loss
     best = min(losses, key=lambda strength: losses[strength])
-    return LogisticRegression(C=best, max_iter=200, tol=1e-3).fit(data, labels)
+    return fit_logistic(data, labels, best)
 
 
 def full_logits(model: LogisticRegression, data: NDArray[Any], classes: int) -> NDArray[np.float32]:
     """Logits (n, classes); a class without training rows gets a very low one."""
     weight, bias = full_weights(model, classes)
     return np.asarray(data @ weight.T + bias, np.float32)
-
-
-def full_weights(model: LogisticRegression, classes: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Weight (classes, features) and bias (classes,) of a fitted regression, whichever classes it saw."""
-    weight, bias = model.coef_, model.intercept_
-    if len(model.classes_) == 2 and len(weight) == 1:
-        weight, bias = np.concatenate([-weight / 2, weight / 2]), np.concatenate([-bias / 2, bias / 2])
-    full = np.zeros((classes, weight.shape[1]), np.float32)
-    low = np.full(classes, float(bias.min()) - 5.0, np.float32)
-    full[model.classes_], low[model.classes_] = weight, bias
-    return full, low
 
 
 def refit_head(frozen: Frozen, model: LogisticRegression, classes: Classes, rows: int) -> LogisticRegression:
@@ -166,4 +176,4 @@ def refit_head(frozen: Frozen, model: LogisticRegression, classes: Classes, rows
     """
     data = frozen.standard(np.concatenate([frozen.vectors, frozen.dev_vectors]))
     truth = np.concatenate([classes[:rows][frozen.places], classes[rows:]])
-    return LogisticRegression(C=model.C, max_iter=200, tol=1e-3).fit(data, truth)
+    return fit_logistic(data, truth, model.C)

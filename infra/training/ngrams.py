@@ -16,7 +16,8 @@ import onnx
 import scipy.sparse as sp
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from sklearn.linear_model import LogisticRegression
+
+from infra.training.regression import fit_logistic, full_weights
 
 BUCKETS = 1 << 20
 # Odd multipliers of a hash modulo a power of two; ids below 2^18 keep every product within 64 bits.
@@ -126,15 +127,5 @@ def fit(rows: Ids, labels: NDArray[np.int64], classes: int, *, inverse_penalty: 
     norms = np.sqrt(np.maximum(np.bincount(places, values.astype(np.float64) ** 2, len(rows)), LEAST_SQUARE))
     matrix = sp.coo_matrix((values / norms[places], (places, columns)), shape=(len(rows), len(idf))).tocsr()
     matrix.sum_duplicates()
-    regression = LogisticRegression(C=inverse_penalty, max_iter=100, tol=1e-3)
-    weights, bias = _coefficients(regression.fit(matrix, labels), classes)
-    weights = weights * idf[:, None]
-    return NgramModel(row_of, weights.astype(np.float16), idf**2, bias)
-
-
-def _coefficients(model: LogisticRegression, classes: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Weights (features, classes) and bias (classes,); scikit-learn keeps one row where there are two classes."""
-    weights, bias = model.coef_, model.intercept_
-    if classes == 2 and len(weights) == 1:
-        weights, bias = np.concatenate([-weights / 2, weights / 2]), np.concatenate([-bias / 2, bias / 2])
-    return np.ascontiguousarray(weights.T, np.float32), np.asarray(bias, np.float32)
+    weights, bias = full_weights(fit_logistic(matrix, labels, inverse_penalty), classes)
+    return NgramModel(row_of, (weights.T * idf[:, None]).astype(np.float16), idf**2, bias)
