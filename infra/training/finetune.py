@@ -28,7 +28,6 @@ MOST_KEPT_BYTES = 3 << 30
 # Trained layers and longest text, the best first; the first that leaves time for enough epochs is taken.
 CHOICES = ((8, 192), (6, 192), (6, 128), (4, 192), (4, 128), (4, 96), (4, 64), (2, 64), (2, 32), (1, 32))
 FEW, FEW_LAYERS = 100, 4  # rows a class
-MIXES = (1.0, 0.85, 0.7, 0.5)
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,7 @@ def plan(
     few = rows < FEW * classes
     wanted = 4.0 if few else 6.0 if rows < 4000 else 4.0 if rows < 12_000 else 3.0
     enough = 1.0 if rows >= 12_000 else 0.6 * wanted
-    batch, rate = (16, 3e-5) if few else (16, 1e-4) if rows < 4000 else (32, 3e-4)
+    batch, rate = (16, 3e-5) if few else (16, 1e-4) if rows < 4000 else (32, 2e-4)
     longest = int(np.percentile(lengths, 99))
     chosen = (0, 0, 0.0, 0.0)
     for most, limit in CHOICES:
@@ -246,29 +245,6 @@ def train(
     top.load_state_dict(best_state)
     top.eval()
     return best_share
-
-
-def mix(top: Top, start: dict[str, torch.Tensor], share: float) -> None:
-    """Moves `top` to `share` of the way from `start` to where training left it."""
-    top.load_state_dict({name: torch.lerp(start[name], value, share) for name, value in top.state_dict().items()})
-
-
-def best_mix(top: Top, start: dict[str, torch.Tensor], dev: tuple[Kept, Classes]) -> float:
-    """Mixes `top` with `start` by the share with the least log loss on `dev`, and returns it.
-
-    Weights between the pretrained and the fine-tuned ones are often better than both (Wortsman et al. 2022).
-    """
-    end = copy.deepcopy(top.state_dict())
-    losses = {}
-    for share in MIXES:
-        top.load_state_dict(end)
-        mix(top, start, share)
-        logits = predict(top, dev[0])
-        losses[share] = log_loss(logits / temperature(logits, dev[1]), dev[1])
-    best = min(MIXES, key=lambda share: losses[share])
-    top.load_state_dict(end)
-    mix(top, start, best)
-    return best
 
 
 def _check(top: Top, dev: tuple[Kept, Classes] | None, share: float, losses: list[float]) -> Progress:

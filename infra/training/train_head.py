@@ -7,7 +7,6 @@ fine-tuning (`finetune.train`); the weight of the n-grams, the temperature and t
 
 from __future__ import annotations
 
-import copy
 import math
 import time
 from collections.abc import Sequence
@@ -82,18 +81,6 @@ class Material:
 
 
 @dataclass(frozen=True)
-class Tuned:
-    """The trained top and its logits of the development rows (none where they were trained on), the share of the plan at
-    which its state was reached, the share of the way from the start that it keeps, and the curve."""
-
-    top: finetune.Top
-    dev_logits: NDArray[np.float32]
-    reached: float
-    mixed: float
-    curve: list[finetune.Progress]
-
-
-@dataclass(frozen=True)
 class Choice:
     """What the development rows decided, and the figures there."""
 
@@ -144,12 +131,13 @@ def fine_tune(
     chosen: finetune.Plan,
     part: tuple[Ids, Classes],
     *,
-    mixed: float | None,
+    choose_best: bool,
     seed: int,
     seconds: float,
     console: Console,
-) -> Tuned:
-    """Fine-tunes. mixed: how much of the way from the start to keep; None: the development rows choose it, and stop."""
+) -> tuple[finetune.Top, NDArray[np.float32], float, list[finetune.Progress]]:
+    """The trained top, its logits of the development rows (none without `choose_best`), the share of the plan at which
+    its state was reached, and the curve."""
     ended = time.monotonic() + seconds
     curve: list[finetune.Progress] = []
     body = material.body
@@ -159,7 +147,7 @@ def fine_tune(
         cut_rows = [row[: chosen.length] for row in part[0]]
         kept = finetune.Kept(body, cut_rows, below, lambda count: bar.advance(task, count))
         dev = None
-        if mixed is None:
+        if choose_best:
             dev_kept = finetune.Kept(body, [row[: chosen.length] for row in material.dev_ids], below)
             dev = dev_kept, material.dev_classes
         task = bar.add_task("training", total=1.0)
@@ -169,16 +157,10 @@ def fine_tune(
             bar.update(task, completed=progress.share, description=f"training: loss {progress.loss:.3f}")
 
         top = finetune.start_top(body, material.frozen, material.linear, len(material.labels), chosen.layers)
-        start = copy.deepcopy(top.state_dict())
         seconds = max(ended - time.monotonic(), 1.0)
         reached = finetune.train(top, kept, part[1], dev, chosen, seed=seed, seconds=seconds, report=report)
-        logits = np.zeros((0, len(material.labels)), np.float32)
-        if dev is not None:
-            mixed = finetune.best_mix(top, start, dev) if reached > 0 else 1.0
-            logits = finetune.predict(top, dev[0])
-        elif mixed is not None:
-            finetune.mix(top, start, mixed)
-    return Tuned(top, logits, reached, mixed or 1.0, curve)
+        logits = finetune.predict(top, dev[0]) if dev is not None else np.zeros((0, len(material.labels)), np.float32)
+    return top, logits, reached, curve
 
 
 def choose(deep: NDArray[np.float32], wide: NDArray[np.float32], truth: Classes) -> Choice:
@@ -246,11 +228,10 @@ def train(
     started = time.monotonic()
     part = material.ids, material.classes
     options: dict[str, Any] = {"seed": seed, "console": console}
-    tuned = fine_tune(material, planned, part, mixed=None, seconds=left(share), **options)
-    top = tuned.top
+    top, deep, reached, curve = fine_tune(material, planned, part, choose_best=True, seconds=left(share), **options)
     took = time.monotonic() - started
     wide = material.wide.logits(material.dev_ids)
-    choice = choose(tuned.dev_logits, wide, material.dev_classes)
+    choice = choose(deep, wide, material.dev_classes)
 
     refitted = refit and left(0.9) > took * ratio
     if refitted:
@@ -259,19 +240,14 @@ def train(
             material.wide = ngrams.fit(*part, len(labels))
             material.linear = refit_head(material.frozen, material.linear, part[1], len(rows))
         top = finetune.start_top(material.body, material.frozen, material.linear, len(labels), planned.layers)
-        if tuned.reached > 0:
-            top = fine_tune(material, planned, part, mixed=tuned.mixed, seconds=left(0.85), **options).top
+        if reached > 0:
+            top, _, _, _ = fine_tune(material, planned, part, choose_best=False, seconds=left(0.85), **options)
     frozen_test = np.zeros(0, np.int64)
     if asked is not None:
         vectors = encode(material.body, [row[:FROZEN_TOKENS] for row in material.tokens(asked.texts)])
         frozen_test = full_logits(material.linear, material.frozen.standard(vectors), len(labels)).argmax(axis=1)
 
-    plan = asdict(planned) | {
-        "reached": round(tuned.reached, 3),
-        "mixed": tuned.mixed,
-        "ngram_weight": choice.ngram_weight,
-        "refitted": refitted,
-    }
+    plan = asdict(planned) | {"ngram_weight": choice.ngram_weight, "reached": round(reached, 3), "refitted": refitted}
     frozen_dev = figures(material.dev_classes, frozen_logits.argmax(axis=1))
     metadata = {
         "labels": labels,
@@ -297,7 +273,7 @@ def train(
         highlight=False,
     )
     seconds = time.monotonic() - began
-    return Trained(folder, manifest, labels, choice.figures, frozen_dev, seconds, plan, tuned.curve, frozen_test)
+    return Trained(folder, manifest, labels, choice.figures, frozen_dev, seconds, plan, curve, frozen_test)
 
 
 def _checked(
