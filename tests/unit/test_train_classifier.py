@@ -7,6 +7,7 @@ import gzip
 import json
 import math
 import random
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,8 @@ def rows() -> tuple[list[list[int]], np.ndarray]:
 
 
 @pytest.fixture(scope="module")
-def body() -> Body:
+def body() -> Iterator[Body]:
+    """On one thread: with more, so small a model mostly waits for the other cores."""
     import torch
     from transformers import BertConfig, BertModel
 
@@ -52,7 +54,10 @@ def body() -> Body:
     config = BertConfig(
         vocab_size=200, hidden_size=32, num_hidden_layers=3, num_attention_heads=4, intermediate_size=64, pad_token_id=1
     )
-    return Body(BertModel(config, add_pooling_layer=False), 1, torch.device("cpu"))
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield Body(BertModel(config, add_pooling_layer=False), 1, torch.device("cpu"))
+    torch.set_num_threads(threads)
 
 
 PLAN = finetune.Plan(layers=2, length=16, epochs=10, batch=16, rate=2e-3, seconds_per_epoch=0.0)
