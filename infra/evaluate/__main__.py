@@ -102,6 +102,23 @@ def headlines(train: Train, test: Test, seed: Seed = 0, budget_seconds: Budget =
 
 
 @app.command()
+def ledger(
+    cases: File,
+    show: Annotated[bool, typer.Option("--show", help="Print the lines that are judged wrongly")] = False,
+    seed: Seed = 0,
+    budget_seconds: Budget = None,
+) -> None:
+    """Judge labelled lines by the claim ledger: what the ad does not say is refused, what it says is not."""
+
+    def measure() -> dict[str, Any]:
+        from infra.evaluate.ledger_task import run
+
+        return run(cases, console, show=show)
+
+    _answer("ledger", measure)
+
+
+@app.command()
 def policy(cases: File, seed: Seed = 0, budget_seconds: Budget = None) -> None:
     """Not there yet: find what may not be said."""
     _not_there_yet("policy")

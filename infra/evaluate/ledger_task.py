@@ -1,0 +1,116 @@
+"""The claim ledger on labelled lines: does it find what the ad does not say, and let what it says through?
+
+``python -m infra.evaluate ledger --cases F``, rows ``{"ad": {"title", "description", "language", "domain", …}, "true":
+[line, …], "planted": [{"text", "span", "kind"}, …]}``: lines that the ad supports, and lines with one claim (`span`)
+that it does not. A line is refused where a claim in it has no support. `located`: planted lines in which the labelled span
+itself is refused. The baseline refuses a line if it has a digit that stands nowhere in the ad.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from infra.evaluate.rows import read_jsonl
+from shared.domain import Ad
+from shared.policy.claims import trace_claims, unsupported
+
+Span = tuple[int, int]
+Judge = Callable[[str, Ad], list[Span]]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A line about an ad. `planted`: where the unsupported claim stands; None for a line that is true."""
+
+    ad: Ad
+    text: str
+    kind: str
+    planted: Span | None
+
+
+def read_cases(path: Path) -> Iterator[Case]:
+    """The lines of a file.
+
+    Raises:
+        ValueError: a row lacks a field, or a span does not stand in its line; the message names file and row.
+    """
+    for number, row in enumerate(read_jsonl(path), start=1):
+        try:
+            ad = Ad(**{"ad_id": f"case-{number}", "landing_url": "https://example.com/"} | row["ad"])
+            for text in row["true"]:
+                yield Case(ad, text, "true", None)
+            for line in row["planted"]:
+                start = line["text"].index(line["span"])
+                yield Case(ad, line["text"], line["kind"], (start, start + len(line["span"])))
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path.name}, row {number}: {error}") from error
+
+
+def ledger(text: str, ad: Ad) -> list[Span]:
+    """What the ledger refuses."""
+    return [claim.span for claim in unsupported(trace_claims(text, ad))]
+
+
+def digits(text: str, ad: Ad) -> list[Span]:
+    """What a check of digits alone refuses."""
+    facts = " ".join([ad.title, ad.description, *(f"{key} {value}" for key, value in ad.attributes.items())])
+    known = set(re.findall(r"\d+", unicodedata.normalize("NFKC", facts)))
+    return [match.span() for match in re.finditer(r"\d+", text) if unicodedata.normalize("NFKC", match[0]) not in known]
+
+
+def rates(cases: Iterable[Case], judge: Judge) -> dict[str, float | int]:
+    """recall: refused planted lines; false_rejections: refused true lines; located: planted spans refused."""
+    planted = found = located = true = rejected = 0
+    for case in cases:
+        spans = judge(case.text, case.ad)
+        if case.planted is None:
+            true += 1
+            rejected += bool(spans)
+            continue
+        low, high = case.planted
+        planted += 1
+        found += bool(spans)
+        located += any(start < high and low < end for start, end in spans)
+    return {
+        "recall": found / max(1, planted),
+        "false_rejections": rejected / max(1, true),
+        "located": located / max(1, planted),
+        "planted": planted,
+        "true": true,
+    }
+
+
+def run(path: Path, console: Console, *, show: bool = False) -> dict[str, Any]:
+    """The figures of all lines, by the ad's language and by kind, beside the baseline's."""
+    cases = list(read_cases(path))
+    if not cases:
+        raise ValueError(f"{path.name} has no lines")
+    if show:
+        _show(cases, console)
+    kinds: dict[str, list[Case]] = defaultdict(list)
+    for case in cases:
+        if case.planted is not None:
+            kinds[case.kind].append(case)
+    baseline = rates(cases, digits)
+    return rates(cases, ledger) | {
+        "recall_by_kind": {kind: rates(rows, ledger)["recall"] for kind, rows in sorted(kinds.items())},
+        "baselines": {"digits": {name: baseline[name] for name in ("recall", "false_rejections", "located")}},
+    }
+
+
+def _show(cases: Iterable[Case], console: Console) -> None:
+    table = Table("kind", "line", "refused", title="judged wrongly")
+    for case in cases:
+        spans = ledger(case.text, case.ad)
+        if bool(spans) == (case.planted is None):
+            table.add_row(case.kind, case.text, ", ".join(case.text[start:end] for start, end in spans))
+    console.print(table)
