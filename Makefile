@@ -48,7 +48,7 @@ types: $(INSTALLED)
 	$(BIN)/mypy
 
 template: $(INSTALLED)
-	$(BIN)/cfn-lint template.yaml
+	$(BIN)/cfn-lint template.yaml infra/gpu_endpoint/template.yaml
 
 unit: $(INSTALLED) $(MINISTACK)
 	$(BIN)/python -m pytest -q -n auto -p no:benchmark -m 'not slow' tests/unit tests/contract $(ARGS)
@@ -103,6 +103,6 @@ $(MODELS): $(addprefix infra/training/,build_encoder.py check_texts.txt graph.py
 	@$(BIN)/python -m infra.training.build_encoder
 	@touch $@
 
-$(BUILT): template.yaml infra/layer.py infra/sam.py $(SAM) $(MODELS) $(shell find shared functions -name '*.py' -o -name '*.tsv' -o -name '*.json' -o -name 'requirements.txt' -o -name Makefile 2>/dev/null)
+$(BUILT): template.yaml infra/gpu_endpoint/template.yaml infra/layer.py infra/sam.py $(SAM) $(MODELS) $(shell find shared functions -name '*.py' -o -name '*.tsv' -o -name '*.json' -o -name 'requirements.txt' -o -name Makefile 2>/dev/null)
 	@$(BIN)/python -m infra.sam build
 	@touch $@
