@@ -5,8 +5,18 @@
 
 gemma: Gemma-3-270M, Q4_K_M, Chinese and English, a *base* model: it continues text and follows no instructions. Its
 file brings no chat template, so messages are laid out as plain text, which suits a prompt of examples: a user's
-message ends a line, any other ends a paragraph, and the model writes the next line (``"stop": ["\\n"]``).
+message ends a line, any other ends a paragraph, and the model writes the next line (``"stop": ["\\n"]``). By default
+it runs with the adapter of ``adapters/copywriter`` (``--adapter none`` without), which writes copy from a prompt of the
+style ``tuned``, without examples.
 smollm2: SmolLM2-135M-Instruct, Q4_1, English, with its own chat template.
+
+Adapters (LoRA, GGUF) lie beside the model's weights, and a request chooses one: ``"lora": [{"id": 1, "scale": 1.0}]``,
+with the numbers of ``/lora-adapters``, in the order of ``--adapter``. Without a choice the first one writes; with scale
+0 for it the model as it is. Requests of different adapters are not decoded together.
+
+The beginning of a prompt is not read again where a slot still has it (``cache_prompt``). With several adapters it is:
+what one made of it would go into the next one's answer (llama.cpp's issue 26207). ``cache_reuse`` stays off: it moves
+what was computed for a later part of another prompt, which then still knows the other ad's facts.
 """
 
 from __future__ import annotations
@@ -14,6 +24,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Mapping, Sequence
 from importlib import util
 from pathlib import Path
 from types import FrameType
@@ -22,10 +33,14 @@ from typing import Annotated
 import typer
 
 from infra.local.processes import HOST
+from shared.errors import ArtifactError
+from shared.models.artifacts import load_manifest, sha256
+from shared.models.openai import adapter_numbers
 
 _ROOT = Path(__file__).resolve().parents[2]
 MODELS = ("gemma", "smollm2")
 CACHE = _ROOT / ".local" / "models"
+ADAPTER = Path(__file__).resolve().parent / "adapters" / "copywriter"  # for gemma, trained on copy of the project's own
 SLOTS = 8
 CONTEXT = 8192  # tokens, shared by all slots
 PLAIN_TEMPLATE = (
@@ -73,10 +88,53 @@ def gguf(model: str, cache: Path = CACHE) -> Path:
     return path
 
 
+def adapter_file(adapter: str, model: str) -> Path | None:
+    """The GGUF adapter to serve `model` with: ``default`` is the shipped one for gemma and none for any other, ``none``
+    is none, else a .gguf file or a folder with ``adapter.gguf``.
+
+    Raises:
+        FileNotFoundError: it is not there.
+        ArtifactError: a folder's files are not those that its manifest describes.
+    """
+    if adapter == "none" or (adapter == "default" and (model != "gemma" or not ADAPTER.is_dir())):
+        return None
+    path = ADAPTER if adapter == "default" else Path(adapter)
+    if path.is_dir():
+        expected = load_manifest(path).files.get("adapter.gguf")
+        path /= "adapter.gguf"
+        if path.is_file() and sha256(path) != expected:
+            raise ArtifactError(f"{path} is not the file that its manifest describes (sha256 differs)")
+    if not path.is_file():
+        raise FileNotFoundError(f"no adapter {adapter!r} (default, none, a .gguf file or a folder with adapter.gguf)")
+    return path
+
+
+def adapter_files(adapters: Sequence[str], model: str) -> dict[str, Path]:
+    """The files of several adapters by the names that requests choose them by.
+
+    Raises:
+        ValueError: two have the same name. Or as `adapter_file`.
+    """
+    files = [file for adapter in adapters if (file := adapter_file(adapter, model)) is not None]
+    numbers = adapter_numbers({"path": file, "id": place} for place, file in enumerate(files))
+    if len(numbers) < len(files):
+        raise ValueError(f"two adapters have the same name: {', '.join(map(str, files))}")
+    return {name: files[number] for name, number in numbers.items()}
+
+
+def prompt_style(adapters: Mapping[str, Path]) -> str:
+    """The style of prompt that fits a model so served, a file of ``shared/generating/prompts``."""
+    return "tuned" if adapters else "few-shot"
+
+
 def serve(
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1.")],
     model: Annotated[str, typer.Option(help="gemma, smollm2 or a .gguf file.")] = "gemma",
     cache: Annotated[Path, typer.Option(help="Where Gemma's file is put together.")] = CACHE,
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option(envvar="LLM_ADAPTER", help="default, none, a .gguf adapter or its folder; may be repeated."),
+    ] = None,
     threads: Annotated[int, typer.Option(envvar="LLM_THREADS", help="Threads; 0: half the cores, at most 8.")] = 0,
 ) -> None:
     """Serves a small language model with OpenAI's API on 127.0.0.1."""
@@ -85,13 +143,19 @@ def serve(
     path = gguf(model, cache)
     params = xllamacpp.CommonParams()
     params.model.path = str(path)
+    loras = adapter_files(adapter or ["default"], model)
+    params.lora_adapters = [
+        xllamacpp.CommonAdapterLoraInfo(str(file), 0.0 if place else 1.0) for place, file in enumerate(loras.values())
+    ]
     params.model_alias = {"local"}
     params.hostnames = [HOST]
     params.port = port
     params.n_parallel = SLOTS
     params.n_ctx = CONTEXT
     params.kv_unified = True  # the n candidates of one request share their prompt
+    params.swa_full = True  # without it Gemma's sliding windows forget the prefix that prompts have in common
     params.cache_ram_mib = 128
+    params.cache_prompt = len(loras) < 2
     params.ui = False
     if model == "gemma":
         params.chat_template = PLAIN_TEMPLATE
@@ -108,7 +172,8 @@ def serve(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, finish)
     server = xllamacpp.Server(params)
-    print(f"{path.name} on {server.listening_address}/v1", flush=True)
+    with_adapter = f" with {', '.join(loras)}" if loras else ""
+    print(f"{path.name}{with_adapter} on {server.listening_address}/v1", flush=True)
     stop.wait()
     os._exit(0)  # a request that is still being decoded need not be waited for
 

@@ -14,6 +14,7 @@ from typing import IO, Any
 from infra.local import llm_server, resources
 from infra.local.ministack import Ministack
 from infra.local.processes import HOST, Child, StartError, answers, free_port, port_taken
+from shared.errors import ArtifactError
 
 ROOT = Path(__file__).resolve().parents[2]
 AWS_PORT = 4566
@@ -50,6 +51,7 @@ class Stack:
         self._api: Child | None = None
         self.url = ""
         self.llm_url = ""
+        self._llm_settings: dict[str, str] = {}
         self.resources: resources.Resources | None = None
         self._run = options.state / "run"
         self.sample_ready = self._run / "sample"
@@ -102,6 +104,7 @@ class Stack:
             "K_FLOOR": "5",
             "LLM_URL": self.llm_url,
             "LLM_MODEL": "local",
+            **self._llm_settings,
             "PSEUDONYM_KEY_FILE": str(self.options.state / "pseudonym.key"),
             "THREADS": str(max(1, (os.cpu_count() or 2) // 2)),
             "POWERTOOLS_METRICS_DISABLED": "true",
@@ -169,11 +172,18 @@ class Stack:
             self.llm_url = llm.rstrip("/")
             return
         try:
-            llm_server.gguf(llm)
-        except (FileNotFoundError, ValueError) as error:
+            file = llm_server.gguf(llm)
+            adapters = llm_server.adapter_files(os.environ.get("LLM_ADAPTER", "default").split(), llm)
+        except (FileNotFoundError, ValueError, ArtifactError) as error:
             raise StartError(f"The language model cannot be used: {error}") from error
         port = free_port()
         self.llm_url = f"http://{HOST}:{port}/v1"
+        self._llm_settings = {
+            # What provenance calls the writer; the server takes any name.
+            "LLM_MODEL": "+".join([file.stem, *list(adapters)[:1]]),
+            "LLM_PROMPT": os.environ.get("LLM_PROMPT") or llm_server.prompt_style(adapters),
+            "LLM_ADAPTERS": ",".join(adapters),
+        }
         arguments = ["infra.local.llm_server", "--port", str(port), "--model", llm]
         self._llm = Child("The language model", Path(sys.executable), arguments, log=logs / "llm.log")
 

@@ -1,29 +1,96 @@
-"""Clients of the language model: what they have in common, and the one for any OpenAI-compatible URL.
+"""Asking a language model for n completions of a chat: the request, the answer, and what each engine's body looks like.
 
-The SageMaker endpoints of `sagemaker.py` take the same body. All of them raise `ModelUnavailable` and nothing else when
-the model is down, slow, broken or answers nonsense, so that the caller goes down its ladder. Every call has a deadline
-that holds over connecting, retries and a slow trickle.
+`chat.py` asks, over HTTP (`openai.py`) or through SageMaker (`sagemaker.py`); `answers.py` reads what comes back. Every
+client raises `ModelUnavailable` and nothing else when the model is down, slow, broken or answers nonsense, so that the
+caller goes down its ladder.
 """
 
 from __future__ import annotations
 
-import json
-import re
-import time
-from collections.abc import Sequence
-from typing import Any, Protocol
-from urllib.parse import urlsplit
-
-import stamina
-import urllib3
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
 
 from shared.errors import ModelUnavailable
 
-Message = dict[str, str]
-MAX_ANSWER_BYTES = 4 << 20
-BATCH = 8  # candidates asked for in one request: llama.cpp refuses more than it has slots
-_SENTENCE_END = re.compile(r"[。！？!?]|\.(?=\s|$)")
-_RETRYABLE_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
+Message = Mapping[str, str]
+Engine = Literal["vllm", "llama.cpp", "openai"]
+TOP_P = 0.95
+
+
+class Constraint(Protocol):
+    """What a completion may consist of, for engines that decode under a constraint."""
+
+    def gbnf(self) -> str:
+        """As a grammar of llama.cpp."""
+        ...
+
+    def regex(self) -> str:
+        """As a regular expression that the whole completion matches."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ChatRequest:
+    """n completions of one chat.
+
+    max_tokens: of each completion. stop: texts that end one. adapter: name of a LoRA adapter that the endpoint serves.
+    constraint: left out where the engine cannot decode under one; the answer has to be checked anyway.
+    """
+
+    messages: Sequence[Message]
+    n: int = 1
+    temperature: float = 0.7
+    max_tokens: int = 64
+    stop: Sequence[str] = ()
+    seed: int | None = None
+    adapter: str | None = None
+    constraint: Constraint | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a request took. prompt_tokens: of each prompt once, `cached_tokens` of them reused. completion_tokens: of
+    all completions; where a stream was cut before the engine told, their pieces. seconds: from request to answer."""
+
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cached_tokens: int = 0
+    seconds: float = 0.0
+
+    def __add__(self, other: Usage) -> Usage:
+        """Both; the seconds are those of whoever waited longer."""
+        return Usage(
+            self.prompt_tokens + other.prompt_tokens,
+            self.completion_tokens + other.completion_tokens,
+            self.cached_tokens + other.cached_tokens,
+            max(self.seconds, other.seconds),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Completions:
+    """What the model wrote.
+
+    texts: whole sentences, none empty. finished: completions that came to their end. cut: those that did not, because
+    the deadline came or the connection broke; what they had in whole sentences is among the texts. notice: why they
+    were cut, else "".
+    """
+
+    texts: tuple[str, ...]
+    usage: Usage = field(default_factory=Usage)
+    finished: int = 0
+    cut: int = 0
+    notice: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Some text of completion `index`. finish: why it ended (``stop``, ``length``), None while it goes on."""
+
+    index: int
+    text: str
+    finish: str | None = None
 
 
 class TextGenerator(Protocol):
@@ -34,18 +101,8 @@ class TextGenerator(Protocol):
         """What provenance calls the model."""
         ...
 
-    def complete(
-        self,
-        messages: Sequence[Message],
-        *,
-        n: int,
-        temperature: float,
-        max_tokens: int,
-        timeout: float,
-        seed: int | None = None,
-        stop: Sequence[str] = (),
-    ) -> list[str]:
-        """Up to n completions within `timeout` seconds.
+    def complete(self, request: ChatRequest, *, timeout: float) -> Completions:
+        """Up to n completions within `timeout` seconds; at the deadline, those that are there.
 
         Raises:
             ModelUnavailable: there is not a single one.
@@ -53,180 +110,63 @@ class TextGenerator(Protocol):
         ...
 
 
-class Transient(Exception):
-    """A failure after which the same request may succeed."""
+class StreamingGenerator(TextGenerator, Protocol):
+    """A text generator that also tells while it writes."""
+
+    def stream(self, request: ChatRequest, *, timeout: float) -> Iterator[Piece]:
+        """The completions in pieces as they are written, interleaved.
+
+        Raises:
+            ModelUnavailable: nothing came, or the stream broke, or `timeout` seconds passed.
+        """
+        ...
 
 
 def chat_body(
-    model: str,
-    messages: Sequence[Message],
+    request: ChatRequest,
     *,
-    n: int,
-    temperature: float,
-    max_tokens: int,
-    seed: int | None = None,
-    stop: Sequence[str] = (),
+    engine: Engine,
+    model: str | None = None,
+    stream: bool = False,
+    adapters: Mapping[str, int] | None = None,
 ) -> dict[str, Any]:
-    """The request body that every endpoint understands (OpenAI chat completions)."""
-    body: dict[str, Any] = {
-        "model": model,
-        "messages": list(messages),
-        "n": n,
-        "temperature": temperature,
-        "top_p": 0.95,
-        "max_tokens": max_tokens,
-        "stream": False,
-    }
-    if seed is not None:
-        body["seed"] = seed
-    if stop:
-        body["stop"] = list(stop)
-    return body
+    """The request as an OpenAI chat completion in the engine's dialect.
 
-
-def read_completions(answer: bytes) -> list[str]:
-    """The texts of a chat completion's choices, without what the token limit broke off.
+    model: the name that the engine serves; None leaves it out (vLLM then takes its first). adapters: llama.cpp's
+        numbers of the adapters by name.
 
     Raises:
-        ModelUnavailable: the answer is no chat completion.
+        ModelUnavailable: the adapter has no number.
+
+    Sources: vLLM's "LoRA Adapters" and "Structured Outputs" (``guided_*`` is gone since 0.12), the README of
+    llama.cpp's server (``lora``, ``grammar``).
     """
-    try:
-        document = json.loads(answer)
-        texts = [_whole(choice["message"]["content"], choice.get("finish_reason")) for choice in document["choices"]]
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ModelUnavailable("the language model's answer is no chat completion") from error
-    return [text for text in texts if text]
-
-
-def _whole(text: str | None, finish_reason: str | None) -> str:
-    """The text without the sentence that the token limit broke off; empty where that was the first one."""
-    if text is None or finish_reason != "length":
-        return (text or "").strip()
-    ends = [match.end() for match in _SENTENCE_END.finditer(text)]
-    return text[: ends[-1]].strip() if ends else ""
-
-
-class OpenAICompatible:
-    """Chat completions over HTTP (llama.cpp, vLLM …). `url` is the base URL, ``http://127.0.0.1:8081/v1``."""
-
-    def __init__(self, url: str, model: str, *, api_key: str = "", attempts: int = 3, batch: int = BATCH) -> None:
-        if urlsplit(url).scheme not in ("http", "https"):
-            raise ValueError(f"{url!r} is no http(s) URL")
-        self.name = model
-        self._url = url.rstrip("/") + "/chat/completions"
-        self._headers = {"content-type": "application/json"} | (
-            {"authorization": f"Bearer {api_key}"} if api_key else {}
-        )
-        self._attempts = attempts
-        self._batch = batch
-        self._pool = urllib3.PoolManager(maxsize=4, retries=False)
-
-    def complete(
-        self,
-        messages: Sequence[Message],
-        *,
-        n: int,
-        temperature: float,
-        max_tokens: int,
-        timeout: float,
-        seed: int | None = None,
-        stop: Sequence[str] = (),
-    ) -> list[str]:
-        """See `TextGenerator`. More than `batch` candidates are asked for in several requests, one after the other:
-        the engine's slots are full with one of them."""
-        deadline = time.monotonic() + timeout
-        texts: list[str] = []
-        asked = 0
-        while len(texts) < n and asked < 2 * n:
-            size = min(self._batch, n - len(texts))
-            body = chat_body(
-                self.name,
-                messages,
-                n=size,
-                temperature=temperature,
-                max_tokens=max_tokens,
-                seed=None if seed is None else seed + asked,
-                stop=stop,
-            )
-            try:
-                got = read_completions(self._post(json.dumps(body).encode(), deadline))
-            except ModelUnavailable:
-                if texts:
-                    break
-                raise
-            texts += got
-            asked += size
-        if not texts:
-            raise ModelUnavailable("the language model answered nothing")
-        return texts[:n]
-
-    def close(self) -> None:
-        """Closes the pooled connections."""
-        self._pool.clear()
-
-    def _post(self, body: bytes, deadline: float) -> bytes:
-        remaining = deadline - time.monotonic()
-        if remaining <= 0:
-            raise ModelUnavailable("no time left for the language model")
-        try:
-            for attempt in stamina.retry_context(
-                on=Transient,
-                attempts=self._attempts,
-                timeout=remaining,
-                wait_initial=0.1,
-                wait_max=1.0,
-                wait_jitter=0.2,
-            ):
-                with attempt:
-                    return self._once(body, deadline)
-        except Transient as error:
-            raise ModelUnavailable(f"the language model is unavailable: {error}", retry_after=5) from error
-        raise ModelUnavailable("the language model is unavailable")
-
-    def _once(self, body: bytes, deadline: float) -> bytes:
-        remaining = deadline - time.monotonic()
-        if remaining <= 0:
-            raise ModelUnavailable("the language model did not answer in time", retry_after=5)
-        limits = urllib3.Timeout(connect=min(2.0, remaining), read=remaining)
-        try:
-            answer = self._pool.request(
-                "POST",
-                self._url,
-                body=body,
-                headers=self._headers,
-                timeout=limits,
-                preload_content=False,
-                redirect=False,
-            )
-            try:
-                data = _read_all(answer, deadline)
-            finally:
-                answer.release_conn()
-        except urllib3.exceptions.ReadTimeoutError as error:
-            raise ModelUnavailable("the language model did not answer in time", retry_after=5) from error
-        except urllib3.exceptions.HTTPError as error:
-            raise Transient(type(error).__name__) from error
-        if answer.status in _RETRYABLE_STATUS:
-            raise Transient(f"status {answer.status}")
-        if answer.status != 200:
-            raise ModelUnavailable(f"the language model refused the request with status {answer.status}")
-        return data
-
-
-def _read_all(answer: urllib3.BaseHTTPResponse, deadline: float) -> bytes:
-    """The body, unless it is too long or trickles past the deadline."""
-    chunks: list[bytes] = []
-    size = 0
-    for chunk in answer.stream(1 << 14):
-        size += len(chunk)
-        if size > MAX_ANSWER_BYTES:
-            answer.close()
-            raise ModelUnavailable("the language model's answer is too long")
-        if time.monotonic() > deadline:
-            answer.close()
-            raise ModelUnavailable("the language model did not answer in time", retry_after=5)
-        chunks.append(chunk)
-    length = answer.headers.get("content-length")
-    if length is not None and length.isdigit() and size < int(length):
-        raise Transient("the answer was cut off")
-    return b"".join(chunks)
+    body: dict[str, Any] = {
+        "messages": [dict(message) for message in request.messages],
+        "n": request.n,
+        "temperature": request.temperature,
+        "top_p": TOP_P,
+        "max_tokens": request.max_tokens,
+        "stream": stream,
+    }
+    if stream:
+        body["stream_options"] = {"include_usage": True}
+    if request.seed is not None:
+        body["seed"] = request.seed
+    if request.stop:
+        body["stop"] = list(request.stop)
+    if engine == "llama.cpp":
+        if model:
+            body["model"] = model
+        if request.adapter is not None:
+            if adapters is None or request.adapter not in adapters:
+                raise ModelUnavailable(f"the endpoint serves no adapter {request.adapter!r}")
+            body["lora"] = [{"id": adapters[request.adapter], "scale": 1.0}]  # the others then have no say
+        if request.constraint is not None:
+            body["grammar"] = request.constraint.gbnf()
+        return body
+    if served := request.adapter or model:
+        body["model"] = served
+    if engine == "vllm" and request.constraint is not None:
+        body["structured_outputs"] = {"regex": request.constraint.regex()}
+    return body

@@ -1,113 +1,115 @@
-"""The language model behind a SageMaker endpoint, real-time or asynchronous, with the chat body of `generator.py`."""
+"""The language model behind a SageMaker endpoint: real-time, streaming and asynchronous, with OpenAI's chat body."""
 
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeout
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import stamina
-from botocore.exceptions import BotoCoreError, ClientError
+from botocore.eventstream import ParserError
+from botocore.exceptions import (
+    BotoCoreError,
+    ClientError,
+    ConnectTimeoutError,
+    EndpointConnectionError,
+    NoCredentialsError,
+    ReadTimeoutError,
+)
+from urllib3.exceptions import HTTPError
 
 from shared.errors import ModelUnavailable
-from shared.models.generator import BATCH, MAX_ANSWER_BYTES, Message, Transient, chat_body, read_completions
+from shared.models.answers import read_completions
+from shared.models.chat import ChatClient
+from shared.models.generator import ChatRequest, Completions, Engine, chat_body
+from shared.models.openai import refusal, seconds_of
+from shared.models.resilience import Failure, Guard, Loading, StreamBroken, TimedOut, Unreachable
 
-_RETRYABLE = frozenset({"ThrottlingException", "ServiceUnavailable", "InternalFailure", "ModelNotReadyException"})
+BODY_BYTES = 6 * 1024 * 1024  # of a real-time request: the service model's limit for its body
+_PASSING = frozenset(
+    {
+        "ServiceUnavailable",
+        "InternalFailure",
+        "InternalDependencyException",
+        "InternalStreamFailure",
+        "InternalServerException",
+    }
+)
+_THROTTLED = frozenset({"ThrottlingException", "Throttling", "TooManyRequestsException", "RequestLimitExceeded"})
 
 
-class SageMakerRealtime:
-    """A real-time endpoint that takes the chat body. `client` is boto3's ``sagemaker-runtime``.
+class SageMakerRealtime(ChatClient):
+    """See `ChatClient`. `client`: boto3's ``sagemaker-runtime``, without retries of its own: they know no deadline."""
 
-    boto3 sets timeouts by client, not by call, so the call runs in a thread that is given up at the deadline.
-    """
-
-    def __init__(self, endpoint: str, client: Any, *, attempts: int = 3, batch: int = BATCH) -> None:
-        self.name = endpoint
-        self._client = client
-        self._attempts = attempts
-        self._batch = batch
-        self._threads = ThreadPoolExecutor(max_workers=8, thread_name_prefix="sagemaker")
-
-    def complete(
+    def __init__(
         self,
-        messages: Sequence[Message],
+        endpoint: str,
+        client: Any,
         *,
-        n: int,
-        temperature: float,
-        max_tokens: int,
-        timeout: float,
-        seed: int | None = None,
-        stop: Sequence[str] = (),
-    ) -> list[str]:
-        """See `TextGenerator`. The batches run concurrently: the endpoint may have several instances."""
-        sizes = [min(self._batch, n - start) for start in range(0, n, self._batch)]
-        deadline = time.monotonic() + timeout
-        calls = [
-            self._threads.submit(
-                self._invoke,
-                json.dumps(
-                    chat_body(
-                        self.name,
-                        messages,
-                        n=size,
-                        temperature=temperature,
-                        max_tokens=max_tokens,
-                        seed=None if seed is None else seed + place,
-                        stop=stop,
-                    )
-                ).encode(),
-                deadline,
-            )
-            for place, size in enumerate(sizes)
-        ]
-        texts: list[str] = []
-        problem: ModelUnavailable | None = None
-        for call in calls:
-            try:
-                texts += read_completions(call.result(timeout=max(0.0, deadline - time.monotonic())))
-            except FutureTimeout:
-                call.cancel()
-                problem = ModelUnavailable(f"endpoint {self.name} did not answer in time", retry_after=5)
-            except ModelUnavailable as error:
-                problem = error
-        if not texts:
-            raise problem or ModelUnavailable(f"endpoint {self.name} answered nothing")
-        return texts[:n]
+        engine: Engine = "vllm",
+        model: str | None = None,
+        streaming: bool = True,
+        guard: Guard | None = None,
+    ) -> None:
+        guard = guard or Guard(f"endpoint {endpoint}")
+        super().__init__(endpoint, engine=engine, model=model, streaming=streaming, guard=guard)
+        self._client = client
 
-    def _invoke(self, body: bytes, deadline: float) -> bytes:
+    def _exchange(self, body: bytes, *, streaming: bool, timeout: float) -> Generator[bytes]:
+        if len(body) > BODY_BYTES:
+            raise ModelUnavailable(f"the request is over the endpoint's {BODY_BYTES} bytes")
+        call: dict[str, Any] = {"EndpointName": self.name, "ContentType": "application/json", "Body": body}
         try:
-            for attempt in stamina.retry_context(
-                on=Transient,
-                attempts=self._attempts,
-                timeout=max(0.01, deadline - time.monotonic()),
-                wait_initial=0.1,
-                wait_max=1.0,
-            ):
-                with attempt:
-                    return _sagemaker_call(
-                        lambda: self._client.invoke_endpoint(
-                            EndpointName=self.name, ContentType="application/json", Accept="application/json", Body=body
-                        )["Body"].read(MAX_ANSWER_BYTES)
-                    )
-        except Transient as error:
-            raise ModelUnavailable(f"endpoint {self.name} is unavailable: {error}", retry_after=5) from error
-        raise ModelUnavailable(f"endpoint {self.name} is unavailable")
+            if not streaming:
+                yield from self._client.invoke_endpoint(**call, Accept="application/json")["Body"].iter_chunks(1 << 14)
+                return
+            events = self._client.invoke_endpoint_with_response_stream(**call, Accept="text/event-stream")["Body"]
+            try:
+                for event in events:
+                    if "PayloadPart" in event:
+                        yield event["PayloadPart"]["Bytes"]
+            finally:
+                events.close()
+        except (ClientError, BotoCoreError) as error:
+            raise meaning(error) from error
+        except (HTTPError, ParserError) as error:  # botocore lets them through while it reads a stream
+            raise Failure(f"the connection broke ({type(error).__name__})") from error
 
 
-def _sagemaker_call(call: Callable[[], Any]) -> Any:
-    try:
-        return call()
-    except ClientError as error:
-        code = error.response.get("Error", {}).get("Code", "")
-        if code in _RETRYABLE:
-            raise Transient(code) from error
-        raise ModelUnavailable(f"the endpoint refused the call ({code})") from error
-    except BotoCoreError as error:
-        raise Transient(type(error).__name__) from error
+def meaning(error: ClientError | BotoCoreError) -> Failure | ModelUnavailable:
+    """What boto3's exception says of the endpoint."""
+    if isinstance(error, NoCredentialsError):
+        return ModelUnavailable("there are no AWS credentials for the endpoint")
+    if isinstance(error, EndpointConnectionError | ConnectTimeoutError):
+        return Unreachable(f"no connection ({type(error).__name__})")
+    if isinstance(error, ReadTimeoutError):
+        return TimedOut("it did not answer in time")
+    if not isinstance(error, ClientError):
+        return Failure(f"the connection broke ({type(error).__name__})")
+    problem = error.response.get("Error", {})
+    code = str(problem.get("Code", ""))
+    headers = error.response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    wait = seconds_of(headers.get("retry-after"))
+    if code == "ModelNotReadyException":
+        return Loading("the model is still loading", retry_after=wait)
+    if code in _THROTTLED:
+        return Failure("it is asked too often", retry_after=wait)
+    if code == "ModelError":
+        return _container(error.response, wait)
+    if code == "ModelStreamError":  # botocore does not pass on whether it was the limit or the connection
+        return StreamBroken(f"the stream broke ({problem.get('Message', '')})")
+    if code in _PASSING:
+        return Failure(code)
+    return ModelUnavailable(f"the endpoint refused the call ({code})")
+
+
+def _container(response: Mapping[str, Any], wait: float | None) -> Failure | ModelUnavailable:
+    """The container answered with an error, or not within the endpoint's own limit (status 0)."""
+    status = int(response.get("OriginalStatusCode") or 0)
+    message = str(response.get("OriginalMessage") or response.get("Message") or "")
+    if not status:
+        return TimedOut(f"its container did not answer within the endpoint's limit (ModelError) {message}".strip())
+    return refusal(status, None if wait is None else str(int(wait)), message.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,48 +123,66 @@ class Ticket:
 class SageMakerAsync:
     """An asynchronous endpoint: the input goes to S3, the answer comes back there, also from a cold GPU.
 
+    client: boto3's ``sagemaker-runtime``, with retries of its own: nobody waits, and mode ``standard`` has a quota.
     put: stores bytes under a key and returns their ``s3://`` location.
     read: the bytes at a location, None while there is nothing.
     """
 
     def __init__(
-        self, endpoint: str, client: Any, *, put: Callable[[str, bytes], str], read: Callable[[str], bytes | None]
+        self,
+        endpoint: str,
+        client: Any,
+        *,
+        put: Callable[[str, bytes], str],
+        read: Callable[[str], bytes | None],
+        engine: Engine = "vllm",
+        model: str | None = None,
     ) -> None:
         self.name = endpoint
         self._client = client
         self._put = put
         self._read = read
+        self._engine: Engine = engine
+        self._model = model
 
-    def submit(self, job_id: str, key: str, body: Mapping[str, Any], *, timeout_seconds: int = 900) -> Ticket:
+    def submit(self, job_id: str, key: str, request: ChatRequest, *, timeout_seconds: int = 900) -> Ticket:
         """Queues the call under the inference id `job_id`; `key` is where the input lies in the bucket.
+
+        timeout_seconds: for the call, and for waiting until it begins: nobody would look at an answer that is older.
 
         Raises:
             ModelUnavailable: the endpoint does not take it.
         """
-        location = self._put(key, json.dumps(body).encode())
+        location = self._put(key, json.dumps(chat_body(request, engine=self._engine, model=self._model)).encode())
         try:
-            answer = _sagemaker_call(
-                lambda: self._client.invoke_endpoint_async(
-                    EndpointName=self.name,
-                    ContentType="application/json",
-                    InputLocation=location,
-                    InferenceId=job_id,
-                    InvocationTimeoutSeconds=timeout_seconds,
-                )
+            answer = self._client.invoke_endpoint_async(
+                EndpointName=self.name,
+                ContentType="application/json",
+                InputLocation=location,
+                InferenceId=job_id,
+                RequestTTLSeconds=max(60, timeout_seconds),
+                InvocationTimeoutSeconds=timeout_seconds,
             )
-        except Transient as error:
-            raise ModelUnavailable(f"endpoint {self.name} is unavailable: {error}", retry_after=5) from error
+        except (ClientError, BotoCoreError) as error:
+            cause = meaning(error)
+            if isinstance(cause, ModelUnavailable):
+                raise cause from error
+            raise ModelUnavailable(f"endpoint {self.name} is unavailable: {cause}", retry_after=5) from error
         return Ticket(output=answer["OutputLocation"], failure=answer.get("FailureLocation"))
 
-    def collect(self, ticket: Ticket) -> list[str] | None:
-        """The completions once they are there; None while the call is still running.
+    def collect(self, ticket: Ticket) -> Completions | None:
+        """The completions once they are there, as often as one asks; None while the call is still running.
 
         Raises:
-            ModelUnavailable: the call failed.
+            ModelUnavailable: the call failed, or its answer is no chat completion.
         """
         answer = self._read(ticket.output)
         if answer is not None:
-            return read_completions(answer)
-        if ticket.failure and self._read(ticket.failure) is not None:
-            raise ModelUnavailable(f"endpoint {self.name} failed")
+            try:
+                return read_completions(answer)
+            except Failure as failure:
+                raise ModelUnavailable(f"endpoint {self.name} failed: {failure}") from failure
+        problem = self._read(ticket.failure) if ticket.failure else None
+        if problem is not None:
+            raise ModelUnavailable(f"endpoint {self.name} failed: {problem[:300].decode(errors='replace')}")
         return None

@@ -1,31 +1,38 @@
-"""The clients of the language model against a real server on this machine, and against stubbed SageMaker."""
+"""The client of OpenAI-compatible endpoints against a real server on this machine."""
 
 from __future__ import annotations
 
-import json
-import socket
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from io import BytesIO
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
-import boto3
 import pytest
 import pytest_socket
-from botocore.response import StreamingBody
-from botocore.stub import Stubber
 
 from shared.errors import ModelUnavailable
-from shared.models.generator import OpenAICompatible, read_completions
-from shared.models.sagemaker import SageMakerAsync, SageMakerRealtime
-from tests.fakes.generation import FakeSageMakerRuntime
+from shared.models import chat
+from shared.models.chat import until
+from shared.models.generator import ChatRequest, Engine, Usage
+from shared.models.openai import OpenAICompatible, adapter_numbers
+from shared.models.resilience import Breaker, Guard, TimedOut
+from tests.fakes.chat_server import (
+    DONE,
+    Act,
+    ChatServer,
+    black_hole,
+    chat_server,
+    choices,
+    chunk,
+    closed_port,
+    replies,
+    streams,
+    usage,
+    writes,
+)
 
-MESSAGES = [{"role": "user", "content": "Product: a phone\nAd:"}]
-SAMPLING: dict[str, Any] = {"temperature": 0.7, "max_tokens": 20}
-Act = Callable[[BaseHTTPRequestHandler, dict[str, Any]], None]
+REQUEST = ChatRequest(({"role": "user", "content": "Product: a phone\nAd:"},), n=2, max_tokens=20)
 
 
 @pytest.fixture(autouse=True)
@@ -37,161 +44,303 @@ def _no_network() -> Iterator[None]:
     pytest_socket.enable_socket()
 
 
-def choices(*texts: str, finish: str = "stop") -> bytes:
-    return json.dumps({"choices": [{"message": {"content": t}, "finish_reason": finish} for t in texts]}).encode()
-
-
-def reply(handler: BaseHTTPRequestHandler, data: bytes, status: int = 200, length: int | None = None) -> None:
-    handler.send_response(status)
-    handler.send_header("Content-Length", str(len(data) if length is None else length))
-    handler.end_headers()
-    handler.wfile.write(data)
-
-
-def write_all(handler: BaseHTTPRequestHandler, body: dict[str, Any]) -> None:
-    reply(handler, choices(*(f"copy {place}" for place in range(body["n"]))))
-
-
-@dataclass
-class Model:
-    """An endpoint that acts as a test says; `acts` are used up one a request, the last stays."""
-
-    url: str = ""
-    acts: list[Act] = field(default_factory=lambda: [write_all])
-    bodies: list[dict[str, Any]] = field(default_factory=list)
-
-
 @pytest.fixture
-def model() -> Iterator[Model]:
-    state = Model()
-
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            state.bodies.append(body)
-            act = state.acts.pop(0) if len(state.acts) > 1 else state.acts[0]
-            try:
-                act(self, body)
-            except OSError:  # the client gave up
-                self.close_connection = True
-
-        def log_message(self, *_: Any) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    state.url = f"http://127.0.0.1:{server.server_address[1]}/v1"
-    yield state
-    server.shutdown()
-    server.server_close()
-    thread.join()
+def server() -> Iterator[ChatServer]:
+    with chat_server() as state:
+        yield state
 
 
-def complete(url: str, n: int = 2, timeout: float = 5.0) -> list[str]:
-    client = OpenAICompatible(url, "local")
-    try:
-        return client.complete(MESSAGES, n=n, timeout=timeout, **SAMPLING)
-    finally:
-        client.close()
+def client(server: ChatServer | str, **options: Any) -> OpenAICompatible:
+    return OpenAICompatible(server if isinstance(server, str) else server.url, "local", **options)
 
 
-def test_candidates_come_in_one_request_and_in_the_chat_format(model: Model) -> None:
-    assert complete(model.url, n=2) == ["copy 0", "copy 1"]
-    (body,) = model.bodies
-    assert body["messages"] == MESSAGES and body["n"] == 2 and body["model"] == "local" and not body["stream"]
+@pytest.mark.parametrize("streaming", [True, False])
+def test_candidates_come_in_one_request(server: ChatServer, streaming: bool) -> None:
+    answer = client(server, streaming=streaming).complete(REQUEST, timeout=5)
+    assert answer.texts == ("copy 0", "copy 1")
+    assert (answer.finished, answer.cut, answer.notice) == (2, 0, "")
+    assert replace(answer.usage, seconds=0) == Usage(7, 6, 5 if streaming else 0)
+    assert 0 < answer.usage.seconds < 5
+    (body,) = server.bodies
+    assert body["messages"] == list(REQUEST.messages) and body["n"] == 2 and body["model"] == "local"
+    assert body["stream"] == streaming
 
 
-def test_more_than_the_engine_has_slots_are_asked_for_in_batches(model: Model) -> None:
-    assert len(complete(model.url, n=20)) == 20
-    assert [body["n"] for body in model.bodies] == [8, 8, 4]
-
-
-def test_an_engine_that_ignores_n_is_asked_again(model: Model) -> None:
-    model.acts = [lambda handler, _: reply(handler, choices("only one"))]
-    assert complete(model.url, n=2) == ["only one", "only one"]
-
-
-def test_what_is_there_is_kept_when_a_later_batch_fails(model: Model) -> None:
-    model.acts = [write_all, lambda handler, _: reply(handler, b"{}", 400)]
-    assert len(complete(model.url, n=16)) == 8
-
-
-@pytest.mark.parametrize("status", [429, 500, 503])
-def test_a_passing_failure_is_tried_again(model: Model, status: int) -> None:
-    model.acts = [lambda handler, _: reply(handler, b"busy", status), write_all]
-    assert complete(model.url) == ["copy 0", "copy 1"]
-    assert len(model.bodies) == 2
-
-
-def test_a_cut_stream_is_tried_again_and_then_given_up(model: Model) -> None:
-    def cut(handler: BaseHTTPRequestHandler, _: dict[str, Any]) -> None:
-        reply(handler, b'{"choices": [', length=5000)
-        handler.close_connection = True
-
-    model.acts = [cut, write_all]
-    assert complete(model.url) == ["copy 0", "copy 1"]
-    model.acts = [cut]
-    with pytest.raises(ModelUnavailable):
-        complete(model.url)
-
-
-@pytest.mark.parametrize("status", [400, 401, 404, 302])
-def test_a_refusal_is_not_repeated(model: Model, status: int) -> None:
-    model.acts = [lambda handler, _: reply(handler, b"no", status)]
-    with pytest.raises(ModelUnavailable, match=str(status)):
-        complete(model.url)
-    assert len(model.bodies) == 1
+def test_a_server_that_streams_nothing_is_understood(server: ChatServer) -> None:
+    server.acts = [replies(choices("copy a", "copy b"))]
+    assert client(server).complete(REQUEST, timeout=5).texts == ("copy a", "copy b")
 
 
 @pytest.mark.parametrize(
-    "answer", [b"", b"<html>", b"{}", b"[]", b'{"choices": [{}]}', b'{"choices": []}', b"\xff\xfe"]
+    ("engine", "batches"), [("llama.cpp", [8, 8, 8, 8, 8]), ("vllm", [8, 32]), ("openai", [8, 8, 8, 8, 8])]
 )
-def test_nonsense_is_an_unavailable_model(model: Model, answer: bytes) -> None:
-    model.acts = [lambda handler, _: reply(handler, answer)]
+def test_no_more_than_the_engine_takes_are_asked_for_at_once(
+    server: ChatServer, engine: Engine, batches: list[int]
+) -> None:
+    answer = client(server, engine=engine).complete(replace(REQUEST, n=40, seed=1), timeout=10)
+    assert len(answer.texts) == answer.finished == 40
+    assert sorted(body["n"] for body in server.bodies) == batches
+    assert len({body["seed"] for body in server.bodies}) == len(batches)
+    assert answer.usage.completion_tokens == 120
+
+
+def test_an_engine_that_ignores_n_is_asked_again(server: ChatServer) -> None:
+    server.acts = [streams([chunk(0, "only one", "stop"), DONE])]
+    assert client(server).complete(REQUEST, timeout=5).texts == ("only one", "only one")
+
+
+def test_an_engine_that_writes_nothing_is_not_asked_forever(server: ChatServer) -> None:
+    server.acts = [streams([chunk(0, " ", "stop"), DONE])]
+    with pytest.raises(ModelUnavailable, match="nothing"):
+        client(server).complete(REQUEST, timeout=5)
+    assert len(server.bodies) <= 3
+
+
+def test_what_is_there_is_kept_when_a_later_batch_fails(server: ChatServer) -> None:
+    server.acts = [*server.acts, replies(b"{}", 400)]
+    answer = client(server).complete(replace(REQUEST, n=16), timeout=5)
+    assert len(answer.texts) == 8 and "400" in answer.notice
+
+
+def test_pieces_come_while_the_model_still_writes(server: ChatServer) -> None:
+    first_seen = threading.Event()
+    server.acts = [streams([chunk(1, "copy "), first_seen, chunk(0, "a", "stop"), chunk(1, "b", "stop"), DONE])]
+    pieces = client(server).stream(REQUEST, timeout=5)
+    first = next(pieces)
+    first_seen.set()  # only now does the server go on
+    assert (first.index, first.text, first.finish) == (1, "copy ", None)
+    assert [(piece.index, piece.text, piece.finish) for piece in pieces] == [(0, "a", "stop"), (1, "b", "stop")]
+
+
+def test_a_stream_of_more_than_a_batch_goes_on_counting(server: ChatServer) -> None:
+    pieces = list(client(server).stream(replace(REQUEST, n=11), timeout=5))
+    assert {piece.index for piece in pieces} == set(range(11))
+
+
+def test_at_the_deadline_the_finished_ones_are_there(server: ChatServer) -> None:
+    server.acts = [
+        streams([chunk(0, "copy a", "stop"), chunk(1, "Half. And not"), chunk(2, "nothing who"), threading.Event()])
+    ]
+    answer = client(server).complete(replace(REQUEST, n=3), timeout=0.4)
+    assert answer.texts == ("copy a", "Half.")
+    assert (answer.finished, answer.cut) == (1, 2)
+    assert "in time" in answer.notice
+    assert len(server.bodies) == 1
+
+
+def test_a_broken_stream_leaves_what_is_finished(server: ChatServer) -> None:
+    server.acts = [streams([chunk(0, "copy a", "stop"), chunk(1, "no")], cut=True)]
+    answer = client(server).complete(REQUEST, timeout=5)
+    assert answer.texts == ("copy a",) and answer.cut == 1 and "broke" in answer.notice
+
+
+def test_a_public_stream_that_breaks_says_so(server: ChatServer) -> None:
+    server.acts = [streams([chunk(0, "copy a", "stop"), chunk(1, "no")], cut=True)]
+    pieces = client(server).stream(REQUEST, timeout=5)
+    assert next(pieces).text == "copy a"
+    with pytest.raises(ModelUnavailable, match="stopped"):
+        list(pieces)
+
+
+@pytest.mark.parametrize(
+    "act", [streams([], cut=True), streams([chunk(0, "no")], cut=True), replies(b'{"choices": [', length=5000)]
+)
+def test_an_answer_that_breaks_before_anything_is_of_use_is_asked_for_again(server: ChatServer, act: Act) -> None:
+    def broken(handler: Any, body: dict[str, Any]) -> None:
+        act(handler, body)
+        handler.close_connection = True
+
+    server.acts = [broken, *server.acts]
+    assert client(server).complete(REQUEST, timeout=5).texts == ("copy 0", "copy 1")
+    server.acts = [broken]
+    with pytest.raises(ModelUnavailable, match="broke"):
+        client(server).complete(REQUEST, timeout=5)
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503])
+def test_a_passing_failure_is_tried_again(server: ChatServer, status: int) -> None:
+    server.acts = [replies(b"busy", status), *server.acts]
+    assert client(server).complete(REQUEST, timeout=5).texts == ("copy 0", "copy 1")
+    assert len(server.bodies) == 2
+
+
+@pytest.mark.parametrize("status", [400, 401, 404, 302])
+def test_a_refusal_is_not_repeated(server: ChatServer, status: int) -> None:
+    server.acts = [replies(b"no", status)]
+    with pytest.raises(ModelUnavailable, match=str(status)):
+        client(server).complete(REQUEST, timeout=5)
+    assert len(server.bodies) == 1
+
+
+@pytest.mark.parametrize("status", [429, 500])
+def test_a_dead_endpoint_is_not_asked_by_later_calls(server: ChatServer, status: int) -> None:
+    server.acts = [replies(b"dead", status)]
+    model = client(server)
+    for _ in range(5):
+        with pytest.raises(ModelUnavailable, match=server.url.split("/")[2]):
+            model.complete(REQUEST, timeout=5)
+    assert len(server.bodies) == 3
+
+
+def test_a_dead_endpoint_is_asked_for_one_token_until_it_is_back(server: ChatServer) -> None:
+    back = threading.Event()
+
+    def slowly(handler: Any, body: dict[str, Any]) -> None:
+        back.wait(10)
+        writes("a")(handler, body)
+
+    server.acts = [*[replies(b"dead", 500)] * 3, slowly, *server.acts]
+    model = client(server, guard=Guard("the model", breaker=Breaker(first=0.01)))
+    with pytest.raises(ModelUnavailable, match="status 500"):
+        model.complete(REQUEST, timeout=5)
+    while len(server.bodies) < 4:
+        with pytest.raises(ModelUnavailable, match="status 500"):
+            model.complete(REQUEST, timeout=5)
+    back.set()
+    assert model.complete(REQUEST, timeout=60).texts == ("copy 0", "copy 1")
+    assert [body["max_tokens"] for body in server.bodies] == [20, 20, 20, 1, 20]
+
+
+def test_an_endpoint_that_says_nothing_at_all_is_given_up_at_once(
+    server: ChatServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(chat, "SILENT_SECONDS", 0.1)
+    server.acts = [lambda *_: time.sleep(1)]
+    model = client(server)
+    for _ in range(3):
+        with pytest.raises(ModelUnavailable, match="in time"):
+            model.complete(REQUEST, timeout=0.3)
+    assert len(server.bodies) == 1
+
+
+def test_a_caller_without_time_says_nothing_against_the_endpoint(server: ChatServer) -> None:
+    server.acts = [lambda *_: time.sleep(0.5), *server.acts]
+    model = client(server)
+    with pytest.raises(ModelUnavailable, match="in time"):
+        model.complete(REQUEST, timeout=0.1)
+    assert model.complete(REQUEST, timeout=5).texts
+
+
+def test_a_throttle_that_names_its_time_is_respected(server: ChatServer) -> None:
+    server.acts = [replies(b"slow down", 429, headers={"Retry-After": "20"})]
+    model = client(server)
+    for _ in range(3):
+        with pytest.raises(ModelUnavailable, match="too often") as error:
+            model.complete(REQUEST, timeout=5)
+        assert error.value.retry_after == 20
+    assert len(server.bodies) == 1
+
+
+def test_a_loading_model_is_named_and_not_waited_for(server: ChatServer) -> None:
+    server.acts = [replies(b'{"error": {"code": 503, "message": "Loading model"}}', 503)]
+    with pytest.raises(ModelUnavailable, match="loading"):
+        client(server).complete(REQUEST, timeout=5)
+    assert len(server.bodies) == 1
+
+
+@pytest.mark.parametrize("answer", [b"", b"<html>", b"{}", b'{"choices": [{}]}', b'{"choices": []}', b"\xff\xfe"])
+def test_nonsense_is_an_unavailable_model(server: ChatServer, answer: bytes) -> None:
+    server.acts = [replies(answer)]
     with pytest.raises(ModelUnavailable):
-        complete(model.url)
-
-
-def test_nobody_there() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    started = time.monotonic()
+        client(server).complete(REQUEST, timeout=5)
     with pytest.raises(ModelUnavailable):
-        complete(f"http://127.0.0.1:{port}/v1")
-    assert time.monotonic() - started < 5
+        list(client(server).stream(REQUEST, timeout=5))
 
 
-def test_the_deadline_holds_against_silence(model: Model) -> None:
-    model.acts = [lambda *_: time.sleep(1.5)]
+def test_a_refused_connection_is_tried_once() -> None:
+    tried: list[float] = []
+    model = client(f"http://127.0.0.1:{closed_port()}/v1", guard=Guard("the model", sleep=tried.append))
+    for _ in range(3):
+        with pytest.raises(ModelUnavailable, match="no connection"):
+            model.complete(REQUEST, timeout=5)
+    assert not tried
+
+
+def test_a_connection_that_does_not_come_about_is_given_up_early() -> None:
+    with black_hole() as port:
+        started = time.monotonic()
+        with pytest.raises(ModelUnavailable, match="ConnectTimeout"):
+            client(f"http://127.0.0.1:{port}/v1", connect=0.1).complete(REQUEST, timeout=20)
+        assert time.monotonic() - started < 10
+
+
+@pytest.mark.parametrize("streaming", [True, False])
+def test_the_deadline_holds_against_silence(server: ChatServer, streaming: bool) -> None:
+    server.acts = [lambda *_: time.sleep(2)]
     started = time.monotonic()
     with pytest.raises(ModelUnavailable, match="in time"):
-        complete(model.url, timeout=0.3)
-    assert time.monotonic() - started < 1.2
+        client(server, streaming=streaming).complete(REQUEST, timeout=0.3)
+    assert time.monotonic() - started < 1.9
 
 
-def test_the_deadline_holds_against_a_trickle(model: Model) -> None:
-    def trickle(handler: BaseHTTPRequestHandler, _: dict[str, Any]) -> None:
-        handler.send_response(200)
-        handler.send_header("Transfer-Encoding", "chunked")
-        handler.end_headers()
-        for _tick in range(30):
-            handler.wfile.write(b"1\r\n \r\n")
-            time.sleep(0.1)
-
-    model.acts = [trickle]
+def test_the_deadline_holds_against_a_trickle(server: ChatServer) -> None:
+    server.acts = [streams([part for _ in range(40) for part in (b" ", 0.05)])]
     started = time.monotonic()
     with pytest.raises(ModelUnavailable, match="in time"):
-        complete(model.url, timeout=0.5)
-    assert time.monotonic() - started < 2
+        client(server).complete(REQUEST, timeout=0.3)
+    assert time.monotonic() - started < 1.9
 
 
-def test_a_sentence_that_the_token_limit_broke_off_is_left_out() -> None:
-    assert read_completions(choices("好用的手机。电池很", finish="length")) == ["好用的手机。"]
-    assert read_completions(choices("A phone for you. The bat", "the batt", finish="length")) == ["A phone for you."]
+def test_who_stops_reading_stops_the_exchange() -> None:
+    closed = threading.Event()
+
+    def source() -> Any:
+        try:
+            while True:
+                yield b"x"
+                time.sleep(0.01)
+        finally:
+            closed.set()
+
+    chunks = until(time.monotonic() + 5, source)
+    assert next(iter(chunks)) == b"x"
+    chunks.close()  # type: ignore[attr-defined]
+    assert closed.wait(5)
+
+
+def test_what_the_source_raises_is_raised() -> None:
+    def source() -> Any:
+        yield b"x"
+        raise TimedOut("late")
+
+    with pytest.raises(TimedOut, match="late"):
+        list(until(time.monotonic() + 5, source))
+
+
+def test_llama_cpp_is_told_the_number_of_an_adapter(server: ChatServer) -> None:
+    model = client(server)
+    for _ in range(2):
+        assert model.complete(replace(REQUEST, adapter="calm"), timeout=5).texts
+    assert [body["lora"] for body in server.bodies] == [[{"id": 1, "scale": 1.0}]] * 2
+    assert server.paths.count("/lora-adapters") == 1
+    with pytest.raises(ModelUnavailable, match="'loud'"):
+        model.complete(replace(REQUEST, adapter="loud"), timeout=5)
+    assert len(server.bodies) == 2 and server.paths.count("/lora-adapters") == 2, "it may have a new one by now"
+
+
+def test_an_adapter_has_the_name_of_its_file_or_folder() -> None:
+    listed = [{"id": 0, "path": "/a/house.gguf"}, {"id": 1, "path": "/a/copywriter/adapter.gguf", "scale": 1.0}]
+    assert adapter_numbers(listed) == {"house": 0, "copywriter": 1}
+
+
+def test_other_engines_take_the_adapters_name(server: ChatServer) -> None:
+    client(server, engine="vllm").complete(replace(REQUEST, adapter="calm"), timeout=5)
+    assert server.bodies[0]["model"] == "calm" and server.paths == ["/v1/chat/completions"]
+
+
+def test_the_key_is_sent_and_never_told() -> None:
+    seen: list[str] = []
+
+    def act(handler: Any, body: dict[str, Any]) -> None:
+        seen.append(handler.headers["Authorization"])
+        replies(b"no", 401)(handler, body)
+
+    with chat_server(act) as server:
+        url = server.url.replace("http://", "http://name:secret@")
+        with pytest.raises(ModelUnavailable) as error:
+            client(url, api_key="key").complete(REQUEST, timeout=5)
+    assert seen == ["Bearer key"]
+    assert "secret" not in error.value.detail and "key" not in error.value.detail
 
 
 def test_only_http_is_spoken() -> None:
@@ -199,74 +348,6 @@ def test_only_http_is_spoken() -> None:
         OpenAICompatible("file:///etc/passwd", "local")
 
 
-@pytest.fixture
-def sagemaker() -> Any:
-    return boto3.client(
-        "sagemaker-runtime", region_name="eu-central-1", aws_access_key_id="testing", aws_secret_access_key="testing"
-    )
-
-
-def invocation(*texts: str) -> dict[str, Any]:
-    data = choices(*texts)
-    return {"Body": StreamingBody(BytesIO(data), len(data)), "ContentType": "application/json"}
-
-
-def test_a_real_time_endpoint_takes_the_same_body(sagemaker: Any) -> None:
-    with Stubber(sagemaker) as stub:
-        stub.add_response("invoke_endpoint", invocation("copy a", "copy b"))
-        texts = SageMakerRealtime("copywriter", sagemaker).complete(MESSAGES, n=2, timeout=5, **SAMPLING)
-        assert texts == ["copy a", "copy b"]
-        stub.assert_no_pending_responses()
-
-
-def test_a_throttled_endpoint_is_tried_again(sagemaker: Any) -> None:
-    with Stubber(sagemaker) as stub:
-        stub.add_client_error("invoke_endpoint", "ThrottlingException", http_status_code=429)
-        stub.add_response("invoke_endpoint", invocation("copy a"))
-        assert SageMakerRealtime("copywriter", sagemaker).complete(MESSAGES, n=1, timeout=5, **SAMPLING) == ["copy a"]
-
-
-def test_a_failing_endpoint_is_an_unavailable_model(sagemaker: Any) -> None:
-    with Stubber(sagemaker) as stub:
-        stub.add_client_error("invoke_endpoint", "ModelError", http_status_code=424)
-        with pytest.raises(ModelUnavailable, match="ModelError"):
-            SageMakerRealtime("copywriter", sagemaker).complete(MESSAGES, n=1, timeout=5, **SAMPLING)
-
-
-def test_a_slow_endpoint_is_given_up_at_the_deadline() -> None:
-    class Slow:
-        def invoke_endpoint(self, **_: Any) -> Any:
-            time.sleep(1)
-            raise AssertionError
-
-    started = time.monotonic()
-    with pytest.raises(ModelUnavailable, match="in time"):
-        SageMakerRealtime("copywriter", Slow()).complete(MESSAGES, n=1, timeout=0.2, **SAMPLING)
-    assert time.monotonic() - started < 0.9
-
-
-def test_an_asynchronous_call_leaves_its_input_and_is_collected_later() -> None:
-    objects: dict[str, bytes] = {}
-    runtime = FakeSageMakerRuntime(objects)
-
-    def put(key: str, data: bytes) -> str:
-        objects[f"s3://in/{key}"] = data
-        return f"s3://in/{key}"
-
-    client = SageMakerAsync("copywriter", runtime, put=put, read=objects.get)
-    ticket = client.submit("job-1", "jobs/demo/job-1/input.json", {"messages": MESSAGES})
-    assert runtime.calls[0]["InferenceId"] == "job-1"
-    assert json.loads(objects[runtime.calls[0]["InputLocation"]]) == {"messages": MESSAGES}
-    assert client.collect(ticket) is None
-    runtime.answer(["copy a"])
-    assert client.collect(ticket) == ["copy a"]
-
-
-def test_an_asynchronous_failure_is_an_unavailable_model() -> None:
-    objects: dict[str, bytes] = {}
-    runtime = FakeSageMakerRuntime(objects)
-    client = SageMakerAsync("copywriter", runtime, put=lambda key, data: f"s3://in/{key}", read=objects.get)
-    ticket = client.submit("job-1", "key", {})
-    runtime.fail()
-    with pytest.raises(ModelUnavailable, match="failed"):
-        client.collect(ticket)
+def test_usage_tells_what_was_reused(server: ChatServer) -> None:
+    server.acts = [streams([chunk(0, "a", "stop"), chunk(1, "b", "stop"), usage(200, 9, 180), DONE])]
+    assert client(server).complete(REQUEST, timeout=5).usage.cached_tokens == 180
