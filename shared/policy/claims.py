@@ -1,30 +1,83 @@
 """The claim ledger: what a copy states that can be checked, and the fact of the ad that supports it.
 
-A claim is a number, price, percentage, date or duration in any script, a superlative, a comparison, an offer, an
-origin, a certification, a material or a named feature (term groups: ``packs/claims.json``), or a name in Latin letters
-within Chinese text. A claim whose `support` is None is not to be shown.
+Quantities, prices and dates are compared by value and bound (``numerals``, ``facts``); superlatives, comparisons and
+offers by the patterns of ``packs/claims.json``; and every other word of the copy must stand in the ad, mean what stands
+there, name the audience, or state nothing (``words``). A claim whose `support` is None is not to be shown.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, timezone
-from decimal import Decimal
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from shared.domain import Ad, Claim
-from shared.policy.numerals import Day, Quantity, find_dates, find_quantities, fold
-from shared.policy.units import BARE, Unit, key_unit, match_unit
+from shared.policy.chinese_moments import tells_of_day
+from shared.policy.english_arithmetic import follows
+from shared.policy.english_bounds import said_bound
+from shared.policy.english_claims import charged
+from shared.policy.english_counts import counts_life
+from shared.policy.facts import Facts, day_support, prepare, quantity_support
+from shared.policy.numerals import Quantity, find_dates, find_quantities, fold
+from shared.policy.polarity import bound
+from shared.policy.units import BARE
+from shared.policy.vocabulary import VERSION, stems, vocabulary
+from shared.policy.words import cover, means
 
-_PRICE_KEYS = re.compile(r"price|cost|fee|tuition|价|费|金额", re.I)
-_CHINA = timezone(timedelta(hours=8))
-_TOLERANCE = Decimal("0.001")  # of converted units only: 7.6 inches are 19.3 cm
-_LATIN_NAME = re.compile(r"[A-Za-z][A-Za-z'&-]*[A-Za-z]")
-_COMMON_LATIN = frozenset({"diy", "ok", "vs", "and", "the", "wow", "no", "app", "pro"})
+_HAN = re.compile(r"[\u3400-\u9fff]")
+_UP_TO = re.compile(
+    r"\b(?:up to|as (?:much|many|long|far|wide|tall|big|high|heavy) as)[^\d.!?,]{0,8}$|(?:可达|长达|高达|多达|可至)$",
+    re.I,
+)
+_FREE = re.compile(
+    r"(?<!-)\bfree\b(?! (?:of|from)\b)|complimentary|no charge|on the house|costs? nothing|bursar|免费|赠", re.I
+)
+_OF_THINGS = re.compile(
+    r"^ (?!and |or |to |can |may |will |on |in |at |if |with |years?|is |are |do |get |pay |so )[a-z]{4,}", re.I
+)
+_AUTO = re.compile(r"\bauto|\bself[- ]|\bitself\b|自动|自", re.I)
+_SENT = frozenset({"delivery", "shipping", "postage", "carriage", "batteries", "tax", "insurance"})
+_FOREVER = re.compile(r"\blifetime\b|\bfor ?(?:ever|life)\b|\bpermanent|永久|终身", re.I)
+_QUALIFIER = re.compile(r"^最[长多高大低少快迟晚远重短早厚轻]$|^(?:the )?(?:most|best|latest|lowest|highest)$", re.I)
+_RATE = re.compile(
+    r"^\s?(?:(?:a|per|each|every|/|每)\s?(?P<en>day|night|week|month|mo|year|yr|hour|lesson|class|session|visit)\b"
+    r"|[/每]\s?(?P<zh>天|日|晚|周|星期|月|年|小时|节|课时|次))",
+    re.I,
+)
+_RATE_BEFORE = re.compile(
+    r"(?P<zh>每天|每日|每晚|每周|每月|每年|每小时|每节|每课时|每次|月费|年费|周费|日租)(?:只要|仅|才|低至)?\s?$"
+)
+
+
+_LONG_NUMERAL = re.compile(r"[\d一二三四五六七八九十百千万]{2}")
+_EVERY = re.compile(
+    r"不限|随时|每[次节回周天月]|人人|所有|任何|永久|终身|无限|全部|不管|无论|随便|永远|一口价|无理由|无条件|任意"
+    r"|全国|全球|全天"
+)
+_DIGITS = str.maketrans("一二两三四五六七八九", "1223456789")
+_AMOUNT = re.compile(r"^[也就只要约]{0,2}(?:[\d半]|一(?:周|天|年|个月|小时|分钟|晚))")
+_FREQUENCY = {
+    "每日": re.compile(
+        r"每[天日晚]|天天|日更|\bdaily\b|\bevery (?:day|night|evening|morning)\b|\bnightly\b|周一至周[六日]|全年", re.I
+    ),
+    "每周": re.compile(r"每周|每星期|周[一二三四五六日]|周更|\bweekly\b|\bevery week\b|days?\b", re.I),
+    "每月": re.compile(r"每个?月|月更|月刊|\bmonth", re.I),
+}
+_THAN = re.compile(r"比([^，。]{1,6})还")
+_RIVAL = re.compile(
+    r"别家|同行|大牌|普通|传统|老款|旧款|同类|市面|一般|其他|其它|竞品|上一代|进口|专柜|线下|超市|别人|原装|名牌|品牌|外面|同价"
+)
+_NO_NEED = re.compile(r"无需|不需|不用|无须|不必|不限|no need|not required|without", re.I)
+_FIGURE = re.compile(
+    r"^比(?:[一半两][杯顿份碗张包双场瓶斤条支束盒次节趟][^，。]{1,6}(?:便宜|少|贵|轻|还)|(?:翻|看|刷|听|喝|吃|发"
+    r"|写|打|睡|心|梦|风|云|雨|雪|月|星|花|春|夏|秋|冬|蝉|猫|狗|妈|爸|老板|闹钟|导航|朋友|邻居|同事|室友|对象|情话"
+    r"|晚安|奶茶|午睡|拥抱|太阳|手机|公式|日历)[^，。]{0,6}还|(?:请假|打车|外卖|加班|堵车|排队|点外卖|看电影|报班)[^，"
+    r"。]{0,3}(?:划算|便宜|省|轻松|快))"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,50 +86,95 @@ class _Group:
     kind: str
     pattern: re.Pattern[str]
     each: bool  # every term stands for itself, rather than any for all
-
-
-@dataclass(frozen=True, slots=True)
-class _Facts:
-    """The ad as evidence: (field, folded text), its quantities and its dates by field."""
-
-    texts: tuple[tuple[str, str], ...]
-    quantities: tuple[tuple[str, Quantity], ...]
-    days: tuple[tuple[str, Day], ...]
-    free: str | None
-    ends: bool
+    chinese: bool  # only of copies with a Chinese character
 
 
 def claims_version() -> str:
-    """Version of the term groups."""
-    return str(_document()["version"])
+    """Version of the term groups and of the words."""
+    return f"{_document()['version']}+{VERSION}"
 
 
 @cache
 def _document() -> dict[str, Any]:
-    path = Path(__file__).with_name("packs") / "claims.json"
-    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return document
+    """The term groups of both languages; those of one name are two groups."""
+    folder = Path(__file__).with_name("packs")
+    documents = [json.loads((folder / name).read_text(encoding="utf-8")) for name in ("claims.json", "claims.zh.json")]
+    return {
+        "version": "+".join(document["version"] for document in documents),
+        "terms": [row | {"zh": place == 1} for place, document in enumerate(documents) for row in document["terms"]],
+    }
 
 
 @cache
 def _groups() -> tuple[_Group, ...]:
     rows = _document()["terms"]
     return tuple(
-        _Group(row["id"], row["kind"], re.compile("|".join(row["patterns"]), re.I), bool(row.get("each")))
+        _Group(row["id"], row["kind"], re.compile("|".join(row["patterns"]), re.I), bool(row.get("each")), row["zh"])
         for row in rows
     )
 
 
-def trace_claims(text: str, ad: Ad) -> list[Claim]:
-    """Every checkable statement of `text` with the field of `ad` that supports it, in the order of the text."""
+def trace_claims(text: str, ad: Ad, *, audience: Sequence[str] = ()) -> list[Claim]:
+    """Every checkable statement of `text` with the field of `ad` that supports it, in the order of the text.
+
+    audience: names of the general interests that the copy is written for; words that only name them claim nothing.
+    """
     plain = fold(text)
-    facts = _facts(ad)
-    claims = [_quantity_claim(text, quantity, facts) for quantity in find_quantities(text)]
-    claims += [_day_claim(text, day, facts) for day in find_dates(text)]
+    facts = prepare(ad, audience)
+    quantities = [quantity for quantity in find_quantities(text) if not _within_word(plain, quantity)]
+    claims = [
+        claim
+        for quantity in quantities
+        if (claim := _quantity_claim(text, plain, quantity, facts)).support is not None
+        or not (
+            tells_of_day(plain, quantity, facts)
+            if _HAN.search(plain)
+            else counts_life(plain, quantity, facts.words, vocabulary())
+        )
+    ]
+    claims += [
+        Claim((day.start, day.end), text[day.start : day.end], "date", day_support(day, facts))
+        for day in find_dates(text)
+    ]
+    for quantity in quantities:
+        if quantity.kind == "price":
+            rates = _rate_claims(text, plain, quantity, facts)
+            limit = bound(plain, quantity.start, quantity.end)
+            worked_out = None if _HAN.search(plain) else follows(plain, quantity, limit, facts)
+            claims += [replace(rate, support=rate.support or worked_out) for rate in rates]
+    taken = bytearray(len(plain))
+    chinese = _HAN.search(plain) is not None
+    if chinese:
+        claimed = {claim.span for claim in claims}
+        for quantity in quantities:  # two sentences more, said of the reader
+            if (quantity.start, quantity.end) not in claimed:
+                taken[quantity.start : quantity.end] = b"\x01" * (quantity.end - quantity.start)
     for group in _groups():
-        claims += _term_claims(text, plain, group, facts)
-    claims += _name_claims(text, plain, facts, claims)
+        if group.chinese and not chinese:
+            continue
+        claims += _term_claims(text, plain, group, facts, quantities, taken)
+    for claim in claims:
+        start, end = claim.span
+        taken[start:end] = b"\x01" * (end - start)
+    for word in cover(plain, taken, facts.words, vocabulary()):
+        claims.append(Claim((word.start, word.end), text[word.start : word.end], word.kind, word.support))
     return sorted(claims, key=lambda claim: claim.span)
+
+
+def _within_word(plain: str, quantity: Quantity) -> bool:
+    """Whether a Chinese numeral is part of a listed word (周五, 一整天) and counts nothing."""
+    start, end = quantity.start, quantity.end
+    if plain[start:end].isascii() or quantity.kind in ("price", "percent", "discount"):
+        return False
+    if _LONG_NUMERAL.match(plain, start) or quantity.unit.dimension == "grade":
+        return False
+    known = vocabulary()
+    for first in range(max(0, start - 2), start + 1):
+        for last in range(max(end, first + 2), min(len(plain), end + 3) + 1):
+            term = plain[first:last]
+            if last - first > end - start and (term in known.neutral or term in known.concepts):
+                return True
+    return False
 
 
 def unsupported(claims: list[Claim]) -> list[Claim]:
@@ -84,103 +182,127 @@ def unsupported(claims: list[Claim]) -> list[Claim]:
     return [claim for claim in claims if claim.support is None]
 
 
-def _facts(ad: Ad) -> _Facts:
-    texts = [("title", ad.title), ("description", ad.description), ("brand", ad.brand or "")]
-    quantities: list[tuple[str, Quantity]] = []
-    free = None
-    for key, value in ad.attributes.items():
-        field = f"attributes.{key}"
-        is_price = bool(_PRICE_KEYS.search(key))
-        number = _number(value)
-        if number is None:
-            texts.append((field, f"{key} {value}"))
-            continue
-        texts.append((field, key))
-        if is_price and number == 0:
-            free = field
-        unit = _currency(ad) if is_price else key_unit(key)
-        quantities.append((field, _as_quantity(number, unit or BARE)))
-    folded = tuple((field, fold(text)) for field, text in texts if text)
-    for field, text in folded:
-        hint = key_unit(field.removeprefix("attributes.")) if field.startswith("attributes.") else None
-        for quantity in find_quantities(text):
-            quantities.append((field, quantity))
-            if hint is not None and quantity.unit == BARE:
-                quantities.append((field, _as_quantity(quantity.value, hint)))
-    days = [(field, day) for field, text in folded for day in find_dates(text)]
-    for field, moment in (("start", ad.start), ("end", ad.end)):
-        if moment is not None:
-            for zone in (UTC, _CHINA):
-                at = datetime.fromtimestamp(moment, zone)
-                days.append((field, Day(0, 0, at.year, at.month, at.day)))
-    return _Facts(folded, tuple(quantities), tuple(days), free, ad.end is not None)
-
-
-def _number(value: str | float) -> Decimal | None:
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int | float):
-        return Decimal(str(value))
-    return Decimal(value.replace(",", "")) if re.fullmatch(r"\s*\d[\d,]*(?:\.\d+)?\s*", value) else None
-
-
-def _as_quantity(value: Decimal, unit: Unit) -> Quantity:
-    if unit.dimension == "left":
-        return Quantity(0, 0, "discount", value / (10 if value < 10 else 100), unit)
-    return Quantity(0, 0, "attribute", value * unit.factor, unit)
-
-
-def _currency(ad: Ad) -> Unit:
-    named = match_unit(str(ad.attributes.get("currency", "")).upper())
-    if named is not None and named[0].dimension.startswith("currency"):
-        return named[0]
-    return Unit("currency:CNY" if ad.language == "zh" else "currency:USD")
-
-
-def _quantity_claim(text: str, quantity: Quantity, facts: _Facts) -> Claim:
-    support = next((field for field, fact in facts.quantities if _same(quantity, fact)), None)
-    if support is None and quantity.literal:
-        literal = quantity.literal.lower()
-        support = next((field for field, fact in facts.texts if _has_token(fact.lower(), literal)), None)
+def _quantity_claim(text: str, plain: str, quantity: Quantity, facts: Facts) -> Claim:
+    limit = bound(plain, quantity.start, quantity.end)
+    if _HAN.search(plain) is None:
+        limit = said_bound(plain, quantity.start, quantity.end, limit)
+    elif limit == "max" and _UP_TO.search(plain[: quantity.start]):
+        limit = "reach"
+    if quantity.unit.dimension == "age" and _OF_THINGS.match(plain[quantity.end :]):
+        quantity = replace(quantity, kind="number", unit=BARE)  # over four payments
+    support = quantity_support(plain, quantity, limit, facts)
+    if support is None and _HAN.search(plain) is None:
+        support = follows(plain, quantity, limit, facts)
     return Claim((quantity.start, quantity.end), text[quantity.start : quantity.end], quantity.kind, support)
 
 
-def _has_token(fact: str, literal: str) -> bool:
-    if not literal.isascii():
-        return literal in fact
-    return re.search(rf"(?<![a-z0-9]){re.escape(literal)}(?![a-z0-9])", fact.replace("-", "")) is not None
+def _rate_claims(text: str, plain: str, price: Quantity, facts: Facts) -> list[Claim]:
+    """What a price is paid for: a month, a lesson."""
+    after = _RATE.match(plain[price.end :])
+    if after is not None:
+        start, end = price.end + after.start(), price.end + after.end()
+        name = f"per {after['en'].lower()}" if after["en"] else f"每{after['zh']}"
+    elif (before := _RATE_BEFORE.search(plain[: price.start])) is not None:
+        start, end = before.span("zh")
+        name = before["zh"]
+    else:
+        return []
+    start += len(text[start:end]) - len(text[start:end].lstrip())
+    return [Claim((start, end), text[start:end], "price", means(name, facts.words, vocabulary()))]
 
 
-def _same(claim: Quantity, fact: Quantity) -> bool:
-    """Whether a fact says what the claim says: the same value in the same dimension."""
-    if claim.literal or fact.literal:
-        return claim.literal == fact.literal and claim.literal != ""
-    converted = claim.unit.factor != fact.unit.factor and not claim.unit.dimension.startswith("currency")
-    if abs(claim.value - fact.value) > (_TOLERANCE * abs(fact.value) if converted else 0):
-        return False
-    mine, theirs = claim.unit.dimension, fact.unit.dimension
-    if mine == theirs:
-        return True
-    counts = {mine.partition(":")[0], theirs.partition(":")[0]} <= {"count", ""}
-    return counts and (mine in ("count", "") or theirs in ("count", "", "count:pack"))
-
-
-def _day_claim(text: str, day: Day, facts: _Facts) -> Claim:
-    support = next((field for field, fact in facts.days if day.within(fact)), None)
-    return Claim((day.start, day.end), text[day.start : day.end], "date", support)
-
-
-def _term_claims(text: str, plain: str, group: _Group, facts: _Facts) -> list[Claim]:
+def _term_claims(
+    text: str, plain: str, group: _Group, facts: Facts, quantities: Sequence[Quantity], taken: bytearray
+) -> list[Claim]:
+    borne = (
+        [
+            (quantity.start, by)
+            for quantity in quantities
+            if quantity.kind == "price"
+            and _HAN.search(plain)
+            and (by := quantity_support(plain, quantity, bound(plain, quantity.start, quantity.end), facts))
+        ]
+        if group.kind == "comparison"
+        else []
+    )
     claims = []
+    chinese = _HAN.search(plain) is not None
     for match in group.pattern.finditer(plain):
+        near = _AMOUNT.match(plain[match.end() :]) or any(
+            0 <= quantity.start - match.end() <= 6 for quantity in quantities
+        )
+        if near and _QUALIFIER.match(match[0]):
+            taken[match.start() : match.end()] = b"\x01" * len(match[0])
+            continue
         support = _term_support(match[0], group, facts)
+        if support is not None and group.id == "free" and not chinese and charged(plain, *match.span(), facts.texts):
+            support = None
+        if support is None and group.kind == "comparison":
+            if (_FIGURE.search(match[0]) or _likened(match[0])) and not any(
+                0 <= quantity.start - match.end() <= 3 for quantity in quantities
+            ):
+                taken[match.start() : match.end()] = b"\x01" * len(match[0])
+                continue
+            support = next((by for start, by in borne if 0 <= start - match.end() <= 3), None)
+        following = re.match(r"[A-Za-z']+", plain[match.end() :])
+        if group.id == "comparison" and following and means(following[0].lower(), facts.words, vocabulary()):
+            continue  # more linen than cotton, of both
+        if support is None and group.id == "included" and stems(match[0].split()[0]) not in vocabulary().concepts:
+            continue  # kindness included
         claims.append(Claim(match.span(), text[match.start() : match.end()], group.kind, support))
     return claims
 
 
-def _term_support(term: str, group: _Group, facts: _Facts) -> str | None:
-    if group.id == "free" and facts.free is not None:
-        return facts.free
+def _term_support(term: str, group: _Group, facts: Facts) -> str | None:
+    if group.id == "free":
+        if facts.free is not None:
+            return facts.free
+        for field, fact in facts.texts:
+            if _FREE.search(fact):
+                return field
+    if group.id == "free-from" and (support := means(term[: -len("-free")], facts.words, vocabulary(), negative=True)):
+        return support
+    if group.id == "included":
+        thing = term.split()[0]
+        held = facts.words.stems.get(stems(thing), {}).get(False)
+        return held or (means(thing, facts.words, vocabulary()) if thing.lower() in _SENT else None)
+    if group.id == "itself" and (does := next((field for field, fact in facts.texts if _AUTO.search(fact)), None)):
+        return does
+    if group.id == "forever" and (kept := next((field for field, fact in facts.texts if _FOREVER.search(fact)), None)):
+        return kept
+    if group.id == "gift" and (support := means("附赠", facts.words, vocabulary())):
+        return support
+    if group.id == "frequency":
+        return next((field for field, fact in facts.texts if _frequent(term, fact)), None)
+    if group.id == "we-do":
+        return next(
+            (field for field, fact in facts.texts if term[-1] in fact or "包邮" in fact or "免邮" in fact), None
+        )
+    if group.id == "refund" and (support := means("退款", facts.words, vocabulary())):
+        return support
+    if group.id == "no-condition":
+        return next((field for field, fact in facts.texts if _NO_NEED.search(fact)), None)
+    if group.id == "unbounded":
+        every = _EVERY.findall(term)
+        return next((field for field, fact in facts.texts if any(word in fact for word in every)), None)
+    if group.id in ("requirement", "source", "extra-service", "homework"):
+        term = term.partition("的")[0] if group.id == "source" else term
+        pieces = [term[place : place + 2] for place in range(2, len(term) - 1)]
+        for place in range(2, len(term) - 1):
+            for size in range(2, 6):
+                if (support := means(term[place : place + size], facts.words, vocabulary())) is not None:
+                    return support
+        return next((field for field, fact in facts.texts if any(piece in fact for piece in pieces)), None)
+    if group.id == "not-a-drop":
+        word = group.pattern.fullmatch(term)
+        return means(word["w"], facts.words, vocabulary(), negative=True) if word else None
+    if not term.isascii() and term in vocabulary().concepts and (support := means(term, facts.words, vocabulary())):
+        return support
+    if group.id == "keeps" and (support := means(term.split()[-1], facts.words, vocabulary())):
+        return support
+    if group.kind == "superlative" and not term.isascii():
+        patterns = [re.compile(re.escape(term) + r"(?![^，。；]{0,6}[\d一二三四五六七八九十百千])")]
+        return next((field for field, fact in facts.texts if patterns[0].search(fact)), None)
     wanted = _squeezed(term)
     for field, fact in facts.texts:
         if wanted in _squeezed(fact) if group.each else group.pattern.search(fact):
@@ -188,20 +310,27 @@ def _term_support(term: str, group: _Group, facts: _Facts) -> str | None:
     return "end" if group.id == "limited-time" and facts.ends and "限时" in term else None
 
 
+def _likened(term: str) -> bool:
+    """Whether a Chinese comparison likens to what is no rival: 比早餐店还省心."""
+    than = _THAN.match(term)
+    if than is None or _RIVAL.search(than[1]):
+        return False
+    known = vocabulary()
+    pieces = [than[1][a:b] for a in range(len(than[1])) for b in range(a + 2, len(than[1]) + 1)]
+    return not any(
+        piece in known.concepts
+        and piece not in known.common
+        and piece not in known.people
+        and not all(concept in known.soft for concept, _ in known.concepts[piece])
+        for piece in pieces
+    )
+
+
+def _frequent(term: str, fact: str) -> bool:
+    """Whether a fact says that something takes place as often as the term says."""
+    period = "每日" if term[:2] in ("天天", "每天", "每晚", "每日") else term[:2]
+    return _FREQUENCY[period].search(fact) is not None
+
+
 def _squeezed(text: str) -> str:
-    return re.sub(r"[\s\-]", "", text).lower()
-
-
-def _name_claims(text: str, plain: str, facts: _Facts, known: list[Claim]) -> list[Claim]:
-    """Names in Latin letters within Chinese text: a brand or technology that the ad must know of."""
-    if sum("\u4e00" <= char <= "\u9fff" for char in plain) < 2:
-        return []
-    everything = " ".join(fact for _, fact in facts.texts).lower()
-    claims = []
-    for match in _LATIN_NAME.finditer(plain):
-        word = match[0].lower()
-        if word in _COMMON_LATIN or any(match.start() < c.span[1] and c.span[0] < match.end() for c in known):
-            continue
-        if not _has_token(everything, word.replace("-", "")):
-            claims.append(Claim(match.span(), text[match.start() : match.end()], "name", None))
-    return claims
+    return re.sub(r"[\s\-]", "", text).lower().translate(_DIGITS)

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
 
+from shared.policy.english_numbers import NUMBER, NUMBER_WORDS, UNDER_HUNDRED, idle, read_english
+from shared.policy.spoken import find_spoken
 from shared.policy.units import BARE, CALENDAR_NUMBERS, Unit, match_unit
 
 
@@ -49,13 +51,6 @@ _DIGITS |= {c: i for i, c in enumerate("〇壹贰叁肆伍陆柒捌玖")} | {"�
 _SMALL = {"十": 10, "百": 100, "千": 1000, "拾": 10, "佰": 100, "仟": 1000}
 _LARGE = {"万": 10_000, "亿": 100_000_000, "萬": 10_000, "億": 100_000_000}
 _CJK = "".join([*_DIGITS, *_SMALL, *_LARGE])
-_ONES = (
-    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
-    *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen"),
-)
-_TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety")
-_ENGLISH = {word: value for value, word in enumerate(_ONES)} | {w: 10 * v for v, w in enumerate(_TENS, start=2)}
-_ENGLISH_SCALE = {"hundred": 100, "thousand": 1000, "million": 1_000_000, "billion": 1_000_000_000, "dozen": 12}
 _MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTHS = {name: place for place, name in enumerate(_MONTH_NAMES, start=1)}
 _MULTIPLIER = {
@@ -67,29 +62,65 @@ _MULTIPLIER = {
 # Words with a numeral in them that count nothing.
 _IDIOMS = re.compile(
     "(?<![0-9零〇一二两三四五六七八九十百千万亿之第点])(?:"
-    "统一|万一(?![二两三四五六七八九十百千])|唯一|独一无二|万能|万物|万千|万象|万家|万里|千万别|千变万化|千姿百态|千家万户|千言万语|千里"
-    "|十分(?!钟|之)|十足|十全十美|百搭|百变|百货|百姓|百科|百看不厌|百般|七夕|五彩|五颜六色|七彩|四季|四溢|四射|四肢|五官|三餐|四面八方"
-    "|四海|八方|三明治|三思|两全其美|两不误|一年四季|每一天|每一年|新的一天|一天的|一日三餐|一日之计|有朝一日|三三两两|接二连三"
-    "|第一(?:次|步|时间|眼|口|印象|人称)|[周星期礼拜]{1,2}[一二三四五六日]"
-    "|一(?!点|半|十|百|千|万|亿|[零〇二两三四五六七八九]|整?天|日|年|个?月|周|个?星期|个?礼拜|个?小时|分钟|秒|季|元|块|折|成|倍|期|对一"
-    "|岁|公?斤|公里|升|毫|厘米|公分|英寸|吨|赫|分贝|米|克|瓦))"
+    "统一|万一(?![二两三四五六七八九十百千])|唯一|独一无二|万能|万物|万千|万象|万家|万里|千万别|千变万化|千姿百态"
+    "|千家万户|千言万语|千里"
+    "|十分(?!钟|之)|十足|十全十美|百搭|百变|百货|百姓|百科|百看不厌|百般|七夕|五彩|五颜六色|七彩|四季|四溢|四射"
+    "|四肢|五官|三餐|四面八方"
+    "|一周的|一周末|三五(?:好友|知己|成群)|三两|一家[三四五]口|二人世界|两人世界|五湖|一日之|七上八下|九九归一|百忙"
+    "|百分之百的?(?:你|热爱)|千山万水|千里之行"
+    "|万水千山|三言两语|一心一意|一五一十|四时|八卦|十里(?!路|地)|百年好合|一举两得|一石二鸟|两相宜|两三下|三下五除二"
+    "|一二三|四通八达|千思万绪|一波三折|再三|二话不说|百闻|六神"
+    "|四海|八方|三明治|三思|两全其美|两不误|一年四季|每一天|每一年|新的一天|一天的|半天(?!内|就|之内|时间|起|￥"
+    r"|\d)|两面|两侧|两边|两头|两手|两旁|两岸|两颊|两眼|一日三餐|一日之计|有朝一日|三三两两|接二连三"
+    "|第一(?:次|步|时间|眼|口|印象|人称)|[那这每下前]一秒|[周星期礼拜]{1,2}[一二三四五六日](?![个次节回堂])"
+    "|一(?!点|半|十|百|千|万|亿|[零〇二两三四五六七八九]|整?天|日|年|个?月|周|个?星期|个?礼拜|个?小时|分钟|秒|季"
+    "|元|块|折|倍|期|对一"
+    "|岁|公?斤|公里|升|毫|厘米|公分|英寸|吨|赫|分贝|米|克|瓦|刻钟|里地|里路|成(?!不变|了|为|长)))"
+)
+# A day, a week, an evening in general is no duration.
+_GENERAL = re.compile(
+    r"(?<![十百千万零〇\d])(?<!仅)(?<!只)(?<!限)(?<!用)(?<!航)(?<!修)(?<!保)(?<!要)(?<!需)(?<!到)(?<!费)(?<!达)(?<!过)"
+    r"(?<!前)(?<!留)(?<!存)(?<!撑)(?<!满)(?<!续)一(?:整|个)?(?:天|周|晚|年|星期|礼拜|月|个月|季)"
+    r"(?!级|内|之内|以内|就|见|学|速|搞|包|完|免|试|质|保|只|仅|后|[^，。]{0,3}一[次回遍])"
 )
 _ARABIC = re.compile(r"\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?")
 _MULTIPLIERS = re.compile(
-    r"(?:万亿|千亿|百万|千万|十万|亿|万|萬|億|千(?![克米瓦卡赫])|百(?!分)|\s?(?:thousand|million|billion|hundred|bn)\b|[kK](?![A-Za-z])|M(?![A-Za-z]))"
+    r"(?:万亿|千亿|百万|千万|十万|亿|万|萬|億|千(?![克米瓦卡赫])|百(?!分)|\s?(?:thousand|million|billion|hundred"
+    r"|bn)\b|[kK](?![A-Za-z])|M(?![A-Za-z]))"
 )
 _CHINESE = re.compile(
-    rf"百分百|半价|半折|一半|半(?=个?月|年|天|日|小时|个小时|公?斤)|[{_CJK}]+(?:点[{''.join(_DIGITS)}]+)?(?:分之[{_CJK}]+)?"
+    rf"百分百|半价|半折|一半|半(?=个?月|年|天|日|小时|个小时|个?钟头|个钟|公?斤|两(?!边|头|侧))|[{_CJK}]+(?:点[{''.join(_DIGITS)}"
+    rf"]+)?(?:分之[{_CJK}]+)?"
 )
-_WORD_NUMBER = "|".join(sorted([*_ENGLISH, *_ENGLISH_SCALE], key=len, reverse=True))
-_WORDS = re.compile(rf"\b(?:{_WORD_NUMBER})(?:(?:[ -]|[ -]and[ -])(?:{_WORD_NUMBER}))*\b", re.I)
-_SPECIAL = re.compile(r"\b(half[- ](?:price|off)|twice|double[sd]?|triple[sd]?|thrice)\b", re.I)
+_WORDS = re.compile(rf"\b{NUMBER}\b", re.I)
+_SPECIAL = re.compile(r"\b(half[- ](?:price|off)|twice|double[sd]?|triple[sd]?)\b", re.I)
+_NEIGHBOURS = re.compile("一两|一二|两三|二三|三四|三五|四五|五六|六七|七八|八九")
+_NOT_FLOOR = frozenset("静安均时日稳整常凡原板台方行价等和衡面")
+_TIMES = re.compile(r"\s?[×xX*]\s?(?=\d)")
+_PIECE = re.compile(
+    r"块(?!钱|多|不到|起|左右|出头|就|都|能|带|拿|包|以|之|的?价|一|[二三四五六七八九](?![十块])|[/每，。！？、；\s]"
+    r"|$)"
+)  # 一块皂
+_AND_MORE = re.compile(r"\s?(?:多|余|来(?![自到了回的一电源])|几)(?=[\u4e00-\u9fff])")
+_TAIL = re.compile(
+    r"(?:(?<=[米元块斤成])[一二三四五六七八九]{1,2}(?![十百千万点个只件节天分日年月次种款人位\d元块级层两克])|(?<=斤)["
+    r"一二三四五六七八九]两)"
+)
 _SYMBOL = {"¥": "元", "$": "$", "€": "€", "£": "£"}
 _BEFORE = re.compile(r"(?:(US\$|HK\$|RMB|CNY|USD|EUR|GBP|[¥$€£])\s?)$", re.I)
 _OFF_AFTER = re.compile(r"^\s?(?:off\b|折扣|优惠|discount)", re.I)
-_OFF_BEFORE = re.compile(r"(?:立减|直降|降价|省|减|save|discount of)\s?$", re.I)
-_RANGE = re.compile(r"^\s?(?:[-~–—至到]|to)\s?(?=[\d" + _CJK + "])")
+_OFF_BEFORE = re.compile(r"(?:立减|直降|降价|省|减|save|discount(?: of)?)\s?$", re.I)
+_RANGE = re.compile(r"^\s?(?:[-~–—至到/、]|to)\s?(?=[\d" + _CJK + "])")
+_SPREAD = re.compile(
+    rf" (?:(?:to|and|or) (?:{NUMBER_WORDS}|\d+) )?(?!hundred|thousand|million|dozen)(?:[a-z]+ )?(seconds|minutes|hours"
+    rf"|days|weeks|months|years)\b",
+    re.I,
+)
+_AGED = re.compile(rf"\b(?:age[ds]?|ages|over|under) (?:(?:{NUMBER_WORDS}|\d+) (?:to|and|or|-) )?$", re.I)
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9\-]*\d[A-Za-z0-9\-]*|\d+(?:\.\d+)?[A-Za-z][A-Za-z0-9]*")
+_ZERO = re.compile(
+    "(?!元|度|下|分|点|折|块|费|[%％.:])[\u4e00-\u9fff]| (?!dollars|degrees|percent)[a-z]{3}"
+)  # 0糖: it negates
 _ORDINAL = re.compile(r"\b(\d+)(?:st|nd|rd|th)\b", re.I)
 _MONTH = rf"(?P<mon>{'|'.join(_MONTHS)})[a-z]*"
 _N = r"(\d{1,2}|[一二三四五六七八九十]{1,3})"
@@ -98,7 +129,7 @@ _DATES = (
     re.compile(r"(?<!\d)(?P<y>(?:19|20)\d{2})\s?年\s?(?P<m>\d{1,2})\s?月"),
     re.compile(rf"(?<![\d{_CJK}])(?P<m>{_N})\s?月\s?(?P<d>{_N})\s?[日号]?(?![\d{_CJK}])"),
     re.compile(r"(?<![\d.])(?P<y>(?:19|20)\d{2})\s?年(?!限|间)"),
-    re.compile(rf"(?<![\d{_CJK}个])(?P<m>{_N})\s?月(?![\w])"),
+    re.compile(rf"(?<![\d{_CJK}个])(?P<m>{_N})\s?月(?!份?(?:的)?[亮光饼球老色票租薪费嫂子经底末卡付刊销龄季见])(?!\d)"),
     re.compile(rf"\b{_MONTH}\.?\s(?P<d>\d{{1,2}})(?:st|nd|rd|th)?\b(?:,?\s(?P<y>20\d\d))?", re.I),
     re.compile(rf"\b(?P<d>\d{{1,2}})(?:st|nd|rd|th)?\s(?:of\s)?{_MONTH}\b(?:,?\s(?P<y>20\d\d))?", re.I),
 )  # fmt: skip
@@ -155,20 +186,6 @@ def read_chinese(text: str) -> Decimal | None:
     return value
 
 
-def read_english(text: str) -> Decimal:
-    """The value of English number words (``twenty-five``, ``two hundred and ten``, ``a dozen``)."""
-    total = current = 0
-    for word in re.split(r"[ -]+", text.lower()):
-        if word in _ENGLISH:
-            current += _ENGLISH[word]
-        elif word in ("hundred", "dozen"):
-            current = (current or 1) * _ENGLISH_SCALE[word]
-        elif word in _ENGLISH_SCALE:
-            total += (current or 1) * _ENGLISH_SCALE[word]
-            current = 0
-    return Decimal(total + current)
-
-
 def find_dates(text: str) -> list[Day]:
     """Dates in the order of the text; the longest reading of a place wins."""
     plain = fold(text)
@@ -194,19 +211,26 @@ def _small(text: str | None) -> int | None:
     return None if value is None else int(value)
 
 
-def find_quantities(text: str) -> list[Quantity]:
-    """Every number of the text that says something, dates excepted, in the order of the text."""
+def find_quantities(text: str, *, every: bool = False) -> list[Quantity]:
+    """Every number of the text that says something, dates excepted, in the order of the text.
+
+    every: also a day, a week, a year in general (``一年``), which are facts of an ad but claims of no copy.
+    """
     plain = fold(text)
     taken = [(day.start, day.end) for day in find_dates(text)]
+    if not every:
+        taken += idle(plain)
     found: list[Quantity] = []
-    for quantity in _scan(plain, taken):
+    for quantity in _scan(plain, taken, every):
         if not any(quantity.start < end and start < quantity.end for start, end in taken):
             found.append(quantity)
             taken.append((quantity.start, quantity.end))
     return sorted(found, key=lambda quantity: quantity.start)
 
 
-def _scan(plain: str, taken: list[tuple[int, int]]) -> Iterator[Quantity]:
+def _scan(plain: str, taken: list[tuple[int, int]], every: bool) -> Iterator[Quantity]:
+    for start, end, kind, value, unit in find_spoken(plain, _read):
+        yield Quantity(start, end, kind, value, unit)
     for match in _CLOCK.finditer(plain):
         minutes = int(match[1]) * 60 + int(match[2])
         yield Quantity(match.start(), match.end(), "time", Decimal(minutes), Unit("clock"))
@@ -219,11 +243,15 @@ def _scan(plain: str, taken: list[tuple[int, int]]) -> Iterator[Quantity]:
     for match in _ARABIC.finditer(plain):
         value = Decimal(match[0].replace(",", ""))
         end = match.end()
+        if value == 0 and _ZERO.match(plain, end):
+            continue
         if (scale := _MULTIPLIERS.match(plain, end)) is not None:
             value *= _MULTIPLIER[scale[0].strip().lower()]
             end = scale.end()
         yield _with_unit(plain, match.start(), end, value)
-    idioms = [match.span() for match in _IDIOMS.finditer(plain)]
+    idioms = [
+        match.span() for pattern in ((_IDIOMS,) if every else (_IDIOMS, _GENERAL)) for match in pattern.finditer(plain)
+    ]
     for match in _CHINESE.finditer(plain):
         if any(match.start() < end and start < match.end() for start, end in idioms):
             continue
@@ -246,6 +274,14 @@ def _scan(plain: str, taken: list[tuple[int, int]]) -> Iterator[Quantity]:
             continue
         if (fraction := unicodedata.numeric(char, -1.0)) >= 0:
             yield _with_unit(plain, place, place + 1, Decimal(str(fraction)))
+
+
+def _read(text: str) -> Decimal | None:
+    if text.isdigit():
+        return Decimal(text)
+    if text.lower() in UNDER_HUNDRED:
+        return Decimal(UNDER_HUNDRED[text.lower()])
+    return read_chinese(text)
 
 
 def _name(plain: str, match: re.Match[str]) -> Quantity | None:
@@ -272,20 +308,41 @@ def _chinese(plain: str, match: re.Match[str]) -> Quantity | None:
         return Quantity(start, end, "percent", Decimal(50), Unit("percent"))
     if word == "半":
         return _with_unit(plain, start, end, Decimal("0.5"))
-    if start and plain[start - 1] in "几数上" and word[0] in "十百千万亿":
-        return Quantity(start - 1, end, "number", Decimal(0), BARE, plain[start - 1 : end])
+    if (
+        start
+        and word[0] in "十百千万亿"
+        and (plain[start - 1] in "几数" or (plain[start - 1] == "上" and word[0] != "十"))
+    ):
+        return (
+            None
+            if plain[end : end + 1] == "褶"
+            else Quantity(start - 1, end, "number", Decimal(0), BARE, plain[start - 1 : end])
+        )
+    if _NEIGHBOURS.fullmatch(word):  # 六七 is six or seven
+        return _with_unit(plain, start, end, Decimal(_DIGITS[word[0]]) + Decimal("0.5"))
     if "分之" in word:
         under, _, over = word.partition("分之")
         below, above = read_chinese(under), read_chinese(over)
         if not below or above is None:
             return None
         return Quantity(start, end, "percent", above / below * 100, Unit("percent"))
+    if word in "零〇" and match_unit(plain[end : end + 3], starts=True) is None:
+        return None  # 零糖: it negates
+    if len(word) > 1 and word[-1] == "一" and word[-2] in _DIGITS and word[-2] not in "零〇" and "点" not in word:
+        word, end = word[:-1], end - 1  # 一百六十八一次
+    if len(word) > 1 and word[-1] == "千" and plain[end : end + 1] in ("克", "米", "瓦", "卡", "赫"):
+        word, end = word[:-1], end - 1
+    if len(word) > 1 and word[-1] == "两" and word[-2] != "两":  # 四两, 十两: of weight
+        weighed = read_chinese(word[:-1])
+        return None if weighed is None else _with_unit(plain, start, end - 1, weighed)
     value = read_chinese(word)
     if value is None:
         return None
     if start and plain[start - 1] == "第":
         return Quantity(start - 1, end, "ordinal", value, Unit("ordinal"))
     quantity = _with_unit(plain, start, end, value)
+    if word == "一" and quantity.unit.dimension.startswith("count"):
+        return None
     lone_scale = len(word) == 1 and word in "十百千万亿"
     return None if lone_scale and quantity.unit.dimension == "" else quantity
 
@@ -298,16 +355,42 @@ def _with_unit(plain: str, start: int, end: int, value: Decimal) -> Quantity:
             return Quantity(start - len(symbol[0]), end, "price", value * money[0].factor, money[0])
     if before.endswith("第"):
         return Quantity(start - 1, end, "ordinal", value, Unit("ordinal"))
-    found = match_unit(after.lstrip(" -"), starts=True)
+    if (times := _TIMES.match(after)) is not None and (other := _ARABIC.match(plain, end + times.end())) is not None:
+        inherited = _with_unit(plain, other.start(), other.end(), value)
+        if inherited.unit.dimension == "length":  # 200×35 厘米
+            return Quantity(start, end, inherited.kind, inherited.value, inherited.unit)
+    more = _AND_MORE.match(after)
+    found = match_unit(after[more.end() :], starts=True) if more is not None else None
+    if found is not None and more is not None:
+        end, after = end + more.end(), after[more.end() :]
+    else:
+        found = match_unit(after.lstrip(" -"), starts=True)
+    found = found or _one_character(after, value)
+    if found is not None and found[0].dimension == "left" and before[-1:] in {"步", "折", "对", "弯", "叠"}:
+        return Quantity(start, end, "number", value, BARE)  # 三步一折
     if found is None:
         if (gap := _RANGE.match(after)) is not None and (other := _ARABIC.match(plain, end + gap.end())) is not None:
             inherited = _with_unit(plain, other.start(), other.end(), value)
             return Quantity(start, end, inherited.kind, inherited.value, inherited.unit)
+        if (spread := _SPREAD.match(after)) is not None:
+            spans = match_unit(spread[1])
+            if spans is not None and spans[0].dimension in ("time", "months", "age", "length"):
+                named = "duration" if spans[0].dimension in CALENDAR_NUMBERS else "measure"
+                return Quantity(start, end, named, value * spans[0].factor, spans[0])
+        if _AGED.search(before):
+            return Quantity(start, end, "measure", value, Unit("age"))
         return Quantity(start, end, "number", value, BARE)
     unit, length = found
+    if unit.dimension == "currency:CNY" and value < 20 and _PIECE.match(after.lstrip(" -")):
+        unit = Unit("count:pack")
     end += len(after) - len(after.lstrip(" -")) + length
     if unit.dimension == "left":  # 折: 8 and 85 are written without the point
         return Quantity(start, end, "discount", value / (10 if value < 10 else 100), unit)
+    if (tail := _TAIL.match(plain, end)) is not None:  # 一米二, 三块五, 一斤二两
+        value += Decimal(_DIGITS[tail[0][0]]) / 10
+        if len(tail[0]) == 2 and tail[0][1] in _DIGITS and tail[0][1] != "两":
+            value += Decimal(_DIGITS[tail[0][1]]) / 100
+        end = tail.end()
     value *= unit.factor
     if unit.dimension == "percent" and (_OFF_AFTER.match(plain[end:]) or _OFF_BEFORE.search(before)):
         return Quantity(start, end, "discount", 1 - value / 100, Unit("left"))
@@ -317,3 +400,13 @@ def _with_unit(plain: str, start: int, end: int, value: Decimal) -> Quantity:
     if kind is None:
         kind = "duration" if unit.dimension in CALENDAR_NUMBERS else "measure"
     return Quantity(start, end, kind, value, unit)
+
+
+def _one_character(after: str, value: Decimal) -> tuple[Unit, int] | None:
+    """A unit that is part of many words: 里 of roads, 平 of floors."""
+    following = after[1:2]
+    if after.startswith("里") and value >= 2 and following not in {"面", "头", "外", "边"}:
+        return Unit("length", Decimal(500)), 1
+    if after.startswith("平") and following not in _NOT_FLOOR:
+        return Unit("area"), 1
+    return None

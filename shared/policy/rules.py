@@ -1,82 +1,80 @@
 """What an advertisement may not say: rule packs (data, by jurisdiction and domain) against a text.
 
-A pack's terms and patterns are matched on a folded text: width, traditional characters, look-alikes and spaces or dots
-put between Chinese characters make no difference; findings carry the span in the text as it was given. An
-exception of a rule lifts the findings that lie within it.
+One automaton finds every literal word of all packs in one pass over the folded text; regular expressions are tried
+only around those words. Findings carry the span in the text as it was given, and blocking ones a rewrite of the whole
+text that passes.
 """
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
-from typing import Any, Literal
 
 from shared.domain import Finding
-from shared.policy.numerals import fold
-from shared.preprocess import to_simplified
+from shared.policy.editorial import Channel, channels, editorial
+from shared.policy.folding import Folded, fold_text
+from shared.policy.likeness import likeness as alike
+from shared.policy.likeness import version as likeness_version
+from shared.policy.packs import Book, Near, Rule, Use, book, lift
+from shared.policy.rewriting import Change, rewrite
 
-_PACKS = ("china", "west")
-_LOOKALIKE = str.maketrans(
-    {"蕞": "最", "嘬": "最", "朂": "最", "苐": "第", "弌": "一", "壹": "一", "囯": "国", "冣": "最", "苾": "必"}
-)
-_IGNORED = frozenset(" \t\u3000·.•*_-~|/\\'\"“”‘’^`+=,")
-_INVISIBLE = re.compile("[\u200b-\u200f\u2060\ufeff\u00ad\ufe0e\ufe0f]")
+__all__ = ["Channel", "blocking", "channels", "check", "editorial", "packs_version"]
+
+REACH = 80  # characters around an anchor within which its pattern lies
+CONTEXT = 120  # characters around a finding within which an exception lies
+TERM_LEAD = 2  # characters that a pattern must cover beyond a literal term to be preferred to it
+_SENTENCE_END = re.compile(r"[。！!\n]|[.;；](?=\s)")  # a question is asked to be answered: 脱发？三天就好
+Span = tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
-    """One rule of a pack, ready to match. `requires`: another thing that the text must contain for it to apply."""
+class _Match:
+    """A match of a rule in the folded text.
 
-    id: str
-    severity: Literal["block", "warn"]
-    citation: str
-    reason: dict[str, str]
-    domains: frozenset[str]
-    only_known: bool
-    jurisdictions: frozenset[str]
-    pattern: re.Pattern[str]
-    exceptions: tuple[re.Pattern[str], ...]
-    requires: re.Pattern[str] | None
-    rewrites: dict[str, str]
+    instead: the wording that may stand there, None: none. term: whether it is one of the rule's literal terms.
+    like: whether it only reads like what breaks the rule.
+    """
+
+    start: int
+    end: int
+    rule: Rule
+    instead: str | None
+    term: bool = False
+    like: bool = False
 
 
-def check(text: str, domain: str | None, jurisdiction: str = "CN", *, names: Sequence[str] = ()) -> list[Finding]:
+def check(
+    text: str, domain: str | None, jurisdiction: str = "CN", *, names: Sequence[str] = (), likeness: bool = True
+) -> list[Finding]:
     """Findings of every rule that applies, in the order of the text, the longest of each rule at a place.
 
-    domain: of the ad; None where it is not known: rules that forbid a domain what another may say do not apply then.
+    domain: of the ad; None where it is not known: rules of one domain then apply where the text's words show it.
     names: product names, models and trade marks; a term within one only refers to the product (absolute-terms guidance,
-    article 6(4)) and is no finding of the absolute-terms rule.
+    article 6(4)) and is no finding of the absolute-terms rules.
+    likeness: whether sentences that only read like a violation are findings, too (`shared.policy.likeness`).
+    Every blocking finding has the same rewrite: the text with all of them mended; None where nothing lawful is left.
     """
-    folded, places = _folded(text)
-    named = [span for name in names for span in _spans(folded, _folded(name)[0])]
-    findings: list[Finding] = []
-    for rule in _rules():
-        if rule.domains and (rule.only_known if domain is None else domain not in rule.domains):
-            continue
-        if jurisdiction not in rule.jurisdictions or (rule.requires and not rule.requires.search(folded)):
-            continue
-        lifted = [match.span() for exception in rule.exceptions for match in exception.finditer(folded)]
-        if rule.id == "cn.absolute":
-            lifted += named
-        for match in rule.pattern.finditer(folded):
-            start, end = match.span()
-            if start == end or any((low <= start and end <= high) or low < end <= high for low, high in lifted):
-                continue
-            findings.append(
-                Finding(
-                    start=places[start],
-                    end=places[end - 1] + 1,
-                    rule=rule.id,
-                    severity=rule.severity,
-                    reason=f"{rule.reason['zh']} / {rule.reason['en']}",
-                    citation=rule.citation,
-                    rewrite=_rewrite(text, places[start], places[end - 1] + 1, rule.rewrites.get(match[0])),
-                )
-            )
+    folded = fold_text(text)
+    matches = _matches(folded, domain, jurisdiction, names, likeness)
+    if not matches:
+        return []
+
+    def changes(draft: str) -> list[Change]:
+        again = folded if draft == text else fold_text(draft)
+        found = matches if draft == text else _matches(again, domain, jurisdiction, names, likeness)
+        return [(*again.span(m.start, m.end), m.instead) for m in found if m.rule.severity == "block"]
+
+    lawful = rewrite(text, changes) if any(match.rule.severity == "block" for match in matches) else None
+    findings = []
+    for match in matches:
+        start, end = folded.span(match.start, match.end)
+        mended = lawful if match.rule.severity == "block" else None
+        rule = match.rule
+        reason = f"读来像：{rule.reason.replace(' / ', ' / reads like: ', 1)}" if match.like else rule.reason
+        findings.append(Finding(start, end, rule.id, rule.severity, reason, rule.citation, mended))
     return sorted(findings, key=lambda finding: (finding.start, -finding.end, finding.rule))
 
 
@@ -87,85 +85,155 @@ def blocking(findings: Sequence[Finding]) -> list[Finding]:
 
 def packs_version() -> str:
     """Versions of the rule packs, as responses name them."""
-    return "+".join(_document(name)["version"] for name in _PACKS)
+    return f"{book().version}+likeness-{likeness_version()}"
 
 
-@dataclass(frozen=True, slots=True)
-class Channel:
-    """A place where copy is shown. `width` counts columns: a Chinese character takes two."""
-
-    id: str
-    width: int
-    name: dict[str, str]
-
-
-@cache
-def channels() -> dict[str, Channel]:
-    """Channels by id."""
-    rows = _document("channels")["channels"]
-    return {key: Channel(key, int(row["width"]), dict(row["name"])) for key, row in rows.items()}
-
-
-@cache
-def _document(name: str) -> dict[str, Any]:
-    path = Path(__file__).with_name("packs") / f"{name}.json"
-    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return document
-
-
-@cache
-def _rules() -> tuple[Rule, ...]:
-    return tuple(_rule(row, pack) for pack in map(_document, _PACKS) for row in pack["rules"])
+def _matches(
+    folded: Folded, domain: str | None, jurisdiction: str, names: Sequence[str], likeness: bool
+) -> list[_Match]:
+    packs = book()
+    text = folded.text
+    hits = _hits(packs, text)
+    found: dict[int, list[_Match]] = {}
+    for number, uses in hits.items():
+        rule = packs.rules[number]
+        if rule.applies(domain, jurisdiction, "context" in uses, "unless" in uses):
+            matches = list(_matches_of(rule, text, uses))
+            if matches:
+                found[number] = matches
+    named = [span for name in names for span in _occurrences(text, fold_text(name).text)] if found else []
+    kept: list[_Match] = []
+    for number, matches in sorted(found.items()):
+        kept += _longest(_standing(packs.rules[number], text, matches, hits[number], named))
+    if likeness:
+        blocked = [match for match in kept if match.rule.severity == "block"]
+        for like in alike(text, packs.ids(jurisdiction), english=jurisdiction != "CN"):
+            if not any(match.start < like.end and like.start < match.end for match in blocked):
+                kept.append(_Match(like.start, like.end, packs.by_id[like.rule], None, like=True))
+    return kept
 
 
-def _rule(row: dict[str, Any], pack: dict[str, Any]) -> Rule:
-    terms = {_folded(term)[0]: rewrite for term, rewrite in row.get("terms", {}).items()}
-    # The longest term first, so that 最低价 is found as itself and not as a shorter one.
-    parts = [re.escape(term) for term in sorted(terms, key=len, reverse=True)]
-    parts += [entry["pattern"] for entry in row.get("patterns", ())]
-    return Rule(
-        id=row["id"],
-        severity=row["severity"],
-        citation=row["citation"],
-        reason=row["reason"],
-        domains=frozenset(row.get("domains", ())),
-        only_known=bool(row.get("only_known_domain")),
-        jurisdictions=frozenset(row.get("jurisdictions", pack["jurisdictions"])),
-        pattern=re.compile("|".join(parts), re.I),
-        exceptions=tuple(re.compile(entry["pattern"], re.I) for entry in row.get("exceptions", ())),
-        requires=re.compile(row["requires"], re.I) if row.get("requires") else None,
-        rewrites=terms,
-    )
-
-
-def _folded(text: str) -> tuple[str, list[int]]:
-    """The text for matching, and for each of its characters the place it came from."""
-    plain = to_simplified(fold(text).translate(_LOOKALIKE)).lower()
-    kept: list[str] = []
-    places: list[int] = []
-    for place, char in enumerate(plain):
-        if _INVISIBLE.match(char) or (char in _IGNORED and _between_chinese(plain, place)):
+def _hits(packs: Book, text: str) -> dict[int, dict[Use, list[Span]]]:
+    """Where the words of the packs stand, by rule and by what they mean to it."""
+    hits: dict[int, dict[Use, list[Span]]] = defaultdict(lambda: defaultdict(list))
+    for last, (length, place) in packs.automaton.iter(text):
+        start, end = last - length + 1, last + 1
+        if not _begins(text, start):
             continue
-        kept.append(char)
-        places.append(place)
-    return "".join(kept), places
+        whole = _ends(text, end)
+        for number, use in packs.uses[place]:
+            # The anchor of a pattern may be the beginning of a word.
+            if whole or isinstance(use, int):
+                hits[number][use].append((start, end))
+    return hits
 
 
-def _between_chinese(text: str, place: int) -> bool:
-    """Whether a filler character parts two Chinese characters, or one from a digit."""
-    before = text[:place].rstrip("".join(_IGNORED))[-1:]
-    after = text[place:].lstrip("".join(_IGNORED))[:1]
-    chinese = ["\u4e00" <= char <= "\u9fff" for char in (before, after)]
-    return all(chinese) or (any(chinese) and (before.isdigit() or after.isdigit()))
+def _matches_of(rule: Rule, text: str, uses: dict[Use, list[Span]]) -> Iterator[_Match]:
+    for start, end in uses.get("term", ()):
+        yield _Match(start, end, rule, rule.rewrites[text[start:end]], term=True)
+    for which, pattern in enumerate(rule.patterns):
+        for match in _around(pattern.regex, text, uses.get(which, ()), REACH):
+            instead = match.expand(pattern.rewrite) if pattern.rewrite else None
+            yield _Match(match.start(), _word_end(text, *match.span()), rule, instead)
+    for which, near in enumerate(rule.near):
+        lists = [uses.get((which, one), []) for one in range(near.lists)]
+        for start, end in _together(text, lists, near):
+            yield _Match(start, end, rule, None)
 
 
-def _spans(folded: str, name: str) -> Iterator[tuple[int, int]]:
-    start = folded.find(name) if name else -1
+def _together(text: str, lists: Sequence[list[Span]], near: Near) -> Iterator[Span]:
+    """For each span of the first list what it makes with the nearest of each other."""
+    if not all(lists):
+        return
+    for start, end in lists[0]:
+        low, high = start, end
+        for others in lists[1:]:
+            nearest = _nearest(others, start, end)
+            if nearest is None:
+                break
+            low, high = min(low, nearest[0]), max(high, nearest[1])
+        else:
+            if high - low <= near.within and (near.across or not _SENTENCE_END.search(text, low, high)):
+                yield low, high
+
+
+def _nearest(spans: list[Span], start: int, end: int) -> Span | None:
+    """The span next to a place, and apart from it: 治 in 治疗 is no second word. spans: in the order of their ends."""
+    after = bisect_left(spans, end, key=lambda span: span[0])  # words overlap a little, the order is near enough
+    before = bisect_right(spans, start, key=lambda span: span[1]) - 1
+    near = [spans[place] for place in (before, after, after + 1) if 0 <= place < len(spans)]
+    apart = [span for span in near if span[1] <= start or end <= span[0]]
+    return min(apart, key=lambda span: max(start - span[1], span[0] - end), default=None)
+
+
+def _begins(text: str, start: int) -> bool:
+    """Whether no Latin word goes on before the place."""
+    return not (start and text[start].isascii() and text[start].isalnum() and _is_latin(text[start - 1]))
+
+
+def _ends(text: str, end: int) -> bool:
+    """Whether no Latin word goes on after the place, but for a plural."""
+    if end == len(text) or not _is_latin(text[end]) or not _is_latin(text[end - 1]):
+        return True
+    return text[end] == "s" and (end + 1 == len(text) or not _is_latin(text[end + 1]))
+
+
+def _is_latin(char: str) -> bool:
+    return char.isascii() and char.isalnum()
+
+
+def _word_end(text: str, start: int, end: int) -> int:
+    """Where the last word of the span ends."""
+    end = start + len(text[start:end].rstrip())
+    while end < len(text) and _is_latin(text[end - 1]) and _is_latin(text[end]):
+        end += 1
+    return end
+
+
+def _around(regex: re.Pattern[str], text: str, spans: Iterable[Span], reach: int) -> Iterable[re.Match[str]]:
+    """Matches near the spans; each part of the text is read once."""
+    windows: list[list[int]] = []
+    for start, end in spans:
+        if windows and windows[-1][1] >= start - reach:
+            windows[-1][1] = max(windows[-1][1], end + reach)
+        else:
+            windows.append([max(start - reach, 0), end + reach])
+    for low, high in windows:
+        yield from regex.finditer(text, low, high)
+
+
+def _standing(
+    rule: Rule, text: str, matches: list[_Match], uses: dict[Use, list[Span]], named: list[Span]
+) -> list[_Match]:
+    """The matches that no exception lifts."""
+    spans = sorted((match.start, match.end) for match in matches)
+    lifted = []
+    for number, exception in enumerate(rule.exceptions):
+        anchors = uses.get(lift(number), []) if exception.anchored else spans
+        lifted += [match.span() for match in _around(exception.regex, text, anchors, CONTEXT)]
+    if rule.names:
+        matches = [m for m in matches if not any(low <= m.start and m.end <= high for low, high in named)]
+    if not lifted:
+        return matches
+    cover = bytearray(len(text))
+    for low, high in lifted:
+        cover[low:high] = b"\x01" * (high - low)
+    return [match for match in matches if not any(cover[match.start : match.end])]
+
+
+def _longest(matches: list[_Match]) -> list[_Match]:
+    """The longest match at each place; a term before a pattern that goes on a little: it has the better rewrite."""
+    kept: list[_Match] = []
+    for match in sorted(matches, key=lambda m: (m.start, -m.end - TERM_LEAD * m.term, m.instead is None)):
+        if not kept or match.start >= kept[-1].end:
+            kept.append(match)
+        elif match.end - match.start > kept[-1].end - kept[-1].start + TERM_LEAD * kept[-1].term:
+            kept[-1] = match
+    return kept
+
+
+def _occurrences(text: str, name: str) -> Iterable[Span]:
+    start = text.find(name) if name else -1
     while start >= 0:
         yield start, start + len(name)
-        start = folded.find(name, start + 1)
-
-
-def _rewrite(text: str, start: int, end: int, replacement: str | None) -> str | None:
-    """The whole text with the lawful wording in place; None where there is none (an empty one in the pack)."""
-    return text[:start] + replacement + text[end:] if replacement else None
+        start = text.find(name, start + 1)

@@ -1,0 +1,170 @@
+"""The rule packs on labelled ad lines: do they find what may not be said, and let what may be said through?
+
+``python -m infra.evaluate policy --cases F``, rows ``{"text", "jurisdiction", "domain"?, "violation": bool}``. A line
+is positive where `shared.policy.rules.check` has a blocking finding. The baseline looks for the words of `NAIVE`
+anywhere, as a list of forbidden words does.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from infra.evaluate.rows import read_jsonl
+from shared.policy.rules import blocking, check, packs_version
+
+# The words that lists of "forbidden words" for advertisers commonly name.
+NAIVE = (
+    *(
+        "最",
+        "第一",
+        "国家级",
+        "世界级",
+        "顶级",
+        "极致",
+        "唯一",
+        "首选",
+        "独家",
+        "绝对",
+        "100%",
+        "百分百",
+        "万能",
+        "领先",
+        "冠军",
+    ),
+    *("治疗", "治愈", "根治", "疗效", "预防", "无副作用", "专家推荐", "有效率", "保过", "包过", "保证", "必过", "押题"),
+    *(
+        "保本",
+        "稳赚",
+        "无风险",
+        "零风险",
+        "高收益",
+        "躺赚",
+        "升值",
+        "特供",
+        "国旗",
+        "专利",
+        "招财",
+        "算命",
+        "香烟",
+        "代替母乳",
+    ),
+    *(
+        "best",
+        "no.1",
+        "number one",
+        "cure",
+        "guarantee",
+        "miracle",
+        "risk-free",
+        "no side effects",
+        "free",
+        "lose weight",
+    ),
+    *(
+        "eco-friendly",
+        "carbon neutral",
+        "clinically proven",
+        "get rich",
+        "doctors recommend",
+        "fda approved",
+        "act now",
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A labelled line. `domain` is None where the row names none."""
+
+    text: str
+    jurisdiction: str
+    domain: str | None
+    violation: bool
+
+
+Judge = Callable[[Case], bool]
+
+
+def read_cases(path: Path) -> Iterator[Case]:
+    """The lines of a file.
+
+    Raises:
+        ValueError: a row lacks a field or has one of another type; the message names file and row.
+    """
+    for number, row in enumerate(read_jsonl(path), start=1):
+        try:
+            text, jurisdiction, violation = row["text"], row["jurisdiction"], row["violation"]
+        except KeyError as error:
+            raise ValueError(f"{path.name}, row {number}: no field {error}") from error
+        if not isinstance(text, str) or not isinstance(jurisdiction, str) or not isinstance(violation, bool):
+            raise ValueError(
+                f"{path.name}, row {number}: text and jurisdiction are strings, violation is true or false"
+            )
+        yield Case(text, jurisdiction.upper(), row.get("domain") or None, violation)
+
+
+def packs(case: Case) -> bool:
+    """Whether the rule packs block the line."""
+    return bool(blocking(check(case.text, case.domain, case.jurisdiction)))
+
+
+def naive(case: Case) -> bool:
+    """Whether the line has a word of the list."""
+    text = case.text.lower()
+    return any(word in text for word in NAIVE)
+
+
+def rates(cases: Sequence[Case], verdicts: Iterable[bool]) -> dict[str, float | int]:
+    """precision, recall (1.0 where nothing was to be found or was found); counts of false alarms and misses."""
+    found = false = missed = 0
+    for case, verdict in zip(cases, verdicts, strict=True):
+        found += verdict and case.violation
+        false += verdict and not case.violation
+        missed += case.violation and not verdict
+    return {
+        "precision": found / (found + false) if found + false else 1.0,
+        "recall": found / (found + missed) if found + missed else 1.0,
+        "false_alarms": false,
+        "misses": missed,
+    }
+
+
+def run(path: Path, console: Console, *, show: bool = False) -> dict[str, Any]:
+    """The figures of all lines and by jurisdiction, beside the word list's. show: print the lines judged wrongly."""
+    cases = list(read_cases(path))
+    if not cases:
+        raise ValueError(f"{path.name} has no lines")
+    verdicts = list(map(packs, cases))
+    if show:
+        _show(cases, verdicts, console)
+    places: dict[str, list[int]] = defaultdict(list)
+    for place, case in enumerate(cases):
+        places[case.jurisdiction].append(place)
+    return rates(cases, verdicts) | {
+        "n": len(cases),
+        "violations": sum(case.violation for case in cases),
+        "packs": packs_version(),
+        "by_jurisdiction": {
+            name: rates([cases[place] for place in rows], [verdicts[place] for place in rows])
+            for name, rows in sorted(places.items())
+        },
+        "baselines": {"word_list": rates(cases, map(naive, cases))},
+    }
+
+
+def _show(cases: Sequence[Case], verdicts: Sequence[bool], console: Console) -> None:
+    table = Table("is", "where", "line", "found", title="judged wrongly")
+    for case, verdict in zip(cases, verdicts, strict=True):
+        if verdict != case.violation:
+            findings = blocking(check(case.text, case.domain, case.jurisdiction))
+            found = ", ".join(f"{finding.rule}: {case.text[finding.start : finding.end]}" for finding in findings)
+            where = f"{case.jurisdiction} {case.domain or ''}".strip()
+            table.add_row("a violation" if case.violation else "lawful", where, case.text, found)
+    console.print(table)

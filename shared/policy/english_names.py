@@ -1,0 +1,82 @@
+"""Names in an English copy: capitals in the middle of a sentence, and abbreviations, that the ad does not have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from shared.policy.evidence import Word
+from shared.policy.vocabulary import frame
+
+_NAME = re.compile(r"(?<![\w'’-])[A-ZÀ-Þ][A-Za-zÀ-ÿ]*(?:['’][A-Za-z]+)?")
+_LIST = re.compile(
+    r"(?P<first>[^,.;:!?—]{3,60}(?:, [^,.;:!?—]{3,40})*),? (?:and|plus|&) (?:even )?"
+    r"(?P<last>(?:an?|some|one|two|three|four|its|matching|spare|free|bonus|extra)\b(?: [\w'’-]+){1,6})",
+    re.I,
+)
+_STOPS = frame("names.stops")
+_ABSTRACT = frame("names.abstract")
+_ORDERS = re.compile(
+    r"(?:^|, |\b)(?:bring|put|take|grab|pack|add|pour|make|wear|keep|throw|meet|give|send|find|feel|pull|press|open)\b",
+    re.I,
+)
+_LIGHT = frame("names.light")
+_CALLED = re.compile(r"\b(?:called|named|dubbed|christened)$", re.I)
+_OPENERS = frozenset('.!?:;—–\n("“”‘•…|/')
+_KNOWN = frame("names.known")
+
+
+def names(plain: str, in_ad: Callable[[str], bool], supported: Callable[[str], bool]) -> list[Word]:
+    """The names of a folded copy that the ad does not have.
+
+    supported: whether the ad has what a word means, though not the word.
+    """
+    words = re.findall(r"[A-Za-z][A-Za-z'’]*", plain)
+    capital = sum(word[0].isupper() for word in words)
+    if len(words) >= 4 and capital > 0.6 * len(words):
+        return []  # a headline
+    out: list[Word] = []
+    for match in _NAME.finditer(plain):
+        text = match[0].replace("’", "'")
+        bare = text.removesuffix("'s")
+        before = plain[: match.start()].rstrip(" '‘")
+        shout = text.isupper() and len(text) > 1
+        if (not before or before[-1] in _OPENERS) and not (shout and any(word.islower() for word in words)):
+            continue
+        if _CALLED.search(before):
+            continue  # a rabbit called Keith
+        if len(bare) == 1 or bare.lower() in _KNOWN or text.lower() in _KNOWN or in_ad(bare) or in_ad(text):
+            continue
+        if supported(bare):
+            continue
+        out.append(Word(match.start(), match.end(), "name", None))
+    return out
+
+
+def enumerated(plain: str, in_ad: Callable[[str], bool], supported: Callable[[str], bool]) -> list[Word]:
+    """The last thing of a list whose other things are the ad's, where the ad has nothing of it."""
+    out: list[Word] = []
+    for match in _LIST.finditer(plain):
+        items = [part for part in re.split(r", | and ", match["first"]) if part.strip()]
+        if len(items) < 2 or _ORDERS.search(match["first"]):
+            continue
+        backed = sum(any(in_ad(word) or supported(word) for word in _heads(item)) for item in items)
+        if backed < 2:
+            continue
+        last: list[str] = []
+        end = match.start("last")
+        for word in re.finditer(r"[\w'’-]+", match["last"]):
+            if word[0].lower() in _STOPS:
+                break
+            last.append(word[0])
+            end = match.start("last") + word.end()
+        content = [word for word in last if word.lower() not in _LIGHT]
+        if content and content[-1].lower() not in _ABSTRACT and not any(in_ad(word) for word in content):
+            out.append(Word(match.start("last"), end, "feature", None))
+    return out
+
+
+def _heads(item: str) -> list[str]:
+    return [
+        word for word in re.findall(r"[A-Za-z][A-Za-z'’]+", item)[-3:] if len(word) > 2 and word.lower() not in _STOPS
+    ]

@@ -1,0 +1,276 @@
+"""Durations and counts that follow from an ad's by simple arithmetic: twelve a year, ten weeks of two hours."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from decimal import Decimal
+from itertools import combinations
+
+from shared.policy.english_bounds import EACH, EXACT, IN_ALL, Stated, bears, counts_in, seconds, stated_in, times_in
+from shared.policy.english_numbers import NUMBER_WORDS, read_any
+from shared.policy.numerals import Quantity, find_quantities
+from shared.policy.units import Unit
+
+_A_PERIOD = re.compile(
+    r"^[^.;!?]{0,44}?\b(?:an?|per|each|every|of the) (?P<unit>year|month|week|term|quarter|day|season)\b"
+    r"|^[^.;!?]{0,30}? (?P<adv>annually|yearly|weekly|monthly|daily)\b",
+    re.I,
+)
+_FREQUENCY = (
+    (
+        re.compile(
+            r"\b(?:daily|every day|each day|every (?:morning|evening|night)|seven days a week)\b|每天|每日|每晚|天天",
+            re.I,
+        ),
+        365,
+    ),
+    (
+        re.compile(
+            r"\b(?:fortnightly|bi-?weekly|every (?:two|2|other|second) (?:weeks?|\w+day)|every fortnight"
+            r"|alternate \w+day|twice a month)s?\b|隔周|双周|每两周",
+            re.I,
+        ),
+        26,
+    ),
+    (
+        re.compile(
+            r"\b(?:monthly|every month|each month|a month|of (?:the|each|every) month|once a month)\b|每月|月刊|月度",
+            re.I,
+        ),
+        12,
+    ),
+    (re.compile(r"\b(?:quarterly|every quarter|four times a year|every three months)\b|每季|季刊", re.I), 4),
+    (
+        re.compile(
+            r"\b(?:weekly|every week|each week|once a week|every (?:mon|tues|wednes|thurs|fri|satur|sun)day|(?:mon"
+            r"|tues|wednes|thurs|fri|satur|sun)days)\b|每周|周刊",
+            re.I,
+        ),
+        52,
+    ),
+)
+_PERIODS = {
+    "year": 1,
+    "annually": 1,
+    "yearly": 1,
+    "quarter": 4,
+    "month": 12,
+    "monthly": 12,
+    "week": 52,
+    "weekly": 52,
+    "day": 365,
+    "daily": 365,
+}
+_MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
+_MONTH_RANGE = re.compile(
+    rf"\b({'|'.join(_MONTHS)})[a-z]*\s?(?:-|–|—|to|until|till|through)\s?({'|'.join(_MONTHS)})[a-z]*\b", re.I
+)
+_RATE = re.compile(
+    rf"\b(?P<n>an?|\d+|{NUMBER_WORDS})[ -](?:[a-z]+ )?(?P<what>[a-z]+) (?:a|per|each|every) (?P<unit>day|night"
+    rf"|evening|morning|week|month)\b"
+    rf"|(?P<often>\bonce|\btwice) (?:a|per|each|every) (?P<unit2>day|night|week|month)\b",
+    re.I,
+)
+_DAILY = re.compile(r"\b(?:mornings?|evenings?|nights?|days?|daily|breakfasts?|cups|washes|showers)\b", re.I)
+_USED = re.compile(r"\b(?:warranty|guarantee|trial|returns?|access)\b", re.I)
+_SPAN = {"day": 1, "night": 1, "evening": 1, "morning": 1, "week": 7, "month": 30}
+_CLOCK_CUE = re.compile(
+    r"(?:\b(?:at|till|until|til|by|from|before|after|around|past|to|and|between|about|for)|['’]til|[-–—]|,)\s?$", re.I
+)
+_CLOCK_NEXT = re.compile(
+    r"^(?:\s*(?:[,.;:!?)]|$)| (?:till|until|to|til|sharp|on the dot|in the|and|every|each|on|at|for|this|tonight"
+    r"|or)\b|[-–—])",
+    re.I,
+)
+_AGE_CUE = re.compile(
+    r"\b(?:past|passed|turned|turning|turns?|aged?|ages|over|under|above|beyond|from|to|and|or|until|till|at)\s$", re.I
+)
+_AGE_NEXT = re.compile(
+    r"^(?: and (?:up|over|under)| or (?:over|under|older)|\s*(?:[,.;:!?]|$)| (?:to|or|and|can|may|will)\b)", re.I
+)
+_AS_MUCH = re.compile(r"\b(?:as much as|holds?|fills?|worth of|enough for|equals?|makes?)\b", re.I)
+_AFTER_WORD = re.compile(r"(?:\b(?:at|to|of|by|from|than|just|about|only|and|or|the)\s|,\s)$", re.I)
+_NO_NOUN = re.compile(
+    r"\s*(?:[,.;:!?)]|$| (?:if|for|on|so|and|or|when|while|but|by|at|with|in|to|of|is|are|then|as|the|than)\b)", re.I
+)
+_PEAK = re.compile(r"\b(?:exactly|every|each|all|always|at least|both)\b", re.I)
+_SPENT = re.compile(r"\b(?:spend|pay|over|for|costs?|past|above)\s$", re.I)
+_DEADLINE = re.compile(
+    r"\b(?:got|have|take|keep|decide|swap|return|send|change|exchange|back|refund|mind|tell|pass|cancel|transfer|notice|try|tried)\b",
+    re.I,
+)
+
+
+def duration(
+    plain: str, claim: Quantity, limit: str, facts: Sequence[Stated], texts: Sequence[tuple[str, str]]
+) -> str | None:
+    mine = seconds(claim)
+    if re.match(r" a week\b", plain[claim.end :]) and mine == 7 * 86400:
+        return next((field for field, each in _frequencies(texts) if each == 365), None)
+    spans = stated_in(facts, "time", "months")
+    clocks = stated_in(facts, "clock")
+    for (field, one, _), (other_field, other, _) in combinations(clocks, 2):
+        if field == other_field or len(clocks) == 2:
+            length = abs(one.value - other.value) * 60
+            spans.append((field, Quantity(0, 0, "duration", length, Unit("time")), ""))
+            if bears(mine, limit, length, ""):
+                return field
+    for field, fact, told in spans:
+        if limit == "" and told == "max" and seconds(fact) == mine and _DEADLINE.search(plain):
+            return field
+        crossed = fact.unit.dimension != claim.unit.dimension or claim.value != claim.value.to_integral_value()
+        if (limit not in EXACT or crossed) and bears(mine, limit, seconds(fact), told, loose=crossed):
+            return field
+    counts = counts_in(facts)
+    if EACH.search(plain[claim.end : claim.end + 30]):
+        for field, fact, told in spans:
+            if any(bears(mine, limit, seconds(fact) / many, told) for _, many in counts):
+                return field
+    weeks = {fact.value / 604800 for _, fact, _ in spans if fact.value % 604800 == 0 and fact.value > 604800}
+    counts += [("description", week) for week in weeks]
+    for field, fact, told in spans:
+        length = seconds(fact)
+        if any(
+            bears(mine, limit, length * count, told if told == "approx" else "", loose=False) for _, count in counts
+        ):
+            return field
+        if length * 60 > mine and any(
+            bears(mine, limit, length * times, told, loose=False) for times in times_in(plain, claim)
+        ):
+            return field
+    return _consumed(plain, mine, facts)
+
+
+def _consumed(plain: str, mine: Decimal, facts: Sequence[Stated]) -> str | None:
+    """How long fifty cups last at two a day."""
+    rate = _RATE.search(plain)
+    if rate is None:
+        if not _DAILY.search(plain) or _USED.search(plain):
+            return None
+        for field, fact, _ in facts:  # one a day
+            many = fact.unit.dimension in ("", "count", "count:pack") and fact.value >= 10
+            if many and abs(fact.value * 86400 / mine - 1) <= Decimal("0.05"):
+                return field
+        return None
+    if rate["often"]:
+        number, what, unit = Decimal(2 if rate["often"].lower() == "twice" else 1), "", rate["unit2"]
+    else:
+        number = Decimal(1) if rate["n"].lower() in ("a", "an") else read_any(rate["n"])
+        what, unit = rate["what"].lower(), rate["unit"]
+    days = _SPAN[unit.lower()]
+    scale = {"hour": Decimal(3600), "minute": Decimal(60)}.get(what.removesuffix("s"))
+    for field, fact, _ in facts:
+        whole = None
+        if scale is not None and fact.unit.dimension == "time":
+            whole = fact.value / scale
+        elif (
+            scale is None
+            and (fact.unit.dimension == "" or fact.unit.dimension.startswith("count"))
+            and not fact.literal
+        ):
+            whole = fact.value
+        if whole and number and abs(whole / number * days * 86400 / mine - 1) <= Decimal("0.12"):
+            return field
+    return None
+
+
+def count(
+    plain: str, claim: Quantity, limit: str, facts: Sequence[Stated], texts: Sequence[tuple[str, str]]
+) -> str | None:
+    before, after = plain[: claim.start], plain[claim.end : claim.end + 60]
+    if _PEAK.search(plain) is None:
+        for field, fact, told in facts:
+            same = fact.unit.dimension in ("", claim.unit.dimension) or fact.unit.dimension.startswith("count")
+            if limit == "" and told == "max" and same and not fact.literal and fact.value == claim.value:
+                return field  # three children, of up to three
+    if re.match(r" (?:mon|tues|wednes|thurs|fri|satur|sun)days\b", after, re.I):
+        for field, fact, _ in stated_in(facts, "time"):
+            if fact.value == claim.value * 604800:
+                return field
+    if _SPENT.search(before):
+        for field, fact, _ in facts:
+            if fact.unit.dimension.startswith("currency") and fact.value == claim.value:
+                return field
+    if claim.unit.dimension == "":
+        if (_CLOCK_CUE.search(before) and _CLOCK_NEXT.match(after)) or re.match(
+            r"^ (?:(?:till|until|to) \w+|in the (?:morning|afternoon|evening)|at night|sharp|on the dot)\b", after
+        ):
+            for field, fact, _ in stated_in(facts, "clock"):
+                if fact.value in (claim.value * 60, claim.value * 60 + 720):
+                    return field
+            for field, fact, _ in facts:
+                if fact.unit.dimension == "" and not fact.literal and fact.value == claim.value <= 12:
+                    return field  # until 4
+        if _AGE_CUE.search(before) or _AGE_NEXT.match(after):
+            for field, fact, _ in stated_in(facts, "age"):
+                if fact.value == claim.value or (_AGE_NEXT.match(after) and claim.value == fact.value + 1):
+                    return field
+            for field, fact, _ in stated_in(facts, "months"):
+                if "age" in field and fact.value == claim.value * 12:
+                    return field
+    if claim.unit.dimension in ("count:page", "count:lesson", "count:photo", "count:word"):
+        for (field, one), (_, other) in combinations(counts_in(facts), 2):
+            if one * other == claim.value:
+                return field
+    if limit in ("", "min") and _NO_NOUN.match(after) and _AFTER_WORD.search(before):
+        shared = [other.unit for other in find_quantities(plain) if other.unit.dimension not in ("", "clock")]
+        for field, fact, told in facts:
+            if fact.unit.factor and told in ("", "approx", "max", "under", "min"):
+                if fact.value / fact.unit.factor == claim.value:
+                    return field
+                if any(
+                    unit.dimension == fact.unit.dimension and fact.value == claim.value * unit.factor for unit in shared
+                ):
+                    return field
+    for field, fact, _ in stated_in(facts, "ordinal", "multiple"):
+        if fact.value == claim.value:
+            return field
+    counts = stated_in(
+        facts, "", *{fact.unit.dimension for _, fact, _ in facts if fact.unit.dimension.startswith("count")}
+    )
+    if limit not in EXACT:
+        for field, fact, told in counts:
+            if bears(claim.value, limit, fact.value, told):
+                return field
+    if _RATE.match(plain, claim.start) and any(
+        _consumed(plain, seconds(other), facts)
+        for other in find_quantities(plain)
+        if other.unit.dimension in ("time", "months") and other.start != claim.start
+    ):
+        return "description"  # two treats a day, where the pack then lasts a month
+    if (period := _A_PERIOD.match(after)) is not None:
+        unit = (period["unit"] or period["adv"]).lower()
+        for field, each in _frequencies(texts):
+            wanted = Decimal(each) / _PERIODS.get(unit, 1)
+            for times in {Decimal(1), *(fact.value for _, fact, _ in counts if fact.value <= 31)}:
+                if abs(wanted * times - claim.value) <= wanted * Decimal("0.04"):
+                    return field
+    for field, text in texts:
+        for match in _MONTH_RANGE.finditer(text):
+            first, last = (_MONTHS.index(match[n].lower()[:3]) for n in (1, 2))
+            if (last - first) % 12 + 1 == claim.value:
+                return field
+    if _AS_MUCH.search(plain):
+        sizes = [fact for fact in facts if fact[1].unit.dimension in ("volume", "mass", "length")]
+        for (field, size, _), (_, larger, _) in combinations(sizes, 2):
+            low, high = sorted((size.value, larger.value))
+            if size.unit.dimension == larger.unit.dimension and low > 0 and high / low == claim.value:
+                return field
+    if IN_ALL.search(plain):
+        values = counts_in(facts)
+        for (field, one), (_, other) in combinations(values, 2):
+            if claim.value in (one * other, one + other):
+                return field
+        for field, one in values:
+            if any(one * times == claim.value for times in times_in(plain, claim)):
+                return field
+    return None
+
+
+def _frequencies(texts: Sequence[tuple[str, str]]) -> Iterator[tuple[str, int]]:
+    for field, text in texts:
+        for pattern, each in _FREQUENCY:
+            if pattern.search(text):
+                yield field, each
+                break

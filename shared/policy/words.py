@@ -1,0 +1,95 @@
+"""Which words of a copy the ad accounts for: every word must stand in the ad, mean what stands there, or state nothing.
+
+Chinese is segmented into the fewest words of the vocabulary and of the ad; English is matched by stems and phrases.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+
+from shared.policy.chinese_names import EVERYDAY_LETTERS, find_extras, find_names
+from shared.policy.chinese_words import HAN, cover_chinese, gather_chinese
+from shared.policy.english_words import cover_english
+from shared.policy.evidence import UNLISTED, Evidence, Word, bear, meaning, stem_support
+from shared.policy.polarity import NEGATORS, negated
+from shared.policy.vocabulary import PHRASE, Vocabulary, stem, stems
+
+_DIGIT, _NUMERALS = re.compile(r"(?<![\d.])\d(?=[\u4e00-\u9fff])"), "零一二三四五六七八九"
+_RUNS = re.compile(r"[\u3400-\u9fff]+|[A-Za-zÀ-ÖØ-öø-ÿ0-9]+(?:['’][A-Za-z]+)?")
+
+
+def gather(texts: Iterable[tuple[str, str]], known: Vocabulary) -> Evidence:
+    """The evidence in an ad's (field, folded text) pairs."""
+    evidence = Evidence()
+    for name, plain in _spelled_out(texts):
+        marks = negated(plain, known, terse=True)
+        evidence.texts.append((name, plain, marks))
+        words: list[tuple[str, bool]] = []
+        for match in _RUNS.finditer(plain):
+            if HAN.match(match[0]):
+                gather_chinese(name, plain, match.span(), marks, known, evidence)
+            else:
+                words.append((stem(match[0].lower().replace("’", "'")), bool(marks[match.start()])))
+        _gather_english(name, words, known, evidence)
+    whole = "\n".join(text for name, text, _ in evidence.texts if name != "audience")
+    own = {word for word, held in evidence.stems.items() if any(name != "audience" for name in held.values())}
+    for scene, (chinese, english) in known.triggers.items():
+        if any(term in whole for term in chinese) or not english.isdisjoint(own):
+            evidence.fields.add(scene)
+    return evidence
+
+
+def _spelled_out(texts: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
+    """The texts, and those with digits once more with Chinese numerals: 7号电池 is 七号电池."""
+    for name, plain in texts:
+        yield name, plain
+        spelled = _DIGIT.sub(lambda match: _NUMERALS[int(match[0])], plain)
+        if spelled != plain:
+            yield name, spelled
+
+
+def _gather_english(name: str, words: Sequence[tuple[str, bool]], known: Vocabulary, evidence: Evidence) -> None:
+    for place, (word, negative) in enumerate(words):
+        evidence.stems.setdefault(word, {}).setdefault(negative, name)
+        if place + 1 < len(words):
+            evidence.stems.setdefault(word + words[place + 1][0], {}).setdefault(words[place + 1][1], name)
+        for length in range(1, min(PHRASE, len(words) - place) + 1):
+            piece = words[place : place + length]
+            negative = piece[-1][1] and not (length > 1 and piece[0][0] in NEGATORS)
+            bear(name, " ".join(one for one, _ in piece), negative, known, evidence)
+
+
+def cover(plain: str, taken: bytearray, evidence: Evidence, known: Vocabulary) -> list[Word]:
+    """The words of a folded copy that state something, outside the characters that are `taken` (1)."""
+    marks = negated(plain, known)
+    chinese = HAN.search(plain) is not None
+    found = cover_chinese(plain, taken, marks, evidence, known)
+    latin = [
+        (*match.span(), stem(match[0].lower().replace("’", "'")))
+        for match in _RUNS.finditer(plain)
+        if not HAN.match(match[0])
+        and not any(taken[match.start() : match.end()])
+        and not (chinese and match[0] in EVERYDAY_LETTERS)
+    ]
+    if chinese:
+        covered = [word for word in found if word.support is None]
+        found += [
+            name
+            for name in (*find_names(plain, evidence, known), *find_extras(plain, evidence, known))
+            if not any(word.start < name.end and name.start < word.end for word in covered)
+            and not any(taken[name.start : name.end])
+        ]
+    found += cover_english(plain, latin, taken, marks, evidence, known)
+    return [
+        replace(word, kind="feature") if word.kind == UNLISTED else word
+        for word in sorted(found, key=lambda word: word.start)
+    ]
+
+
+def means(term: str, evidence: Evidence, known: Vocabulary, *, negative: bool = False) -> str | None:
+    """The field that bears out one term, or (`negative`) its negation: ``per month``, ``月费``."""
+    if not term.isascii():
+        return meaning(term, negative, evidence, known)
+    return stem_support(stems(term), negative, evidence, known)

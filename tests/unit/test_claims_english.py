@@ -1,0 +1,111 @@
+"""English copy at the claim ledger: what follows from numbers, what only sets a scene, what turns a fact round."""
+
+import pytest
+
+from shared.domain import Ad, Domain
+from shared.policy.claims import trace_claims, unsupported
+
+
+def ad(title: str, description: str, domain: str = "ecommerce", **attributes: str) -> Ad:
+    return Ad(
+        ad_id="a",
+        title=title,
+        description=description,
+        landing_url="https://shop.example/a",
+        language="en",
+        domain=domain,
+        attributes={key.replace("_", " "): value for key, value in attributes.items()},
+    )
+
+
+KETTLE = ad(
+    "Copperfell gooseneck kettle",
+    "Stove-top kettle in stainless steel, 900 ml, 780 g. Was £60, now £45. Not dishwasher safe. Two-year warranty. "
+    "A filter paper pack is sold separately.",
+    colours="copper, slate, cream",
+    price="£45",
+)
+CLUB = ad(
+    "Tideline sketch club",
+    "Sketching outdoors for ages 8 to 12, first Saturday of the month, 10 am to 12.30 pm. Six sessions, £48. Groups of "
+    "up to 9. Bring your own paper; pencils are lent. First session free for siblings only. No exhibitions.",
+    domain="education",
+    price="£48",
+)
+
+
+def refused(text: str, about: Ad) -> list[str]:
+    return [claim.text for claim in unsupported(trace_claims(text, about))]
+
+
+@pytest.mark.parametrize(
+    ("text", "about"),
+    [
+        ("A quarter off, which leaves £15 for beans.", KETTLE),
+        ("Nearly a litre of patience.", KETTLE),
+        ("Under eight hundred grams, so your wrist forgives you.", KETTLE),
+        ("Three colours, one burner.", KETTLE),
+        ("Covered for twenty-four months.", KETTLE),
+        ("£8 a session, if you are counting.", CLUB),
+        ("Two and a half hours of looking properly.", CLUB),
+        ("Twelve Saturdays a year.", CLUB),
+        ("Never more than nine round the harbour.", CLUB),
+        ("Ten in the morning, pencils out.", CLUB),
+    ],
+)
+def test_what_follows_from_the_numbers_is_supported(text: str, about: Ad) -> None:
+    assert refused(text, about) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "about", "claim"),
+    [
+        ("Half off this week.", KETTLE, "Half off"),
+        ("Over a litre of water.", KETTLE, "a litre"),
+        ("Under seven hundred grams.", KETTLE, "seven hundred grams"),
+        ("Five colours to choose from.", KETTLE, "Five"),
+        ("£12 a session.", CLUB, "£12"),
+        ("Three hours by the sea.", CLUB, "Three hours"),
+        ("From £39 all told.", KETTLE, "£39"),
+    ],
+)
+def test_other_numbers_are_refused(text: str, about: Ad, claim: str) -> None:
+    assert any(claim.lower() in one.lower() for one in refused(text, about)), refused(text, about)
+
+
+@pytest.mark.parametrize(
+    ("text", "about"),
+    [
+        ("First things first: the beans.", KETTLE),
+        ("Rain on the window, four walls, a slow pour.", KETTLE),
+        ("A grey Tuesday deserves better.", KETTLE),
+        ("Your day job can wait until the gulls have finished.", CLUB),
+        ("Quitting is hard. Pouring is easy.", KETTLE),
+        ("Put a pan on, find the biscuits, ignore the telly.", KETTLE),
+        ("Awake at 3 am? So is the kettle.", KETTLE),
+    ],
+)
+def test_the_readers_life_claims_nothing(text: str, about: Ad) -> None:
+    assert refused(text, about) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "about", "claim"),
+    [
+        ("Straight into the dishwasher after breakfast.", KETTLE, "dishwasher"),
+        ("A filter paper pack is included.", KETTLE, "filter paper pack"),
+        ("We lend you the paper, you bring the view.", CLUB, "paper"),
+        ("Teenagers will feel at home here.", CLUB, "Teenagers"),
+        ("The last Saturday of the month.", CLUB, "last"),
+        ("Every Saturday, whatever the tide.", CLUB, "Every Saturday"),
+        ("Every session is free.", CLUB, "session"),
+        ("It cleans itself.", KETTLE, "cleans itself"),
+        ("A sensor dims the lights.", KETTLE, "sensor"),
+        ("Sip and soothe your sore throat.", KETTLE, "throat"),
+        ("Taught by a tutor from Ealing College.", CLUB, "Ealing"),
+        ("Stainless steel, a gooseneck and a matching teapot.", KETTLE, "teapot"),
+        ("Quieter than any other kettle.", KETTLE, "Quieter than"),
+    ],
+)
+def test_what_turns_a_fact_round_is_refused(text: str, about: Ad, claim: str) -> None:
+    assert any(claim.lower() in one.lower() for one in refused(text, about)), refused(text, about)
