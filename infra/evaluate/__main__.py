@@ -76,6 +76,10 @@ def rank(
 def copy(
     products: File,
     limit: Annotated[int | None, typer.Option(min=1)] = None,
+    save: Annotated[
+        Path | None, typer.Option(help="Write every product's candidates and answers there (JSONL)")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write them side by side there (HTML)")] = None,
     seed: Seed = 0,
     budget_seconds: Budget = None,
 ) -> None:
@@ -84,9 +88,26 @@ def copy(
     def measure() -> dict[str, Any]:
         from infra.evaluate.copy_task import run
 
-        return run(products, limit, seed, budget_seconds)
+        return run(products, limit, seed, budget_seconds, save=save, report=report)
 
     _answer("copy", measure)
+
+
+@app.command()
+def audiences(
+    ads: Annotated[Path | None, typer.Option(exists=True, dir_okay=False, help="Ads; else the sample's")] = None,
+    limit: Annotated[int, typer.Option(min=1)] = 50,
+    seed: Seed = 0,
+    budget_seconds: Budget = None,
+) -> None:
+    """Write ads for two audiences each: does the copy alone tell for whom it is?"""
+
+    def measure() -> dict[str, Any]:
+        from infra.evaluate.audiences_task import run
+
+        return run(ads, limit, seed, budget_seconds, console)
+
+    _answer("audiences", measure)
 
 
 @app.command()
@@ -119,9 +140,20 @@ def ledger(
 
 
 @app.command()
-def policy(cases: File, seed: Seed = 0, budget_seconds: Budget = None) -> None:
-    """Not there yet: find what may not be said."""
-    _not_there_yet("policy")
+def policy(
+    cases: File,
+    show: Annotated[bool, typer.Option("--show", help="Print the lines that are judged wrongly")] = False,
+    seed: Seed = 0,
+    budget_seconds: Budget = None,
+) -> None:
+    """Judge labelled lines by the rule packs, beside a list of forbidden words."""
+
+    def measure() -> dict[str, Any]:
+        from infra.evaluate.policy_task import run
+
+        return run(cases, console, show=show)
+
+    _answer("policy", measure)
 
 
 @app.command()

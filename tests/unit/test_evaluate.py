@@ -81,7 +81,6 @@ def test_tfidf_reads_chinese_by_characters_and_english_by_words() -> None:
 NOT_YET = {
     "ctr": ["--items", "--train", "--valid", "--test"],
     "headlines": ["--train", "--test"],
-    "policy": ["--cases"],
     "ope": ["--log", "--target"],
 }
 
