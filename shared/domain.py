@@ -210,7 +210,11 @@ class Reason:
 
 @dataclass(frozen=True, slots=True)
 class RankedAd:
-    """One slot of a decision; `propensity` is the chance that the policy in force showed this ad in this slot."""
+    """One slot of a decision; `propensity` is the chance that the policy in force showed this ad in this slot.
+
+    `copy_label`: what people are to be shown of where the text comes from, by language; None where no model wrote it.
+    `copy_provenance`: the same for machines.
+    """
 
     ad_id: str
     copy: str
@@ -218,6 +222,8 @@ class RankedAd:
     reasons: tuple[Reason, ...]
     copy_served_by: str = "advertiser"
     propensity: float = 1.0
+    copy_label: dict[str, str] | None = None
+    copy_provenance: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from shared.domain import (
     LANGUAGES,
     Ad,
     Consent,
+    Copy,
     Decision,
     Event,
     Interest,
@@ -26,7 +27,7 @@ from shared.interests import ProfileReader
 from shared.models.ranker import Features, Ranker
 from shared.snapshot import Project, Snapshot, Snapshots
 from shared.stores import Stores
-from shared.stores.copies import ANYONE
+from shared.stores.copies import ANYONE, gate_stamp
 from shared.stores.people import StoredEvent, unpack_vectors
 
 CANDIDATES = 400  # that go on from retrieval to caps, budgets and diversity
@@ -35,6 +36,18 @@ SAME_CAMPAIGN = 3  # ads of one campaign or brand in one answer, where there are
 REASON_SIMILARITY = 0.35  # cosine in the topic space from which an interest is named as the reason
 NO_QUERIES = np.zeros((0, 384), dtype=np.float32)
 FEEDBACK_PAST_SECONDS = 7 * 86400
+# What of a copy's provenance goes out with it: where it comes from, not who looked at it.
+_TOLD = (
+    "generator",
+    "model",
+    "adapter",
+    "prompt_version",
+    "generated_at",
+    "human_review",
+    "digital_source_type",
+    "content_id",
+    "aigc",
+)
 # What an act on an ad tells about the person, as an event on it; an impression tells nothing.
 _LEARNT = {"click": "click", "conversion": "purchase", "dismiss": "dismiss"}
 
@@ -113,12 +126,14 @@ class Recommending:
         ads = tuple(
             RankedAd(
                 ad_id=snapshot.ads[place].ad_id,
-                copy=copy,
+                copy=copy.text,
                 score=round(float(scores[place]), 6),
                 reasons=(_reason(interest, snapshot.ads[place], context, bool(sequels[place]), bool(interests)),),
-                copy_served_by=served_by,
+                copy_served_by=copy.served_by,
+                copy_label=copy.label,
+                copy_provenance={name: copy.provenance[name] for name in _TOLD if name in copy.provenance},
             )
-            for place, (copy, served_by), interest in zip(chosen, copies, matches, strict=True)
+            for place, copy, interest in zip(chosen, copies, matches, strict=True)
         )
         decision = Decision(
             decision_id=secrets.token_hex(12),
@@ -203,10 +218,8 @@ class Recommending:
                     out.add(int(place))
         return np.array([place for place in order if int(place) not in out], dtype=np.int64)
 
-    def _copies(
-        self, tenant: str, snapshot: Snapshot, chosen: Sequence[int], segments: Sequence[str]
-    ) -> list[tuple[str, str]]:
-        """The text to show for each ad: the bank's copy for one of the person's segments, then for anyone, then the
+    def _copies(self, tenant: str, snapshot: Snapshot, chosen: Sequence[int], segments: Sequence[str]) -> list[Copy]:
+        """The copy to show for each ad: the bank's for one of the person's segments, then for anyone, then the
         advertiser's own title."""
         wanted = [
             (snapshot.ads[place].ad_id, segment, snapshot.ads[place].language)
@@ -214,17 +227,20 @@ class Recommending:
             for segment in (*segments, ANYONE)
         ]
         banked = self._stores.copies.bank_get_many(tenant, wanted)
-        texts: list[tuple[str, str]] = []
+        shown: list[Copy] = []
         for place in chosen:
             ad = snapshot.ads[place]
+            stamp = gate_stamp(ad)
             for segment in (*segments, ANYONE):
-                copies = banked.get((ad.ad_id, segment, ad.language))
+                # What was checked against other facts or older rules waits until generation has looked at it again.
+                held = banked.get((ad.ad_id, segment, ad.language), ())
+                copies = [copy for copy in held if copy.provenance.get("gate") == stamp]
                 if copies:
-                    texts.append((copies[0].text, "bank" if segment == ANYONE else "segment"))
+                    shown.append(replace(copies[0], served_by="bank" if segment == ANYONE else "segment"))
                     break
             else:
-                texts.append((ad.title, "advertiser"))
-        return texts
+                shown.append(Copy(ad.title, ad.language, "advertiser", provenance={"generator": "advertiser"}))
+        return shown
 
 
 def _allowed(

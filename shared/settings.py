@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
+ENGINES = ("vllm", "llama.cpp", "openai")
+PROMPTS = ("few-shot", "tuned", "instruct")
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +19,12 @@ class Settings:
     stage: ``local`` lets a request without an authorizer in as tenant `tenant`; anywhere else that is a 401.
     artifacts_dir: folder with one sub-folder a model artefact.
     llm_url: an OpenAI-compatible base URL (``…/v1``); empty: none. Ignored where a SageMaker endpoint is named.
+    llm_engine: what serves the model, for its dialect: vllm, llama.cpp or openai; empty: vllm behind SageMaker,
+        llama.cpp at `llm_url`.
+    llm_prompt: style of the prompt, a file of ``shared/generating/prompts``: few-shot, tuned or instruct.
+    llm_adapters: brand voices that the endpoint serves, by comma: ``name`` for every tenant, ``tenant/name`` for one.
+    llm_price_per_hour: of the endpoint, USD; 0: not known. Only for estimates.
+    llm_constrained: decode under a grammar made from the ad's facts, where the engine has it.
     consent_basis: ``asserted`` or ``required`` (DESIGN section 3).
     k_floor: the smallest group about which anything may be stored or shared.
     pseudonym_key_file / pseudonym_secret_id: where the HMAC key of external ids is kept (a file locally).
@@ -32,6 +40,11 @@ class Settings:
     llm_url: str = ""
     llm_model: str = "local"
     llm_timeout_seconds: float = 20.0
+    llm_engine: str = ""
+    llm_prompt: str = "few-shot"
+    llm_adapters: str = ""
+    llm_price_per_hour: float = 0.0
+    llm_constrained: bool = False
     sagemaker_endpoint: str = ""
     sagemaker_async_endpoint: str = ""
     consent_basis: str = "required"
@@ -53,7 +66,7 @@ class Settings:
             raw = env.get(name.upper())
             if raw is None or raw == "":
                 continue
-            convert = {"int": int, "float": float, "Path": Path}.get(str(annotation), str)
+            convert: Callable[[str], object] = _CONVERT.get(str(annotation), str)
             try:
                 values[name] = convert(raw)
             except ValueError as error:
@@ -61,4 +74,17 @@ class Settings:
         settings = cls(**values)  # type: ignore[arg-type]
         if settings.consent_basis not in ("asserted", "required"):
             raise ValueError(f"CONSENT_BASIS={settings.consent_basis!r}: asserted or required")
+        if settings.llm_engine not in ("", *ENGINES):
+            raise ValueError(f"LLM_ENGINE={settings.llm_engine!r}: one of {', '.join(ENGINES)}")
+        if settings.llm_prompt not in PROMPTS:
+            raise ValueError(f"LLM_PROMPT={settings.llm_prompt!r}: one of {', '.join(PROMPTS)}")
         return settings
+
+
+def _switch(raw: str) -> bool:
+    if raw.lower() not in ("true", "false", "1", "0"):
+        raise ValueError(raw)
+    return raw.lower() in ("true", "1")
+
+
+_CONVERT: dict[str, Callable[[str], object]] = {"int": int, "float": float, "Path": Path, "bool": _switch}

@@ -9,7 +9,7 @@ import time
 from functools import cache, cached_property
 from pathlib import Path
 from tempfile import gettempdir
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from shared import preprocess
 from shared.errors import ArtifactError, NotFound
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from shared.interests import ProfileReader
     from shared.models.classifier import Head, TaxonomyClassifier
     from shared.models.encoder import Encoder
-    from shared.models.generator import TextGenerator
+    from shared.models.generator import Engine, TextGenerator
     from shared.models.sagemaker import SageMakerAsync
     from shared.profiling import Profiling
     from shared.recommending import Recommending
@@ -214,6 +214,10 @@ class System:
             clock=self.clock,
             versions=lambda: self.versions,
             timeout_seconds=self.settings.llm_timeout_seconds,
+            style=self.settings.llm_prompt,
+            adapters=[name.strip() for name in self.settings.llm_adapters.split(",") if name.strip()],
+            price_per_hour=self.settings.llm_price_per_hour,
+            constrained=self.settings.llm_constrained,
         )
 
     def _generator(self) -> TextGenerator | None:
@@ -222,11 +226,13 @@ class System:
         if settings.sagemaker_endpoint:
             from shared.models.sagemaker import SageMakerRealtime
 
-            return SageMakerRealtime(settings.sagemaker_endpoint, self._sagemaker())
+            return SageMakerRealtime(
+                settings.sagemaker_endpoint, self._sagemaker(attempts=1), engine=self._engine("vllm")
+            )
         if settings.llm_url:
-            from shared.models.generator import OpenAICompatible
+            from shared.models.openai import OpenAICompatible
 
-            return OpenAICompatible(settings.llm_url, settings.llm_model)
+            return OpenAICompatible(settings.llm_url, settings.llm_model, engine=self._engine("llama.cpp"))
         return None
 
     def _asynchronous(self) -> SageMakerAsync | None:
@@ -246,17 +252,27 @@ class System:
             except NotFound:
                 return None
 
-        return SageMakerAsync(self.settings.sagemaker_async_endpoint, self._sagemaker(), put=put, read=read)
+        return SageMakerAsync(
+            self.settings.sagemaker_async_endpoint,
+            self._sagemaker(attempts=3),
+            put=put,
+            read=read,
+            engine=self._engine("vllm"),
+        )
 
-    def _sagemaker(self) -> Any:
+    def _engine(self, usual: Engine) -> Engine:
+        return cast("Engine", self.settings.llm_engine or usual)
+
+    def _sagemaker(self, attempts: int) -> Any:
+        """boto3's client; with one attempt, retries are the caller's own, within its deadline."""
         import boto3
         from botocore.config import Config
 
-        # Retries are the client's own, within its deadline.
         config = Config(
-            retries={"max_attempts": 1, "mode": "standard"},
-            connect_timeout=2,
+            retries={"total_max_attempts": attempts, "mode": "standard"},
+            connect_timeout=1,
             read_timeout=self.settings.llm_timeout_seconds,
+            max_pool_connections=32,
         )
         return boto3.client("sagemaker-runtime", config=config)
 

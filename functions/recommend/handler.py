@@ -45,7 +45,11 @@ class Feedback(BaseModel):
 
 @router.post("/v1/recommendations")
 def recommend(body: Wanted, tenant: Tenant) -> dict[str, Any]:
-    """The ads that fit this person best now, each with its copy and a reason they would understand."""
+    """The ads that fit this person best now, each with its copy and a reason they would understand.
+
+    `served_by` names where the copy comes from (segment, bank, advertiser); what a model wrote carries its `label`
+    (show it in the copy's language) and its `provenance`.
+    """
     return decision_body(
         system().recommending.recommend(
             tenant,
@@ -81,6 +85,8 @@ def decision_body(decision: Decision) -> dict[str, Any]:
                 "ad_id": ad.ad_id,
                 "copy": ad.copy,
                 "served_by": ad.copy_served_by,
+                "label": ad.copy_label,
+                "provenance": ad.copy_provenance,
                 "score": ad.score,
                 "reasons": [
                     {"code": r.code, "text": r.text} | ({"interest_id": r.interest_id} if r.interest_id else {})

@@ -3,7 +3,25 @@
 Start at `service.Generating`.
 """
 
+from shared.generating.catalogue import MAX_AD_IDS, MAX_SEGMENTS, PassRequest
+from shared.generating.prompts import TONES, Tone
 from shared.generating.requests import Brief, CopyRequest, CopyResult, JobView
+from shared.generating.reviews import MAX_REVIEWS, MAX_TEXT, Review
 from shared.generating.service import MAX_COPIES, Generating
 
-__all__ = ["MAX_COPIES", "Brief", "CopyRequest", "CopyResult", "Generating", "JobView"]
+__all__ = [
+    "MAX_AD_IDS",
+    "MAX_COPIES",
+    "MAX_REVIEWS",
+    "MAX_SEGMENTS",
+    "MAX_TEXT",
+    "TONES",
+    "Brief",
+    "CopyRequest",
+    "CopyResult",
+    "Generating",
+    "JobView",
+    "PassRequest",
+    "Review",
+    "Tone",
+]

@@ -2,37 +2,34 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from types import MappingProxyType
 from typing import Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.domain import Ad, Claim, Classification, Finding, Language, RejectedCopy
+from shared.generating.form import form_problems, tidy
 from shared.generating.prompts import repeats_example
-from shared.generating.width import display_width
+from shared.generating.repeats import COPIED, copied_share
+from shared.generating.trimming import trimmed
+from shared.generating.width import display_width, room_in
 from shared.models.taxonomy import load_taxonomy
 from shared.policy.claims import trace_claims, unsupported
-from shared.preprocess import clean_text, match_key, near_duplicates, to_simplified
+from shared.policy.rules import editorial
+from shared.preprocess import clean_text, match_key, near_duplicates
+from shared.stores.copies import gate_stamp, text_key
 
 # Cosines of the encoder between a copy and its ad, by the copy's language: from ABOUT on (what 1 in 100 copies reaches
 # with somebody else's ad) a copy is about the ad; from NEAR on (1 in 10), if it also falls into the ad's top category.
 ABOUT: dict[Language, float] = {"zh": 0.89, "en": 0.84}
 NEAR: dict[Language, float] = {"zh": 0.87, "en": 0.82}
+AUDIENCE = 0.3  # what closeness to the audience counts in the order, beside closeness to the ad
+COPY = 0.5  # what a copy of the description loses: nothing is nearer to the ad, and nothing says less
 SAME = 0.7  # Jaccard of 5-grams from which two copies are one
-_LABELS = re.compile(
-    r"^(?:\d+[.、)](?!\d)\s*|[-•*]\s*|(?:广告文案|广告语|文案|标语|Ad|Copy|Headline|Slogan)\s*[:：]\s*)+", re.I
-)
-_LEAKS = re.compile(
-    r"(?:商品|卖点|读者喜欢|广告文案)\s*[:：]|\b(?:Product|Features|Readers like)\s*:|<[^>]{1,20}\|?>|https?://", re.I
-)
-_FOREIGN = re.compile(r"[\u3040-\u30ff\uac00-\ud7af\u0400-\u04ff\u0600-\u06ff\u0900-\u0dff\u0e00-\u0e7f\u0590-\u05ff]")
-_HAN = re.compile(r"[\u3400-\u9fff]")
-_BROKEN = re.compile(r"[,，、:：;；（(\-–—]$|\b(?:and|or|the|a|an|of|with|for|to|in|is|are|by)$", re.I)
-_STRAY = re.compile(r"[\ufffd_#{}\[\]<>|\\]")
 
 
 class Encoder(Protocol):
@@ -44,15 +41,47 @@ class Classifier(Protocol):
 
 
 Check = Callable[..., list[Finding]]
+LENGTH = "editorial.length"  # is judged by what a channel shows, which is less than what it takes
+JURISDICTIONS = ("CN", "EU", "US")  # where copy may be shown: it has to be lawful in all of them
+JUDGED = 4096  # judgements of texts that a process remembers
 
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """A text that may be shown, with its claims and how well it matches."""
+    """A text that may be shown, with its claims and how well it matches. trimmed: clauses of it had to go."""
 
     text: str
     claims: tuple[Claim, ...]
     match: float
+    trimmed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Judged:
+    """What is said against a text wherever it is shown. spans: of what the law forbids, which can be cut out.
+
+    whole: the rest is no better, since the text is broken, or its writer has invented something and may have again.
+    """
+
+    reasons: tuple[str, ...]
+    claims: tuple[Claim, ...]
+    spans: tuple[tuple[int, int], ...]
+    whole: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    text: str
+    claims: tuple[Claim, ...]
+    trimmed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Subject:
+    """An ad by the digest of its facts, so that judgements about it can be remembered."""
+
+    facts: str
+    ad: Ad = field(compare=False)
 
 
 class Gate:
@@ -62,6 +91,7 @@ class Gate:
         self._encoder = encoder
         self._classifier = classifier
         self._check = check
+        self._judged = lru_cache(maxsize=JUDGED)(self._judge)
 
     def sieve(
         self,
@@ -69,38 +99,46 @@ class Gate:
         ad: Ad,
         language: Language,
         *,
-        width: int,
-        interests: NDArray[np.float32] | None = None,
+        channel: str,
+        audience: Sequence[str] = (),
+        refused: Mapping[str, str] = MappingProxyType({}),
     ) -> tuple[list[Passed], list[RejectedCopy]]:
-        """The candidates that may be shown, best match first, and the others with every reason.
+        """The candidates that may be shown in the channel, best match first, and the others with every reason.
 
-        interests: float32 (m, 384), unit length: what the reader cares about; counts a little in the order.
+        audience: names of the interests they were written for; they count a little in the order. refused: reasons
+        against texts, by `text_key`.
         """
         rejected: list[RejectedCopy] = []
-        kept: list[tuple[str, list[Claim]]] = []
+        kept: list[_Kept] = []
         seen: set[str] = set()
         for candidate in candidates:
             text = tidy(candidate, ad, language)
-            reasons, claims = self.reasons(text, ad, language, width=width)
-            if repeats_example(text, ad, language):
-                reasons.append("repeats an example of the prompt")
-            if match_key(text) == match_key(ad.title):
-                reasons.append("only repeats the title")
-            if match_key(text) in seen:
-                reasons.append("repeats another candidate")
-            if reasons:
-                rejected.append(RejectedCopy(text, tuple(reasons)))
-                continue
-            seen.add(match_key(text))
-            kept.append((text, claims))
+            for draft in (text, self._trimmed(text, ad, language, channel, audience)):
+                if draft is None:
+                    break
+                reasons, claims = self.reasons(draft, ad, language, channel=channel, audience=audience)
+                if repeats_example(draft, ad, language):
+                    reasons.append("repeats an example of the prompt")
+                if copied_share(draft, [ad.title]) >= COPIED:
+                    reasons.append("only repeats the title")
+                if reason := refused.get(text_key(draft)):
+                    reasons.append(reason)
+                if match_key(draft) in seen:
+                    reasons.append("repeats another candidate")
+                if not reasons:
+                    seen.add(match_key(draft))
+                    kept.append(_Kept(draft, claims, draft != text))
+                    break
+                if draft == text:
+                    rejected.append(RejectedCopy(text, tuple(reasons)))
         passed: list[Passed] = []
-        for (text, claims), (match, about) in zip(
-            kept, self._matches([text for text, _ in kept], ad, language, interests), strict=True
+        for one, (match, about) in zip(
+            kept, self._matches([one.text for one in kept], ad, language, audience), strict=True
         ):
             if about:
-                passed.append(Passed(text, tuple(claims), match))
-            else:
-                rejected.append(RejectedCopy(text, ("is not about the ad",)))
+                passed.append(Passed(one.text, one.claims, match, one.trimmed))
+            elif not one.trimmed:
+                rejected.append(RejectedCopy(one.text, ("is not about the ad",)))
         passed.sort(key=lambda one: -one.match)
         first = near_duplicates([one.text for one in passed], SAME)
         rejected += [
@@ -110,29 +148,62 @@ class Gate:
         ]
         return [one for place, one in enumerate(passed) if first[place] == place], rejected
 
-    def reasons(self, text: str, ad: Ad, language: Language, *, width: int) -> tuple[list[str], list[Claim]]:
-        """Why a text may not be shown (nothing: it may), and its claims. Needs no model."""
-        reasons = form_problems(text, language, width)
-        claims = trace_claims(text, ad)
-        reasons += [f"unsupported {claim.kind}: {claim.text}" for claim in unsupported(claims)]
+    def reasons(
+        self, text: str, ad: Ad, language: Language, *, channel: str | None = None, audience: Sequence[str] = ()
+    ) -> tuple[list[str], tuple[Claim, ...]]:
+        """Why a text may not be shown (nothing: it may), and its claims. Needs no model.
+
+        channel: where; None: what only a channel minds is not looked at.
+        """
+        judged = self._judged(text, _Subject(gate_stamp(ad)["facts"], ad), language, tuple(audience))
+        against = channel_problems(text, channel, language) if channel is not None else ()
+        return [*against, *judged.reasons], judged.claims
+
+    def _trimmed(self, text: str, ad: Ad, language: Language, channel: str, audience: Sequence[str]) -> str | None:
+        """The part of a text that may hold; None where it holds as a whole, or nothing of it would."""
+        judged = self._judged(text, _Subject(gate_stamp(ad)["facts"], ad), language, tuple(audience))
+        if judged.whole:
+            return None
+        spans = [*judged.spans, *((one.start, one.end) for one in channel_findings(text, channel))]
+        return trimmed(text, spans, language, room=room_in(channel, language))
+
+    def _judge(self, text: str, subject: _Subject, language: Language, audience: tuple[str, ...]) -> _Judged:
+        ad = subject.ad
+        form = form_problems(text, language)
+        claims = trace_claims(text, ad, audience=audience)
+        false = unsupported(claims)
         names = [name for name in (ad.brand, str(ad.attributes.get("model", ""))) if name]
-        reasons += [
-            f"policy {finding.rule}: {text[finding.start : finding.end]} ({finding.citation})"
-            for finding in self._check(text, ad.domain, names=names)
+        unlawful = [
+            finding
+            for jurisdiction in JURISDICTIONS
+            for finding in self._check(text, ad.domain, jurisdiction, names=names)
             if finding.severity == "block"
         ]
-        return reasons, claims
+        reasons = [
+            *form,
+            *(f"unsupported {claim.kind}: {claim.text}" for claim in false),
+            *(f"policy {one.rule}: {text[one.start : one.end]} ({one.citation})" for one in unlawful),
+        ]
+        spans = tuple((one.start, one.end) for one in unlawful)
+        # A superlative is no fact: where the law forbids it as well, it is only loud.
+        invented = [
+            claim for claim in false if not any(start < claim.span[1] and claim.span[0] < end for start, end in spans)
+        ]
+        return _Judged(tuple(dict.fromkeys(reasons)), tuple(claims), spans, bool(form or invented))
 
     def _matches(
-        self, texts: Sequence[str], ad: Ad, language: Language, interests: NDArray[np.float32] | None
+        self, texts: Sequence[str], ad: Ad, language: Language, audience: Sequence[str]
     ) -> list[tuple[float, bool]]:
+        """For each text how well it matches ad and audience, and whether it is about the ad."""
         if not texts:
             return []
-        vectors = self._encoder().encode([ad.text, *texts], "query")
+        encoded = self._encoder().encode([ad.text, *texts, *audience], "query")
+        vectors, interests = encoded[: len(texts) + 1], encoded[len(texts) + 1 :]
         cosines = vectors[1:] @ vectors[0]
         fit = cosines.astype(float)
-        if interests is not None and len(interests):
-            fit = fit + 0.3 * (vectors[1:] @ interests.T).max(axis=1)
+        if len(interests):
+            fit = fit + AUDIENCE * (vectors[1:] @ interests.T).max(axis=1)
+        fit = fit - [COPY * (copied_share(text, [ad.description]) >= COPIED) for text in texts]
         unsure = [place for place, cosine in enumerate(cosines) if NEAR[language] <= cosine < ABOUT[language]]
         roots = self._roots(vectors[[0, *(place + 1 for place in unsure)]]) if unsure else [None]
         same = {place for place, root in zip(unsure, roots[1:], strict=True) if root is not None and root == roots[0]}
@@ -149,63 +220,23 @@ class Gate:
         return roots
 
 
-def tidy(candidate: str, ad: Ad, language: Language) -> str:
-    """One clean line: labels, list marks, quotes and half sentences off; simplified where the ad is."""
-    text = clean_text(candidate.strip().split("\n")[0], 400)
-    text = _LABELS.sub("", text).strip(" \"'“”‘’「」『』*")
-    text = re.sub(r"([。！？!?，,~…])\1+", r"\1", text)
-    if language == "zh":
-        text = re.sub(r"(?<=[\u4e00-\u9fff]),(?=\s?[\u4e00-\u9fff])\s?", "，", text)
-        if to_simplified(ad.text) == ad.text:
-            text = to_simplified(text)
-    return text.strip().rstrip(",，、;；:：-–—").rstrip()
+@lru_cache(maxsize=JUDGED)
+def channel_problems(text: str, channel: str, language: Language) -> tuple[str, ...]:
+    """Why a text cannot stand in the channel: too long for it, or against the platform's editorial rules."""
+    columns, room = display_width(text), room_in(channel, language)
+    problems = [f"too long: {columns} columns of {room}"] if columns > room else []
+    problems += [f"channel {one.rule}: {text[one.start : one.end]}" for one in channel_findings(text, channel)]
+    return tuple(problems)
 
 
-def form_problems(text: str, language: Language, width: int) -> list[str]:
-    """What is wrong with a text before its meaning is looked at."""
-    if not text:
-        return ["empty"]
-    problems = []
-    columns = display_width(text)
-    if columns > width:
-        problems.append(f"too long: {columns} columns of {width}")
-    letters = [char for char in text if char.isalpha()]
-    han = len(_HAN.findall(text))
-    if language == "zh":
-        if han < 4:
-            problems.append("too short")
-        if _FOREIGN.search(text) or han < 0.6 * len(letters):
-            problems.append("not in Chinese")
-    else:
-        if len(text.split()) < 3:
-            problems.append("too short")
-        foreign = sum(not char.isascii() for char in letters)
-        if han or foreign > 2 or not letters:
-            problems.append("not in English")
-    if _LEAKS.search(text):
-        problems.append("repeats the prompt")
-    if _repetitive(text, language):
-        problems.append("repetitive")
-    if _BROKEN.search(text):
-        problems.append("unfinished")
-    if _STRAY.search(text) or text.count("(") != text.count(")") or text.count('"') % 2:
-        problems.append("stray characters")
-    return problems
+def channel_findings(text: str, channel: str) -> list[Finding]:
+    """What the platform's editorial rules refuse in a text, its length aside."""
+    return [one for one in editorial(text, channel) if one.severity == "block" and one.rule != LENGTH]
 
 
-def _repetitive(text: str, language: Language) -> bool:
-    """Whether the text goes round in circles, as small models do."""
-    if language == "zh":
-        units: list[str] = re.findall(r"[\u3400-\u9fffA-Za-z0-9]", text)
-        size = 2
-        clauses = [clause for clause in re.split(r"[，。！？、；\s]", text) if clause]
-    else:
-        units = re.findall(r"[a-z0-9']+", text.lower())
-        size = 2
-        clauses = [clause.strip().lower() for clause in re.split(r"[,.!?;]", text) if clause.strip()]
-    grams = Counter(tuple(units[place : place + size]) for place in range(len(units) - size + 1))
-    if grams and max(grams.values()) >= 3:
-        return True
-    if len(clauses) > len(set(clauses)):
-        return True
-    return len(grams) >= 6 and len(grams) < 0.75 * grams.total()
+def allowed_part(text: str, channel: str) -> str:
+    """The text without what the platform's editorial rules refuse; the text itself where nothing would be left."""
+    kept = text
+    for finding in reversed(channel_findings(text, channel)):
+        kept = kept[: finding.start] + kept[finding.end :]
+    return clean_text(kept) or text

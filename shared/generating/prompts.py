@@ -1,5 +1,10 @@
-"""The prompt: worked examples, then the ad's facts. Versioned data (``copy-prompt.json``); nothing personal but the
-names of general interests ever enters it."""
+"""The prompt: rules or worked examples, then the ad's facts. Versioned data (``prompts/{style}.json``); nothing
+personal but the names of general interests ever enters it.
+
+Styles: ``few-shot`` (a base model continues worked examples), ``tuned`` (the same request without the built-in
+examples, for a model with an adapter that was trained on it), ``instruct`` (rules in a system message, for chat
+models).
+"""
 
 from __future__ import annotations
 
@@ -9,20 +14,35 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
-from shared.domain import Ad, Language
-from shared.generating.templates import attribute_facts
+from shared.domain import Ad, Domain, Language
+from shared.generating.facts import facts_of, quoted, quoted_title
 from shared.generating.width import display_width
 
+Tone = Literal["plain", "warm", "playful", "formal"]
+Style = str  # one of STYLES
+STYLES: tuple[Style, ...] = ("few-shot", "tuned", "instruct")
+TONES: tuple[Tone, ...] = get_args(Tone)
+WRITTEN_DOMAINS: frozenset[Domain] = frozenset({"ecommerce", "social", "education"})
+
 SHORT = 50  # columns under which the short examples are shown
-FACTS = 4
-FACT_WIDTH = 44
+MOST_EXAMPLES = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A product with copy that the advertiser approved, as the prompt shows it. `audience`: names of interests."""
+
+    title: str
+    facts: str
+    copy: str
+    audience: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """Chat messages with the sampling that belongs to them."""
+    """Chat messages with the sampling that belongs to them. `version` names the file and its version."""
 
     messages: tuple[dict[str, str], ...]
     version: str
@@ -32,51 +52,76 @@ class Prompt:
 
 
 @cache
-def _document() -> dict[str, Any]:
-    path = Path(__file__).with_name("copy-prompt.json")
+def _document(style: Style) -> dict[str, Any]:
+    path = Path(__file__).with_name("prompts") / f"{style}.json"
     document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return document
 
 
-def prompt_version() -> str:
-    return str(_document()["version"])
+def prompt_version(style: Style) -> str:
+    """The style's file and its version: ``few-shot-1``."""
+    return str(_document(style)["version"])
 
 
 def may_generate(ad: Ad) -> bool:
     """Whether a model may write for this ad's domain. In health nothing is generated freely: vetted text only."""
-    return ad.domain in _document()["write_for"]
+    return ad.domain in WRITTEN_DOMAINS
 
 
-def build_prompt(ad: Ad, language: Language, *, interests: Sequence[str] = (), width: int = 120) -> Prompt:
-    """Examples and request as chat turns; they also read as plain text to be continued, for models without a chat
-    format.
+def build_prompt(
+    ad: Ad,
+    language: Language,
+    *,
+    style: Style,
+    interests: Sequence[str] = (),
+    width: int = 120,
+    approved: Sequence[Example] = (),
+    tone: Tone | None = None,
+) -> Prompt:
+    """The chat turns that ask for one line of copy; without a system message they also read as plain text to be
+    continued.
 
-    interests: names of general interests to write for. width: columns that the channel has.
+    interests: names of general interests to write for. width: columns that the channel has. approved: the advertiser's
+    own copy, the nearest product first; it takes the place of built-in examples.
     """
-    document = _document()
+    document = _document(style)
     part = document[language]
-    short = width < SHORT
+    short = width < document.get("short_below", SHORT)
+    request = part["short_request"] if short and "short_request" in part else part["request"]
     messages: list[dict[str, str]] = []
-    for example in part["examples"]:
-        audience = part["audience"].format(interests=example["interests"]) if interests else ""
-        request = part["request"].format(title=example["title"], facts=example["facts"], audience=audience)
-        messages.append({"role": "user", "content": request})
+    spoken = part["tone"].format(tone=part["tones"][tone]) if tone else ""
+    if "system" in part:
+        rules = part["system"].format(width=width, characters=width // 2, tone=spoken)
+        messages.append({"role": "system", "content": rules})
+        spoken = ""
+
+    def turn(title: str, facts: str, audience: Sequence[str], said: str = "") -> dict[str, str]:
+        named = part["audience"].format(interests=_joined(audience, language)) if audience else ""
+        content = request.format(title=title, facts=facts or title, audience=named, tone=said)
+        return {"role": "user", "content": content}
+
+    fitting = [one for one in approved if display_width(one.copy) <= width][:MOST_EXAMPLES]
+    for example in part["examples"][: max(0, MOST_EXAMPLES - len(fitting))]:
+        audience = (example["interests"],) if interests else ()
+        messages.append(turn(example["title"], example["facts"], audience))
         messages.append({"role": "assistant", "content": example["short" if short else "copy"]})
-    audience = part["audience"].format(interests=_joined(interests[:2], language)) if interests else ""
-    facts = _joined(facts_of(ad, language), language) or ad.title
-    messages.append({"role": "user", "content": part["request"].format(title=ad.title, facts=facts, audience=audience)})
-    tokens = min(document["max_tokens"], 24 if short else document["max_tokens"])
+    for one in reversed(fitting):  # the nearest stands next to the request
+        messages.append(turn(quoted(one.title), quoted(one.facts), one.audience if interests else ()))
+        messages.append({"role": "assistant", "content": quoted(one.copy)})
+    facts = _joined(facts_of(ad, language, **document["facts"]), language)
+    messages.append(turn(quoted_title(ad), facts, interests[:2], spoken))
+    tokens = document["short_max_tokens" if short else "max_tokens"]
     return Prompt(tuple(messages), document["version"], document["temperature"], tokens, tuple(document["stop"]))
 
 
 def repeats_example(text: str, ad: Ad, language: Language) -> bool:
-    """Whether a text says what a worked example says and the ad does not: small models mix the two up."""
+    """Whether a text says what a built-in example says and the ad does not: small models mix the two up."""
     return bool(_shingles(text, language) & _example_shingles(language) - _shingles(_everything(ad), language))
 
 
 @cache
 def _example_shingles(language: Language) -> frozenset[str]:
-    examples = _document()[language]["examples"]
+    examples = [example for style in STYLES for example in _document(style)[language]["examples"]]
     return frozenset().union(*(_shingles(text, language) for example in examples for text in example.values()))
 
 
@@ -91,15 +136,6 @@ def _shingles(text: str, language: Language) -> frozenset[str]:
 
 def _everything(ad: Ad) -> str:
     return "\n".join([ad.title, ad.description, ad.brand or "", *(str(value) for value in ad.attributes.values())])
-
-
-def facts_of(ad: Ad, language: Language) -> list[str]:
-    """Up to four short facts in the advertiser's words: clauses of the description, then attributes."""
-    clauses = [clause.strip() for clause in re.split(r"[。；！？;!?，]|, |\.(?:\s|$)", ad.description)]
-    facts = [clause for clause in clauses if clause and display_width(clause) <= FACT_WIDTH]
-    if len(facts) < 2:
-        facts += [fact for fact in attribute_facts(ad, language) if fact not in facts]
-    return facts[:FACTS]
 
 
 def _joined(parts: Sequence[str], language: Language) -> str:

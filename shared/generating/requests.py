@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from typing import Any, Literal
 
 from shared.domain import Ad, Copy, FrequencyCap, Interest, Language, RejectedCopy
+from shared.generating.costs import NO_COST, Cost
+from shared.generating.prompts import Tone
 
 CopyState = Literal["queued", "running", "done", "failed"]
 
@@ -16,6 +18,7 @@ class CopyRequest:
     """Copy for one ad: for one person (`user_id`), for a segment, or for anyone (neither).
 
     Either `ad_id` (an ad of the catalogue) or `ad` (one that is only asked about). `language`: the ad's own if None.
+    `fresh`: ask the model even where the bank could answer. `adapter`: a voice that the endpoint serves.
     """
 
     ad_id: str | None = None
@@ -26,6 +29,9 @@ class CopyRequest:
     language: Language | None = None
     n: int = 3
     queued: bool = False
+    fresh: bool = False
+    tone: Tone | None = None
+    adapter: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,11 @@ class Brief:
     audience: tuple[str, ...] = ()
     segments: tuple[str, ...] = ()
     bank: str | None = None
-    interest_vectors: tuple[str, ...] = ()  # hexadecimal float16, (384,)
+    ad_vector: str = ""  # hexadecimal float16, (384,); empty where the ad is not in the catalogue
+    tone: Tone | None = None
+    adapter: str | None = None
+    for_person: bool = False
+    notice: str | None = None
 
     def row(self) -> dict[str, Any]:
         return asdict(self)
@@ -53,19 +63,23 @@ class Brief:
         ad = dict(row["ad"])
         if ad.get("frequency_cap"):
             ad["frequency_cap"] = FrequencyCap(**ad["frequency_cap"])
-        lists = {name: tuple(row[name]) for name in ("audience", "segments", "interest_vectors")}
-        return cls(**dict(row) | lists | {"ad": Ad(**ad)})
+        lists = {name: tuple(row[name]) for name in ("audience", "segments")}
+        known = {field.name: row[field.name] for field in fields(cls) if field.name in row}
+        return cls(**known | lists | {"ad": Ad(**ad)})
 
 
 @dataclass(frozen=True, slots=True)
 class CopyResult:
-    """The copies, best first, and what the gate refused. `generated`: candidates that the model wrote."""
+    """The copies, best first, and what the gate refused. `generated`: candidates that the model wrote. `price`: of the
+    endpoint, USD an hour; 0: unknown."""
 
     copies: tuple[Copy, ...]
     rejected: tuple[RejectedCopy, ...]
     versions: dict[str, str]
     generated: int = 0
     notice: str | None = None
+    cost: Cost = NO_COST
+    price: float = 0.0
 
     @property
     def served_by(self) -> str:
@@ -74,7 +88,7 @@ class CopyResult:
         return max((copy.served_by for copy in self.copies), key=rungs.index, default="none")
 
     def body(self) -> dict[str, Any]:
-        """The answer of ``POST /v1/copy``."""
+        """The answer of ``POST /v1/copy``. No click model for text exists yet: the order is by match, and says so."""
         body: dict[str, Any] = {
             "copies": [
                 {
@@ -95,6 +109,8 @@ class CopyResult:
             "served_by": self.served_by,
             "versions": self.versions,
         }
+        if self.cost.candidates:
+            body["cost"] = self.cost.body(self.price)
         if self.notice:
             body["notice"] = self.notice
         return body
@@ -102,13 +118,15 @@ class CopyResult:
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """A job as its owner sees it. `progress` lies between 0 and 1."""
+    """A job as its owner sees it. `progress` lies between 0 and 1; `counts` and `cost` are a catalogue pass's."""
 
     job_id: str
     state: CopyState
     progress: float
     result: dict[str, Any] | None = None
     error: str | None = None
+    counts: dict[str, int] | None = None
+    cost: dict[str, Any] | None = None
 
 
 def nameable(interests: tuple[Interest, ...], holders: Mapping[str, int], k_floor: int) -> list[Interest]:

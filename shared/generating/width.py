@@ -1,18 +1,21 @@
-"""How many columns a text takes: wide (East Asian) characters two, combining ones none."""
+"""How many columns a text takes, and how many a channel has."""
 
 from __future__ import annotations
 
-import unicodedata
+from shared.domain import Language
+from shared.policy.editorial import columns as display_width
+from shared.policy.rules import channels
+
+__all__ = ["display_width", "room_in"]
 
 
-def display_width(text: str) -> int:
-    """Columns of `text`.
+def room_in(channel: str, language: Language) -> int:
+    """Columns that a text of the language may take in the channel.
 
-    >>> display_width("手机 A1")
-    7
+    A limit in characters is one in columns for letters, and in half as many Chinese characters.
     """
-    if text.isascii():
-        return len(text)
-    return sum(
-        0 if unicodedata.combining(char) else 2 if unicodedata.east_asian_width(char) in "WF" else 1 for char in text
-    )
+    place = channels()[channel]
+    if place.limit is None:
+        return place.width
+    limit = place.limit * 2 if place.unit == "characters" and language == "zh" else place.limit
+    return min(place.width, limit)

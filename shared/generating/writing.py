@@ -1,4 +1,4 @@
-"""Candidates to copy: ask the model, gate what comes, and go down the ladder where nothing is left.
+"""Candidates to copy: ask the model, gate what comes, and go down the ladder where too little is left.
 
 llm -> bank (copy for anyone) or segment (copy for a segment) -> template -> advertiser's own text. Every copy names its
 rung. A dead or slow model is never an error of the request.
@@ -6,63 +6,83 @@ rung. A dead or slow model is never an error of the request.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any, Literal, Protocol
+from hashlib import blake2b
 
-import numpy as np
-
-from shared.domain import Ad, Claim, Copy, Language, RejectedCopy
+from shared.domain import Copy
 from shared.errors import ModelUnavailable
-from shared.generating.gate import Gate, Passed, tidy
-from shared.generating.prompts import Prompt, build_prompt, may_generate, prompt_version
+from shared.generating.constraint import constraint_of
+from shared.generating.costs import NO_COST, Cost, call_cost
+from shared.generating.examples import Examples
+from shared.generating.gate import Gate, Passed
+from shared.generating.ladder import REVIEWED, Bank, Ladder, distinct
+from shared.generating.prompts import Style, build_prompt, may_generate, prompt_version
+from shared.generating.provenance import label_of, provenance
 from shared.generating.requests import Brief, CopyResult
-from shared.generating.templates import fill_templates, templates_version
-from shared.generating.width import display_width
-from shared.models.generator import TextGenerator
+from shared.generating.templates import templates_version
+from shared.generating.width import room_in
+from shared.models.generator import ChatRequest, TextGenerator
 from shared.policy.claims import claims_version
-from shared.policy.rules import channels, packs_version
-from shared.preprocess import match_key
-from shared.stores.copies import ANYONE
+from shared.policy.rules import packs_version
+from shared.stores.copies import Banked, gate_stamp
 from shared.telemetry import MetricUnit, logger, metrics
 
 CANDIDATES = 8  # asked of the model for a light request
 MAX_CANDIDATES = 100
-BANKED = 8
 LEAST_SECONDS = 2.0  # under which the model is not asked any more
-LABEL = {"zh": "内容由AI生成", "en": "AI-generated"}
-
-
-class Bank(Protocol):
-    """Where gated copy is kept (`shared.stores.copies.Copies`)."""
-
-    def bank_get(self, tenant: str, ad_id: str, segment: str, language: str) -> list[Copy]: ...
-
-    def bank_put(self, tenant: str, ad_id: str, segment: str, language: str, copies: Sequence[Copy]) -> None: ...
+DAY = 86400.0
+ENOUGH = 3  # attempts in vain after which a model is not asked again that day
+GIVEN_UP = f"the language model was asked {ENOUGH} times today and wrote too little that may be shown: fresh asks again"
+OTHERS = "repeats copy approved for another ad"
 
 
 class Writer:
-    """Writes the copies of a brief. `versions`: of the models; `model`: what generates; both for the answer."""
+    """Writes the copies of a brief.
+
+    versions: of the models. model: what generates; both for the answer. price_per_hour: of the endpoint, USD; 0: not
+    known. constrained: decode under the ad's constraint, where the engine has it.
+    """
 
     def __init__(
         self,
         gate: Gate,
-        bank: Bank,
+        bank: Bank | None,
         generator: TextGenerator | None,
         *,
         model: str,
         versions: Callable[[], Mapping[str, str]],
+        style: Style = "few-shot",
+        examples: Examples | None = None,
+        price_per_hour: float = 0.0,
+        constrained: bool = False,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         self._gate = gate
-        self._bank = bank
+        self._ladder = Ladder(gate, bank, clock)
         self._generator = generator
         self._model = model
         self._versions = versions
+        self._style: Style = style
+        self._examples = examples
+        self._price = price_per_hour
+        self._constrained = constrained
+        self._clock = clock
 
-    def write(self, tenant: str, brief: Brief, budget: float) -> CopyResult:
-        """Asks the model within `budget` seconds, gates, and fills up from the lower rungs."""
-        texts: list[str] = []
-        notice = None
+    @property
+    def has_model(self) -> bool:
+        """Whether there is a model that writes while one waits."""
+        return self._generator is not None
+
+    def write(self, tenant: str, brief: Brief, budget: float, *, insist: bool = False) -> CopyResult:
+        """Asks the model within `budget` seconds, gates, and fills up from the lower rungs.
+
+        Raises:
+            ModelUnavailable: only with `insist`, where the model is down or too slow and may be back later.
+        """
+        texts: Sequence[str] = ()
+        notice, cost = None, NO_COST
         if not may_generate(brief.ad):
             notice = "in this domain nothing is generated freely"
         elif self._generator is None:
@@ -70,151 +90,148 @@ class Writer:
         elif budget < LEAST_SECONDS:
             notice = "too little time for the language model"
         else:
-            prompt = prompt_of(brief)
+            request = self.request(tenant, brief)
             try:
-                texts = self._generator.complete(
-                    prompt.messages,
-                    n=asked(brief.n),
-                    temperature=prompt.temperature,
-                    max_tokens=prompt.max_tokens,
-                    timeout=budget,
-                    stop=prompt.stop,
-                )
+                written = self._generator.complete(request, timeout=budget)
             except ModelUnavailable as error:
+                if insist:
+                    raise
                 notice = error.detail
                 metrics.add_metric(name="ModelUnavailable", unit=MetricUnit.Count, value=1)
                 logger.warning("language model unavailable", extra={"detail": error.detail})
-        return self.answer(tenant, brief, texts, self._model, notice)
+            else:
+                texts = written.texts
+                notice = f"{written.cut} of {request.n} candidates were cut: {written.notice}" if written.cut else None
+                cost = call_cost(written.usage, candidates=request.n)
+        return self.answer(tenant, brief, texts, self._model, notice, cost)
+
+    def request(self, tenant: str, brief: Brief) -> ChatRequest:
+        """What the model is asked: of the reader, only the names of general interests enter it."""
+        prompt = build_prompt(
+            brief.ad,
+            brief.language,
+            style=self._style,
+            interests=brief.audience,
+            width=room_in(brief.channel, brief.language),
+            approved=self._examples.nearest(tenant, brief) if self._examples is not None else (),
+            tone=brief.tone,
+        )
+        return ChatRequest(
+            prompt.messages,
+            n=asked(brief.n),
+            temperature=prompt.temperature,
+            max_tokens=prompt.max_tokens,
+            stop=prompt.stop,
+            adapter=brief.adapter,
+            constraint=constraint_of(brief.ad, brief.language) if self._constrained else None,
+        )
+
+    def from_bank(
+        self, tenant: str, brief: Brief, *, read: Banked | None = None, patient: bool = False
+    ) -> CopyResult | None:
+        """The bank's answer to a brief that is for nobody in particular or one segment; None where it holds fewer than
+        n texts that may be shown. Needs no model.
+
+        Where the model has been asked in vain `ENOUGH` times today, nothing new is to be expected of it, and every
+        request would pay for it again: the lower rungs then fill up what the bank has. patient: not yet. read: what
+        the bank holds, where it has been read.
+        """
+        found = self._ladder.banked(tenant, brief, segments=brief.segments[:1], exact=True, read=read)
+        if len(found.copies) >= brief.n:
+            return CopyResult(found.copies[: brief.n], found.rejected, self.versions(), notice=brief.notice)
+        if patient or found.tried.get(self._attempt(brief), 0) < ENOUGH:
+            return None
+        return self.answer(tenant, brief, (), self._model, GIVEN_UP)
+
+    def _attempt(self, brief: Brief) -> str:
+        """What has to be the same for the model to write no better: today, and all that it and the gate go by."""
+        parts = [
+            str(int(self._clock() // DAY)),
+            *gate_stamp(brief.ad).values(),
+            *(self._model, prompt_version(self._style), brief.channel, brief.tone or "", brief.adapter or ""),
+        ]
+        return blake2b("|".join(parts).encode(), digest_size=8).hexdigest()
+
+    def has_banked(self, tenant: str, brief: Brief) -> bool:
+        """Whether the bank has anything at all for the brief."""
+        return bool(self._ladder.banked(tenant, brief).copies)
 
     def answer(
-        self, tenant: str, brief: Brief, texts: Sequence[str], model: str, notice: str | None = None
+        self,
+        tenant: str,
+        brief: Brief,
+        texts: Sequence[str],
+        model: str,
+        notice: str | None = None,
+        cost: Cost = NO_COST,
     ) -> CopyResult:
         """Gates what `model` wrote, banks what may be banked, and fills up from the lower rungs."""
-        width = channels()[brief.channel].width
-        vectors = _vectors(brief.interest_vectors)
-        passed, rejected = self._gate.sieve(texts, brief.ad, brief.language, width=width, interests=vectors)
-        written = [self._generated(one, brief.language, model) for one in passed]
-        banked, refused = self.banked(tenant, brief, BANKED)
-        rejected += refused
+        banked = self._ladder.banked(tenant, brief)
+        refused = dict.fromkeys(banked.refused, REVIEWED)
+        if texts and self._examples is not None:
+            refused = dict.fromkeys(self._examples.others(tenant, brief), OTHERS) | refused
+        passed, rejected = self._gate.sieve(
+            texts,
+            brief.ad,
+            brief.language,
+            channel=brief.channel,
+            audience=brief.audience,
+            refused=refused,
+        )
+        written = self._generated(brief, passed, model)
+        rejected += banked.rejected
         if brief.bank is not None and written:
-            self._keep(tenant, brief, brief.bank, written, banked)
-        copies = _distinct([*written, *banked])[: brief.n]
+            self._ladder.keep(tenant, brief, brief.bank, written, banked.refused)
+        if brief.bank is not None and texts and len(written) < brief.n:
+            self._ladder.count_attempt(tenant, brief, brief.bank, self._attempt(brief))
+        copies = distinct([*written, *banked.copies])[: brief.n]
         if len(copies) < brief.n:
-            filled, refused = self._filled(brief, brief.n, width)
-            copies = _distinct([*copies, *filled])[: brief.n]
-            rejected += refused
+            filled, more = self._ladder.templates(brief, brief.n, banked.refused)
+            copies = distinct([*copies, *filled])[: brief.n]
+            rejected += more
         if not copies:
-            own, refused = self._advertiser(brief.ad, width)
-            copies = own
-            rejected += refused
-        return CopyResult(tuple(copies), tuple(rejected), self.versions(), len(texts), notice)
+            copies, more = self._ladder.own(brief, banked.refused)
+            rejected += more
+        return CopyResult(
+            tuple(copies),
+            tuple(rejected),
+            self.versions(),
+            len(texts),
+            "; ".join(one for one in (brief.notice, notice) if one) or None,
+            replace(cost, copies=len(written)),
+            self._price,
+        )
 
     def versions(self) -> dict[str, str]:
         """Of everything that had a say in a copy."""
         return dict(self._versions()) | {
             "generator": self._model,
-            "prompt": prompt_version(),
+            "prompt": prompt_version(self._style),
             "templates": templates_version(),
             "claims": claims_version(),
             "policy": packs_version(),
         }
 
-    def _generated(self, one: Passed, language: Language, model: str) -> Copy:
-        provenance = {
-            "generator": "llm",
-            "model": model,
-            "prompt_version": prompt_version(),
-            "human_review": "none",
-            "match": round(one.match, 4),
-        }
-        return Copy(one.text, language, "llm", one.claims, LABEL, provenance)
-
-    def banked(self, tenant: str, brief: Brief, limit: int) -> tuple[list[Copy], list[RejectedCopy]]:
-        """Banked copy that still holds: the ad's facts or the rules may have changed since it was written."""
-        found: list[Copy] = []
-        rejected: list[RejectedCopy] = []
-        width = channels()[brief.channel].width
-        for segment in brief.segments:
-            for copy in self._bank.bank_get(tenant, brief.ad.ad_id, segment, brief.language):
-                if display_width(copy.text) > width:
-                    continue
-                reasons, claims = self._gate.reasons(copy.text, brief.ad, brief.language, width=width)
-                if reasons:
-                    rejected.append(RejectedCopy(copy.text, tuple(reasons)))
-                    continue
-                found.append(replace(copy, served_by=_rung(segment), claims=tuple(claims)))
-        return _distinct(found)[:limit], rejected
-
-    def _keep(self, tenant: str, brief: Brief, segment: str, written: list[Copy], banked: list[Copy]) -> None:
-        kept = [copy for copy in banked if copy.served_by == _rung(segment)]
-        best = sorted(_distinct([*written, *kept]), key=lambda copy: -copy.provenance.get("match", 0.0))[:BANKED]
-        self._bank.bank_put(tenant, brief.ad.ad_id, segment, brief.language, best)
-
-    def _filled(self, brief: Brief, n: int, width: int) -> tuple[list[Copy], list[RejectedCopy]]:
-        copies: list[Copy] = []
-        rejected: list[RejectedCopy] = []
-        for text in fill_templates(brief.ad, brief.language, n + 4, width=width):
-            reasons, claims = self._gate.reasons(text, brief.ad, brief.language, width=width)
-            if reasons:
-                rejected.append(RejectedCopy(text, tuple(reasons)))
-                continue
-            provenance = {"generator": "template", "prompt_version": templates_version(), "human_review": "none"}
-            copies.append(Copy(text, brief.language, "template", tuple(claims), None, provenance))
-        return copies[:n], rejected
-
-    def _advertiser(self, ad: Ad, width: int) -> tuple[list[Copy], list[RejectedCopy]]:
-        """The advertiser's own words, in the ad's own language; a title that the law forbids is not shown either."""
-        rejected: list[RejectedCopy] = []
-        for own in (ad.title, ad.description):
-            text = _cut(tidy(own, ad, ad.language), width)
-            if not text:
-                continue
-            reasons, claims = self._gate.reasons(text, ad, ad.language, width=width)
-            lawful = [reason for reason in reasons if reason.startswith("policy")]
-            if lawful:
-                rejected.append(RejectedCopy(text, tuple(lawful)))
-                continue
-            return [
-                Copy(text, ad.language, "advertiser", _supported(claims), None, {"generator": "advertiser"})
-            ], rejected
-        return [], rejected
-
-
-def prompt_of(brief: Brief) -> Prompt:
-    """The prompt for a brief: of the reader, only the names of general interests enter it."""
-    return build_prompt(brief.ad, brief.language, interests=brief.audience, width=channels()[brief.channel].width)
-
-
-def _rung(segment: str) -> Literal["bank", "segment"]:
-    return "bank" if segment == ANYONE else "segment"
-
-
-def _cut(text: str, width: int) -> str:
-    """The text, or as many of its words (characters where it has none) as fit `width` columns, with an ellipsis."""
-    if display_width(text) <= width:
-        return text
-    while text and display_width(text) > width - 2:
-        text = text.rpartition(" ")[0] if " " in text[:width] and text.isascii() else text[:-1]
-    return f"{text.rstrip(',，、;；:： ')}…" if text else ""
-
-
-def _supported(claims: list[Claim]) -> tuple[Claim, ...]:
-    return tuple(claim for claim in claims if claim.support is not None)
+    def _generated(self, brief: Brief, passed: Sequence[Passed], model: str) -> list[Copy]:
+        stamp, at, label = gate_stamp(brief.ad), self._clock(), label_of("llm")
+        copies = []
+        for one in passed:
+            record = provenance(
+                "llm",
+                one.text,
+                at=at,
+                gate=stamp,
+                prompt=prompt_version(self._style),
+                model=model,
+                adapter=brief.adapter,
+                tone=brief.tone,
+                match=round(one.match, 4),
+                trimmed=one.trimmed or None,
+            )
+            copies.append(Copy(one.text, brief.language, "llm", one.claims, label, record))
+        return copies
 
 
 def asked(n: int) -> int:
     """Candidates for n copies: the gate refuses more than half of what a small model writes."""
     return max(CANDIDATES, min(2 * n, MAX_CANDIDATES))
-
-
-def _distinct(copies: Sequence[Copy]) -> list[Copy]:
-    first: dict[str, Copy] = {}
-    for copy in copies:
-        first.setdefault(match_key(copy.text), copy)
-    return list(first.values())
-
-
-def _vectors(packed: Sequence[str]) -> Any:
-    if not packed:
-        return None
-    return np.stack([np.frombuffer(bytes.fromhex(one), np.float16) for one in packed]).astype(np.float32)

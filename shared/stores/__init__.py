@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from shared.domain import CatalogueAd
 from shared.stores.catalogue import Catalogue
-from shared.stores.copies import Copies
+from shared.stores.copies import Banked, Copies
 from shared.stores.delivery import Delivery
+from shared.stores.jobs import Jobs
 from shared.stores.objects import Objects
 from shared.stores.people import People
 from shared.stores.queues import Queues
@@ -24,9 +27,22 @@ class Stores:
     people: People
     catalogue: Catalogue
     copies: Copies
+    jobs: Jobs
     delivery: Delivery
     objects: Objects
     queues: Queues
+    table: Table
+
+    def ad_and_bank(
+        self, tenant: str, ad_id: str, segment: str, languages: Sequence[str]
+    ) -> tuple[CatalogueAd | None, dict[str, Banked]]:
+        """An ad, and by language what the bank holds for it and the segment: one consistent read."""
+        wanted = {language: [(ad_id, segment, language)] for language in languages}
+        key = self.catalogue.ad_key(tenant, ad_id)
+        bank = [one for part in wanted.values() for one in self.copies.bank_keys(tenant, part)]
+        rows = self.table.get_many([key, *bank])
+        stored = self.catalogue.read_row(rows[key]) if key in rows else None
+        return stored, {language: self.copies.read_rows(rows, tenant, part) for language, part in wanted.items()}
 
 
 def open_stores(
@@ -46,9 +62,11 @@ def open_stores(
         people=People(table, pseudonym_key),
         catalogue=Catalogue(table),
         copies=Copies(table),
+        jobs=Jobs(table),
         delivery=Delivery(table),
         objects=Objects(s3, bucket_name),
         queues=Queues(sqs, {"copy": copy_queue_url, "catalogue": catalogue_queue_url}),
+        table=table,
     )
 
 

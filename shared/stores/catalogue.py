@@ -16,13 +16,14 @@ import random
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 from typing import Any
 
 import orjson
 
 from shared.domain import Ad, CatalogueAd, Classification, Finding, FrequencyCap, IngestReport, Label
 from shared.errors import Conflict
-from shared.stores.table import TRANSACTION_LIMIT, ConditionFailed, Row, Table
+from shared.stores.table import TRANSACTION_LIMIT, ConditionFailed, Key, Row, Table
 
 _ATTEMPTS = 30
 _TRANSACTION_BYTES = 3_000_000  # DynamoDB: 4 MB in one transaction
@@ -60,6 +61,14 @@ class Catalogue:
         row = self._table.get(_ads(tenant), f"ad/{ad_id}")
         return _row_ad(row) if row else None
 
+    def ad_key(self, tenant: str, ad_id: str) -> Key:
+        """Of the ad's row, for whoever reads it together with others."""
+        return _ads(tenant), f"ad/{ad_id}"
+
+    def read_row(self, row: Row) -> CatalogueAd:
+        """The ad that the row of `ad_key` holds."""
+        return _row_ad(row)
+
     def get_ads(self, tenant: str, ad_ids: Iterable[str]) -> dict[str, CatalogueAd]:
         rows = self._table.get_many([(_ads(tenant), f"ad/{ad_id}") for ad_id in ad_ids])
         return {sk.removeprefix("ad/"): _row_ad(row) for (_, sk), row in rows.items()}
@@ -68,6 +77,11 @@ class Catalogue:
         """Every ad, in the order of its last write (consistent read)."""
         for row in self._table.query(_ads(tenant), after_seq=0):
             yield _row_ad(row)
+
+    def ads_after(self, tenant: str, seq: int, limit: int) -> list[tuple[int, CatalogueAd]]:
+        """Up to `limit` ads written after number `seq`, with their own numbers, in the order of their last write."""
+        rows = islice(self._table.query(_ads(tenant), after_seq=seq), limit)
+        return [(row["seq"], _row_ad(row)) for row in rows]
 
     def head(self, tenant: str) -> int:
         """Number of the last ad write; 0 before the first."""

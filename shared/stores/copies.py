@@ -1,145 +1,285 @@
-"""Copy: the bank of variants and the jobs that write them.
+"""Copy: the bank of variants, what reviewers refused, and what the advertiser approved.
 
 ::
 
-    t/{tenant}/bank/{ad_id}   {segment}/{language}   the gated variants
-    t/{tenant}/job/{job_id}   job                    one asynchronous request and its state
+    t/{tenant}/bank/{ad_id}           {segment}/{language}   the gated variants, `tried` (how often a model was asked in
+                                                             vain, by the attempt's key), and the row's version
+                                      rejected               keys of the texts that a reviewer refused
+    t/{tenant}/approved/{language}    {ad_id}/{text key}     one approved text with its ad's facts and vector
 """
 
 from __future__ import annotations
 
+import random
 import time
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from hashlib import blake2b
+from itertools import islice
+from typing import Any
 
 import orjson
 
-from shared.domain import Claim, Copy
+from shared.domain import LANGUAGES, Ad, Claim, Copy, Language
+from shared.errors import Conflict, Unprocessable
+from shared.policy.claims import claims_version
+from shared.policy.rules import packs_version
+from shared.preprocess import match_key
 from shared.stores.table import ConditionFailed, Key, Row, Table
 
-JobState = Literal["queued", "running", "done", "failed"]
-JOB_DAYS = 7
 ANYONE = "-"  # the segment of copy that was written for nobody in particular
+MAX_APPROVED = 2000  # approved texts kept by tenant and language: the oldest go first
+MAX_REJECTED = 5000  # refused texts of one ad
+MAX_TRIED = 8  # kinds of attempts that a row counts
+_REJECTED = "rejected"
+_ATTEMPTS = 8  # at a row that other writers are at
+
+Wanted = tuple[str, str, str]  # ad id, segment, language
+Change = Callable[[list[Copy]], Sequence[Copy]]
 
 
 @dataclass(frozen=True, slots=True)
-class Job:
-    """One asynchronous copy request. `result` is the answer's body once `state` is done."""
+class Approved:
+    """A text that the advertiser approved. `facts`: the ad's facts as a prompt quotes them; `ad`: what training needs
+    of the ad (title, description, brand, attributes, domain, language); `vector`: the ad's, float16, (384,)."""
 
-    job_id: str
-    state: JobState
-    request: dict[str, Any]
-    created_at: float
-    updated_at: float
-    result: dict[str, Any] | None = None
-    error: str | None = None
-    attempts: int = 0
+    ad_id: str
+    language: Language
+    text: str
+    facts: str
+    ad: Mapping[str, Any]
+    at: float
+    segment: str = ANYONE
+    audience: tuple[str, ...] = ()
+    reviewer: str | None = None
+    vector: bytes = b""
+
+    @property
+    def key(self) -> str:
+        return text_key(self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Banked:
+    """What the bank holds for one ad and language. `rejected`: keys (`text_key`) of what must not be shown for it.
+    `tried`: see `Copies.count_attempt`."""
+
+    copies: Mapping[str, list[Copy]] = field(default_factory=dict)  # by segment, best first
+    rejected: frozenset[str] = frozenset()
+    tried: Mapping[str, Mapping[str, int]] = field(default_factory=dict)  # by segment and attempt
+
+
+def text_key(text: str) -> str:
+    """What identifies a text whatever its width, case, spaces and punctuation: 16 hexadecimal characters."""
+    return blake2b((match_key(text) or text).encode(), digest_size=8).hexdigest()
+
+
+def gate_stamp(ad: Ad) -> dict[str, str]:
+    """What a text for this ad is checked against: the rules' versions and the ad's facts. A text that was checked
+    against the same needs no second look; one with another stamp must not be shown without one."""
+    facts = [ad.title, ad.description, ad.brand, ad.attributes, ad.domain, ad.language, ad.start, ad.end]
+    digest = blake2b(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()
+    return {"claims": claims_version(), "policy": packs_version(), "facts": digest}
 
 
 class Copies:
-    """Store of the variant bank and of copy jobs."""
+    """Store of the variant bank and of reviews."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def bank_get(self, tenant: str, ad_id: str, segment: str, language: str) -> list[Copy]:
-        """The banked variants, best first; empty where there are none."""
-        return self.bank_get_many(tenant, [(ad_id, segment, language)]).get((ad_id, segment, language), [])
+    # Bank -------------------------------------------------------------------------------------------------------
 
-    def bank_get_many(
-        self, tenant: str, wanted: Iterable[tuple[str, str, str]]
-    ) -> dict[tuple[str, str, str], list[Copy]]:
-        """Banked variants of several (ad, segment, language) in one read; absent ones are left out."""
-        keys: dict[Key, tuple[str, str, str]] = {
-            (f"t/{tenant}/bank/{ad_id}", f"{segment}/{language}"): (ad_id, segment, language)
+    def bank_get(self, tenant: str, ad_id: str, segment: str, language: str) -> list[Copy]:
+        """The banked variants that no reviewer refused, best first; empty where there are none."""
+        return self.bank_read(tenant, ad_id, [segment], language).copies.get(segment, [])
+
+    def bank_read(self, tenant: str, ad_id: str, segments: Iterable[str], language: str) -> Banked:
+        """The variants of several segments and what reviewers refused, in one consistent read."""
+        wanted = [(ad_id, segment, language) for segment in segments]
+        return self.read_rows(self._bank_rows(tenant, wanted, consistent=True), tenant, wanted)
+
+    def read_rows(self, rows: Mapping[Key, Row], tenant: str, wanted: Sequence[Wanted]) -> Banked:
+        """What rows of `bank_keys` say of one ad in one language."""
+        found, refused = _sorted_out(rows, wanted, tenant)
+        tried = {
+            segment: rows[key].get("tried", {})
             for ad_id, segment, language in wanted
+            if (key := (_bank(tenant, ad_id), f"{segment}/{language}")) in rows
         }
-        return {keys[key]: _row_copies(row) for key, row in self._table.get_many(keys, consistent=False).items()}
+        copies = {segment: copies for (_, segment, _), copies in found.items()}
+        return Banked(copies, next(iter(refused.values()), frozenset()), tried)
+
+    def bank_keys(self, tenant: str, wanted: Sequence[Wanted]) -> list[Key]:
+        """Of the rows that say what the bank holds."""
+        keys = [(_bank(tenant, ad_id), f"{segment}/{language}") for ad_id, segment, language in wanted]
+        return keys + [(_bank(tenant, ad_id), _REJECTED) for ad_id, _, _ in wanted]
+
+    def bank_get_many(self, tenant: str, wanted: Iterable[Wanted]) -> dict[Wanted, list[Copy]]:
+        """Banked variants of several (ad, segment, language) in one read; absent and refused ones are left out."""
+        wanted = list(wanted)
+        found, _ = _sorted_out(self._bank_rows(tenant, wanted, consistent=False), wanted, tenant)
+        return found
+
+    def _bank_rows(self, tenant: str, wanted: Sequence[Wanted], *, consistent: bool) -> dict[Key, Row]:
+        return self._table.get_many(self.bank_keys(tenant, wanted), consistent=consistent)
 
     def bank_put(self, tenant: str, ad_id: str, segment: str, language: str, copies: Sequence[Copy]) -> None:
         """Replaces the variants of this ad, segment and language."""
-        self._table.put(
+        self.bank_change(tenant, ad_id, segment, language, lambda _: copies)
+
+    def bank_change(self, tenant: str, ad_id: str, segment: str, language: str, change: Change) -> list[Copy]:
+        """Replaces the variants by what `change` makes of them; asked anew where another writer came first.
+
+        Raises:
+            Conflict: too many writers at this row.
+        """
+        after: list[Copy] = []
+
+        def changed(row: Row) -> Row | None:
+            nonlocal after
+            before = _row_copies(row)
+            after = list(change(list(before)))
+            return None if after == before else row | {"copies": orjson.dumps([asdict(copy) for copy in after])}
+
+        self._bank_write(tenant, ad_id, segment, language, changed)
+        return after
+
+    def count_attempt(self, tenant: str, ad_id: str, segment: str, language: str, attempt: str) -> None:
+        """A model was asked, and wrote too little that may be shown. attempt: what makes one like another; the counts
+        of the last `MAX_TRIED` are kept.
+
+        Raises:
+            Conflict: too many writers at this row.
+        """
+
+        def counted(row: Row) -> Row:
+            others = [(key, times) for key, times in row.get("tried", {}).items() if key != attempt]
+            times = row.get("tried", {}).get(attempt, 0) + 1
+            return row | {"tried": dict([*others[1 - MAX_TRIED :], (attempt, times)])}
+
+        self._bank_write(tenant, ad_id, segment, language, counted)
+
+    def _bank_write(
+        self, tenant: str, ad_id: str, segment: str, language: str, change: Callable[[Row], Row | None]
+    ) -> None:
+        """Replaces a row of the bank by what `change` makes of it (None: it stays); a new one has no copies."""
+        key = (_bank(tenant, ad_id), f"{segment}/{language}")
+        for attempt in range(_ATTEMPTS):
+            row = self._table.get(*key) or {"pk": key[0], "sk": key[1], "copies": b"[]"}
+            after = change(row)
+            if after is None:
+                return
+            version = row.get("version", 0)
+            try:
+                self._table.put(
+                    after | {"version": version + 1},
+                    condition="attribute_not_exists(pk) OR attribute_not_exists(version) OR version = :version",
+                    values={":version": version},
+                )
+                return
+            except ConditionFailed:
+                _pause(attempt)
+        raise Conflict("too many writers at the same copy bank", retry_after=1)
+
+    def bank_places(self, tenant: str, ad_id: str) -> list[tuple[str, str]]:
+        """(segment, language) of every row of the ad's bank."""
+        places = (row["sk"].rpartition("/") for row in self._table.query(_bank(tenant, ad_id)))
+        return [(segment, language) for segment, _, language in places if language in LANGUAGES]
+
+    # Reviews ----------------------------------------------------------------------------------------------------
+
+    def reject(self, tenant: str, ad_id: str, key: str, *, rejected: bool = True) -> bool:
+        """Marks a text (by its `text_key`) as never to be shown for the ad, or takes that back. False: it was so.
+
+        Raises:
+            Unprocessable: the ad has `MAX_REJECTED` already.
+        """
+        place = (_bank(tenant, ad_id), _REJECTED)
+        for attempt in range(_ATTEMPTS):
+            row = self._table.get(*place)
+            keys: list[str] = row["keys"] if row else []
+            if (key in keys) == rejected:
+                return False
+            if rejected and len(keys) >= MAX_REJECTED:
+                raise Unprocessable(f"the ad has {MAX_REJECTED} rejected texts: change the ad instead", field="state")
+            version = row["version"] if row else 0
+            kept = [*keys, key] if rejected else [one for one in keys if one != key]
+            try:
+                self._table.put(
+                    {"pk": place[0], "sk": place[1], "keys": kept, "version": version + 1},
+                    condition="attribute_not_exists(pk) OR version = :version",
+                    values={":version": version},
+                )
+                return True
+            except ConditionFailed:
+                _pause(attempt)
+        raise Conflict("too many reviews of the same ad", retry_after=1)
+
+    def approve(self, tenant: str, texts: Sequence[Approved]) -> None:
+        """Keeps approved texts, at most `MAX_APPROVED` by language: the oldest make room."""
+        self._table.put_many(
             {
-                "pk": f"t/{tenant}/bank/{ad_id}",
-                "sk": f"{segment}/{language}",
-                "copies": orjson.dumps([asdict(copy) for copy in copies]),
+                "pk": _approved(tenant, one.language),
+                "sk": f"{one.ad_id}/{one.key}",
+                "doc": orjson.dumps({name: value for name, value in asdict(one).items() if name != "vector"}),
+                "vec": one.vector or None,
+                "at": one.at,
             }
+            for one in texts
         )
+        for language in {one.language for one in texts}:
+            pk = _approved(tenant, language)
+            kept = sorted((row["at"], row["sk"]) for row in self._table.query(pk) if "doc" in row)
+            self._forget(pk, (sk for _, sk in kept[: max(0, len(kept) - MAX_APPROVED)]))
 
-    def job_create(self, tenant: str, job_id: str, request: dict[str, Any]) -> bool:
-        """Makes a queued job; False where that id exists already."""
-        now = time.time()
-        try:
-            self._table.put(
-                {
-                    "pk": f"t/{tenant}/job/{job_id}",
-                    "sk": "job",
-                    "state": "queued",
-                    "request": orjson.dumps(request),
-                    "created_at": now,
-                    "updated_at": now,
-                    "attempts": 0,
-                    "expires_at": int(now) + JOB_DAYS * 86400,
-                },
-                condition="attribute_not_exists(pk)",
-            )
-        except ConditionFailed:
-            return False
-        return True
+    def disapprove(self, tenant: str, ad_id: str, language: str, key: str) -> None:
+        """Forgets an approved text; nothing happens where there is none."""
+        self._forget(_approved(tenant, language), [f"{ad_id}/{key}"])
 
-    def job_get(self, tenant: str, job_id: str) -> Job | None:
-        row = self._table.get(f"t/{tenant}/job/{job_id}", "job")
+    def _forget(self, pk: str, sks: Iterable[str]) -> None:
+        """Empties rows and lets them expire: nothing of what they said is left."""
+        now = int(time.time())
+        self._table.put_many({"pk": pk, "sk": sk, "expires_at": now} for sk in sks)
+
+    def approved(self, tenant: str, language: Language | None = None) -> Iterator[Approved]:
+        """The approved texts of one language, or of all."""
+        for one in LANGUAGES if language is None else (language,):
+            rows = (row for row in self._table.query(_approved(tenant, one), consistent=False) if "doc" in row)
+            for row in islice(rows, MAX_APPROVED):
+                document = orjson.loads(row["doc"])
+                document["audience"] = tuple(document["audience"])
+                yield Approved(**document, vector=row.get("vec", b""))
+
+
+def _bank(tenant: str, ad_id: str) -> str:
+    return f"t/{tenant}/bank/{ad_id}"
+
+
+def _approved(tenant: str, language: str) -> str:
+    return f"t/{tenant}/approved/{language}"
+
+
+def _sorted_out(
+    rows: Mapping[Key, Row], wanted: Sequence[Wanted], tenant: str
+) -> tuple[dict[Wanted, list[Copy]], dict[str, frozenset[str]]]:
+    """The variants by what was wanted, without refused ones; and the refused keys by ad."""
+    refused = {
+        ad_id: frozenset(rows[_bank(tenant, ad_id), _REJECTED]["keys"])
+        for ad_id, _, _ in wanted
+        if (_bank(tenant, ad_id), _REJECTED) in rows
+    }
+    found: dict[Wanted, list[Copy]] = {}
+    for one in wanted:
+        ad_id, segment, language = one
+        row = rows.get((_bank(tenant, ad_id), f"{segment}/{language}"))
         if row is None:
-            return None
-        return Job(
-            job_id=job_id,
-            state=row["state"],
-            request=orjson.loads(row["request"]),
-            created_at=float(row["created_at"]),
-            updated_at=float(row["updated_at"]),
-            result=orjson.loads(row["result"]) if "result" in row else None,
-            error=row.get("error"),
-            attempts=row.get("attempts", 0),
-        )
-
-    def job_update(
-        self,
-        tenant: str,
-        job_id: str,
-        *,
-        state: JobState,
-        expect: tuple[JobState, ...],
-        result: dict[str, Any] | None = None,
-        error: str | None = None,
-    ) -> bool:
-        """Moves the job to `state` if it is in one of `expect`; False where it is not. Entering ``running`` counts an
-        attempt."""
-        sets = ["#state = :state", "updated_at = :now"]
-        values: dict[str, Any] = {":state": state, ":now": time.time(), ":n": 1 if state == "running" else 0}
-        if result is not None:
-            sets.append("#result = :result")
-            values[":result"] = orjson.dumps(result)
-        if error is not None:
-            sets.append("#error = :error")
-            values[":error"] = error
-        names = {"#state": "state"}
-        if result is not None:
-            names["#result"] = "result"
-        if error is not None:
-            names["#error"] = "error"
-        expected = {f":e{place}": one for place, one in enumerate(expect)}
-        try:
-            self._table.update(
-                (f"t/{tenant}/job/{job_id}", "job"),
-                f"SET {', '.join(sets)} ADD attempts :n",
-                values | expected,
-                names=names,
-                condition=f"#state IN ({', '.join(expected)})",
-            )
-        except ConditionFailed:
-            return False
-        return True
+            continue
+        copies = _row_copies(row)
+        if keys := refused.get(ad_id):
+            copies = [copy for copy in copies if text_key(copy.text) not in keys]
+        found[one] = copies
+    return found, refused
 
 
 def _row_copies(row: Row) -> list[Copy]:
@@ -148,3 +288,7 @@ def _row_copies(row: Row) -> list[Copy]:
         claims = tuple(Claim(**claim | {"span": tuple(claim["span"])}) for claim in document.pop("claims"))
         copies.append(Copy(**document, claims=claims))
     return copies
+
+
+def _pause(attempt: int) -> None:
+    time.sleep(random.uniform(0, min(0.5, 0.005 * 2**attempt)))  # nosec B311: jitter, not a secret

@@ -27,6 +27,7 @@ from shared.domain import (
 from shared.errors import NotFound
 from shared.stores import Stores
 from shared.stores.catalogue import Item, Pointer
+from shared.stores.copies import MAX_TRIED, Approved, Banked, text_key
 from shared.stores.people import StoredEvent, pack_vector, unpack_vectors
 from tests.conftest import TENANT
 
@@ -191,13 +192,105 @@ def test_the_bank_and_jobs_keep_their_word(stores: Stores) -> None:
     stores.copies.bank_put(TENANT, "a", "-", "en", copies)
     assert stores.copies.bank_get(TENANT, "a", "-", "en") == copies
     assert stores.copies.bank_get(TENANT, "a", "-", "zh") == []
-    assert stores.copies.job_create(TENANT, "j", {"n": 3})
-    assert not stores.copies.job_create(TENANT, "j", {"n": 4})
-    assert stores.copies.job_update(TENANT, "j", state="running", expect=("queued",))
-    assert not stores.copies.job_update(TENANT, "j", state="running", expect=("queued",))
-    assert stores.copies.job_update(TENANT, "j", state="done", expect=("running",), result={"copies": []})
-    job = stores.copies.job_get(TENANT, "j")
+    assert stores.jobs.create(TENANT, "j", {"n": 3})
+    assert not stores.jobs.create(TENANT, "j", {"n": 4})
+    assert stores.jobs.update(TENANT, "j", state="running", expect=("queued",), taken=True)
+    assert not stores.jobs.update(TENANT, "j", state="running", expect=("queued",))
+    assert stores.jobs.update(TENANT, "j", state="done", expect=("running",), result={"copies": []})
+    job = stores.jobs.get(TENANT, "j")
     assert job and (job.state, job.request, job.result, job.attempts) == ("done", {"n": 3}, {"copies": []}, 1)
+
+
+def test_a_rejected_text_is_kept_back_from_every_reader(stores: Stores) -> None:
+    kept, refused = Copy("Warm socks", "en", "llm"), Copy("Warm SOCKS, twice", "en", "llm")
+    stores.copies.bank_put(TENANT, "a", "-", "en", [refused, kept])
+    stores.copies.bank_put(TENANT, "a", "content:1", "en", [refused])
+    assert stores.copies.reject(TENANT, "a", text_key("warm socks twice"))
+    assert not stores.copies.reject(TENANT, "a", text_key("warm socks twice"))
+    read = stores.copies.bank_read(TENANT, "a", ["-", "content:1"], "en")
+    assert read.copies == {"-": [kept], "content:1": []} and read.rejected == {text_key(refused.text)}
+    assert stores.copies.bank_get_many(TENANT, [("a", "-", "en"), ("b", "-", "en")]) == {("a", "-", "en"): [kept]}
+    assert sorted(stores.copies.bank_places(TENANT, "a")) == [("-", "en"), ("content:1", "en")]
+    assert stores.copies.reject(TENANT, "a", text_key(refused.text), rejected=False)
+    assert stores.copies.bank_get(TENANT, "a", "-", "en") == [refused, kept]
+
+
+def test_approved_copy_comes_back_until_it_is_taken_back(stores: Stores) -> None:
+    one = Approved("a", "en", "Warm socks", "wool", {"title": "Socks"}, NOW, audience=("hiking",), vector=VECTOR)
+    stores.copies.approve(TENANT, [one, replace(one, language="zh", text="暖和的袜子")])
+    assert [text.text for text in stores.copies.approved(TENANT)] == ["暖和的袜子", "Warm socks"]
+    assert list(stores.copies.approved(TENANT, "en")) == [one]
+    stores.copies.disapprove(TENANT, "a", "en", one.key)
+    assert list(stores.copies.approved(TENANT, "en")) == [] == list(stores.copies.approved("other"))
+
+
+def test_an_ad_and_its_bank_are_read_at_once_with_the_attempts_in_vain(stores: Stores) -> None:
+    assert stores.ad_and_bank(TENANT, "a", "-", ["en"]) == (None, {"en": Banked()})
+    stores.catalogue.put_ads(TENANT, [ad("a")])
+    copy = Copy("Text", "en", "llm")
+    stores.copies.count_attempt(TENANT, "a", "-", "en", "first")
+    assert stores.copies.bank_get(TENANT, "a", "-", "en") == []
+    stores.copies.bank_put(TENANT, "a", "-", "en", [copy])
+    stores.copies.count_attempt(TENANT, "a", "-", "en", "first")
+    stored, banks = stores.ad_and_bank(TENANT, "a", "-", ["zh", "en"])
+    assert stored == ad("a")
+    assert banks == {"zh": Banked(), "en": Banked({"-": [copy]}, frozenset(), {"-": {"first": 2}})}
+    for number in range(MAX_TRIED):
+        stores.copies.count_attempt(TENANT, "a", "-", "en", str(number))
+    read = stores.copies.bank_read(TENANT, "a", ["-"], "en")
+    assert len(read.tried["-"]) == MAX_TRIED and "first" not in read.tried["-"] and read.copies == {"-": [copy]}
+
+
+def test_racing_writers_lose_no_banked_copy(emulated: Stores) -> None:
+    def add(number: int) -> None:
+        copy = Copy(f"Text {number}", "en", "llm")
+        emulated.copies.bank_change(TENANT, "a", "-", "en", lambda kept: [*kept, copy])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(add, range(8)))
+    assert {copy.text for copy in emulated.copies.bank_get(TENANT, "a", "-", "en")} == {f"Text {n}" for n in range(8)}
+
+
+def test_a_page_of_a_pass_goes_in_once_and_a_child_counts_once(stores: Stores) -> None:
+    jobs = stores.jobs
+    assert jobs.create(TENANT, "pass", {}, is_pass=True, now=NOW)
+    page: dict[str, dict[str, object]] = {"one": {"ad_id": "a"}, "two": {"ad_id": "b"}}
+    for first in (True, False):
+        assert jobs.extend(TENANT, "pass", page, cursor=(0, 7), skipped=3, listed=False, now=NOW) is first
+    # A child that is there already keeps the whole page out.
+    assert not jobs.extend(TENANT, "pass", {"two": {}, "three": {}}, cursor=(7, 9), listed=True, now=NOW)
+    assert jobs.get(TENANT, "three") is None
+    assert jobs.extend(TENANT, "pass", {}, cursor=(7, 9), listed=True, now=NOW)
+    assert jobs.known(TENANT, ["one", "two", "three"]) == {"one": "queued", "two": "queued"}
+    for first in (True, False):
+        counts = {"done": 1.0, "copies": 2.0, "seconds": 0.5}
+        ended = jobs.update(
+            TENANT, "one", state="done", expect=("queued",), parent="pass", counts=counts, result={}, now=NOW
+        )
+        assert ended is first
+    whole = jobs.get(TENANT, "pass")
+    assert whole and whole.progress and whole.state == "running" and not whole.progress.over
+    assert (whole.progress.total, whole.progress.skipped, whole.progress.cursor) == (2, 3, 9)
+    assert (whole.progress.counts["done"], whole.progress.counts["seconds"]) == (1, 0.5)
+    assert jobs.update(TENANT, "two", state="failed", expect=("queued",), parent="pass", counts={"failed": 1}, now=NOW)
+    whole = jobs.get(TENANT, "pass")
+    assert whole and whole.progress and whole.progress.over
+
+
+def test_racing_children_are_all_counted(emulated: Stores) -> None:
+    jobs = emulated.jobs
+    jobs.create(TENANT, "pass", {}, is_pass=True)
+    jobs.extend(TENANT, "pass", {f"c{n}": {} for n in range(12)}, cursor=(0, 1), listed=True, now=NOW)
+
+    def finish(number: int) -> bool:
+        return jobs.update(
+            TENANT, f"c{number % 12}", state="done", expect=("queued",), parent="pass", counts={"done": 1}
+        )
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sum(pool.map(finish, range(24))) == 12
+    whole = jobs.get(TENANT, "pass")
+    assert whole and whole.progress and whole.progress.counts["done"] == 12
 
 
 def decision(decision_id: str, uid: str | None) -> Decision:

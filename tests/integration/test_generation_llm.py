@@ -8,9 +8,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
+from infra.local import llm_server
 from shared.domain import Ad
+from shared.models.generator import ChatRequest
+from shared.models.openai import OpenAICompatible
 from shared.policy.claims import trace_claims, unsupported
 from shared.policy.rules import blocking, check
 from shared.preprocess import parse_ad
@@ -75,6 +79,26 @@ def test_an_ad_of_the_sample_gets_copy_and_keeps_it(local_system_llm: LocalSyste
         assert any(text in rungs for text in kept)
 
 
+def test_the_beginning_of_a_prompt_is_read_once(local_system_llm: LocalSystem) -> None:
+    def read(question: str) -> tuple[int, int]:
+        """Tokens of the prompt, and how many of them were there already."""
+        messages = [
+            {"role": "user", "content": "商品：云栖保温杯。500ml 不锈钢真空保温杯。\n广告文案："},
+            {"role": "assistant", "content": "云栖保温杯，轻巧随行，一口温热。"},
+            {"role": "user", "content": question},
+        ]
+        body = {"messages": messages, "max_tokens": 1, "temperature": 0.0}
+        answer = httpx2.post(f"{local_system_llm.llm}/chat/completions", json=body, timeout=60, trust_env=False)
+        usage = answer.raise_for_status().json()["usage"]
+        return usage["prompt_tokens"], usage["prompt_tokens_details"]["cached_tokens"]
+
+    read("商品：星辰智能手机。6.7 英寸屏幕。\n广告文案：")
+    tokens, cached = read("商品：星辰智能手机。6.7 英寸屏幕。\n广告文案：")
+    assert cached >= tokens - 1
+    tokens, cached = read("商品：白茶。200 克。\n广告文案：")
+    assert tokens / 2 < cached < tokens - 1
+
+
 def test_a_job_runs_through_the_queue(local_system_llm: LocalSystem) -> None:
     answer = local_system_llm.http.post("/v1/copy", json={"ad": PHONE, "n": 9})
     assert answer.status_code == 202
@@ -85,6 +109,20 @@ def test_a_job_runs_through_the_queue(local_system_llm: LocalSystem) -> None:
         time.sleep(0.5)
     assert job["state"] == "done" and job["progress"] == 1.0, job
     inspect(job["result"], PHONE)
+
+
+@pytest.mark.llm
+def test_smollm2_writes_english(new_system: LocalSystem) -> None:
+    try:
+        llm_server.gguf("smollm2")
+    except FileNotFoundError as error:
+        pytest.skip(str(error))
+    new_system.arguments = ("--llm", "smollm2", "--no-sample")
+    new_system.start()
+    question = ChatRequest(({"role": "user", "content": "Write one short sentence about running shoes."},), n=2)
+    written = OpenAICompatible(new_system.llm, "local").complete(question, timeout=60)
+    assert written.finished == 2 and re.search("[a-z]{3}", written.texts[0])
+    inspect(ask(new_system, ad=SHOES, n=3), SHOES)
 
 
 def test_without_a_model_the_templates_answer(local_system: LocalSystem) -> None:
@@ -118,4 +156,5 @@ def test_unknown_ads_and_jobs_are_not_found(local_system: LocalSystem) -> None:
 
 def test_the_prompt_files_ship_with_the_package() -> None:
     folder = Path(ROOT / "shared" / "generating")
-    assert {path.name for path in folder.glob("*.json")} == {"copy-prompt.json", "copy-templates.json"}
+    assert {path.name for path in folder.glob("*.json")} == {"copy-templates.json"}
+    assert {path.stem for path in (folder / "prompts").glob("*.json")} == {"few-shot", "tuned", "instruct"}

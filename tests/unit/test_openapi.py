@@ -24,6 +24,7 @@ def test_every_route_of_the_template_is_in_the_contract() -> None:
         "/v1/ads",
         "/v1/ads/{ad_id}",
         "/v1/copy",
+        "/v1/copy/reviews",
         "/v1/copy/{job_id}",
         "/v1/recommendations",
         "/v1/feedback",

@@ -10,6 +10,7 @@ from shared.domain import Consent, Copy, Decision
 from shared.errors import NotFound
 from shared.recommending import Context, FeedbackItem
 from shared.stores import Stores
+from shared.stores.copies import gate_stamp
 from tests.conftest import TENANT
 from tests.fakes.system import FakeSystem
 
@@ -185,7 +186,9 @@ def test_campaigns_are_rationed_but_never_shorten_the_answer(system: FakeSystem)
 
 def test_banked_copy_is_shown_and_named(system: FakeSystem) -> None:
     catalogue(system, ad("p1", "phone"))
-    copy = Copy("A phone that fits your day", "en", "llm")
+    stored = system.stores.catalogue.get_ad(TENANT, "p1")
+    assert stored
+    copy = Copy("A phone that fits your day", "en", "llm", provenance={"gate": gate_stamp(stored.ad)})
     system.stores.copies.bank_put(TENANT, "p1", "-", "en", [copy])
     shown = system.recommending.recommend(TENANT, "ann", n=1).ads[0]
     assert (shown.copy, shown.copy_served_by) == ("A phone that fits your day", "bank")

@@ -9,36 +9,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import yaml
 from fastapi.routing import APIRoute
 
 from shared.settings import Settings
+from tests import cloudformation
 from tests.conftest import Aws
 from tests.data import ROOT
 
 FUNCTIONS = ("profile", "classify", "generate", "recommend")
 
 
-class Loader(yaml.SafeLoader):  # type: ignore[misc]
-    """Reads CloudFormation's short tags: ``!Ref X`` as ``{"Ref": "X"}``, ``!Sub X`` as ``{"Sub": "X"}``, …."""
-
-
-def tagged(loader: Loader, suffix: str, node: yaml.Node) -> dict[str, Any]:
-    if isinstance(node, yaml.ScalarNode):
-        return {suffix: loader.construct_scalar(node)}
-    if isinstance(node, yaml.SequenceNode):
-        return {suffix: loader.construct_sequence(node, deep=True)}
-    raise AssertionError(f"!{suffix} on a mapping")
-
-
-Loader.add_multi_constructor("!", tagged)
-
-
 @pytest.fixture(scope="module")
 def template() -> dict[str, Any]:
-    text = (ROOT / "template.yaml").read_text(encoding="utf-8")
-    loaded: dict[str, Any] = yaml.load(text, Loader)
-    return loaded
+    return cloudformation.load(ROOT / "template.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +38,16 @@ def statements(resources: dict[str, Any], function: str) -> list[dict[str, Any]]
     """The statements of a function's role, conditional ones included."""
     role = resources[f"{function.capitalize()}Role"]["Properties"]
     (policy,) = role["Policies"]
-    return [one["If"][1] if "If" in one else one for one in policy["PolicyDocument"]["Statement"]]
+    return [one for given in policy["PolicyDocument"]["Statement"] for one in either(given)]
+
+
+def either(statement: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The statements that a conditional one may be."""
+    if "If" in statement:
+        for one in statement["If"][1:]:
+            yield from either(one)
+    elif statement != {"Ref": "AWS::NoValue"}:
+        yield statement
 
 
 def actions(resources: dict[str, Any], function: str) -> set[str]:
@@ -260,7 +252,8 @@ def test_logs_are_kept_for_a_time(resources: dict[str, Any]) -> None:
 
 
 def test_there_is_an_event_for_every_way_in() -> None:
-    ways = {"profile": "api s3 direct", "classify": "api s3 sqs direct", "generate": "api sqs direct"}
+    ways = {"profile": "api s3 direct", "classify": "api s3 sqs direct"}
+    ways["generate"] = "api sqs direct reviews_api catalogue_direct catalogue_sqs"
     ways["recommend"] = "api direct"
     expected = {f"{function}_{way}.json" for function, many in ways.items() for way in many.split()}
     assert {path.name for path in (ROOT / "tests" / "events").glob("*.json")} == expected
