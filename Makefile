@@ -103,6 +103,6 @@ $(MODELS): $(addprefix infra/training/,build_encoder.py check_texts.txt graph.py
 	@$(BIN)/python -m infra.training.build_encoder
 	@touch $@
 
-$(BUILT): template.yaml infra/gpu_endpoint/template.yaml infra/layer.py infra/sam.py $(SAM) $(MODELS) $(shell find shared functions -name '*.py' -o -name '*.tsv' -o -name '*.json' -o -name 'requirements.txt' -o -name Makefile 2>/dev/null)
+$(BUILT): template.yaml infra/gpu_endpoint/template.yaml infra/layer.py infra/sam.py $(SAM) $(MODELS) $(shell find shared functions -name '*.py' -o -name '*.tsv' -o -name '*.json' -o -name '*.txt' -o -name '*.j2' -o -name Makefile 2>/dev/null)
 	@$(BIN)/python -m infra.sam build
 	@touch $@

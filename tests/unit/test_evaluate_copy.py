@@ -90,7 +90,7 @@ def test_a_span_that_is_not_in_its_line_is_an_error_that_names_the_row(tmp_path:
 
 
 def test_the_figures_count_what_was_shown_and_what_was_copied() -> None:
-    own = Answer(ad(), ("出门也有鲜果汁",), (copy("出门也有鲜果汁"),), (), 2.0, reference="出门也有鲜果汁")
+    own = Answer(ad(), ("上班路上也能喝果汁",), (copy("上班路上也能喝果汁"),), (), 2.0, reference="上班路上也能喝果汁")
     parroted = Answer(ad(), ("USB 充电，杯身可拆洗",), (copy("USB 充电，杯身可拆洗"),), (), 4.0)
     filled = Answer(
         ad(), ("容量 900 毫升",), (copy("青禾榨汁杯", "template"),), (RejectedCopy("容量 900 毫升", ("x: y",)),), 6.0
