@@ -22,6 +22,7 @@ from shared.generating import (
     PassRequest,
     Review,
     Tone,
+    warm,
 )
 from shared.preprocess import parse_ad
 from shared.wiring import system
@@ -225,6 +226,7 @@ def _ad(row: dict[str, Any], language: str | None) -> Ad:
 
 
 app = create_app("generate", router)
+warm()  # while Lambda initialises
 
 
 def on_message(message: dict[str, Any]) -> None:

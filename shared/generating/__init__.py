@@ -4,6 +4,7 @@ Start at `service.Generating`.
 """
 
 from shared.generating.catalogue import MAX_AD_IDS, MAX_SEGMENTS, PassRequest
+from shared.generating.gate import warm
 from shared.generating.prompts import TONES, Tone
 from shared.generating.requests import Brief, CopyRequest, CopyResult, JobView
 from shared.generating.reviews import MAX_REVIEWS, MAX_TEXT, Review
@@ -24,4 +25,5 @@ __all__ = [
     "PassRequest",
     "Review",
     "Tone",
+    "warm",
 ]
