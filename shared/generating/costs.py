@@ -31,6 +31,10 @@ class Cost:
         whole = {name: int(counts[name]) for name in ("copies", "candidates", "tokens_in", "tokens_out")}
         return cls(seconds=float(counts["seconds"]), **whole)
 
+    def __add__(self, other: Cost) -> Cost:
+        """Of one call after the other."""
+        return Cost(*(getattr(self, name) + getattr(other, name) for name in self.__slots__))
+
     def counts(self) -> dict[str, float]:
         return {name: getattr(self, name) for name in self.__slots__}
 

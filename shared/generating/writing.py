@@ -20,6 +20,7 @@ from shared.generating.gate import Gate, Passed
 from shared.generating.ladder import REVIEWED, Bank, Ladder, distinct
 from shared.generating.prompts import Style, build_prompt, may_generate, prompt_version
 from shared.generating.provenance import label_of, provenance
+from shared.generating.repeats import COPIED, copied_share
 from shared.generating.requests import Brief, CopyResult
 from shared.generating.templates import templates_version
 from shared.generating.width import room_in
@@ -31,6 +32,7 @@ from shared.telemetry import MetricUnit, logger, metrics
 
 CANDIDATES = 8  # asked of the model for a light request
 MAX_CANDIDATES = 100
+ROUNDS = 3  # times that the model is asked while nothing that it wrote may be shown in its own words
 LEAST_SECONDS = 2.0  # under which the model is not asked any more
 DAY = 86400.0
 ENOUGH = 3  # attempts in vain after which a model is not asked again that day
@@ -90,20 +92,48 @@ class Writer:
         elif budget < LEAST_SECONDS:
             notice = "too little time for the language model"
         else:
-            request = self.request(tenant, brief)
+            texts, notice, cost = self._ask(self._generator, tenant, brief, budget, insist=insist)
+        return self.answer(tenant, brief, texts, self._model, notice, cost)
+
+    def _ask(
+        self, generator: TextGenerator, tenant: str, brief: Brief, budget: float, *, insist: bool
+    ) -> tuple[Sequence[str], str | None, Cost]:
+        """What the model wrote within `budget` seconds, what went wrong, and what it cost.
+
+        It is asked again for a brief of which it wrote nothing that may be shown, where another round is likely to end
+        in time.
+        """
+        request = self.request(tenant, brief)
+        texts: list[str] = []
+        notice, cost = None, NO_COST
+        end = time.monotonic() + budget
+        for attempt in range(ROUNDS):
+            began = time.monotonic()
             try:
-                written = self._generator.complete(request, timeout=budget)
+                written = generator.complete(request, timeout=end - began)
             except ModelUnavailable as error:
-                if insist:
+                if insist and not texts:
                     raise
                 notice = error.detail
                 metrics.add_metric(name="ModelUnavailable", unit=MetricUnit.Count, value=1)
-                logger.warning("language model unavailable", extra={"detail": error.detail})
-            else:
-                texts = written.texts
-                notice = f"{written.cut} of {request.n} candidates were cut: {written.notice}" if written.cut else None
-                cost = call_cost(written.usage, candidates=request.n)
-        return self.answer(tenant, brief, texts, self._model, notice, cost)
+                logger.warning("language model unavailable", extra={"detail": error.detail, "attempt": attempt})
+                break
+            new = [text for text in written.texts if text not in texts]
+            texts += new
+            cost += call_cost(written.usage, candidates=request.n)
+            if written.cut:
+                notice = f"{written.cut} of {request.n} candidates were cut: {written.notice}"
+                break
+            now = time.monotonic()
+            if not new or end - now < max(LEAST_SECONDS, now - began) or self._own_words(brief, texts):
+                break
+        return texts, notice, cost
+
+    def _own_words(self, brief: Brief, texts: Sequence[str]) -> bool:
+        """Whether one of the texts may be shown and is no copy of what the advertiser wrote."""
+        passed, _ = self._gate.sieve(texts, brief.ad, brief.language, channel=brief.channel, audience=brief.audience)
+        sources = (brief.ad.title, brief.ad.description)
+        return any(copied_share(one.text, sources) < COPIED for one in passed)
 
     def request(self, tenant: str, brief: Brief) -> ChatRequest:
         """What the model is asked: of the reader, only the names of general interests enter it."""

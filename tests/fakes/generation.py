@@ -21,9 +21,10 @@ from tests.fakes.system import FakeSystem
 
 @dataclass
 class ScriptedGenerator:
-    """Answers with `texts`, or is down. Remembers what it was asked."""
+    """Answers with `texts`, or is down. Remembers what it was asked. `first`: other answers, one a request, before."""
 
     texts: Sequence[str] = ()
+    first: list[Sequence[str]] = field(default_factory=list)
     down: bool = False
     name: str = "scripted"
     requests: list[ChatRequest] = field(default_factory=list)
@@ -33,7 +34,7 @@ class ScriptedGenerator:
         self.requests.append(request)
         if self.down:
             raise ModelUnavailable("the scripted model is down")
-        texts = tuple(self.texts)[: request.n]
+        texts = tuple(self.first.pop(0) if self.first else self.texts)[: request.n]
         return Completions(texts, Usage(100, 20 * len(texts), seconds=0.5), finished=len(texts))
 
     @property

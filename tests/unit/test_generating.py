@@ -62,6 +62,22 @@ def test_what_the_prompt_gave_as_an_example_is_not_passed_on(world: World) -> No
     assert "repeats an example of the prompt" in refused.reasons
 
 
+def test_a_model_is_asked_again_while_nothing_of_its_own_may_be_shown(world: World) -> None:
+    bad = list(BAD)
+    world.generator.first = [bad[:3], [PHONE["description"].split(". ")[0]]]
+    result = world.copy(n=1)
+    assert len(world.generator.asked) == 3
+    assert texts(result)[0] in GOOD and result.copies[0].served_by == "llm"
+    assert {one.text for one in result.rejected} >= set(bad[:3])
+    assert result.cost.candidates == 24 and result.cost.seconds == 1.5
+
+
+def test_a_model_that_only_repeats_itself_is_not_asked_for_ever(world: World) -> None:
+    world.generator.texts = list(BAD)[:2]
+    assert world.copy(n=1).served_by == "template"
+    assert len(world.generator.asked) == 2
+
+
 def test_near_repeats_count_once(world: World) -> None:
     world.generator.texts = [GOOD[0], GOOD[0] + "!", GOOD[0].replace("A phone", "The phone")]
     assert sum(copy.served_by == "llm" for copy in world.copy(n=3).copies) == 1
