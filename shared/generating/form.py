@@ -17,6 +17,7 @@ _LEAKS = re.compile(
 _FOREIGN = re.compile(r"[\u3040-\u30ff\uac00-\ud7af\u0400-\u04ff\u0600-\u06ff\u0900-\u0dff\u0e00-\u0e7f\u0590-\u05ff]")
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _BROKEN = re.compile(r"[,，、:：;；（(\-–—]$|\b(?:and|or|the|a|an|of|with|for|to|in|is|are|by)$", re.I)
+_ITSELF = re.compile(r"([\u3400-\u9fff]{2,5})的\1")
 _STRAY = re.compile(r"[\ufffd_#{}\[\]<>|\\]")
 
 
@@ -74,6 +75,6 @@ def _repetitive(text: str, language: Language) -> bool:
     grams = Counter(tuple(units[place : place + size]) for place in range(len(units) - size + 1))
     if grams and max(grams.values()) >= 3:
         return True
-    if len(clauses) > len(set(clauses)):
+    if len(clauses) > len(set(clauses)) or _ITSELF.search(text):
         return True
     return len(grams) >= 6 and len(grams) < 0.75 * grams.total()

@@ -19,6 +19,7 @@ from shared.generating.trimming import trimmed
 from shared.generating.width import display_width, room_in
 from shared.models.taxonomy import load_taxonomy
 from shared.policy.claims import trace_claims, unsupported
+from shared.policy.literal import literal
 from shared.policy.rules import check, editorial
 from shared.preprocess import clean_text, match_key, near_duplicates
 from shared.stores.copies import gate_stamp, text_key
@@ -125,7 +126,7 @@ class Gate:
             for draft in (text, self._trimmed(text, ad, language, channel, audience)):
                 if draft is None:
                     break
-                reasons, claims = self.reasons(draft, ad, language, channel=channel, audience=audience)
+                reasons, claims = self.reasons(draft, ad, language, channel=channel, audience=audience, generated=True)
                 if repeats_example(draft, ad, language):
                     reasons.append("repeats an example of the prompt")
                 if copied_share(draft, [ad.title]) >= COPIED:
@@ -158,29 +159,41 @@ class Gate:
         return [one for place, one in enumerate(passed) if first[place] == place], rejected
 
     def reasons(
-        self, text: str, ad: Ad, language: Language, *, channel: str | None = None, audience: Sequence[str] = ()
+        self,
+        text: str,
+        ad: Ad,
+        language: Language,
+        *,
+        channel: str | None = None,
+        audience: Sequence[str] = (),
+        generated: bool = False,
     ) -> tuple[list[str], tuple[Claim, ...]]:
         """Why a text may not be shown (nothing: it may), and its claims. Needs no model.
 
-        channel: where; None: what only a channel minds is not looked at.
+        channel: where; None: what only a channel minds is not looked at. generated: a model wrote it and no person has
+        approved it, so that it is read literally.
         """
-        judged = self._judged(text, _Subject(gate_stamp(ad)["facts"], ad), language, tuple(audience))
+        judged = self._judged(text, _Subject(gate_stamp(ad)["facts"], ad), language, tuple(audience), generated)
         against = channel_problems(text, channel, language) if channel is not None else ()
         return [*against, *judged.reasons], judged.claims
 
     def _trimmed(self, text: str, ad: Ad, language: Language, channel: str, audience: Sequence[str]) -> str | None:
         """The part of a text that may hold; None where it holds as a whole, or nothing of it would."""
-        judged = self._judged(text, _Subject(gate_stamp(ad)["facts"], ad), language, tuple(audience))
+        judged = self._judged(text, _Subject(gate_stamp(ad)["facts"], ad), language, tuple(audience), True)
         if judged.whole:
             return None
         spans = [*judged.spans, *((one.start, one.end) for one in channel_findings(text, channel))]
         return trimmed(text, spans, language, room=room_in(channel, language))
 
-    def _judge(self, text: str, subject: _Subject, language: Language, audience: tuple[str, ...]) -> _Judged:
+    def _judge(
+        self, text: str, subject: _Subject, language: Language, audience: tuple[str, ...], generated: bool
+    ) -> _Judged:
         ad = subject.ad
         form = form_problems(text, language)
         claims = trace_claims(text, ad, audience=audience)
         false = unsupported(claims)
+        if generated and not false:
+            false = literal(text, ad, claims, audience=audience)
         names = [name for name in (ad.brand, str(ad.attributes.get("model", ""))) if name]
         unlawful = [
             finding

@@ -16,7 +16,7 @@ from shared.generating.briefs import segment_audience
 from shared.generating.form import tidy
 from shared.generating.gate import Gate, allowed_part, channel_problems
 from shared.generating.prompts import SHORT
-from shared.generating.provenance import provenance
+from shared.generating.provenance import by_machine, provenance
 from shared.generating.requests import Brief
 from shared.generating.templates import fill_templates, templates_version
 from shared.generating.width import display_width, room_in
@@ -85,7 +85,11 @@ class Ladder:
                 copy = kept
                 if copy.provenance.get("gate") != stamp:
                     reasons, claims = self._gate.reasons(
-                        copy.text, brief.ad, brief.language, audience=segment_audience(segment, brief.language)
+                        copy.text,
+                        brief.ad,
+                        brief.language,
+                        audience=segment_audience(segment, brief.language),
+                        generated=by_machine(copy.provenance),
                     )
                     if reasons:
                         rejected.append(RejectedCopy(copy.text, tuple(reasons)))

@@ -53,6 +53,11 @@ def provenance(
     return record | {name: value for name, value in known.items() if value is not None}
 
 
+def by_machine(record: Mapping[str, Any]) -> bool:
+    """Whether a model wrote the text of a record and no person has approved it."""
+    return record.get("generator") == "llm" and record.get("human_review") != "approved"
+
+
 def label_of(generator: str) -> dict[str, str] | None:
     """The visible label by language (show the copy's own); None for what no model wrote."""
     return {str(language): text for language, text in LABEL.items()} if generator == "llm" else None

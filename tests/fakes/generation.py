@@ -96,7 +96,7 @@ PHONE_ZH = Ad(
 )
 GOOD = [
     "A phone that charges fast at 67 W and lasts on 5000 mAh.",
-    "See more on the 6.6 inch screen of the Larkspur phone.",
+    "See it all on the 6.6 inch screen of the Larkspur phone.",
     "Larkspur: the bright phone for $299.",
 ]
 BAD = {

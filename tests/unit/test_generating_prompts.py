@@ -50,7 +50,7 @@ def test_every_style_is_a_file_that_its_version_names(ad: Ad) -> None:
 # A changed file is another prompt: it gets another version, and its digest goes here.
 DIGESTS = {
     "few-shot-1": "46913aac08783d94",
-    "tuned-1": "18dc0d36a0b06cb9",
+    "tuned-2": "b4ae5ba2ebcd3734",
     "instruct-1": "7c19666d39ca4f29",
 }
 

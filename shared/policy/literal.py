@@ -1,0 +1,168 @@
+"""A literal reading of a copy: what it adds to the ad's own words, and quantities that it says of something else.
+
+The ledger lets a copy set scenes and persuade, as a person would. What a model writes of its own is as likely to be
+invented, and another line is cheap; so this reading leaves a line only the ad's words and what means the same, names of
+the audience, and the words of ``lexicon/plain.*.txt``, which state nothing. A quantity has to stand with a word that
+the ad says it of.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from functools import cache
+
+from shared.domain import Ad, Claim
+from shared.policy.facts import Facts, prepare
+from shared.policy.numerals import Quantity, find_quantities, fold
+from shared.policy.vocabulary import lines, stem, stems, vocabulary
+from shared.policy.words import means
+
+_HAN = re.compile(r"[\u3400-\u9fff]")
+_HAN_RUN = re.compile(r"[\u3400-\u9fff]+")
+_WORD = re.compile(r"[A-Za-zÀ-ÖØ-öø-ÿ]+(?:['’-][A-Za-zÀ-ÖØ-öø-ÿ]+)*")
+_SENTENCE_END = re.compile(r"[。!！?？;；\n]|\.(?!\d)")
+_CLAUSE_END = re.compile(r"[，、:：。!！?？;；\n]|[.,](?!\d)")
+_LONGEST = 6  # characters of a plain Chinese word
+_LETTER = 0.4  # what a reading pays for a single character of the ad, where a strange one costs 1
+_JOINS = "[joins]"
+_RANKED = frozenset({"comparison", "superlative", "rank"})
+_CURRENCY = "currency"
+_NUMERALS = frozenset("零一二三四五六七八九十百千万亿两半")
+
+
+def literal(text: str, ad: Ad, claims: Sequence[Claim], *, audience: Sequence[str] = ()) -> list[Claim]:
+    """The pieces of a copy that the ad does not say, beside those that its `claims` (`trace_claims`) hold already."""
+    plain = fold(text)
+    facts = prepare(ad, audience)
+    borne = bytearray(len(plain))
+    for claim in claims:
+        start, end = claim.span
+        borne[start:end] = b"\x01" * (end - start)
+    spans = [*_english(plain, borne, facts), *_chinese(plain, borne, facts), *_displaced(plain, facts)]
+    said = [text.lower() for _, text in facts.texts]
+    for claim in claims:  # what is said to be better has to be said so word for word
+        start, end = claim.span
+        if claim.kind in _RANKED and not any(plain[start:end].lower() in text for text in said):
+            spans.append((start, end, claim.kind))
+    return [Claim((start, end), text[start:end], kind, None) for start, end, kind in sorted(spans)]
+
+
+@cache
+def _plain(joining: bool = False) -> tuple[frozenset[str], frozenset[str]]:
+    """Plain words, English ones by their stems and Chinese ones as they are written; or those that join words."""
+    english: set[str] = set()
+    chinese: set[str] = set()
+    for name, words in (("plain.en.txt", english), ("plain.zh.txt", chinese)):
+        section = ""
+        for line in lines(name):
+            if line.startswith("["):
+                section = line
+            elif not joining or section == _JOINS:
+                words.update(line.split() if words is chinese else map(stems, line.split(",")))
+    return frozenset(english - {""}), frozenset(chinese)
+
+
+def _english(plain: str, borne: bytearray, facts: Facts) -> Iterator[tuple[int, int, str]]:
+    known, (words, _) = vocabulary(), _plain()
+    for match in _WORD.finditer(plain):
+        start, end = match.span()
+        if all(borne[start:end]):
+            continue
+        whole = stem(match[0].lower().replace("’", "'"))
+        pieces = [stem(piece.lower()) for piece in re.split(r"[-]", match[0].replace("’", "'")) if piece]
+        if whole in words or means(match[0], facts.words, known):
+            continue
+        if all(
+            piece in words or False in facts.words.stems.get(piece, {}) or means(piece, facts.words, known)
+            for piece in pieces
+        ):
+            continue
+        yield start, end, "wording"
+
+
+def _chinese(plain: str, borne: bytearray, facts: Facts) -> Iterator[tuple[int, int, str]]:
+    """Characters that are of no claim, plain word or piece of the ad, by the reading that leaves fewest of them.
+
+    A single character of the ad stands for what it was part of; two in a row would be a word of the copy's own.
+    """
+    words = _plain()[1]
+    texts = [text for _, text in facts.texts]
+    letters = set("".join(texts))
+    for run in _HAN_RUN.finditer(plain):
+        first, last = run.span()
+        best: list[tuple[float, int]] = [(0.0, last)] * (last - first + 1)
+        for place in range(last - 1, first - 1, -1):
+            alone = 0.0 if borne[place] else _LETTER if plain[place] in letters else 1.0
+            options = [(best[place + 1 - first][0] + alone, place + 1)]
+            for length in range(1, min(_LONGEST, last - place) + 1):
+                term = plain[place : place + length]
+                if term in words or (length > 1 and any(term in text for text in texts)):
+                    options.append((best[place + length - first][0], place + length))
+            best[place - first] = min(options)
+        loose: list[tuple[int, float]] = []  # characters that stand alone, and what each pays
+        place = first
+        while place <= last:
+            cost, following = best[place - first] if place < last else (0.0, last + 1)
+            pays = cost - best[following - first][0] if place < last else 0.0
+            if pays > 0:
+                loose.append((place, pays))
+            elif loose:
+                if len(loose) > 1 or loose[0][1] == 1.0:
+                    yield loose[0][0], loose[-1][0] + 1, "wording"
+                loose = []
+            place = following
+
+
+def _displaced(plain: str, facts: Facts) -> Iterator[tuple[int, int, str]]:
+    """Quantities that the ad says of something that the copy does not name beside them."""
+    for quantity in find_quantities(plain, every=True):
+        if quantity.unit.dimension.startswith(_CURRENCY) or quantity.literal:
+            continue
+        places = [
+            (field, fact)
+            for field, fact, _ in facts.quantities
+            if fact.value == quantity.value and fact.unit.dimension == quantity.unit.dimension
+        ]
+        if not places:
+            yield quantity.start, quantity.end, "derived"
+        elif not any(_beside(plain, quantity, field, fact, facts) for field, fact in places):
+            yield quantity.start, quantity.end, "displaced"
+
+
+def _beside(plain: str, quantity: Quantity, field: str, fact: Quantity, facts: Facts) -> bool:
+    """Whether the copy's sentence has a word of what the ad says the quantity of; a title says it of the product."""
+    if field in ("title", "brand"):
+        return True
+    texts = dict(facts.texts)
+    told = texts.get(field, "")
+    clause = _without_figures(_around(told, fact.start, fact.end, clauses=True)) if fact.end else told
+    title = texts.get("title", "")
+    wanted = _keys(clause) - _keys(title)
+    return not wanted or bool(wanted & _keys(_without_figures(_around(plain, quantity.start, quantity.end))))
+
+
+def _around(text: str, start: int, end: int, *, clauses: bool = False) -> str:
+    """The sentence, or the clause, that holds ``[start, end)``."""
+    low, high = 0, len(text)
+    for match in (_CLAUSE_END if clauses else _SENTENCE_END).finditer(text):
+        if match.end() <= start:
+            low = match.end()
+        elif match.start() >= end:
+            high = match.start()
+            break
+    return text[low:high]
+
+
+def _without_figures(text: str) -> str:
+    for quantity in reversed(find_quantities(text)):
+        text = f"{text[: quantity.start]} {text[quantity.end :]}"
+    return text
+
+
+def _keys(text: str) -> set[str]:
+    """What a clause is about: stems of English words, Chinese characters; without numbers and what joins words."""
+    english, chinese = _plain(joining=True)
+    keys = {stem(word.lower()) for match in _WORD.finditer(text) for word in match[0].split("-")} - english
+    keys.update(char for char in text if _HAN.match(char) and char not in chinese and char not in _NUMERALS)
+    return keys
