@@ -25,6 +25,8 @@ class Settings:
     llm_adapters: brand voices that the endpoint serves, by comma: ``name`` for every tenant, ``tenant/name`` for one.
     llm_price_per_hour: of the endpoint, USD; 0: not known. Only for estimates.
     llm_constrained: decode under a grammar made from the ad's facts, where the engine has it.
+    llm_literal: what the model wrote may only use the ad's words, and words that state nothing. Without it the ledger
+        alone judges, which lets livelier copy of a strong model through, and more of what a weak one invents.
     consent_basis: ``asserted`` or ``required`` (DESIGN section 3).
     k_floor: the smallest group about which anything may be stored or shared.
     pseudonym_key_file / pseudonym_secret_id: where the HMAC key of external ids is kept (a file locally).
@@ -45,6 +47,7 @@ class Settings:
     llm_adapters: str = ""
     llm_price_per_hour: float = 0.0
     llm_constrained: bool = False
+    llm_literal: bool = True
     sagemaker_endpoint: str = ""
     sagemaker_async_endpoint: str = ""
     consent_basis: str = "required"

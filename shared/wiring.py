@@ -218,6 +218,7 @@ class System:
             adapters=[name.strip() for name in self.settings.llm_adapters.split(",") if name.strip()],
             price_per_hour=self.settings.llm_price_per_hour,
             constrained=self.settings.llm_constrained,
+            literally=self.settings.llm_literal,
         )
 
     def _generator(self) -> TextGenerator | None:

@@ -39,7 +39,7 @@ class Engine:
         except ModelUnavailable:
             self.failures += 1
             raise
-        self.last = list(answer.texts)
+        self.last += answer.texts
         return answer
 
 

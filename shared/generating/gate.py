@@ -95,9 +95,20 @@ class _Subject:
 
 
 class Gate:
-    """Checks texts against an ad. `check` is the policy check (`shared.policy.rules.check`)."""
+    """Checks texts against an ad. `check` is the policy check (`shared.policy.rules.check`).
 
-    def __init__(self, encoder: Callable[[], Encoder], classifier: Callable[[], Classifier], check: Check) -> None:
+    literally: what a model wrote is read literally as well (`shared.policy.literal`).
+    """
+
+    def __init__(
+        self,
+        encoder: Callable[[], Encoder],
+        classifier: Callable[[], Classifier],
+        check: Check,
+        *,
+        literally: bool = True,
+    ) -> None:
+        self._literally = literally
         self._encoder = encoder
         self._classifier = classifier
         self._check = check
@@ -192,7 +203,7 @@ class Gate:
         form = form_problems(text, language)
         claims = trace_claims(text, ad, audience=audience)
         false = unsupported(claims)
-        if generated and not false:
+        if generated and self._literally and not false:
             false = literal(text, ad, claims, audience=audience)
         names = [name for name in (ad.brand, str(ad.attributes.get("model", ""))) if name]
         unlawful = [

@@ -53,15 +53,16 @@ class Generating:
         adapters: Collection[str] = (),
         price_per_hour: float = 0.0,
         constrained: bool = False,
+        literally: bool = True,
     ) -> None:
         """generator: writes while the caller waits; None where there is none. asynchronous: writes queued jobs; without
         it they go to `generator`, with more time. versions: of the models, for the answer. adapters: see `Briefs`.
-        price_per_hour, constrained: see `Writer`."""
+        price_per_hour, constrained: see `Writer`. literally: see `Gate`."""
         self._stores = stores
         self._generator = generator
         self._asynchronous = asynchronous
         self._timeout = timeout_seconds
-        gate = Gate(encoder, classifier, check)
+        gate = Gate(encoder, classifier, check, literally=literally)
         examples = Examples(stores.copies, clock)
         endpoint = generator or asynchronous
         self._briefs = Briefs(stores, profiles, k_floor=k_floor, adapters=adapters)

@@ -1,9 +1,9 @@
 """A literal reading of a copy: what it adds to the ad's own words, and quantities that it says of something else.
 
-The ledger lets a copy set scenes and persuade, as a person would. What a model writes of its own is as likely to be
-invented, and another line is cheap; so this reading leaves a line only the ad's words and what means the same, names of
-the audience, and the words of ``lexicon/plain.*.txt``, which state nothing. A quantity has to stand with a word that
-the ad says it of.
+The ledger lets a copy set scenes, persuade, and say things by another name, as a person would. What a model writes of
+its own is as likely to be invented, and another line is cheap; so this reading leaves a line only the ad's words, names
+of the audience, and the words of ``lexicon/plain.*.txt``, which state nothing. A quantity has to stand with a word that
+the ad says it of, and what the ad is against with a word that is against it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,7 @@ from functools import cache
 from shared.domain import Ad, Claim
 from shared.policy.facts import Facts, prepare
 from shared.policy.numerals import Quantity, find_quantities, fold
-from shared.policy.vocabulary import lines, stem, stems, vocabulary
-from shared.policy.words import means
+from shared.policy.vocabulary import lines, stem, stems
 
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _HAN_RUN = re.compile(r"[\u3400-\u9fff]+")
@@ -25,6 +24,7 @@ _SENTENCE_END = re.compile(r"[。!！?？;；\n]|\.(?!\d)")
 _CLAUSE_END = re.compile(r"[，、:：。!！?？;；\n]|[.,](?!\d)")
 _LONGEST = 6  # characters of a plain Chinese word
 _LETTER = 0.4  # what a reading pays for a single character of the ad, where a strange one costs 1
+_NEAR = 2  # words within which one is against another
 _JOINS = "[joins]"
 _RANKED = frozenset({"comparison", "superlative", "rank"})
 _CURRENCY = "currency"
@@ -36,10 +36,18 @@ def literal(text: str, ad: Ad, claims: Sequence[Claim], *, audience: Sequence[st
     plain = fold(text)
     facts = prepare(ad, audience)
     borne = bytearray(len(plain))
+    for quantity in find_quantities(plain):
+        borne[quantity.start : quantity.end] = b"\x01" * (quantity.end - quantity.start)
     for claim in claims:
-        start, end = claim.span
-        borne[start:end] = b"\x01" * (end - start)
-    spans = [*_english(plain, borne, facts), *_chinese(plain, borne, facts), *_displaced(plain, facts)]
+        if claim.kind == "date":
+            start, end = claim.span
+            borne[start:end] = b"\x01" * (end - start)
+    spans = [
+        *_english(plain, borne, facts),
+        *_chinese(plain, borne, facts),
+        *_displaced(plain, facts),
+        *_unguarded(plain, facts),
+    ]
     said = [text.lower() for _, text in facts.texts]
     for claim in claims:  # what is said to be better has to be said so word for word
         start, end = claim.span
@@ -64,21 +72,37 @@ def _plain(joining: bool = False) -> tuple[frozenset[str], frozenset[str]]:
 
 
 def _english(plain: str, borne: bytearray, facts: Facts) -> Iterator[tuple[int, int, str]]:
-    known, (words, _) = vocabulary(), _plain()
+    words, held = _plain()[0], facts.words.stems
     for match in _WORD.finditer(plain):
         start, end = match.span()
-        if all(borne[start:end]):
+        spelling = match[0].lower().replace("’", "'")
+        if all(borne[start:end]) or stem(spelling) in words or stem(spelling) in held:
             continue
-        whole = stem(match[0].lower().replace("’", "'"))
-        pieces = [stem(piece.lower()) for piece in re.split(r"[-]", match[0].replace("’", "'")) if piece]
-        if whole in words or means(match[0], facts.words, known):
-            continue
-        if all(
-            piece in words or False in facts.words.stems.get(piece, {}) or means(piece, facts.words, known)
-            for piece in pieces
-        ):
-            continue
-        yield start, end, "wording"
+        if not all(piece in words or piece in held for piece in map(stem, spelling.split("-"))):
+            yield start, end, "wording"
+
+
+def _unguarded(plain: str, facts: Facts) -> Iterator[tuple[int, int, str]]:
+    """English words that the ad only has beside one that is against them: the drug of a drug prevention program."""
+    spoken = {stem(match[0].lower()) for match in _WORD.finditer(plain)}
+    if spoken & _against():
+        return
+    guarded: dict[str, bool] = {}
+    for _, text in facts.texts:
+        words = [stem(match[0].lower()) for match in _WORD.finditer(text)]
+        for place, word in enumerate(words):
+            near = _against().intersection(words[max(0, place - _NEAR) : place + _NEAR + 1])
+            guarded[word] = guarded.get(word, True) and bool(near)
+    joins = _plain(joining=True)[0]
+    for match in _WORD.finditer(plain):
+        word = stem(match[0].lower())
+        if guarded.get(word) and word not in joins:
+            yield *match.span(), "wording"
+
+
+@cache
+def _against() -> frozenset[str]:
+    return frozenset(stems(word) for line in lines("against.en.txt") for word in line.split(","))
 
 
 def _chinese(plain: str, borne: bytearray, facts: Facts) -> Iterator[tuple[int, int, str]]:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from shared.domain import Ad, Consent
 from shared.errors import NotFound, Unprocessable
-from shared.generating import CopyRequest
+from shared.generating import CopyRequest, CopyResult
 from shared.generating.form import form_problems, tidy
 from shared.generating.gate import Gate
 from shared.generating.repeats import COPIED, copied_share
@@ -76,6 +76,16 @@ def test_a_model_that_only_repeats_itself_is_not_asked_for_ever(world: World) ->
     world.generator.texts = list(BAD)[:2]
     assert world.copy(n=1).served_by == "template"
     assert len(world.generator.asked) == 2
+
+
+def test_what_a_model_adds_to_the_ads_words_is_refused_unless_the_ledger_alone_judges(world: World) -> None:
+    lively = "A Larkspur phone that charges at 67 W while the kettle sings."
+    world.generator.texts = [lively]
+    (refused,) = world.copy(n=1).rejected
+    assert any(reason.startswith("unsupported wording") for reason in refused.reasons)
+    free = world.build(literally=False).copy(TENANT, CopyRequest(ad_id="p1", n=1))
+    assert isinstance(free, CopyResult)
+    assert texts(free) == [lively]
 
 
 def test_near_repeats_count_once(world: World) -> None:
