@@ -2,7 +2,8 @@
 
 ``python -m infra.evaluate policy --cases F``, rows ``{"text", "jurisdiction", "domain"?, "violation": bool}``. A line
 is positive where `shared.policy.rules.check` has a blocking finding. The baseline looks for the words of `NAIVE`
-anywhere, as a list of forbidden words does.
+anywhere, as a list of forbidden words does. `rewrites` says for how many violations that were found a lawful wording is
+offered, and how many of these pass the same check.
 """
 
 from __future__ import annotations
@@ -155,7 +156,25 @@ def run(path: Path, console: Console, *, show: bool = False) -> dict[str, Any]:
             name: rates([cases[place] for place in rows], [verdicts[place] for place in rows])
             for name, rows in sorted(places.items())
         },
+        "rewrites": rewrites(
+            [case for case, verdict in zip(cases, verdicts, strict=True) if verdict and case.violation]
+        ),
         "baselines": {"word_list": rates(cases, map(naive, cases))},
+    }
+
+
+def rewrites(blocked: Sequence[Case]) -> dict[str, float | int]:
+    """Of blocked lines: their number, the share with a rewrite, and the share of these that passes (1.0 of none)."""
+    offered = passing = 0
+    for case in blocked:
+        rewrite = blocking(check(case.text, case.domain, case.jurisdiction))[0].rewrite
+        if rewrite is not None:
+            offered += 1
+            passing += not blocking(check(rewrite, case.domain, case.jurisdiction))
+    return {
+        "blocked": len(blocked),
+        "offered": offered / len(blocked) if blocked else 1.0,
+        "passing": passing / offered if offered else 1.0,
     }
 
 

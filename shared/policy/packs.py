@@ -53,6 +53,12 @@ class Pattern:
         """It never begins inside a Latin word."""
         return re.compile(rf"(?:(?<![a-z0-9])|(?![a-z0-9]))(?:{self.source})", re.ASCII)
 
+    def instead(self, match: re.Match[str]) -> str | None:
+        """What may stand in a match's place; groups are expanded only where the rewrite names some: it is slow."""
+        if not self.rewrite or "\\" not in self.rewrite:
+            return self.rewrite or None
+        return match.expand(self.rewrite)
+
 
 @dataclass(frozen=True, slots=True)
 class Near:

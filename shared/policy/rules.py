@@ -25,6 +25,7 @@ __all__ = ["Channel", "blocking", "channels", "check", "editorial", "packs_versi
 
 REACH = 80  # characters around an anchor within which its pattern lies
 CONTEXT = 120  # characters around a finding within which an exception lies
+MARGIN = 0.6  # log-odds by which a rewrite is to be less like a violation than what is let through
 TERM_LEAD = 2  # characters that a pattern must cover beyond a literal term to be preferred to it
 _SENTENCE_END = re.compile(r"[。！!\n]|[.;；](?=\s)")  # a question is asked to be answered: 脱发？三天就好
 Span = tuple[int, int]
@@ -64,10 +65,13 @@ def check(
 
     def changes(draft: str) -> list[Change]:
         again = folded if draft == text else fold_text(draft)
-        found = matches if draft == text else _matches(again, domain, jurisdiction, names, likeness)
+        found = matches if draft == text else _matches(again, domain, jurisdiction, names, likeness, margin)
         return [(*again.span(m.start, m.end), m.instead) for m in found if m.rule.severity == "block"]
 
-    lawful = rewrite(text, changes) if any(match.rule.severity == "block" for match in matches) else None
+    blocked = [match for match in matches if match.rule.severity == "block"]
+    # What stands beside a claim that had to go is likely to be part of it.
+    margin = MARGIN if any(match.instead is None for match in blocked) else 0.0
+    lawful = rewrite(text, changes) if blocked else None
     findings = []
     for match in matches:
         start, end = folded.span(match.start, match.end)
@@ -89,7 +93,7 @@ def packs_version() -> str:
 
 
 def _matches(
-    folded: Folded, domain: str | None, jurisdiction: str, names: Sequence[str], likeness: bool
+    folded: Folded, domain: str | None, jurisdiction: str, names: Sequence[str], likeness: bool, margin: float = 0.0
 ) -> list[_Match]:
     packs = book()
     text = folded.text
@@ -107,7 +111,7 @@ def _matches(
         kept += _longest(_standing(packs.rules[number], text, matches, hits[number], named))
     if likeness:
         blocked = [match for match in kept if match.rule.severity == "block"]
-        for like in alike(text, packs.ids(jurisdiction), english=jurisdiction != "CN"):
+        for like in alike(text, packs.ids(jurisdiction), english=jurisdiction != "CN", margin=margin):
             if not any(match.start < like.end and like.start < match.end for match in blocked):
                 kept.append(_Match(like.start, like.end, packs.by_id[like.rule], None, like=True))
     return kept
@@ -132,8 +136,8 @@ def _matches_of(rule: Rule, text: str, uses: dict[Use, list[Span]]) -> Iterator[
     for start, end in uses.get("term", ()):
         yield _Match(start, end, rule, rule.rewrites[text[start:end]], term=True)
     for which, pattern in enumerate(rule.patterns):
-        for match in _around(pattern.regex, text, uses.get(which, ()), REACH):
-            instead = match.expand(pattern.rewrite) if pattern.rewrite else None
+        for match in _around(pattern.regex, text, _windows(uses.get(which, ()), REACH)):
+            instead = pattern.instead(match)
             yield _Match(match.start(), _word_end(text, *match.span()), rule, instead)
     for which, near in enumerate(rule.near):
         lists = [uses.get((which, one), []) for one in range(near.lists)]
@@ -190,14 +194,18 @@ def _word_end(text: str, start: int, end: int) -> int:
     return end
 
 
-def _around(regex: re.Pattern[str], text: str, spans: Iterable[Span], reach: int) -> Iterable[re.Match[str]]:
-    """Matches near the spans; each part of the text is read once."""
+def _windows(spans: Iterable[Span], reach: int) -> list[list[int]]:
+    """The text within reach of the spans, each part of it once. spans: in the order of their starts, nearly."""
     windows: list[list[int]] = []
     for start, end in spans:
         if windows and windows[-1][1] >= start - reach:
             windows[-1][1] = max(windows[-1][1], end + reach)
         else:
             windows.append([max(start - reach, 0), end + reach])
+    return windows
+
+
+def _around(regex: re.Pattern[str], text: str, windows: Iterable[Sequence[int]]) -> Iterator[re.Match[str]]:
     for low, high in windows:
         yield from regex.finditer(text, low, high)
 
@@ -206,11 +214,11 @@ def _standing(
     rule: Rule, text: str, matches: list[_Match], uses: dict[Use, list[Span]], named: list[Span]
 ) -> list[_Match]:
     """The matches that no exception lifts."""
-    spans = sorted((match.start, match.end) for match in matches)
+    near = _windows(sorted((match.start, match.end) for match in matches), CONTEXT)
     lifted = []
     for number, exception in enumerate(rule.exceptions):
-        anchors = uses.get(lift(number), []) if exception.anchored else spans
-        lifted += [match.span() for match in _around(exception.regex, text, anchors, CONTEXT)]
+        windows = _windows(uses.get(lift(number), ()), CONTEXT) if exception.anchored else near
+        lifted += [match.span() for match in _around(exception.regex, text, windows)]
     if rule.names:
         matches = [m for m in matches if not any(low <= m.start and m.end <= high for low, high in named)]
     if not lifted:

@@ -1,7 +1,8 @@
 """The policy check of 10 kB of text, beside the same rules tried one after another without the automaton.
 
-The baseline folds the text as the check does, then searches it for every literal and every pattern of the rules in
-force; it finds matches only, without exceptions and rewrites.
+Times are the process's own, so that other work on the machine does not count. The baseline folds the text as the check
+does, then searches it for every literal and every pattern of the rules in force; it finds matches only, without
+exceptions and rewrites.
 """
 
 from __future__ import annotations
@@ -49,9 +50,9 @@ def milliseconds(call: Callable[[], object], times: int) -> float:
     """The median."""
     taken = []
     for _ in range(times):
-        began = time.perf_counter()
+        began = time.process_time()
         call()
-        taken.append((time.perf_counter() - began) * 1000)
+        taken.append((time.process_time() - began) * 1000)
     return sorted(taken)[times // 2]
 
 
@@ -62,3 +63,5 @@ def test_ten_kilobytes(name: str) -> None:
     ours = milliseconds(lambda: check(text, "health"), 5)
     theirs = milliseconds(lambda: one_after_another(text), 3)
     print(f"\n{name}: {ours:.1f} ms, rules one after another {theirs:.1f} ms, {theirs / ours:.1f} times as long")
+    # A text full of findings is checked again for each draft of its rewrite.
+    assert theirs > (ours if name == "unlawful" else 4 * ours)

@@ -34,6 +34,7 @@ def test_figures_of_all_lines_by_jurisdiction_and_of_the_word_list(tmp_path: Pat
     assert (result["false_alarms"], result["misses"], result["n"], result["violations"]) == (0, 1, 6, 4)
     assert list(result["by_jurisdiction"]) == ["CN", "EU", "US"]
     assert result["by_jurisdiction"]["CN"]["recall"] == 1.0
+    assert result["rewrites"] == {"blocked": 3, "offered": pytest.approx(2 / 3), "passing": 1.0}
     assert result["baselines"]["word_list"] == {"precision": 0.5, "recall": 0.5, "false_alarms": 2, "misses": 2}
 
 
