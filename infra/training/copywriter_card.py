@@ -11,6 +11,15 @@ from typing import Any
 from infra.local.llm_server import GEMMA_TERMS
 
 GEMMA_NOTICE = f"Gemma is provided under and subject to the Gemma Terms of Use found at {GEMMA_TERMS}"
+_GEMMA_DUTIES = (
+    "The restrictions of their section 3.2, the Prohibited Use Policy included, bind everybody who uses this adapter; "
+    "whoever passes it on passes them on with it, and a copy of the terms. Its files are changed from Gemma's."
+)
+_LIMITS = (
+    "The figures count what the gate finds. A model so small also writes lines that the gate passes and nobody would "
+    "print: broken grammar, two facts mixed up, a scene that does not fit. It knows short copy for ads like those it "
+    "was trained on, and no other task."
+)
 _COLUMNS = ("language", "true", "lawful", "passed", "own", "usable", "answered", "distinct_2")
 
 
@@ -32,7 +41,7 @@ def write_card(folder: Path, facts: Mapping[str, Any], *, is_gemma: bool) -> Non
 def card(facts: Mapping[str, Any], *, is_gemma: bool) -> str:
     """The card as Markdown."""
     base, rows, loss = facts["base"], facts["rows"], facts["held_out_loss"]
-    licence = f"{GEMMA_NOTICE}, its Prohibited Use Policy included." if is_gemma else "That of the base model."
+    licence = f"{GEMMA_NOTICE}. {_GEMMA_DUTIES}" if is_gemma else "That of the base model."
     trained, held = (
         ", ".join(f"{count['copies']} {name} copies of {count['ads']} ads" for name, count in rows[part].items())
         for part in ("train", "held_out")
@@ -41,6 +50,7 @@ def card(facts: Mapping[str, Any], *, is_gemma: bool) -> str:
     if rows["left_out"]:
         left = f"{rows['left_out']} copies were left out: ledger or policy packs object to them. "
     memorised, rank = facts["memorised"], facts["plan"]["rank"]
+    heat = facts["measured"]["temperature"]
     parts = [
         "---",
         f"base_model: {base['id']}",
@@ -72,7 +82,11 @@ def card(facts: Mapping[str, Any], *, is_gemma: bool) -> str:
         f"On {trained}; held out, by ad: {held}. {left}The loss counts the copy alone. "
         f"Held-out loss (nats a token, whole vocabulary): {loss['base']:.3f} before, {loss['adapter']:.3f} after; "
         f"{facts['updates']} updates, {facts['seconds']:.0f} s. Data sha256 `{facts['data_sha256'][:16]}…`, "
-        f"seed {facts['plan']['seed']}.",
+        f"seed {facts['plan']['seed']}, {facts['processes']} process{'es' if facts['processes'] > 1 else ''}.",
+        "",
+        f"    {_command(facts)}",
+        "",
+        f"Measured by {facts['engine']}, at temperature {heat['base']} (base) and {heat['adapter']} (adapter):",
         "",
     ]
     for name, measured in facts["quality"].items():
@@ -87,12 +101,39 @@ def card(facts: Mapping[str, Any], *, is_gemma: bool) -> str:
         f"repeat 60 % or more of a training copy of another ad, {memorised['verbatim']:.1%} word for word; "
         f"{memorised['own_verbatim']:.1%} are a training copy of their own ad.",
         "",
+        "## Limits",
+        "",
+        _LIMITS,
+        *(["", facts["note"]] if facts["note"] else []),
+        "",
         "## Licence",
         "",
         licence,
         "",
     ]
     return "\n".join(parts)
+
+
+def _command(facts: Mapping[str, Any]) -> str:
+    """What to type to train it again, beside its files."""
+    plan = facts["plan"]
+    options = {
+        "base": facts["base"]["name"],
+        "rank": plan["rank"],
+        "rate": plan["rate"],
+        "epochs": plan["epochs"],
+        "variants": facts["variants"],
+        "batch": plan["batch"],
+        "accumulate": plan["accumulate"],
+        "held-share": facts["held_share"],
+        "precision": facts["precision"],
+        "seed": plan["seed"],
+    }
+    starts = f"torchrun --nproc-per-node {facts['processes']}" if facts["processes"] > 1 else "python"
+    asked = [*(f"--pairs {name}" for name in facts["pairs"]), *(f"--{key} {value}" for key, value in options.items())]
+    if facts["as_written"]:
+        asked.append("--as-written")
+    return " ".join([starts, "-m infra.training.train_copywriter", "--name", facts["name"], *asked])
 
 
 def _table(name: str, measured: Mapping[str, Mapping[str, float]]) -> Sequence[str]:

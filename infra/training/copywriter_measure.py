@@ -79,7 +79,9 @@ def quality(candidates: Sequence[Candidate]) -> Quality:
     answered: dict[tuple[str, tuple[str, ...], str], bool] = {}
     for one in candidates:
         text = tidy(one.text, one.ad, one.ad.language)
-        reasons, claims = gate.reasons(text, one.ad, one.ad.language, channel=one.channel, audience=one.audience)
+        reasons, claims = gate.reasons(
+            text, one.ad, one.ad.language, channel=one.channel, audience=one.audience, generated=True
+        )
         passes = not (reasons or repeats_example(text, one.ad, one.ad.language))
         passes = passes and match_key(text) != match_key(one.ad.title)
         differs = bool(text) and max(overlap(text, one.ad.title), overlap(text, one.ad.description)) < OWN_WORDS

@@ -21,6 +21,7 @@ from shared.domain import Ad, Rejection
 from shared.generating.prompts import build_prompt
 from shared.generating.width import room_in
 from shared.policy.claims import trace_claims, unsupported
+from shared.policy.literal import literal
 from shared.policy.rules import blocking, channels, check
 from shared.preprocess import clean_text, match_key, parse_ad
 
@@ -126,7 +127,7 @@ def teachable(pairs: Sequence[Pair]) -> tuple[list[Pair], list[tuple[Pair, str]]
     """The pairs to learn from, and the others with the reason.
 
     A copy that says what its own prompt does not show would teach the model to invent, even where the rest of the ad
-    supports it; an unlawful one would teach that.
+    supports it; an unlawful one would teach that; and one that the literal reading refuses, to write what is not shown.
     """
     kept: list[Pair] = []
     left: list[tuple[Pair, str]] = []
@@ -147,7 +148,10 @@ def _objection(pair: Pair) -> str | None:
         claims = unsupported(trace_claims(pair.copy, ad, audience=pair.audience))
         if claims:
             return f"not in {name}: {claims[0].text}"
-    return None
+    added = literal(
+        pair.copy, pair.ad, trace_claims(pair.copy, pair.ad, audience=pair.audience), audience=pair.audience
+    )
+    return f"not in the ad's words: {added[0].text}" if added else None
 
 
 def _as_prompted(pair: Pair) -> Ad:

@@ -32,13 +32,13 @@ from infra.training.copywriter_measure import Candidate, Memorised, memorised, q
 from infra.training.copywriter_pairs import STYLE, Pair, counts, read_catalogue, read_pairs, split, teachable, varied
 from infra.training.copywriter_writers import TorchWriter, Writes, llama
 from shared.domain import Ad
-from shared.generating.prompts import Style, build_prompt, may_generate, prompt_version
+from shared.generating.prompts import Prompt, Style, build_prompt, may_generate, prompt_version
 from shared.models.artifacts import MANIFEST, load_manifest, write_manifest
 
 KIND = "copywriter"
 MOST_TOKENS = 1024  # of a row
-MEASURED_ADS = 60
-MEASURED_PAIRS = 120  # of each part, for memorisation
+MEASURED_ADS = 40  # requests of each part, for quality
+MEASURED_PAIRS = 80  # of each part, for memorisation
 PACKAGES = ("accelerate", "gguf", "peft", "torch", "transformers")
 
 
@@ -46,7 +46,7 @@ PACKAGES = ("accelerate", "gguf", "peft", "torch", "transformers")
 class Options:
     """What to train on what. See `train_copywriter`; `measure`: files of ads to write for beside the held-out ones;
     `as_written`: learn from the rows that ledger or policy packs object to as well; `state`: folder in which a training
-    that is under way is kept."""
+    that is under way is kept; `note`: what a person found, for the card."""
 
     name: str
     pairs: tuple[Path, ...]
@@ -67,6 +67,7 @@ class Options:
     as_written: bool = False
     trained: Path | None = None
     state: Path | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -169,16 +170,31 @@ def train(
             repeated = _memorised(writer, train_pairs, held_pairs, options)
     facts: dict[str, Any] = {
         "name": options.name,
-        "base": {"id": base.id, "revision": base.revision, "gguf": base.gguf.name if base.gguf else None},
+        "base": {
+            "name": options.base,
+            "id": base.id,
+            "revision": base.revision,
+            "gguf": base.gguf.name if base.gguf else None,
+        },
         "prompt": {"style": STYLE, "version": prompt_version(STYLE), "chat": base.is_chat},
-        "measured": {"ads": MEASURED_ADS, "candidates": options.candidates, "temperature": options.temperature},
+        "measured": {
+            "requests": MEASURED_ADS,
+            "candidates": options.candidates,
+            "temperature": {
+                name: _prompt(held_pairs[0], options, tuned=tuned).temperature
+                for name, tuned in (("base", False), ("adapter", True))
+            },
+        },
         **_training(options, progress, accelerator),
         "rows": {"train": counts(train_pairs), "held_out": counts(held_pairs), "left_out": len(left)},
+        "pairs": [path.name for path in options.pairs],
+        "as_written": options.as_written,
         "data_sha256": _digest(options.pairs),
         "held_out_loss": {name: round(value, 4) for name, value in losses.items()},
         "engine": "llama.cpp" if served else "transformers",
         "quality": found,
         "memorised": repeated.figures(),
+        "note": options.note,
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
     }
     accelerator.end_training()
@@ -197,6 +213,7 @@ def _training(options: Options, progress: Progress, accelerator: Accelerator) ->
         "updates": progress.updates,
         "seconds": round(progress.seconds, 1),
         "variants": options.variants,
+        "held_share": options.held_share,
         "precision": accelerator.mixed_precision,
         "processes": accelerator.num_processes,
     }
@@ -254,9 +271,10 @@ def _quality(
     writer: Writes, held: Sequence[Pair], training: Sequence[Pair], ads: Sequence[Ad], options: Options
 ) -> dict[str, dict[str, dict[str, float]]]:
     """Quality of base (with its examples) and adapter, on held-out ads and on those of `ads`."""
-    asked = {"held-out ads": [pair for pair in held if may_generate(pair.ad)] or list(held)}
+    generator = random.Random(options.plan.seed)
+    able = [pair for pair in held if may_generate(pair.ad)] or list(held)
+    asked = {"held-out ads": generator.sample(able, min(MEASURED_ADS, len(able)))}
     if ads:
-        generator = random.Random(options.plan.seed)
         chosen = generator.sample(list(ads), min(MEASURED_ADS, len(ads)))
         asked["other ads"] = [Pair(ad, "", _readers(ad, training, generator)) for ad in chosen]
     return {
@@ -282,12 +300,8 @@ def _memorised(writer: Writes, training: Sequence[Pair], held: Sequence[Pair], o
 def _candidates(writer: Writes, pairs: Sequence[Pair], options: Options, *, tuned: bool) -> list[Candidate]:
     """`options.candidates` texts for each pair's ad, readers and channel: with the adapter, or by the base from its
     examples."""
-    style: Style = STYLE if tuned else "few-shot"
-    prompts = [
-        build_prompt(pair.ad, pair.ad.language, style=style, interests=pair.audience, width=pair.width)
-        for pair in pairs
-    ]
-    heat = prompts[0].temperature if options.temperature is None else options.temperature
+    prompts = [_prompt(pair, options, tuned=tuned) for pair in pairs]
+    heat = prompts[0].temperature
     written = writer(
         prompts, tuned=tuned, n=options.candidates if heat > 0 else 1, temperature=heat, seed=options.plan.seed
     )
@@ -296,6 +310,13 @@ def _candidates(writer: Writes, pairs: Sequence[Pair], options: Options, *, tune
         for pair, texts in zip(pairs, written, strict=True)
         for text in texts
     ]
+
+
+def _prompt(pair: Pair, options: Options, *, tuned: bool) -> Prompt:
+    """As served, unless the options say another temperature."""
+    style: Style = STYLE if tuned else "few-shot"
+    made = build_prompt(pair.ad, pair.ad.language, style=style, interests=pair.audience, width=pair.width)
+    return made if options.temperature is None else replace(made, temperature=options.temperature)
 
 
 def _digest(paths: Sequence[Path]) -> str:

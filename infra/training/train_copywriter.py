@@ -95,6 +95,7 @@ def command(
     as_written: Annotated[
         bool, typer.Option("--as-written", help="Learn from every copy, whatever ledger and policy packs say")
     ] = False,
+    note: Annotated[str, typer.Option(help="What a person found in its copy, for the card")] = "",
     seed: Annotated[int, typer.Option(help="Same rows, options and seed: same adapter")] = 0,
 ) -> None:
     """Fine-tunes a language model on approved copy and writes the adapter."""
@@ -136,6 +137,7 @@ def command(
         as_written=as_written,
         trained=trained,
         state=state,
+        note=note,
     )
     with tempfile.TemporaryDirectory() as made:
         folder = Path(made) / name
