@@ -46,14 +46,18 @@ def test_the_shipped_adapter_names_terms_data_and_measurements() -> None:
     card = (llm_server.ADAPTER / "README.md").read_text(encoding="utf-8")
     assert GEMMA_NOTICE in card and GEMMA_NOTICE in (llm_server.ADAPTER / "NOTICE").read_text(encoding="utf-8")
     for measured in manifest.metadata["quality"].values():
-        assert measured["adapter"]["usable"] > measured["base"]["usable"]
+        assert measured["adapter"]["true"] > measured["base"]["true"]
+        assert measured["adapter"]["usable"] >= measured["base"]["usable"]
         assert f"{measured['adapter']['usable']:.1%}" in card
+    held = manifest.metadata["quality"]["held-out ads"]
+    assert held["adapter"]["usable"] > 2 * held["base"]["usable"]
     assert manifest.metadata["memorised"]["repeats"] < 0.05
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_llama_cpp_and_torch_write_the_same() -> None:
+    import torch
     from peft import PeftModel
 
     from infra.training import copywriter_base
@@ -69,7 +73,12 @@ def test_llama_cpp_and_torch_write_the_same() -> None:
     with llama(base, None) as writer:
         assert writer(prompts, tuned=False, n=1, temperature=0.0, seed=0) == off
     model = PeftModel.from_pretrained(base.model, llm_server.ADAPTER).eval()
-    by_torch = TorchWriter(base, model)(prompts, tuned=True, n=1, temperature=0.0, seed=0)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)  # more of them wait for one another wherever a core is taken
+    try:
+        by_torch = TorchWriter(base, model)(prompts, tuned=True, n=1, temperature=0.0, seed=0)
+    finally:
+        torch.set_num_threads(threads)
     assert all(text for [text] in other), "a prompt that it was not trained on"
     assert all(one != other for one, other in zip(on, off, strict=True))
     # Rounding may turn a near tie the other way, and the rest of a line with it.

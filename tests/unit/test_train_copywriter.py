@@ -68,6 +68,15 @@ def write(path: Path, rows: Sequence[dict[str, Any]]) -> Path:
     return path
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """With more threads so small a model mostly waits for the other cores; the module's fixtures train as well."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
 @pytest.fixture(scope="module")
 def pairs_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write(tmp_path_factory.mktemp("pairs") / "pairs.jsonl", ROWS)
@@ -117,18 +126,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """With more threads so small a model mostly waits for the other cores."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def options(folder: Path, pairs: Path, **changes: Any) -> Options:
     made = Options("tiny", (pairs,), base=str(folder), plan=PLAN, precision="no", candidates=1, temperature=0.0)
-    return replace(made, **changes)
+    return replace(made, as_written=True, **changes)  # what the ledger says of these lines is another test's matter
 
 
 def quiet() -> Console:
@@ -154,7 +154,7 @@ def test_the_loss_falls_and_the_best_state_is_kept(trained: tuple[Path, Any, lis
     assert losses["base"] == pytest.approx(curve[0].held_loss, abs=0.05)
 
 
-def test_the_folder_is_whole(trained: tuple[Path, Any, list[Step]], pairs_file: Path) -> None:
+def test_the_folder_is_whole(trained: tuple[Path, Any, list[Step]], folder: Path) -> None:
     out, outcome, _ = trained
     manifest = verify(out, "copywriter")
     assert manifest.version == outcome.version
@@ -162,7 +162,8 @@ def test_the_folder_is_whole(trained: tuple[Path, Any, list[Step]], pairs_file: 
     assert set(manifest.files) >= {"adapter.gguf", "adapter_config.json", "adapter_model.safetensors", "README.md"}
     assert GEMMA_NOTICE in (out / "NOTICE").read_text(encoding="utf-8")
     card = (out / "README.md").read_text(encoding="utf-8")
-    assert GEMMA_NOTICE in card and "held-out ads" in card
+    assert GEMMA_NOTICE in card and "held-out ads" in card and "section 3.2" in card
+    assert f"--base {folder} --rank 4 --rate 0.01 --epochs 1.3" in card and "--seed 0 --as-written" in card
     config = json.loads((out / "adapter_config.json").read_text(encoding="utf-8"))
     assert (config["r"], config["lora_alpha"]) == (4, 8)
     assert (
