@@ -42,7 +42,7 @@ REMAINDER = 0.1  # weights of a planted line without what is planted, and of a s
 RESTATED = 0.07
 SHORTEST = 3  # words of such a remainder, at least
 WRITTEN = 0.4  # weight of the copywriter's copies, which are plainer than labelled lines
-REFUSED = 0.08  # share of the true lines without a sure claim that the model may refuse
+REFUSED = 0.09  # share of the true lines without a sure claim that the model may refuse
 FOLDS = 5
 
 _HAN = re.compile(r"[\u3400-\u9fff]")

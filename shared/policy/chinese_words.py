@@ -1,8 +1,8 @@
 """What the Chinese words of a copy state: the fewest-words reading of each run, and which of its pieces are claims.
 
 A piece that the ad bears out is a supported claim. Of the others, what contradicts the ad is a claim; a listed
-function, material, service, effect or the like is one; an everyday thing or quality only where the copy says that the product has
-it; a word in no list only where the copy says so or where it is technical by its form.
+function, material, service, effect or the like is one; an everyday thing or quality only where the copy says that the
+product has it; a word in no list only where the copy says so or where it is technical by its form.
 """
 
 from __future__ import annotations
@@ -25,23 +25,36 @@ _TECHNICAL = re.compile(
 _AND = re.compile(r"\s*(?:[、,]|[,、]?\s*(?:和|与|及|或|以及|还有))\s*")
 _QUOTED = 12  # characters of the ad that may stand for one word
 _WORD, _CLAIM, _LETTER, _UNKNOWN = 1.0, 1.05, 1.15, 1.6  # what a segmentation pays for a piece
-_SUPPLIED = re.compile(r"自备|自带|自理|自负|自付|自费|另购|另付|另算|自己带")
+_MISALIGNED = 0.4  # what it pays more for a quotation that begins within a word of the ad
+_SUPPLIED = re.compile(r"自备|自带|自理|自负|自付|自费|另购|另付|另算|另收|另计|另外|自己带")
 _WAIVED = re.compile(
     r"(?:自备|自带|自行准备|不用|无需|无须|不必|不需要?|免去?|不含有?|零添加|零|不带|没有?|无|不限|不加|省去|告别"
-    r"|不是|不支持|不能|不可)[^，。！？；]{0,6}$"
+    r"|不是|不支持|不能|不可|[都也从绝永再]不)[^，。！？；]{0,6}$"
 )
 _READER_DOES = re.compile(r"[挤跑赶排找翻搬扛守等喊叫催盯](?:去|到|遍|着)?$")
+_BRING = re.compile(
+    r"[^，。！？]{0,4}(?:自己|自行|你)(?:带|备|准备|买|配|挑|扛|拿|找|选)|[^，。！？]{0,3}(?:另外|另)(?:买|购|配)"
+)
+_YOUR_OWN = re.compile(r"[你我他她](?:的|那|这)?$")
+_RESTS = re.compile(r"[^，。！？]{0,4}(?:不上课|没课|不开|休息|歇|放假|不用来|停)")
+_SHUT_OUT = re.compile(r"不(?:适|接|收|招|宜|让|许|对|建议|推荐|能|可)|谢绝|禁|勿|除|非|免")
+_UNTRIED = re.compile(r"(?:从没|从未|没有?|未曾|不曾)[^，。！？]{1,2}过[^，。！？]{0,2}$")
+_HASSLE = re.compile(r"(?:不用再?|无需再?|不必再?|不需要?再?|省得|免得)(?P<verb>[^，。！？；]{1,3})$")
+_NEEDS = frozenset("带备准买用插装配充接连穿交付加花预开另自额办填学懂会有签持提养做审出")
 _LEFT_OUT = re.compile(r"\s?(?:另配|另购|另买|自购|自备|自带|另付|自理)")
 _SAID_AWAY = re.compile(
-    r"(?:别|不再|告别|甩掉|不怕|拒绝|不想|忘掉|丢掉|哪怕没|远离|逃离|不像|不用再?|何必|与其)[^，。！？；]{0,5}$"
+    r"(?:不是|并非|绝非|哪是|别|不再|告别|甩掉|不怕|拒绝|不想|忘掉|丢掉|哪怕没|远离|逃离|不像"
+    r"|不用再?|何必|与其)[^，。！？；]{0,5}$"
 )
 _LIKE = re.compile(r"(?:像|好像|仿佛|如同|宛如|犹如|似|胜过|赛过|当作|当成|变成)[^，。！？；]{0,6}$")
-_WARNED = re.compile(r"(?:的[^。！？]{0,12})?(?:先别|别|等|不宜|慎|请先|先看|不建议|避开|不要|不能|不可|绕开)")
+_WARNED = re.compile(
+    r"(?:的[^。！？]{0,12})?[就请都可]?(?:先别|别|等|不宜|慎|请先|先看|不建议|避开|不要|不能|不可|绕开)"
+)
 _DEGREE, _DEGREE_AFTER = re.compile(r"[偏更很超特极又]$"), re.compile(r"得像|[款版号底]|乎乎|绵绵|绒绒|了[一两]|的那种")
 _BOTH = frozenset(
     ("大小", "长短", "高低", "深浅", "轻重", "快慢", "冷热", "厚薄", "软硬", "粗细", "宽窄", "早晚", "新旧")
 )
-_COUNTERS = frozenset("个次节回堂")
+_COUNTERS = frozenset("个次节回堂百千万十元块")
 _LIKENED = re.compile(r"似的|一样|般|那样|也似")
 _WEEKDAY = re.compile(r"[周期拜][一二三四五六日天末]")
 _HELD = re.compile(
@@ -56,16 +69,32 @@ _CLAUSE = re.compile(r"[，。！？；：,!?;\n]")
 
 
 def gather_chinese(
-    name: str, plain: str, span: tuple[int, int], marks: bytearray, known: Vocabulary, evidence: Evidence
-) -> None:
-    """Adds what a Chinese run of the ad bears: every listed term in it, and its single characters."""
+    name: str,
+    plain: str,
+    span: tuple[int, int],
+    marks: bytearray,
+    known: Vocabulary,
+    evidence: Evidence,
+    key: int = 0,
+) -> list[int]:
+    """Adds what a Chinese run of the ad bears: every listed term in it, and its single characters.
+
+    key: characters of an attribute's name at the head of `plain`, which names a quality without saying it (软硬度).
+    Returns where the words of the run begin.
+    """
     start, end = span
     for place in range(start, end):
-        evidence.letters.setdefault(plain[place], name)
+        if place >= key:
+            evidence.letters.setdefault(plain[place], name)
         for length in range(2, min(LONGEST, end - place) + 1):
-            bear(name, plain[place : place + length], _turned(plain, place, place + length, marks), known, evidence)
-    for _, last in _words_of(plain, start, end, known):
-        bear(name, plain[last - 1], bool(marks[last - 1]), known, evidence)
+            term = plain[place : place + length]
+            if place >= key or not any(concept in known.opposites for concept, _ in known.evidence.get(term, ())):
+                bear(name, term, _turned(plain, place, place + length, marks), known, evidence)
+    words = _words_of(plain, start, end, known)
+    for _, last in words:
+        if last > key:
+            bear(name, plain[last - 1], bool(marks[last - 1]), known, evidence)
+    return [first for first, _ in words]
 
 
 def _turned(plain: str, start: int, end: int, marks: bytearray) -> bool:
@@ -104,7 +133,7 @@ def cover_chinese(plain: str, taken: bytearray, marks: bytearray, evidence: Evid
             found += _read(plain, start, end, marks, evidence, known)
             start = end
     terse = _is_terse(plain, taken, found)
-    found = _listed(found, plain)
+    found = _listed(_enumerated(found, plain, evidence), plain)
     starts = {word.start for word in found} | {place for place in range(len(plain)) if taken[place]}
     ends = {word.end for word in found} | {place + 1 for place in range(len(plain)) if taken[place]}
 
@@ -121,10 +150,17 @@ def cover_chinese(plain: str, taken: bytearray, marks: bytearray, evidence: Evid
                 not quality or (said(word) and (word.end - word.start > 1 or _stressed(plain, word.start, word.end)))
             ):
                 kept.append(word)
-        elif word.kind == UNLISTED or (terse and word.kind != "audience") or _claims(word, plain, evidence, known):
+        elif word.kind == "list":
+            if not asked(plain, word.end):
+                kept.append(Word(word.start, word.end, "feature", None))
+        elif (
+            word.kind == UNLISTED
+            or (terse and word.kind != "audience" and word.end - word.start > 1)
+            or _claims(word, plain, evidence, known)
+        ):
             kept.append(word)
     if terse:
-        kept += _bare(plain, kept)
+        kept += _bare(plain, [word for word in kept if word.kind != UNLISTED])
     return [
         word
         for word in _joined(kept)
@@ -175,6 +211,39 @@ def _bare(plain: str, words: list[Word]) -> list[Word]:
     ]
 
 
+def _enumerated(words: list[Word], plain: str, evidence: Evidence) -> list[Word]:
+    """With what the copy puts into a list of the ad's as claims: 佳能、尼康、富士 where the ad has the first two."""
+    out: list[Word] = []
+    for word in words:  # the characters of one unlisted word
+        last = out[-1] if out else None
+        if last is not None and last.kind == word.kind == UNLISTED and last.end == word.start:
+            out[-1] = Word(last.start, word.end, UNLISTED, None)
+        else:
+            out.append(word)
+    for place, word in enumerate(out):
+        if word.kind != SCENE and (word.support is not None or word.kind in ("negation", "schedule")):
+            continue
+        for other in (place - 1, place + 1):
+            if not 0 <= other < len(out) or out[other].support in (None, "audience", "domain", SCENE):
+                continue
+            low, high = sorted((word, out[other]), key=lambda one: one.start)
+            gap = plain[low.end : high.start]
+            if (
+                (gap == "加" and place > other)
+                or ("、" in gap and _AND.fullmatch(gap))
+                or (gap in ("和", "与", "及") and "、" in plain[max(0, low.start - 5) : low.start])
+            ) and _in_list(plain[out[other].start : out[other].end], evidence):
+                out[place] = Word(word.start, word.end, "list", None)
+                break
+    return out
+
+
+def _in_list(term: str, evidence: Evidence) -> bool:
+    """Whether the ad has the term in a list."""
+    listing = re.compile(rf"[、/和与及]\s?{re.escape(term)}|{re.escape(term)}\s?(?:[、/]|[和与及](?!其))")
+    return any(listing.search(text) for name, text, _ in evidence.texts if name not in ("audience", "domain"))
+
+
 def _listed(words: list[Word], plain: str) -> list[Word]:
     """A scene word in a list with what the ad has is a claim; the others are left out."""
     out: list[Word] = []
@@ -213,11 +282,23 @@ def _contradicts(word: Word, plain: str, marks: bytearray, evidence: Evidence, k
     term = plain[start:end]
     if asked(plain, end) or _WARNED.match(plain[end : end + 18]):
         return False
+    if not marks[end - 1] and _BRING.match(plain[end : end + 8]):
+        return False  # 充电宝记得自己带
+    if marks[end - 1] and plain[max(0, start - 3) : start].endswith(("不会", "不懂")) and "的" in plain[end : end + 3]:
+        return False  # 不会报价的画手
     if term in known.people and not marks[end - 1]:
         return meant_for(plain, start, end)
+    if term in known.people and not _SHUT_OUT.search(plain[max(0, start - 8) : start] + "|" + plain[end : end + 4]):
+        return False  # 不耽误孩子上学
     if marks[end - 1]:
-        if _READER_DOES.search(plain[max(0, start - 6) : start]):
-            return False  # 不用再挤医院
+        if "除了" in plain[max(0, start - 6) : start]:
+            return False
+        if plain[max(0, start - 2) : start].endswith(("没", "没有")) and plain.startswith("的", end):
+            return False  # 没板凳的早点到
+        if _READER_DOES.search(plain[max(0, start - 6) : start]) or _UNTRIED.search(plain[max(0, start - 8) : start]):
+            return False  # 不用再挤医院, 从没拿过裱花袋
+        if (hassle := _HASSLE.search(plain[max(0, start - 8) : start])) and hassle["verb"][0] not in _NEEDS:
+            return False  # 不用端着水箱来回跑
         if _LEFT_OUT.match(plain[end : end + 4]):
             return True
         return (
@@ -229,9 +310,17 @@ def _contradicts(word: Word, plain: str, marks: bytearray, evidence: Evidence, k
         return offered(plain, start, end)
     if _is_soft(term, known) and not _is_quality(word, plain, known):
         return offered(plain, start, end) or served(plain, start, end)
-    if term not in known.concepts:
+    if term not in known.concepts and end - start < 3 and not _denied_whole(term, evidence):
         return offered(plain, start, end) or served(plain, start, end)
     return not told_of_reader(plain, start, end) or offered(plain, start, end)
+
+
+def _denied_whole(term: str, evidence: Evidence) -> bool:
+    """Whether all that a negation of the ad covers is the term: 不提供代写."""
+    return (
+        re.search(rf"(?:^|\n)(?:提供|支持|承接|接受|参与|使用|含)?{re.escape(term)}(?:\n|$)", evidence.denied)
+        is not None
+    )
 
 
 def _supplied(term: str, evidence: Evidence, known: Vocabulary) -> bool:
@@ -243,7 +332,7 @@ def _supplied(term: str, evidence: Evidence, known: Vocabulary) -> bool:
     }
     for name, text, _ in evidence.texts:
         place = text.find(term)
-        if place >= 0 and _SUPPLIED.search(text[max(0, place - 6) : place + len(term) + 6]):
+        if place >= 0 and _SUPPLIED.search(text[max(0, place - 6) : place + len(term) + 10]):
             return True
         if name in fields and place < 0 and _SUPPLIED.search(text):
             return True
@@ -275,23 +364,25 @@ def _claims(word: Word, plain: str, evidence: Evidence, known: Vocabulary) -> bo
         or (_SAID_AWAY.search(before) and word.kind not in ("offer", "efficacy"))
     ):
         return False
+    if word.kind == "material":
+        return not asked(plain, end) and not _YOUR_OWN.search(plain[max(0, start - 3) : start])
     return not told_of_reader(plain, start, end)
 
 
 def _scheduled(plain: str, start: int, end: int, evidence: Evidence) -> bool:
     """Whether a day of the week is the product's: the ad names others, or the copy says what takes place then."""
+    if _RESTS.match(plain[end : end + 8]):
+        return False
     if any(_WEEKDAY.search(text) for _, text, _ in evidence.texts) or evidence.stems.keys() & _ENGLISH_DAYS:
         return not told_of_reader(plain, start, end)
     stop = _CLAUSE.search(plain, end)
     return _HELD.search(plain[end : stop.start() if stop else len(plain)]) is not None
 
 
-_ENGLISH_DAYS = frozenset(
-    (
-        "monday tuesday wednesday thursday friday saturday sunday mondai tuesdai wednesdai thursdai fridai "
-        "saturdai sundai"
-    ).split()
+_ENGLISH_DAYS_TEXT = (
+    "monday tuesday wednesday thursday friday saturday sunday mondai tuesdai wednesdai thursdai fridai saturdai sundai"
 )
+_ENGLISH_DAYS = frozenset(_ENGLISH_DAYS_TEXT.split())
 
 
 def _states(plain: str, word: Word, evidence: Evidence) -> bool:
@@ -336,20 +427,31 @@ def _piece(
             return _WORD, Word(start, end, "negation", None)
         return _WORD, None
     if not single and _WEEKDAY.match(term[-2:]) and plain[end : end + 1] in _COUNTERS:
-        return None  # 每周三个晚上
+        return None  # 每周三个晚上, 每周一百八
+    if end - start == 4 and term[0] == term[1] and term[2] == term[3]:
+        return _WORD, None  # 轻轻巧巧
+    if end - start == 2 and term[0] == term[1] and term not in known.concepts:
+        return _WORD, None  # 薄薄一片
     listed = term in known.concepts
     negative = _turned(plain, start, end, marks)
     if listed and (support := meaning(term, negative, evidence, known)) is not None:
         return _WORD, Word(start, end, kind_of(term, known), support)
     opposed = False
     if not single:
-        support, opposed = _quoted(term, marks[start:end], evidence)
+        support, opposed, aligned = _quoted(term, marks[start:end], evidence)
         if support is not None:
-            return _WORD, Word(start, end, kind_of(term, known), support)
+            return _WORD + _MISALIGNED * (not aligned), Word(start, end, kind_of(term, known), support)
     if listed and not (single and kind_of(term, known) != "comparison"):
         opposed = opposed or meaning(term, not negative, evidence, known) is not None
     if opposed and (listed or _content(term, evidence, known)):
         return _WORD, Word(start, end, "negation", None)
+    if (
+        end - start == 2
+        and term[1] in "子儿"
+        and not negative
+        and (support := evidence.letters.get(term[0])) is not None
+    ):
+        return _WORD, Word(start, end, kind_of(term, known), support)  # 刷子 of 毛刷
     if listed:
         kind = kind_of(term, known)
         if single and kind != "comparison":
@@ -379,7 +481,7 @@ def _piece(
 def _opposed(term: str, negative: bool, evidence: Evidence, known: Vocabulary) -> bool:
     """Whether a term that states little by itself stands against the ad: 风雨无阻 where rain puts it off."""
     pairs = known.concepts.get(term, ())
-    if not any(concept in known.opposites for concept, _ in pairs) or kind_of(term, known) == "comparison":
+    if not any(concept in known.opposites and concept not in known.soft for concept, _ in pairs):
         return False
     return meaning(term, negative, evidence, known) is None and meaning(term, not negative, evidence, known) is not None
 
@@ -388,23 +490,28 @@ def _content(term: str, evidence: Evidence, known: Vocabulary) -> bool:
     """Whether a quoted term of two characters or more is a word of its own, rather than a seam of two."""
     if len(term) > 4 or term[0] in NEGATOR_STARTS:
         return False
+    if _denied_whole(term, evidence):
+        return True
     if not all(char in known.neutral for char in term):
         return True
     return len(term) == 2 and any(re.search(f"[可需须得]{term}", text) for _, text, _ in evidence.texts)
 
 
-def _quoted(term: str, marks: bytearray, evidence: Evidence) -> tuple[str | None, bool]:
-    """The field that says the term with the same negations, and whether one says it with the opposite ones only."""
-    opposed = False
-    for name, text, theirs in evidence.texts:
+def _quoted(term: str, marks: bytearray, evidence: Evidence) -> tuple[str | None, bool, bool]:
+    """The field that says the term with the same negations, whether one says it with the opposite ones only, and
+    whether the term begins where a word of the ad does."""
+    opposed, support = False, None
+    for (name, text, theirs), starts in zip(evidence.texts, evidence.starts, strict=True):
         place = text.find(term)
         while place >= 0:
             found = theirs[place : place + len(term)]
             if found == marks:
-                return name, False
+                if place in starts or not HAN.match(term):
+                    return name, False, True
+                support = support or name
             opposed = opposed or (name != "audience" and bool(found[-1]) != bool(marks[-1]))
             place = text.find(term, place + 1)
-    return None, opposed
+    return support, opposed and support is None, False
 
 
 def _by_parts(term: str, marks: bytearray, negative: bool, evidence: Evidence, known: Vocabulary) -> str | None:
@@ -414,8 +521,14 @@ def _by_parts(term: str, marks: bytearray, negative: bool, evidence: Evidence, k
             meaning(part, negative, evidence, known) or _quoted(part, piece, evidence)[0]
             for part, piece in ((term[:cut], marks[:cut]), (term[cut:], marks[cut:]))
         ]
-        if None not in fields and "audience" not in fields and "domain" not in fields:
-            return fields[-1]
+        opposed = any(concept in known.opposites for concept, _ in known.concepts.get(term, ()))
+        plain_half = [
+            not opposed and (part in known.neutral or part in known.people or known.scenes.get(part) == ())
+            for part in (term[:cut], term[cut:])
+        ]
+        fields = [field or ("" if easy else None) for field, easy in zip(fields, plain_half, strict=True)]
+        if None not in fields and any(fields) and "audience" not in fields and "domain" not in fields:
+            return fields[-1] or fields[0]
     return None
 
 

@@ -14,6 +14,7 @@ from itertools import combinations
 from shared.policy.counting import counted
 from shared.policy.english_bounds import EACH, EXACT, IN_ALL, Stated, bears, counts_in, stated_in, times_in
 from shared.policy.english_rates import count, duration
+from shared.policy.english_reckoning import elliptical, price_terms, works_out
 from shared.policy.facts import Facts
 from shared.policy.numerals import Quantity
 from shared.policy.units import Unit
@@ -25,20 +26,37 @@ _NOT_OVER = re.compile(
 _KINDS = re.compile(
     r"\b(?:colou?rs|shades|flavou?rs|kinds|styles|options|scents|sizes|designs|ways|finishes|varieties)\b", re.I
 )
+_MORE = re.compile(r"\b(?:extra|more|bonus|on top|free)\b", re.I)
 _FREE_ONE = re.compile(r"\b(?:free|on the house|on us|for nothing)\b", re.I)
 _PARTS = re.compile(r"\b(?:payments?|instal?lments?|parts|ways|split)\b", re.I)
 _SAVED = re.compile(
     r"\b(?:keep|kept|sav(?:e|es|ed|ing)|off|better off|less|knocks?|leaves?|left|cheaper|back in|kinder|lighter|spare"
     r"|change"
-    r"|pocket)\b",
+    r"|pocket|up|spend|spent|goes|richer|hold on to|hang on to|in hand|extra for)\b",
     re.I,
 )
 
 
 def follows(plain: str, claim: Quantity, limit: str, known: Facts) -> str | None:
     """The field from which a claim of a folded copy follows; None where it does not."""
-    facts, texts = known.quantities, known.texts
-    if limit in ("", "approx"):
+    support = _follows(plain, claim, limit, known) or works_out(plain, claim, limit, known)
+    if support is None:
+        for whole in elliptical(plain, claim):
+            told = (
+                field
+                for field, fact, bound in known.quantities
+                if bound in ("", "approx") and fact.unit.dimension == whole.unit.dimension and fact.value == whole.value
+            )
+            support = next(told, None) or _follows(plain, whole, limit, known) or works_out(plain, whole, limit, known)
+            if support is not None:
+                return support
+    return support
+
+
+def _follows(plain: str, claim: Quantity, limit: str, known: Facts) -> str | None:
+    facts = known.quantities
+    named = counted(plain, claim, vocabulary()) if claim.unit.dimension in ("", "count") else frozenset()
+    if limit in ("", "approx") and all(named.isdisjoint(of) for _, of in known.counts):
         for (field, low, _), (_, high, _) in known.spans:
             if low.unit.dimension == claim.unit.dimension != "clock" and low.value <= claim.value <= high.value:
                 return field
@@ -54,26 +72,27 @@ def follows(plain: str, claim: Quantity, limit: str, known: Facts) -> str | None
         limit = "under"
     dimension = claim.unit.dimension
     if dimension == "mass" and "pound" in plain[claim.start : claim.end].lower():
-        return _pounds(plain, claim, limit, facts)
+        return _pounds(plain, claim, limit, known)
     if dimension.startswith("currency"):
-        found = _price(plain, claim, limit, facts)
+        found = _price(plain, claim, limit, known)
         return found or _monthly(plain, claim, limit, facts)
     if dimension in ("time", "months"):
-        return duration(plain, claim, limit, facts, texts)
+        return duration(plain, claim, limit, known)
     if dimension == "percent":
         for field, fact, told in stated_in(facts, "percent"):
             if bears(claim.value, limit or "approx", fact.value, told) and " " in plain[claim.start : claim.end]:
                 return field
     if dimension in ("left", "percent"):
-        return _discount(claim, facts)
+        return _discount(plain, claim, facts)
     if dimension == "clock":
         return None
     if dimension == "" or dimension.startswith("count"):
-        return count(plain, claim, limit, facts, texts)
-    return _measure(plain, claim, limit, facts)
+        return count(plain, claim, limit, known)
+    return _measure(plain, claim, limit, known)
 
 
-def _price(plain: str, claim: Quantity, limit: str, facts: Sequence[Stated]) -> str | None:
+def _price(plain: str, claim: Quantity, limit: str, known: Facts) -> str | None:
+    facts = known.quantities
     prices = stated_in(facts, claim.unit.dimension)
     values = [(field, fact.value) for field, fact, _ in prices]
     derived: list[tuple[str, Decimal]] = []
@@ -111,6 +130,7 @@ def _price(plain: str, claim: Quantity, limit: str, facts: Sequence[Stated]) -> 
             for many in times
             if one != other
         ]
+    derived += price_terms(plain, claim, known)
     for field, value in derived:
         exact = value.quantize(Decimal("0.01")) == claim.value
         if (exact and (limit == "approx" or limit in EXACT)) or (
@@ -123,14 +143,15 @@ def _price(plain: str, claim: Quantity, limit: str, facts: Sequence[Stated]) -> 
     return None
 
 
-def _pounds(plain: str, claim: Quantity, limit: str, facts: Sequence[Stated]) -> str | None:
+def _pounds(plain: str, claim: Quantity, limit: str, known: Facts) -> str | None:
     """Pounds of money where the ad has prices in pounds."""
     value = (claim.value / Decimal("453.59237")).quantize(Decimal("0.01"))
     money = Quantity(claim.start, claim.end, "price", value, Unit("currency:GBP"))
-    for field, fact, told in stated_in(facts, "currency:GBP"):
-        if fact.value == value and told in ("", limit, "approx", "min" if limit == "min" else ""):
+    for field, fact, told in stated_in(known.quantities, "currency:GBP"):
+        same = ("", limit, "approx", "max" if limit == "reach" else "")
+        if fact.value == value and told in same:
             return field
-    return _price(plain, money, limit, facts) or _monthly(plain, money, limit, facts)
+    return _price(plain, money, limit, known) or _monthly(plain, money, limit, known.quantities)
 
 
 def _monthly(plain: str, claim: Quantity, limit: str, facts: Sequence[Stated]) -> str | None:
@@ -154,12 +175,18 @@ def _monthly(plain: str, claim: Quantity, limit: str, facts: Sequence[Stated]) -
     return None
 
 
-def _discount(claim: Quantity, facts: Sequence[Stated]) -> str | None:
+def _discount(plain: str, claim: Quantity, facts: Sequence[Stated]) -> str | None:
     """A part off, of two prices or as a percentage."""
     mine = claim.value if claim.unit.dimension == "left" else 1 - claim.value / 100
     for field, fact, _ in stated_in(facts, "left"):
         if abs(fact.value - mine) < Decimal("0.005"):
             return field
+    if claim.unit.dimension == "percent" and _MORE.search(plain):  # 25 buys 27.50: ten per cent extra
+        amounts = [(field, fact) for field, fact, _ in facts if fact.unit.dimension.startswith("currency")]
+        for (field, one), (_, other) in combinations(amounts, 2):
+            low, high = sorted((one.value, other.value))
+            if low > 0 and high - low == low * claim.value / 100:
+                return field
     if claim.unit.dimension == "left":
         for field, fact, _ in stated_in(facts, "percent"):
             if abs(1 - fact.value / 100 - mine) < Decimal("0.005"):
@@ -169,10 +196,14 @@ def _discount(claim: Quantity, facts: Sequence[Stated]) -> str | None:
             low, high = sorted((one.value, other.value))
             if low > 0 and abs(low / high - mine) < Decimal("0.006"):
                 return field
+            for many in times_in(plain, claim):  # five at once for less than five times one
+                if low > 0 and abs(high / (low * many) - mine) < Decimal("0.006"):
+                    return field
     return None
 
 
-def _measure(plain: str, claim: Quantity, limit: str, facts: Sequence[Stated]) -> str | None:
+def _measure(plain: str, claim: Quantity, limit: str, known: Facts) -> str | None:
+    facts = known.quantities
     same = stated_in(facts, claim.unit.dimension)
     for field, fact, told in same:
         said = fact.unit.factor != claim.unit.factor and limit == "" and told in ("", "approx")
@@ -204,11 +235,18 @@ def _measure(plain: str, claim: Quantity, limit: str, facts: Sequence[Stated]) -
         for field, fact, told in same:
             if any(
                 bears(claim.value, limit, fact.value / count, told)
-                for count in {Decimal(2), *(count for _, count in counts_in(facts) if count <= 24)}
+                for count in {
+                    *times_in(plain, claim),
+                    *(figure.value for figure in known.figures if figure.is_count and 1 < figure.value <= 500),
+                }
             ):
                 return field
     for field, fact, told in same:
-        if any(bears(claim.value, limit, fact.value * times, told) for times in times_in(plain, claim)):
+        if any(
+            bears(claim.value, limit, fact.value * times, told)
+            and abs(fact.value * times / claim.value - 1) <= Decimal("0.12")
+            for times in times_in(plain, claim)
+        ):
             return field
         if IN_ALL.search(plain) and any(
             bears(claim.value, limit, fact.value * count, told) for _, count in counts_in(facts)

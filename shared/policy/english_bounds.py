@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from decimal import Decimal
 
-from shared.policy.english_numbers import NUMBER_WORDS, read_any
+from shared.policy.english_numbers import NUMBER, read_any
 from shared.policy.numerals import Quantity
 
 Stated = tuple[str, Quantity, str]  # field, quantity, bound
@@ -20,13 +20,31 @@ _COURSE = re.compile(
     r" over (?:the )?$",
     re.I,
 )
+_SPAN = re.compile(r"\b(?:days|weeks|months|evenings|nights|terms|weekends)$", re.I)
+_OVER = re.compile(
+    r"\b(?!(?:for|lasts?|is|of|in|takes?|with|just|well|bit|has|at|been|after|went|goes|and|or|get|gets"
+    r"|have)\b)(?:[a-z]+|[£$€\d][\d.,]*),? over "
+    r"(?:just |only |the )?$",
+    re.I,
+)
+_HANDED = re.compile(r"\b(?:hand|hands|turn|take|takes|start|left|all|ask|fork|mull|pick) over (?:just |only )?$", re.I)
 _AND_MORE = re.compile(
     r"^,? and (?:a (?:bit|half|splash|little|touch|hair)|change|then some|some)\b|^[ -]odd\b|^ or more\b", re.I
 )
-_AT_MOST = re.compile(r"^[^.,;!?]{0,28}\b(?:at (?:the )?(?:very )?most|tops|max(?:imum)?)\b", re.I)
+_AT_MOST = re.compile(r"^,?[^.,;!?]{0,28}\b(?:at (?:the )?(?:very )?(?:most|latest|best)|tops|max(?:imum)?)\b", re.I)
+_INSIDE = re.compile(r"\b(?:inside|in the space of)\s$", re.I)
 _OR_SO = re.compile(r"^,? (?:or (?:so|thereabouts|two)|ish|give or take|-ish)\b|^-?ish\b", re.I)
 _TIMES_WORDS = re.compile(
-    rf"\b(?:(?P<both>both|pair|couple|twice|double|duo)|(?P<trio>trio)|(?P<n>\d{{1,3}}|{NUMBER_WORDS}))\b", re.I
+    rf"\b(?:(?P<both>both|pair|couple|twice|double|duo|between you)|(?P<trio>trio)|(?P<n>\d{{1,3}}|{NUMBER}))\b",
+    re.I,
+)
+_NO_TIMES = re.compile(
+    r"(?:[.:]\d|%| ?(?:[ap]\.?m\b|per ?cent|jan|feb|mar|apr|may|jun|jul|aug|sep|oct|nov|dec|minutes?|mins?\b"
+    r"|years? old)|[- ]year-old)",
+    re.I,
+)
+_PRICED = re.compile(
+    r"[£$€¥.:]\s?$|\b(?:january|february|march|april|may|june|july|august|september|october|november|december) $", re.I
 )
 EACH = re.compile(
     r"^[^.;!?]{0,10}?(?:\b(?:an?|per|each|every|apiece)\b|[/每])|\b(?:each|apiece|every|per|works? out|that['’]s|平均"
@@ -34,9 +52,8 @@ EACH = re.compile(
     re.I,
 )
 IN_ALL = re.compile(
-    r"\b(?:ways|combinations?|combos?|mix(?:es)?|in all|altogether|all in|total|across|between|over the|all told"
-    r"|together|course|full|whole"
-    r"|adds? up|worth)\b|一共|总共|共|合计|加起来",
+    r"\b(?:ways|combinations?|combos?|mix(?:es)?|in all|altogether|all in|total|all told|together|adds? up|worth)\b"
+    r"|一共|总共|共|合计|加起来",
     re.I,
 )
 
@@ -46,11 +63,15 @@ def said_bound(plain: str, start: int, end: int, limit: str) -> str:
     after = plain[end : end + 48]
     if _AND_MORE.match(after):
         return "over"
+    if limit == "over" and _HANDED.search(plain[:start]):
+        return ""
     if _OR_SO.match(after):
         return "approx"
-    if _AT_MOST.match(after):
+    if _AT_MOST.match(after) or (limit == "" and _INSIDE.search(plain[:start])):
         return "max"
-    if limit == "over" and _COURSE.search(plain[:start]):
+    if limit == "over" and (
+        _COURSE.search(plain[:start]) or (_SPAN.search(plain[start:end]) and _OVER.search(plain[:start]))
+    ):
         return ""  # spread over ten weeks
     return "reach" if limit == "max" and _UP_TO.search(plain[:start]) else limit
 
@@ -103,7 +124,9 @@ def times_in(plain: str, claim: Quantity) -> set[Decimal]:
     """The small numbers of a copy beside the claim, by which something may be multiplied."""
     found = set()
     for match in _TIMES_WORDS.finditer(plain):
-        if claim.start <= match.start() < claim.end:
+        if claim.start <= match.start() < claim.end or (match["n"] and _NO_TIMES.match(plain, match.end())):
+            continue
+        if match["n"] and _PRICED.search(plain[: match.start()]):
             continue
         value = Decimal(2) if match["both"] else Decimal(3) if match["trio"] else read_any(match["n"])
         if 2 <= value <= 100:

@@ -41,6 +41,7 @@ _SCENE = re.compile(
     r"|any|most|person's|of|like|than)\s$",
     re.I,
 )
+_CLOSED = re.compile(r"\b(?:closed|not|never|except|no|off)(?: on)? $", re.I)
 _HABIT = re.compile(
     r"^(?:['’]s\b|s?(?: morning)? (?:soup|roast|blues|feeling|mood|lunch|lunches|dinner|supper|papers?|scaries|best"
     r"|self|jumper|socks|cake|face|brain"
@@ -95,7 +96,8 @@ _EDITIONS = re.compile(
     r"\b(?:episodes?|issues?|posts?|newsletters?|films?|videos?|lessons?|class(?:es)?|sessions?|live|walks?|run"
     r"|meet\w*|emails?|updates?"
     r"|letters?|drops?|lands?|new|fresh|another|streams?|clubs?|gather\w*|events?|workshops?|call\w*|deliver\w*"
-    r"|box(?:es)?|we|come|join|drop|show|turn|tips?|inbox|advice|stories|story|puzzles?|doormat|doorstep|letterbox|post|recipes?|questions?)\b",
+    r"|box(?:es)?|we|come|join|drop|show|turn|tips?|inbox|advice|stories|story|puzzles?|doormat|doorstep|letterbox"
+    r"|post|recipes?|questions?)\b",
     re.I,
 )
 _TIMES = re.compile(
@@ -156,6 +158,8 @@ def day_word(plain: str, start: int, end: int, evidence: Evidence) -> Word | Non
         return Word(start, end, "schedule", "description")
     before, after = plain[max(0, start - 24) : start], plain[match.end() :]
     if days:
+        if _CLOSED.search(before):
+            return Word(start, end, "schedule", "description")  # closed on a day that the ad does not name
         if not _SCENE.search(before) and (_TIMED.match(after) or not _HABIT.match(after)):
             return Word(start, end, "schedule", None)
         return None

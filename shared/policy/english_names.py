@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from shared.policy.english_owned import asked
 from shared.policy.evidence import Word
 from shared.policy.vocabulary import frame
 
@@ -12,6 +13,12 @@ _NAME = re.compile(r"(?<![\w'’-])[A-ZÀ-Þ][A-Za-zÀ-ÿ]*(?:['’][A-Za-z]+)?"
 _LIST = re.compile(
     r"(?P<first>[^,.;:!?—]{3,60}(?:, [^,.;:!?—]{3,40})*),? (?:and|plus|&) (?:even )?"
     r"(?P<last>(?:an?|some|one|two|three|four|its|matching|spare|free|bonus|extra)\b(?: [\w'’-]+){1,6})",
+    re.I,
+)
+_HAN = re.compile(r"[\u3400-\u9fff]")
+_PINYIN = re.compile(
+    r"(?:(?:[bpmfdtnlgkhjqxryw]|[zcs]h?)?(?:iang|iong|uang|ang|eng|ing|ong|iao|ian|uai|uan|ai|ei|ao|ou|an|en|in|un"
+    r"|ia|ie|iu|ua|uo|ui|ue|er|a|o|e|i|u)){1,4}",
     re.I,
 )
 _STOPS = frame("names.stops")
@@ -26,14 +33,15 @@ _OPENERS = frozenset('.!?:;—–\n("“”‘•…|/')
 _KNOWN = frame("names.known")
 
 
-def names(plain: str, in_ad: Callable[[str], bool], supported: Callable[[str], bool]) -> list[Word]:
-    """The names of a folded copy that the ad does not have.
+def names(plain: str, ad: str, in_ad: Callable[[str], bool], supported: Callable[[str], bool]) -> list[Word]:
+    """The names of a folded copy that the ad does not have; ``spelling``: it may be one of a Chinese ad's.
 
-    supported: whether the ad has what a word means, though not the word.
+    ad: the ad's texts; supported: whether the ad has what a word means, though not the word.
     """
     words = re.findall(r"[A-Za-z][A-Za-z'’]*", plain)
-    capital = sum(word[0].isupper() for word in words)
-    if len(words) >= 4 and capital > 0.6 * len(words):
+    others = [word for word in words if not in_ad(word)]  # a list of the ad's names makes no headline
+    capital = sum(word[0].isupper() for word in others)
+    if len(words) >= 4 and len(others) >= 3 and capital > 0.6 * len(others):
         return []  # a headline
     out: list[Word] = []
     for match in _NAME.finditer(plain):
@@ -47,10 +55,16 @@ def names(plain: str, in_ad: Callable[[str], bool], supported: Callable[[str], b
             continue  # a rabbit called Keith
         if len(bare) == 1 or bare.lower() in _KNOWN or text.lower() in _KNOWN or in_ad(bare) or in_ad(text):
             continue
-        if supported(bare):
+        if supported(bare) or asked(plain, match.end()) or _of_name(bare, ad):
             continue
-        out.append(Word(match.start(), match.end(), "name", None))
+        kind = "spelling" if _HAN.search(ad) and _PINYIN.fullmatch(bare) else "name"
+        out.append(Word(match.start(), match.end(), kind, None))
     return out
+
+
+def _of_name(name: str, ad: str) -> bool:
+    """Whether a name is of one that the ad has: Kentish, of Kent; Dane, of Danish."""
+    return any(theirs.startswith(name[: max(3, min(len(name), len(theirs)) - 1)]) for theirs in _NAME.findall(ad))
 
 
 def enumerated(plain: str, in_ad: Callable[[str], bool], supported: Callable[[str], bool]) -> list[Word]:

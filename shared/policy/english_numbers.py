@@ -21,29 +21,51 @@ _TENS = ("twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ni
 UNDER_HUNDRED = {word: value for value, word in enumerate(_ONES)} | {w: 10 * v for v, w in enumerate(_TENS, start=2)}
 _SCALE = {"hundred": 100, "thousand": 1000, "million": 1_000_000, "billion": 1_000_000_000, "dozen": 12}
 NUMBER_WORDS = "|".join(sorted([*UNDER_HUNDRED, *_SCALE], key=len, reverse=True))
-NUMBER = rf"(?:{NUMBER_WORDS})(?:(?:[ -]|[ -]and[ -])(?:{NUMBER_WORDS}))*"
+_UNITS = "|".join(sorted(_ONES[1:10], key=len, reverse=True))
+_SMALL = "|".join(sorted(_ONES, key=len, reverse=True))
+_UNDER = rf"(?:(?:{'|'.join(_TENS)})(?:[ -](?:{_UNITS})\b)?|(?:{_SMALL}))"  # twenty-one, but not four and two
+_HUNDREDS = rf"(?:(?:{_UNDER}[ -])?hundred(?:(?:[ -]and)?[ -]{_UNDER}\b)?|{_UNDER})"
+NUMBER = (
+    rf"(?:{_UNDER}[ -]dozen|dozen|(?:{_HUNDREDS}[ -])?(?:thousand|million|billion)"
+    rf"(?:(?:,| and)?[ -]{_HUNDREDS}(?:[ -]thousand(?:(?: and)?[ -]{_HUNDREDS})?)?\b)?|{_HUNDREDS})"
+)
+_NUMBER = re.compile(rf"\b{NUMBER}\b", re.I)
 _ANY = rf"(?:\d[\d,]*(?:\.\d+)?|{NUMBER})"
 
 _FRACTIONS = {
     "half": Decimal("0.5"), "third": Decimal(1) / 3, "quarter": Decimal("0.25"), "fifth": Decimal("0.2"),
     "sixth": Decimal(1) / 6, "eighth": Decimal("0.125"), "tenth": Decimal("0.1"),
 }  # fmt: skip
-_FRACTION = r"(?P<n>(?:an?|one|two|three|four)[ -])?(?P<f>half|third|quarter|fifth|sixth|eighth|tenth)s?"
+_FRACTION = (
+    r"(?P<n>(?:an?|one|two|three|four)[ -](?:(?:full|whole|good|clear|cool) )?)?"
+    r"(?P<f>half|third|quarter|fifth|sixth|eighth|tenth)s?"
+)
 _UNIT = (
     "hour|minute|day|week|fortnight|month|year|decade|century|litre|liter|kilo|kilogram|metre|meter|mile|pint|ton|tonne"
     "|inch"
 )
 _PART_OF_UNIT = re.compile(rf"\b{_FRACTION}(?: of)?(?: an?|[ -])\s?(?P<unit>{_UNIT})\b(?! and a half)", re.I)
+_TIME_UNIT = "hours?|hrs?|h|minutes?|mins?|min|seconds?|secs?|days?|weeks?|months?|years?"
+_COMPOUND = re.compile(  # eleven hours and twenty-five minutes, an hour and twenty, a year and six months
+    rf"\b(?P<n>an?|{_ANY})[ -]?(?P<unit>{_TIME_UNIT}) ?(?:and )?(?P<m>{_ANY})(?:[ -]?(?P<unit2>{_TIME_UNIT})\b"
+    rf"|(?=\s*(?:[,.;:!?)]|$)| (?:of|in|at|with|later|from|to)\b))",
+    re.I,
+)
+_IMPLIED = {"h": "minutes", "y": "months"}
+_BELOW: dict[str, tuple[str, ...]] = {
+    "ho": ("m",), "hr": ("m",), "h": ("m",), "mi": ("s",), "we": ("d",), "da": ("h",), "ye": ("mo",),
+}  # fmt: skip
 _POINT = re.compile(
     rf"\b(?P<n>{NUMBER}) point (?P<d>(?:{NUMBER_WORDS})(?: (?:{NUMBER_WORDS}))?)(?:[ -](?P<unit>[a-z]+))?\b", re.I
 )
 _WORTH = re.compile(
     rf"\b(?P<n>an?|{_ANY}) (?P<unit>year|month|week|day|hour)s?['’]s? (?:supply|worth|access|cover|warranty|guarantee"
-    rf"|membership|subscription)\b",
+    rf"|membership|subscription|notice|trial|hire|rental|pass|stay|validity)\b",
     re.I,
 )
 _AND_PART = re.compile(
-    rf"\b(?:(?P<one>an?|one) (?P<unit>{_UNIT})|(?P<n>{_ANY})) and (?:a |three )?(?P<f>half"
+    rf"\b(?:(?P<one>an?|one)(?: (?!half\b|quarter\b|third\b)[a-z]+)? (?P<unit>{_UNIT})|(?P<n>{_ANY})) and (?:a "
+    rf"|three )?(?P<f>half"
     rf"|quarters?)(?:[ -](?P<units>[a-z]+))?\b",
     re.I,
 )
@@ -61,13 +83,50 @@ _COUNT = re.compile(
     r"|sessions|episodes)\b)?",
     re.I,
 )
+_PER_CENT = re.compile(rf"\b(?P<n>{_ANY}) per cent\b(?P<off>,? (?:off|less|discount|cheaper)\b)?", re.I)
+_METRE_AND = re.compile(
+    rf"\b(?P<n>an?|{_ANY})[ -]met(?:re|er)s?(?: and|-and)?[ -](?P<m>\d\d"
+    rf"|(?:{'|'.join(_TENS)})(?:-(?:{_UNITS}))?)\b(?! (?:cm|centi|people))",
+    re.I,
+)
+_CUT_BY = re.compile(
+    r"\b(?:cut|cuts|halv\w+|reduc\w+|slash\w*|drop\w*|lower\w*|shrink\w*|down|up|grow\w*|rise\w*"
+    r"|boost\w*)\b[^.!?]{0,30}?"
+    r" (?P<by>by (?:a |one )?(?P<f>half|third|quarter|fifth|tenth))\b",
+    re.I,
+)
+_POUNDS_PENCE = re.compile(
+    rf"\b(?P<n>(?!eighteen\b|nineteen\b|twenty\b){_UNDER}) (?P<m>(?:{'|'.join(_TENS)})(?:-(?:{_UNITS}))?)"
+    r"(?=\s*(?:[.,;:!?]|$)| (?:less|more|off|each|apiece|cheaper|back|change|an?|for|and|per)\b)",
+    re.I,
+)
+_SHARE = re.compile(  # a tenth of each sale, two-thirds of last year's riders
+    r"\b(?:(?P<one>an?|one)[ -](?P<f>third|quarter|fifth|sixth|eighth|tenth)|(?P<n>two|three|four"
+    r"|nine)[ -](?P<fs>third|quarter|fifth|eighth|tenth)s"
+    r"|(?P<half>half)) of (?P<all>(?:each|every|all|our|the|your|last|its|what)\b(?: (?!an?\b)[\w'’]+){1,3})",
+    re.I,
+)
+_MONEYED = re.compile(
+    r"\b(?:proceeds|profits?|sales?|price|income|fees?|takings|cost|rent|turnover|money|pound|euro)\b", re.I
+)
+_OF_EVERY = re.compile(
+    rf"\bof (?:every|each) (?P<m>hundred|ten|100|10) (?:pounds?|euros?|dollars?|pence|yuan)?,? ?(?P<n>{_UNDER}|\d+)\b",
+    re.I,
+)
+_SPEED = re.compile(rf"\b(?P<n>{_ANY}) (?P<unit>miles|kilometres|kilometers) (?:an|per) hour\b", re.I)
+_IN_TEN = re.compile(rf"\b(?P<n>{_ANY}) [a-z]+ in (?P<m>ten|10|a hundred|100)\b(?! [a-z]+s\b)", re.I)
+_AREA = re.compile(rf"\b(?P<n>{_ANY}) (?:square|sq\.?) (?P<unit>metres?|meters?|m|feet|foot|ft)\b", re.I)
+_CHOICE = re.compile(  # four, five or six weeks
+    rf"\b(?P<n>{_ANY})(?=(?:, {_ANY})+,? (?:or|and) {_ANY} (?P<unit>hours|minutes|days|weeks|months|years)\b)", re.I
+)
 _IN = re.compile(
     rf"\b(?P<n>{NUMBER})(?= in\b)|(?<![$£€¥\d.,])\b(?P<d>\d+)(?= in (?:the|an?|your|every|all|each|one|total|our"
     rf"|my)\b)",
     re.I,
 )
 _RATIO = re.compile(
-    rf"\b(?P<n>{_ANY}) (?:in|out of)(?: every)? (?P<m>{_ANY})\b(?! (?:minutes|hours|days|weeks|months|seconds|years))",
+    rf"\b(?P<n>{_ANY}) (?:in|(?:[a-z]+ )?out of)(?: every| a)? (?P<m>{_ANY})\b(?! (?:minutes|hours|days|weeks|months"
+    rf"|seconds|years))",
     re.I,
 )
 _MINUS = re.compile(rf"(?:\bminus |(?<![\w-])-)(?P<n>{_ANY})\b(?:\s?(?:°C?|degrees))?(?![%\w])", re.I)
@@ -88,27 +147,72 @@ _ONE = re.compile(
     r"|where|with)\b)",
     re.I,
 )
+_RATED = re.compile(r"(?:[£$€]\d[\d.,]*|\b(?:pounds?|pence|euros?|dollars?|p|yuan|quid|cents?|bucks?)) $", re.I)
 _ONE_LONG = re.compile(
     rf"\b(?:one|an?|single)-(?P<unit>{_UNIT})\b|\bone (?P<plain>{_UNIT})\b(?! (?:of|at a time|when|you|we|i|at)\b)",
     re.I,
 )
 _ONE_OPENS = re.compile(
-    r"\b(?:an?|one) (?:whole |full |entire )?(?P<unit>kilo|litre|liter|metre|meter|gram)\b(?! away)|\b(?:an?"
+    r"\b(?:an?|one) (?:whole |full |entire )?(?P<unit>kilo|litre|liter|metre|gram|kilometre|mile)\b(?! away)|\b(?:an?"
     r"|one) (?P<ahead>hour|day|week"
     r"|month) (?:before|ahead|in advance|early|beforehand)\b"
     r"|\ba (?:full|whole) (?P<full>hour|day|week|month|year)\b(?! of (?:rest|sleep|peace))",
     re.I,
 )
-_ORDINALS = re.compile(r"\b(third|fourth|fifth|sixth|seventh|eighth|ninth|tenth|twelfth|twentieth)\b(?! of\b)", re.I)
-_ORDINAL = {
-    "third": 3, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8, "ninth": 9, "tenth": 10, "twelfth": 12,
-    "twentieth": 20,
-}  # fmt: skip
+_NTH = [
+    *("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh"),
+    *("twelfth", "thirteenth", "fourteenth", "fifteenth", "sixteenth", "seventeenth", "eighteenth", "nineteenth"),
+    "twentieth",
+]
+_ORDINAL = {name: place for place, name in enumerate(_NTH, start=1) if place > 2} | {"thirtieth": 30, "fiftieth": 50}
+_ORDINAL |= {
+    f"{ten}-{name}": 10 * tens + place
+    for tens, ten in enumerate(_TENS, start=2)
+    for place, name in enumerate(_NTH[:9], start=1)
+}
+_ORDINALS = re.compile(rf"\b({'|'.join(sorted(_ORDINAL, key=len, reverse=True))})\b(?! of\b)", re.I)
 _CLOCK = re.compile(
     rf"\b(?P<h>\d{{1,2}})(?:[:.](?P<m>[0-5]\d))?\s?(?P<when>[ap])\.?m\b\.?|\bhalf[ -]past (?P<past>\w+)\b"
     rf"|\bhalf (?P<half>six|seven|eight)\b"
+    rf"|(?:(?<=\bat )|(?<=\bby )|(?<=\bfrom )|(?<=\bbetween )|(?<=\band )|(?<=\buntil )|(?<=\btill )|(?<=\bto )"
+    rf"|(?<=\bbefore )"
+    rf"|(?<=\bafter ))half (?P<half2>one|two|three|four|five|nine|ten|eleven|twelve)\b(?! (?:as|of|hours|minutes"
+    rf"|dozen))"
     rf"|\bquarter (?P<to>to|past) (?P<quarter>{NUMBER_WORDS})\b|\b(?P<oclock>\w+) o['’]clock\b|\b(?P<noon>noon|midday"
     rf"|midnight)\b",
+    re.I,
+)
+_CLOCK_WORDS = re.compile(  # twenty to nine
+    rf"(?:(?<=\bat )|(?<=\bby )|(?<=\btill )|(?<=\buntil )|(?<=\bfrom )|(?<=\bbefore )|(?<=\bafter )|(?<=\babout )"
+    rf"|(?<=\baround ))(?P<m>five|ten|twenty-five|twenty) (?P<to>to|past) (?P<h>{NUMBER_WORDS}|\d{{1,2}})\b"
+    r"(?=\s*(?:[,.;:!?)–—-]|$)| (?:and|when|with|in the|on|or|for|sharp|every|each|if|you|we|then|so|this|that|as"
+    r"|to)\b)",
+    re.I,
+)
+_CLOCK_CUE = (
+    r"(?:at|from|to|until|till|by|before|after|around|between|and|weekdays|weekends|daily|arriv\w+|depart\w*|leaves"
+    r"|time|start|opens?"
+    r"|closes?|doors|meet|hours|train|bus|ferry|boat|flight|coach|(?:mon|tues?|wed|wednes|thurs?|fri|sat|satur"
+    r"|sun)(?:days?)?)"
+)
+_CLOCK_DOT = re.compile(  # 9.30 to 10.30, at 21.15
+    rf"(?:(?<![\w.,£$€¥])(?P<h>[01]?\d|2[0-3])\.(?P<m>[0-5]\d)(?= ?(?:-|–|to|until"
+    rf"|till) ?\d{{1,2}}(?:\.[0-5]\d)?\b(?!\d| ?(?:%|[a-z]{{1,2}}\b)))"
+    rf"|\bfrom (?P<h4>1?\d)(?= (?:to|until|till) \d{{1,2}}\.[0-5]\d)|\b{_CLOCK_CUE}:? ?(?P<h2>(?:[01]?\d"
+    rf"|2[0-3]))\.(?P<m2>[0-5]\d)"
+    rf"|(?:(?<=\.[0-5]\d-)|(?<=\.[0-5]\d–)|(?<=\.[0-5]\d - )|(?<=\.[0-5]\d – )|(?<=\.[0-5]\d to )"
+    rf"|(?<=\.[0-5]\d until ))(?P<h3>[01]?\d|2[0-3])(?:\.(?P<m3>[0-5]\d)\b|\b(?!\.\d)))"
+    r"(?!\d| ?(?:%|°|[kcm]?m\b|k?g\b|m?l\b|litres?|inch|inches|miles|hours?|million|stars?|out of|times|points?"
+    r"|[ap]\.?m\b)"
+    r"| ?(?:to|and|-|–) ?\d+(?:\.\d+)? ?(?:%|°|[kcm]?m\b|k?g\b|m?l\b|litres?|inch|miles|hours?|[kmgwv]+\b))",
+    re.I,
+)
+_CLOCK_BARE = re.compile(  # Saturdays 10 to 1
+    r"\b(?:open|(?:mon|tues|wednes|thurs|fri|satur|sun)days?|lessons|mornings|afternoons|evenings|sessions|weekends"
+    r"|weekdays|classes"
+    r"|holidays only),?(?: from)?:? (?P<h>1?\d) ?(?:-|–|to) ?(?P<h2>1?\d"
+    r"|2[0-4])(?:[.:](?P<m2>[0-5]\d))?\b"
+    r"(?!\d| ?(?:%|[ap]\.?m\b|years?|weeks?|days?|people|guests|km|miles|minutes|hours?)|[.:]\d)",
     re.I,
 )
 _CLOCK_RANGE = re.compile(
@@ -118,7 +222,7 @@ _CLOCK_RANGE = re.compile(
 )
 _AGE = re.compile(
     rf"\b(?P<n>{_ANY})[ -]years?[ -]olds?\b|\b(?:under|over)[- ](?P<tens>\d+|tens|elevens|twelves|fives|eights"
-    rf"|sixteens|eighteens|sixties|fifties|forties|thirties)s?\b(?![ -]?(?:[£$€%°]|(?:g|kg|mg|ml|cl|l|cm|mm|m|km|w|v"
+    rf"|sixteens|eighteens|sixties|fifties|forties|thirties)s?\b(?![ -]?(?:[%°]|(?:g|kg|mg|ml|cl|l|cm|mm|m|km|w|v"
     rf"|hz|db|mb|gb|oz|lbs?|mph|kcal)\b|years|months|minutes|hours|days"
     rf"|weeks|grams|metres|miles|people|percent|per))",
     re.I,
@@ -132,9 +236,9 @@ _MONEY = re.compile(
     re.I,
 )
 _MIXED = re.compile(
-    rf"\b(?P<n>{_ANY}) (?P<unit>pounds?|dollars?|euros?) (?P<m>{NUMBER}|\d\d)\b(?! (?:{NUMBER_WORDS}))", re.I
+    rf"\b(?P<n>{_ANY}) (?P<unit>pounds?|dollars?|euros?|yuan) (?P<m>{NUMBER}|\d\d)\b(?! (?:{NUMBER_WORDS}))", re.I
 )
-_CURRENCY = {"poun": "currency:GBP", "doll": "currency:USD", "euro": "currency:EUR"}
+_CURRENCY = {"poun": "currency:GBP", "doll": "currency:USD", "euro": "currency:EUR", "yuan": "currency:CNY"}
 _POUNDS = {"quid": ("currency:GBP", "1"), "pence": ("currency:GBP", "0.01"), "grand": ("currency:GBP", "1000")}
 
 _LIFE = (
@@ -145,7 +249,9 @@ _IDIOMS = re.compile(
     r"\b(?:"
     r"first things first|one (?:of (?:those|these|us|you|them)|by one|at a time|another|more|or (?:two|the other)"
     r"|on one)|no two|two of (?:you|us|them)"
-    r"|one|the (?:one|ones)|the two|you two|us two|just the two|the three of (?:you|us)|(?:two|three|four"
+    r"|(?<!-)one(?! (?:hundred|thousand|million|billion|dozen|pounds?|dollars?|euros?|yuan|quid)\b)|the (?:one|ones)"
+    r"|the two|you two|us two|just the two"
+    r"|the three of (?:you|us)|(?:two|three|four"
     r"|five) of (?:you|us)"
     r"|square one|cloud nine|nine[ -]to[ -]five|9[ -]to[ -]5|ten out of ten|on all fours|at sixes and sevens"
     r"|dressed to the nines|back to zero|from zero"
@@ -157,9 +263,10 @@ _IDIOMS = re.compile(
     r"|sixth sense|seventh heaven"
     r"|own two (?:feet|wheels|legs|hands|eyes)|(?:two|three|four|five|six) of (?:the|them|these|those)"
     r"|year (?:\d{1,2})(?=\?)"
-    rf"|(?:{NUMBER}) more (?=minutes|hours|days|times|things|pages|rounds|miles|coffees|sleeps)"
+    rf"|(?:{NUMBER}) more(?=\s*[,.;!?]|$)|(?:{NUMBER}) more (?=minutes|hours|days|times|things|pages|rounds|miles"
+    rf"|coffees|sleeps)"
     r"|eleventh hour|nine lives|forty winks|five senses|seven seas|four seasons|24/7|two hoots|once or twice|twice"
-    rf"|two[ -](?={_LIFE}\b)|four[ -](?:legged|pawed|walls|corners|seasons)|ten (?:fingers|toes)"
+    rf"|two[ -](?={_LIFE}\b)|four[ -](?:legged|pawed|walls|corners|seasons)|ten (?:little |tiny )?(?:fingers|toes)"
     r"|a second (?:thought|chance|cup|look|helping|glance|life|home|nature|opinion|wind|slice|pair|skin|date|mug|bowl"
     r"|time|shelf|screen)"
     r"|second[ -](?:hand|guess\w*|nature|best|half)|split second|half the (?:battle|fun|work|story|time)"
@@ -174,7 +281,7 @@ _IDIOMS = re.compile(
 def read_english(text: str) -> Decimal:
     """The value of English number words (``twenty-five``, ``two hundred and ten``, ``a dozen``)."""
     total = current = 0
-    for word in re.split(r"[ -]+", text.lower()):
+    for word in re.split(r"[ ,-]+", text.lower()):
         if word in UNDER_HUNDRED:
             current += UNDER_HUNDRED[word]
         elif word in ("hundred", "dozen"):
@@ -192,11 +299,22 @@ def read_any(text: str) -> Decimal:
 
 def idle(plain: str) -> list[tuple[int, int]]:
     """The spans of a folded text whose numbers count nothing."""
-    return [match.span() for match in _IDIOMS.finditer(plain)]
+    found = [match.span() for match in _IDIOMS.finditer(plain)]
+    if not any(plain[start:end].lower() == "one" for start, end in found):
+        return found
+    numbers = [match.span() for match in _NUMBER.finditer(plain)]
+    return [
+        (start, end)
+        for start, end in found
+        if not any(low <= start and end <= high and high - low > end - start for low, high in numbers)
+    ]
 
 
 def find_english(plain: str) -> Iterator[Spoken]:
     """(start, end, kind, value, unit) of the quantities that English says in words of its own."""
+    for match in _OF_EVERY.finditer(plain):
+        whole = Decimal(100 if match["m"].lower() in ("hundred", "100") else 10)
+        yield match.start(), match.end(), "percent", read_any(match["n"]) / whole * 100, Unit("percent")
     yield from _money(plain)
     yield from _clocks(plain)
     for match in _AGE.finditer(plain):
@@ -219,14 +337,26 @@ def find_english(plain: str) -> Iterator[Spoken]:
     for match in _WORTH.finditer(plain):
         worth = Decimal(1) if match["n"].lower() in ("a", "an") else read_any(match["n"])
         yield _measured(match, worth, match["unit"])
+    for match in _COMPOUND.finditer(plain):
+        name, rest = match["unit"].lower(), match["unit2"]
+        small = rest.lower() if rest else _IMPLIED.get(name[:1])
+        if small is None or not small.startswith(_BELOW.get(name[:2].rstrip("s"), ())):
+            continue
+        base = Decimal(1) if match["n"].lower() in ("a", "an") else read_any(match["n"])
+        large, little = match_unit(name), match_unit(small)
+        if large is not None and little is not None:
+            value = base * large[0].factor + read_any(match["m"]) * little[0].factor
+            yield match.start(), match.end(), "duration", value, large[0]
     for match in _AND_PART.finditer(plain):
         part = Decimal("0.5") if match["f"].lower() == "half" else Decimal("0.75" if " three " in match[0] else "0.25")
         unit = match["unit"] or match["units"]
         if unit is not None and (match["one"] or match_unit(unit.lower()) or unit.lower() in _SPANS):
             yield _measured(match, (Decimal(1) if match["one"] else read_any(match["n"])) + part, unit)
     for match in _PART_OF_UNIT.finditer(plain):
-        if match["n"] is None and match["f"].lower() != "half" and " of " not in match[0].lower():
-            continue
+        if (" of " not in match[0].lower() and (match["f"].lower() not in ("half", "quarter") or match["n"])) and (
+            match["n"] is None or match["f"].lower() != "quarter"
+        ):
+            continue  # a third year
         yield _measured(match, _part(match["n"], match["f"]), match["unit"])
     for match in _COUNT.finditer(plain):
         count = 6 if match["half"] else 12 if match["dozen"] else _GROUP[match["group"].lower()]
@@ -236,13 +366,53 @@ def find_english(plain: str) -> Iterator[Spoken]:
             yield match.start(), match.end(), "number", Decimal(count), BARE
     for match in _RATIO.finditer(plain):
         whole = read_any(match["m"])
-        if 0 < read_any(match["n"]) < whole <= 100:
+        if "." in match["n"] and "out of" in match[0].lower():
+            yield match.start(), match.end(), "measure", read_any(match["n"]), Unit("rating")
+        elif 0 < read_any(match["n"]) < whole <= 100:
             yield match.start(), match.end(), "percent", read_any(match["n"]) / whole * 100, Unit("percent")
     for match in _IN.finditer(plain):
         if (match["n"] or "").lower() not in ("one", "zero"):
             yield match.start(), match.end(), "number", read_any(match["n"] or match["d"]), BARE
     for match in _MINUS.finditer(plain):
         yield match.start(), match.end(), "measure", read_any(match["n"]), Unit("temperature")
+    for match in _SPEED.finditer(plain):
+        factor = Decimal("1.609344") if match["unit"].lower() == "miles" else Decimal(1)
+        yield match.start(), match.end(), "measure", read_any(match["n"]) * factor, Unit("velocity", factor)
+    for match in _SHARE.finditer(plain):
+        if (
+            (match["half"] or match["one"])
+            and not _MONEYED.search(match["all"])
+            and not match["all"].lower().startswith(("each", "every"))
+        ):
+            continue
+        part = _FRACTIONS[(match["half"] or match["f"] or match["fs"]).lower()]
+        times = {"two": 2, "three": 3, "four": 4, "nine": 9}.get((match["n"] or "").lower(), 1)
+        yield (
+            match.start(),
+            match.start("all"),
+            "percent",
+            (part * times * 100).quantize(Decimal("0.01")),
+            Unit("percent"),
+        )
+    for match in _METRE_AND.finditer(plain):
+        whole = Decimal(1) if match["n"].lower() in ("a", "an") else read_any(match["n"])
+        yield match.start(), match.end(), "measure", whole + read_any(match["m"]) / 100, Unit("length")
+    for match in _CUT_BY.finditer(plain):
+        yield *match.span("by"), "percent", _FRACTIONS[match["f"].lower()] * 100, Unit("percent")
+    for match in _PER_CENT.finditer(plain):
+        if match["off"]:
+            yield match.start(), match.end("n") + 9, "discount", 1 - read_any(match["n"]) / 100, Unit("left")
+        else:
+            yield match.start(), match.end(), "percent", read_any(match["n"]), Unit("percent")
+    for match in _IN_TEN.finditer(plain):
+        whole = Decimal(10 if match["m"].lower() in ("ten", "10") else 100)
+        if 0 < read_any(match["n"]) < whole:
+            yield match.start(), match.end(), "percent", read_any(match["n"]) / whole * 100, Unit("percent")
+    for match in _AREA.finditer(plain):
+        factor = Decimal("0.09290304") if match["unit"].lower().startswith("f") else Decimal(1)
+        yield match.start(), match.end(), "measure", read_any(match["n"]) * factor, Unit("area", factor)
+    for match in _CHOICE.finditer(plain):
+        yield _measured(match, read_any(match["n"]), match["unit"])
     for match in _SHARED.finditer(plain):
         found = match_unit(match["unit"] or match["unit2"])
         if found is not None:
@@ -251,6 +421,8 @@ def find_english(plain: str) -> Iterator[Spoken]:
     for match in _ONE.finditer(plain):
         yield _measured(match, Decimal(1), match["unit"])
     for match in _ONE_OPENS.finditer(plain):
+        if match["unit"] and _RATED.search(plain[: match.start()]):
+            continue  # eight pounds a metre
         yield _measured(match, Decimal(1), match["unit"] or match["ahead"] or match["full"])
     for match in _ONE_LONG.finditer(plain):
         yield _measured(match, Decimal(1), match["unit"] or match["plain"])
@@ -264,6 +436,15 @@ def _part(count: str | None, name: str) -> Decimal:
 
 
 def _money(plain: str) -> Iterator[Spoken]:
+    symbol = re.search(r"[£$€]|\b(?:pounds?|quid|dollars|euros)\b|\b(?:pay|costs?|price)\b", plain, re.I)
+    if symbol is not None:
+        unit = Unit(
+            {"$": "currency:USD", "d": "currency:USD", "€": "currency:EUR", "e": "currency:EUR"}.get(
+                symbol[0][0].lower(), "currency:GBP"
+            )
+        )
+        for match in _POUNDS_PENCE.finditer(plain):
+            yield match.start(), match.end(), "price", read_any(match["n"]) + read_any(match["m"]) / 100, unit
     for match in _MIXED.finditer(plain):
         value = read_any(match["n"]) + read_any(match["m"]) / 100
         name = _CURRENCY.get(match["unit"].lower()[:4], "currency:GBP")
@@ -305,6 +486,25 @@ def _clocks(plain: str) -> Iterator[Spoken]:
         hour = Decimal(match["h"]) % 12 + (12 if late else 0)
         end = match.end("m") if match["m"] else match.end("h")
         yield match.start(), end, "time", hour * 60 + int(match["m"] or 0), Unit("clock")
+    for match in _CLOCK_WORDS.finditer(plain):
+        minutes = UNDER_HUNDRED[match["m"].lower()] * (1 if match["to"].lower() == "past" else -1)
+        yield match.start(), match.end(), "time", read_any(match["h"]) * 60 + minutes, Unit("clock")
+    for match in _CLOCK_BARE.finditer(plain):
+        first, last = Decimal(match["h"]), Decimal(match["h2"])
+        if first <= 12:
+            opens = first + 12 if first < 8 and last <= 12 else first
+            shuts = last if last > opens else last + 12
+            yield *match.span("h"), "time", opens * 60, Unit("clock")
+            end = match.end("m2") if match["m2"] else match.end("h2")
+            yield match.start("h2"), end, "time", shuts * 60 + int(match["m2"] or 0), Unit("clock")
+    for match in _CLOCK_DOT.finditer(plain):
+        if match["h4"]:
+            yield *match.span("h4"), "time", Decimal(match["h4"]) * 60, Unit("clock")
+            continue
+        hours, minute = next(name for name in (("h", "m"), ("h2", "m2"), ("h3", "m3")) if match[name[0]])
+        value = Decimal(match[hours]) * 60 + int(match[minute] or 0)
+        end = match.end(minute) if match[minute] else match.end(hours)
+        yield match.start(hours), end, "time", value, Unit("clock")
     for match in _CLOCK.finditer(plain):
         if match["h"]:
             hour = Decimal(match["h"]) % 12 + (12 if match["when"].lower() == "p" else 0)
@@ -316,7 +516,7 @@ def _clocks(plain: str) -> Iterator[Spoken]:
             value = read_english(match["quarter"]) * 60 + (15 if match["to"].lower() == "past" else -15)
             yield match.start(), match.end(), "time", value, Unit("clock")
         else:
-            name = (match["past"] or match["half"] or match["oclock"]).lower()
+            name = (match["past"] or match["half"] or match["half2"] or match["oclock"]).lower()
             if name in UNDER_HUNDRED or name.isdigit():
                 minutes = (UNDER_HUNDRED[name] if name in UNDER_HUNDRED else int(name)) * 60
                 yield (

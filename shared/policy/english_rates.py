@@ -7,10 +7,15 @@ from collections.abc import Iterator, Sequence
 from decimal import Decimal
 from itertools import combinations
 
-from shared.policy.english_bounds import EACH, EXACT, IN_ALL, Stated, bears, counts_in, seconds, stated_in, times_in
+from shared.policy.counting import counted
+from shared.policy.english_bounds import EACH, EXACT, Stated, bears, counts_in, seconds, stated_in, times_in
+from shared.policy.english_days import days_of
+from shared.policy.english_figures import Figure
 from shared.policy.english_numbers import NUMBER_WORDS, read_any
+from shared.policy.facts import Facts
 from shared.policy.numerals import Quantity, find_quantities
 from shared.policy.units import Unit
+from shared.policy.vocabulary import stem, vocabulary
 
 _A_PERIOD = re.compile(
     r"^[^.;!?]{0,44}?\b(?:an?|per|each|every|of the) (?P<unit>year|month|week|term|quarter|day|season)\b"
@@ -72,7 +77,7 @@ _RATE = re.compile(
     rf"|(?P<often>\bonce|\btwice) (?:a|per|each|every) (?P<unit2>day|night|week|month)\b",
     re.I,
 )
-_DAILY = re.compile(r"\b(?:mornings?|evenings?|nights?|days?|daily|breakfasts?|cups|washes|showers)\b", re.I)
+_DAILY = re.compile(r"\b(?:mornings?|evenings?|nights?|days?|daily|nightly|breakfasts?|cups|washes|showers)\b", re.I)
 _USED = re.compile(r"\b(?:warranty|guarantee|trial|returns?|access)\b", re.I)
 _SPAN = {"day": 1, "night": 1, "evening": 1, "morning": 1, "week": 7, "month": 30}
 _CLOCK_CUE = re.compile(
@@ -96,16 +101,45 @@ _NO_NOUN = re.compile(
 )
 _PEAK = re.compile(r"\b(?:exactly|every|each|all|always|at least|both)\b", re.I)
 _SPENT = re.compile(r"\b(?:spend|pay|over|for|costs?|past|above)\s$", re.I)
+_SESSIONS = frozenset(
+    map(
+        stem,
+        [
+            "lesson",
+            "class",
+            "session",
+            "episode",
+            "workshop",
+            "visit",
+            "meeting",
+            "walk",
+            "evening",
+            "part",
+            "video",
+            "seminar",
+            "lecture",
+        ],
+    )
+) | {"count:lesson", "count:episode"}
+_COMBINED = re.compile(
+    r"\b(?:ways|combinations?|combos?|mix(?:es)?|in all|altogether|all in|in total|all told|together|adds? up|worth"
+    r"|counting|including|plus)\b",
+    re.I,
+)
 _DEADLINE = re.compile(
-    r"\b(?:got|have|take|keep|decide|swap|return|send|change|exchange|back|refund|mind|tell|pass|cancel|transfer|notice|try|tried)\b",
+    r"\b(?:got|have|take|keep|decide|swap|return|send|change|exchange|back|refund|mind|tell|pass|cancel|transfer"
+    r"|notice|try|tried)\b",
     re.I,
 )
 
 
-def duration(
-    plain: str, claim: Quantity, limit: str, facts: Sequence[Stated], texts: Sequence[tuple[str, str]]
-) -> str | None:
+def duration(plain: str, claim: Quantity, limit: str, known: Facts) -> str | None:
+    """The field from which a span of time follows: the length of a course, of each session, of what is used up."""
+    facts, texts = known.quantities, known.texts
     mine = seconds(claim)
+    week = len(days_of(tuple(text for _, text in texts)))
+    if re.match(r" a week\b", plain[claim.end :]) and 0 < week < 7 and mine == week * 86400:
+        return "description"
     if re.match(r" a week\b", plain[claim.end :]) and mine == 7 * 86400:
         return next((field for field, each in _frequencies(texts) if each == 365), None)
     spans = stated_in(facts, "time", "months")
@@ -127,19 +161,37 @@ def duration(
         for field, fact, told in spans:
             if any(bears(mine, limit, seconds(fact) / many, told) for _, many in counts):
                 return field
-    weeks = {fact.value / 604800 for _, fact, _ in spans if fact.value % 604800 == 0 and fact.value > 604800}
-    counts += [("description", week) for week in weeks]
+    for figure in known.figures:
+        if figure.dimension not in ("time", "months"):
+            continue
+        length = seconds(figure.quantity)
+        for many in known.figures:
+            if _runs(many, figure) and bears(
+                mine, limit, length * _times(many), figure.bound if figure.bound == "approx" else "", loose=False
+            ):
+                return figure.field
     for field, fact, told in spans:
         length = seconds(fact)
-        if any(
-            bears(mine, limit, length * count, told if told == "approx" else "", loose=False) for _, count in counts
-        ):
-            return field
         if length * 60 > mine and any(
             bears(mine, limit, length * times, told, loose=False) for times in times_in(plain, claim)
         ):
             return field
     return _consumed(plain, mine, facts)
+
+
+def _runs(many: Figure, length: Figure) -> bool:
+    """Whether there are so many of what lasts so long: lessons, weeks of a course, things of the same sentence."""
+    if many.dimension == "time":
+        return many.value > 604800 and many.value % 604800 == 0
+    if not many.is_count or not 1 < many.value <= 5000:
+        return False
+    gap = max(many.quantity.start, length.quantity.start) - min(many.quantity.end, length.quantity.end)
+    near = many.field == length.field and bool(many.beside) and gap <= 16
+    return near or many.sentence == length.sentence or not _SESSIONS.isdisjoint(many.of)
+
+
+def _times(many: Figure) -> Decimal:
+    return many.value / 604800 if many.dimension == "time" else many.value
 
 
 def _consumed(plain: str, mine: Decimal, facts: Sequence[Stated]) -> str | None:
@@ -175,9 +227,10 @@ def _consumed(plain: str, mine: Decimal, facts: Sequence[Stated]) -> str | None:
     return None
 
 
-def count(
-    plain: str, claim: Quantity, limit: str, facts: Sequence[Stated], texts: Sequence[tuple[str, str]]
-) -> str | None:
+def count(plain: str, claim: Quantity, limit: str, known: Facts) -> str | None:
+    """The field from which a number of things follows: twelve a year, the hours of a clock, the two of three."""
+    facts, texts = known.quantities, known.texts
+    named = counted(plain, claim, vocabulary())
     before, after = plain[: claim.start], plain[claim.end : claim.end + 60]
     if _PEAK.search(plain) is None:
         for field, fact, told in facts:
@@ -210,9 +263,9 @@ def count(
                 if "age" in field and fact.value == claim.value * 12:
                     return field
     if claim.unit.dimension in ("count:page", "count:lesson", "count:photo", "count:word"):
-        for (field, one), (_, other) in combinations(counts_in(facts), 2):
-            if one * other == claim.value:
-                return field
+        for one, other in combinations([figure for figure in known.figures if figure.is_count], 2):
+            if one.value * other.value == claim.value and one.sentence == other.sentence:
+                return one.field
     if limit in ("", "min") and _NO_NOUN.match(after) and _AFTER_WORD.search(before):
         shared = [other.unit for other in find_quantities(plain) if other.unit.dimension not in ("", "clock")]
         for field, fact, told in facts:
@@ -243,7 +296,8 @@ def count(
         unit = (period["unit"] or period["adv"]).lower()
         for field, each in _frequencies(texts):
             wanted = Decimal(each) / _PERIODS.get(unit, 1)
-            for times in {Decimal(1), *(fact.value for _, fact, _ in counts if fact.value <= 31)}:
+            akin = {one.value for one in known.figures if one.is_count and not named.isdisjoint(one.of)}
+            for times in {Decimal(1), *(value for value in akin if value <= 31)}:
                 if abs(wanted * times - claim.value) <= wanted * Decimal("0.04"):
                     return field
     for field, text in texts:
@@ -257,13 +311,13 @@ def count(
             low, high = sorted((size.value, larger.value))
             if size.unit.dimension == larger.unit.dimension and low > 0 and high / low == claim.value:
                 return field
-    if IN_ALL.search(plain):
-        values = counts_in(facts)
-        for (field, one), (_, other) in combinations(values, 2):
-            if claim.value in (one * other, one + other):
+    if _COMBINED.search(plain):
+        values = list(dict.fromkeys((field, value) for field, value in counts_in(facts)))
+        for (field, small), (_, large) in combinations(values, 2):
+            if claim.value in (small * large, small + large):
                 return field
-        for field, one in values:
-            if any(one * times == claim.value for times in times_in(plain, claim)):
+        for field, value in values:
+            if any(value * repeated == claim.value for repeated in times_in(plain, claim)):
                 return field
     return None
 

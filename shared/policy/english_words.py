@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from shared.policy.english_adjectives import VAGUE, said_of_it
 from shared.policy.english_claims import turned_round
 from shared.policy.english_days import day_word, how_often
+from shared.policy.english_exclusive import neighbours
 from shared.policy.english_modes import modes
 from shared.policy.english_names import enumerated, names
 from shared.policy.english_owned import asked, said_to_have
@@ -90,12 +91,17 @@ def cover_english(
     if not words:
         return []
     ours = _Ad(evidence, known)
-    named = {word.start: word for word in names(plain, ours.has, ours.means) if not taken[word.start]}
+    ad = "\n".join(text for name, text, _ in evidence.texts if name not in ("audience", "domain"))
+    named = {word.start: word for word in names(plain, ad, ours.has, ours.means) if not taken[word.start]}
     found = [word for word in how_often(plain, evidence) if not any(taken[word.start : word.end])]
     found += [word for word in enumerated(plain, ours.has, ours.means) if not any(taken[word.start : word.end])]
     found += [
         word
-        for word in (*turned_round(plain, evidence, ours.has, ours.means, known.concepts), *modes(plain, evidence))
+        for word in (
+            *turned_round(plain, evidence, ours.has, ours.means, known.concepts),
+            *modes(plain, evidence),
+            *neighbours(plain, evidence, ours.has, ours.means),
+        )
         if not any(word.start < other.end and other.start < word.end for other in found)
     ]
     skipped = {place for word in found for place in range(word.start, word.end)}

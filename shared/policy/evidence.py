@@ -45,6 +45,8 @@ class Evidence:
     concepts: dict[int, dict[bool, str]] = field(default_factory=dict)
     letters: dict[str, str] = field(default_factory=dict)
     fields: set[str] = field(default_factory=set)  # of scenes, in which the ad is
+    starts: list[frozenset[int]] = field(default_factory=list)  # of Chinese words, text by text
+    denied: str = ""  # what negations of the ad cover, a line each
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,12 @@ from functools import lru_cache
 from itertools import pairwise
 
 from shared.domain import Ad
+from shared.policy.chinese_implied import imply
+from shared.policy.chinese_numbers import Implied
 from shared.policy.chinese_quantities import Stated, chinese_support
 from shared.policy.counting import Keys, counted, keys
-from shared.policy.derived import Fact, derive, equals, has_token, listed
+from shared.policy.derived import Fact, equals, has_token, listed
+from shared.policy.english_figures import Figure, figures
 from shared.policy.evidence import Evidence
 from shared.policy.numerals import Day, Quantity, find_dates, find_quantities, fold
 from shared.policy.polarity import bound, keeps
@@ -47,8 +50,9 @@ class Facts:
     days: tuple[tuple[str, Day], ...]
     words: Evidence
     counts: tuple[tuple[Decimal, Keys], ...]
-    derived: tuple[Fact, ...]
+    implied: Implied
     lists: tuple[tuple[Decimal, str, Keys], ...]  # how many things a field lists, the field, what they are
+    figures: tuple[Figure, ...]
     spans: tuple[tuple[Fact, Fact], ...]  # from which to which quantity: ages, grades, temperatures
     free: str | None
     ends: bool
@@ -138,8 +142,8 @@ def _prepare(
         if field.startswith("attributes.") and (size := listed(text.partition(" ")[2]))
     ]
     return Facts(
-        folded, found, tuple(days), evidence, tuple(counts), derive(found, folded), tuple(lists),
-        tuple(_spans(found, folded)),
+        folded, found, tuple(days), evidence, tuple(counts), imply(found, folded), tuple(lists),
+        figures(folded, found, known_words), tuple(_spans(found, folded)),
         free, end is not None,
     )  # fmt: skip
 
@@ -190,7 +194,7 @@ def quantity_support(plain: str, quantity: Quantity, limit: str, facts: Facts) -
         named = counted(plain, quantity, vocabulary())
         allowed = {value for value, of in facts.counts if not named.isdisjoint(of)} or None
     if _HAN.search(plain):
-        stated = Stated(facts.quantities, facts.derived, facts.lists, facts.spans, allowed, named)
+        stated = Stated(facts.quantities, facts.implied, facts.lists, facts.spans, allowed, named, facts.texts)
         support = chinese_support(plain, quantity, limit, stated)
     else:
         if allowed is not None and quantity.value not in allowed:
@@ -210,6 +214,36 @@ def quantity_support(plain: str, quantity: Quantity, limit: str, facts: Facts) -
     return support
 
 
+def rated_support(plain: str, quantity: Quantity, limit: str, facts: Facts) -> str | None:
+    """The field from which a price of a Chinese copy follows as what is paid a time; None where the ad has it so."""
+    if any(equals(quantity, fact) for _, fact, _ in facts.quantities):
+        return None
+    return quantity_support(plain, quantity, limit, facts)
+
+
 def day_support(day: Day, facts: Facts) -> str | None:
     """The field that says the date."""
-    return next((field for field, fact in facts.days if day.within(fact)), None)
+    told = next((field for field, fact in facts.days if day.within(fact)), None)
+    return told or next((field for field, text in facts.texts if _named_in(day, text)), None)
+
+
+def _named_in(day: Day, text: str) -> bool:
+    """Whether an English text names every part of a date, apart from each other: Saturdays in July, on the 11th."""
+    parts = []
+    if day.month is not None:
+        parts.append(rf"\b(?:{_ENGLISH_MONTHS[day.month - 1]})\b")
+    if day.day is not None:
+        parts.append(
+            rf"\b{day.day}(?:st|nd|rd|th)\b"
+            if day.month is None
+            else rf"(?<![\d.:]){day.day}(?:st|nd|rd|th)?\b(?![:.\d])"
+        )
+    if day.year is not None:
+        parts.append(rf"\b{day.year}\b")
+    return bool(parts) and all(re.search(part, text) for part in parts)
+
+
+_ENGLISH_MONTHS = (
+    "January|Jan", "February|Feb", "March|Mar", "April|Apr", "May", "June|Jun", "July|Jul", "August|Aug",
+    "September|Sept?", "October|Oct", "November|Nov", "December|Dec",
+)  # fmt: skip

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 
 from shared.domain import Ad, Claim
-from shared.policy.facts import Facts, prepare
+from shared.policy.facts import AUDIENCE, Facts, prepare
 from shared.policy.numerals import Quantity, find_quantities, fold
 from shared.policy.vocabulary import lines, stem, stems
 
@@ -44,14 +44,18 @@ def literal(text: str, ad: Ad, claims: Sequence[Claim], *, audience: Sequence[st
             borne[start:end] = b"\x01" * (end - start)
     spans = [
         *_english(plain, borne, facts),
-        *_chinese(plain, borne, facts),
+        *_chinese(plain, borne, [*(text for _, text in facts.texts), *map(fold, audience)]),
         *_displaced(plain, facts),
         *_unguarded(plain, facts),
     ]
     said = [text.lower() for _, text in facts.texts]
     for claim in claims:  # what is said to be better has to be said so word for word
         start, end = claim.span
-        if claim.kind in _RANKED and not any(plain[start:end].lower() in text for text in said):
+        if (
+            claim.kind in _RANKED
+            and claim.support != AUDIENCE
+            and not any(plain[start:end].lower() in text for text in said)
+        ):
             spans.append((start, end, claim.kind))
     return [Claim((start, end), text[start:end], kind, None) for start, end, kind in sorted(spans)]
 
@@ -105,13 +109,12 @@ def _against() -> frozenset[str]:
     return frozenset(stems(word) for line in lines("against.en.txt") for word in line.split(","))
 
 
-def _chinese(plain: str, borne: bytearray, facts: Facts) -> Iterator[tuple[int, int, str]]:
-    """Characters that are of no claim, plain word or piece of the ad, by the reading that leaves fewest of them.
+def _chinese(plain: str, borne: bytearray, texts: Sequence[str]) -> Iterator[tuple[int, int, str]]:
+    """Characters that are of no claim, plain word or piece of the `texts`, by the reading that leaves fewest of them.
 
     A single character of the ad stands for what it was part of; two in a row would be a word of the copy's own.
     """
     words = _plain()[1]
-    texts = [text for _, text in facts.texts]
     letters = set("".join(texts))
     for run in _HAN_RUN.finditer(plain):
         first, last = run.span()

@@ -11,9 +11,10 @@ import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
+from functools import lru_cache
 
 from shared.policy.english_numbers import NUMBER, NUMBER_WORDS, UNDER_HUNDRED, idle, read_english
-from shared.policy.spoken import find_spoken
+from shared.policy.spoken import find_spoken, sales_days
 from shared.policy.units import BARE, CALENDAR_NUMBERS, Unit, match_unit
 
 
@@ -47,10 +48,19 @@ class Day:
 
 
 _DIGITS = {c: i for i, c in enumerate("零一二三四五六七八九")}
-_DIGITS |= {c: i for i, c in enumerate("〇壹贰叁肆伍陆柒捌玖")} | {"两": 2, "俩": 2, "貳": 2, "參": 3, "陸": 6, "兩": 2}
+_DIGITS |= {c: i for i, c in enumerate("〇壹贰叁肆伍陆柒捌玖")} | {
+    "两": 2,
+    "俩": 2,
+    "仨": 3,
+    "貳": 2,
+    "參": 3,
+    "陸": 6,
+    "兩": 2,
+}
+_SCORES = {"廿": "二十", "卅": "三十"}
 _SMALL = {"十": 10, "百": 100, "千": 1000, "拾": 10, "佰": 100, "仟": 1000}
 _LARGE = {"万": 10_000, "亿": 100_000_000, "萬": 10_000, "億": 100_000_000}
-_CJK = "".join([*_DIGITS, *_SMALL, *_LARGE])
+_CJK = "".join([*_DIGITS, *_SMALL, *_LARGE, *_SCORES])
 _MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _MONTHS = {name: place for place, name in enumerate(_MONTH_NAMES, start=1)}
 _MULTIPLIER = {
@@ -69,41 +79,69 @@ _IDIOMS = re.compile(
     "|一周的|一周末|三五(?:好友|知己|成群)|三两|一家[三四五]口|二人世界|两人世界|五湖|一日之|七上八下|九九归一|百忙"
     "|百分之百的?(?:你|热爱)|千山万水|千里之行"
     "|万水千山|三言两语|一心一意|一五一十|四时|八卦|十里(?!路|地)|百年好合|一举两得|一石二鸟|两相宜|两三下|三下五除二"
-    "|一二三|四通八达|千思万绪|一波三折|再三|二话不说|百闻|六神"
-    "|四海|八方|三明治|三思|两全其美|两不误|一年四季|每一天|每一年|新的一天|一天的|半天(?!内|就|之内|时间|起|￥"
+    "|[二三四五六七八九]十年代|隔三差五|三番五次|三天两头|五花八门|七零八落|乱七八糟|三长两短|不三不四|一清二楚|丢三落四|七嘴八舌|三心二意|颠三倒四|八九不离十"
+    "|四平八稳|五脏六腑|三六九等|十有八九|九牛一毛|三头六臂|八仙过海|百发百中|千真万确|千方百计|千载难逢|百感交集|九死一生|十万火急"
+    "|两小无猜|三生有幸|四舍五入|五谷|六边形|四合院|二维码|三角(?!钱)|四季豆|九宫格|百香果|千层|二胡|[三四]轮(?=车|摩托|滑板)|二手|三文鱼"
+    "|百叶|五花肉|七分裤|八宝|九层塔|千纸鹤|十字(?=绣|架|路|交|形|花|坐)|三伏|三九天|二次元|五彩|六神|七手八脚|三顾|四方|万用"
+    "|百年(?!历史|品牌|老店)|千年|万年|百日(?=宴|照|誓)|千金|万贯|六安|九寨|三亚|三峡|四川|九江|五常|六盘水|三门峡|百色|千岛|万宁"
+    "|一二三|一二等|四通八达|千思万绪|一波三折|再三|二话不说|百闻|六神"
+    "|头一(?=[个次回天年月顿])|两不[^，。]?[误相伤亏欠]|两相|寒窗|四海|八方|三明治|三思|两全其美|两不误|一年四季|每一天|每一年|新的一天|一天的|半天(?!内|就|之内|时间|起|￥"
     r"|\d)|两面|两侧|两边|两头|两手|两旁|两岸|两颊|两眼|一日三餐|一日之计|有朝一日|三三两两|接二连三"
-    "|第一(?:次|步|时间|眼|口|印象|人称)|[那这每下前]一秒|[周星期礼拜]{1,2}[一二三四五六日](?![个次节回堂])"
-    "|一(?!点|半|十|百|千|万|亿|[零〇二两三四五六七八九]|整?天|日|年|个?月|周|个?星期|个?礼拜|个?小时|分钟|秒|季"
+    "|第一(?:次|步|时间|眼|口|印象|人称)|[那这每下前]一秒|(?:周|星期|礼拜)[一二三四五六日](?![个次节回堂])"
+    "|一(?!点|半|十|百|千|万|亿|[零〇二两三四五六七八九]|整?天|日|年|个?月|周|个?星期|个?礼拜|个?小时|个?钟头|分钟|秒|季"
     "|元|块|折|倍|期|对一"
     "|岁|公?斤|公里|升|毫|厘米|公分|英寸|吨|赫|分贝|米|克|瓦|刻钟|里地|里路|成(?!不变|了|为|长)))"
 )
+_WEEKDAY = re.compile(r"(?:周|星期|礼拜)[一二三四五六日](?![个次节回堂])")
 # A day, a week, an evening in general is no duration.
 _GENERAL = re.compile(
     r"(?<![十百千万零〇\d])(?<!仅)(?<!只)(?<!限)(?<!用)(?<!航)(?<!修)(?<!保)(?<!要)(?<!需)(?<!到)(?<!费)(?<!达)(?<!过)"
-    r"(?<!前)(?<!留)(?<!存)(?<!撑)(?<!满)(?<!续)一(?:整|个)?(?:天|周|晚|年|星期|礼拜|月|个月|季)"
-    r"(?!级|内|之内|以内|就|见|学|速|搞|包|完|免|试|质|保|只|仅|后|[^，。]{0,3}一[次回遍])"
+    r"(?<!前)(?<!留)(?<!存)(?<!撑)(?<!满)(?<!续)(?<!期)(?<!效)(?<!约)(?<!共)(?<!租)(?<!住)(?<!看)(?<!放)一(?:整|个)?(?:天|周|晚|年|星期|礼拜|月|个月|季)"
+    r"(?!级|内|之内|以内|有效|无理由|就|见|学|速|搞|包|完|免|试|质|保|只|仅|后|里|一夜|[^，。]{0,3}一[次回遍])"
 )
 _ARABIC = re.compile(r"\d{1,3}(?:,\d{3})+(?!\d)(?:\.\d+)?|\d+(?:\.\d+)?")
 _MULTIPLIERS = re.compile(
-    r"(?:万亿|千亿|百万|千万|十万|亿|万|萬|億|千(?![克米瓦卡赫])|百(?!分)|\s?(?:thousand|million|billion|hundred"
+    r"\s?(?:万亿|千亿|百万|千万|十万|亿|万|萬|億|千(?![克米瓦卡赫])|百(?!分)|\s?(?:thousand|million|billion|hundred"
     r"|bn)\b|[kK](?![A-Za-z])|M(?![A-Za-z]))"
 )
 _CHINESE = re.compile(
-    rf"百分百|半价|半折|一半|半(?=个?月|年|天|日|小时|个小时|个?钟头|个钟|公?斤|两(?!边|头|侧))|[{_CJK}]+(?:点[{''.join(_DIGITS)}"
+    rf"百分百|半价|半折|减半|对折|一半|半(?=个?月|年|天|日|小时|个小时|个?钟头|个钟|公?斤|两(?!边|头|侧))|[{_CJK}]+(?:点[{''.join(_DIGITS)}"
     rf"]+)?(?:分之[{_CJK}]+)?"
 )
 _WORDS = re.compile(rf"\b{NUMBER}\b", re.I)
-_SPECIAL = re.compile(r"\b(half[- ](?:price|off)|twice|double[sd]?|triple[sd]?)\b", re.I)
+_SPECIAL = re.compile(
+    r"\b(half[- ](?:price|off)|twice|(?:double|triple)[sd]?(?= (?:the|your|its|our|what|that|as|in|up)\b)"
+    r"|(?:double|triple)d?(?=\s*(?:[.,;:!?]|$)))\b",
+    re.I,
+)
+_CLIPPED = re.compile("[百千万亿][一二三四五六七八九]$")  # 八百八
+_NO_MEASURE = re.compile(
+    "分享|分钟爱|分外|天然|天生|天真|克服|米色|米白|升级|度假|秒杀(?!菌)|秒懂|成为|成长|成就|人间(?=烟火|值得|至味|清欢|有味|天堂|四月)|人气|人生|位于|点心|两性|周到|周边|年轻|日常|斤两"
+    "|包[邮括含教会您你退换吃住接赔装]|管[孩你您它他一全够饱用]|把[块你您它他孩握家所]|对[待折你我于]|角[扳螺形铅恐色落度星钉枫尾铁钢板架梅花帽]"
+    "|欧[洲式美盟派]|套[上住]|张[开嘴罗]|片[刻段]|台[阶词上]|级别|根[本据]|束缚|块茎|部[分位门]|杯[垫子]|本[地身来人]|重复|回[家来去到放看购收头]|层次|口味"
+)
+_ANSI = re.compile(r"\s?ANSI\s?", re.I)
+_PACKED = re.compile(r"[块片包袋瓶盒支颗粒枚罐根张只杯碗本册把桶箱](?![一大小])")
+_OF_WEEK = re.compile(r"个(?:星期|礼拜)[一二三四五六日天](?![个一二三四五六七八九十]?[个次节回])")
+_GIGABYTES = re.compile(r"(?P<ge>个\s?)?[Gg][Bb]?(?![A-Za-z])")
+_SIZES = frozenset({8, 16, 32, 64, 128, 256, 512, 1024})  # of memory; 5G is a network
+_DISCOUNTED = re.compile(r"(?:打|享|低至|低到|全场|只要|仅|价|直接|统统|最低)\s?$")
 _NEIGHBOURS = re.compile("一两|一二|两三|二三|三四|三五|四五|五六|六七|七八|八九")
 _NOT_FLOOR = frozenset("静安均时日稳整常凡原板台方行价等和衡面")
 _TIMES = re.compile(r"\s?[×xX*]\s?(?=\d)")
+_INCHES = re.compile(
+    r"[ -]?in\b(?=\s*(?:$|[.,;:)×\"]|x\b|by\b|wide|tall|long|high|deep|thick|across|diameter|blades?|screen|wheels?"
+    r"|tyres?|tires?|rims?|pan\b|skillet|frame|and\b|or\b|to\b))"
+)
 _PIECE = re.compile(
-    r"块(?!钱|多|不到|起|左右|出头|就|都|能|带|拿|包|以|之|的?价|一|[二三四五六七八九](?![十块])|[/每，。！？、；\s]"
+    r"块(?=[一二三四五六七八九两]百|\d{2}|\s\d+(?:\.\d+)?\s?元)|块(?!钱|多|不到|起|左右|出头|就|都|能|带|拿|包|以|之|的?价|一|[二三四五六七八九](?![十块])|[/每，。！？、；\s]"
     r"|$)"
 )  # 一块皂
+_AFTER_ONE = frozenset("趟圈段遍程路年月天晚周整年位下起样般直节场")
+_MORE_OF_UNIT = re.compile(r"个[多来](?=小时|钟头|月|星期|礼拜)")
 _AND_MORE = re.compile(r"\s?(?:多|余|来(?![自到了回的一电源])|几)(?=[\u4e00-\u9fff])")
 _TAIL = re.compile(
-    r"(?:(?<=[米元块斤成])[一二三四五六七八九]{1,2}(?![十百千万点个只件节天分日年月次种款人位\d元块级层两克])|(?<=斤)["
+    r"(?:(?<=[米元块斤成寸镑克])[一二三四五六七八九]{1,2}(?![十百千万点个只件节天分日年月次种款人位起般样直口整箱袋盒瓶桶包份半就片只支张条杯本斤顶双对套米岁小中大寸把\d元块级层两克])|(?<=斤)["
     r"一二三四五六七八九]两)"
 )
 _SYMBOL = {"¥": "元", "$": "$", "€": "€", "£": "£"}
@@ -122,17 +160,42 @@ _ZERO = re.compile(
     "(?!元|度|下|分|点|折|块|费|[%％.:])[\u4e00-\u9fff]| (?!dollars|degrees|percent)[a-z]{3}"
 )  # 0糖: it negates
 _ORDINAL = re.compile(r"\b(\d+)(?:st|nd|rd|th)\b", re.I)
-_MONTH = rf"(?P<mon>{'|'.join(_MONTHS)})[a-z]*"
+_MONTH = (
+    r"(?P<mon>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
+    r"|nov(?:ember)?|dec(?:ember)?)"
+)
 _N = r"(\d{1,2}|[一二三四五六七八九十]{1,3})"
 _DATES = (
     re.compile(r"(?<!\d)(?P<y>(?:19|20)\d{2})\s?[年/\-.]\s?(?P<m>\d{1,2})\s?[月/\-.]\s?(?P<d>\d{1,2})(?!\d)\s?[日号]?"),
     re.compile(r"(?<!\d)(?P<y>(?:19|20)\d{2})\s?年\s?(?P<m>\d{1,2})\s?月"),
     re.compile(rf"(?<![\d{_CJK}])(?P<m>{_N})\s?月\s?(?P<d>{_N})\s?[日号]?(?![\d{_CJK}])"),
     re.compile(r"(?<![\d.])(?P<y>(?:19|20)\d{2})\s?年(?!限|间)"),
-    re.compile(rf"(?<![\d{_CJK}个])(?P<m>{_N})\s?月(?!份?(?:的)?[亮光饼球老色票租薪费嫂子经底末卡付刊销龄季见])(?!\d)"),
+    re.compile(r"(?<![一二三四五六七八九十])(?P<m>[一二三四五六七八九])[二三四五六七八九十]月(?![份饼])"),
+    re.compile(rf"(?<![\d{_CJK}])[二2](?P<twenties>[〇零一二三四五六七八九\d])年(?:(?P<m>{_N})月)?(?![^，。]{{0,1}}[里内])"),
+    re.compile(r"(?<![一二三四五六七八九十\d])(?P<decade>[五六七八九])[零〇0]年(?!代)"),
+    re.compile(r"(?P<zy>[一二][零〇九][零〇一二三四五六七八九]{2})年"),
+    re.compile(
+        rf"(?<![\d{_CJK}])(?<![^整这那]个)(?P<m>{_N})\s?月(?!(?<!十一月)(?<=一月)[晒换洗一两三四五六七八九十只才就不仅学读交花省到用喝吃]|份?(?:的)?(?:[亮光饼球老色票租薪费嫂子经卡付刊销龄季见]|末末))(?!\d)"
+    ),
+    re.compile(rf"(?:每个?月(?:的)?\s?(?P<d>{_N})\s?[日号]|(?<![\d月{_CJK}第])(?<![大小加中特])(?P<d2>{_N})号(?![线楼店馆门口电机球字码院桌厅铁]))"),
     re.compile(rf"\b{_MONTH}\.?\s(?P<d>\d{{1,2}})(?:st|nd|rd|th)?\b(?:,?\s(?P<y>20\d\d))?", re.I),
     re.compile(rf"\b(?P<d>\d{{1,2}})(?:st|nd|rd|th)?\s(?:of\s)?{_MONTH}\b(?:,?\s(?P<y>20\d\d))?", re.I),
 )  # fmt: skip
+_NTH = [
+    *("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh"),
+    *("twelfth", "thirteenth", "fourteenth", "fifteenth", "sixteenth", "seventeenth", "eighteenth", "nineteenth"),
+    "twentieth",
+]
+_DAY_WORDS = {name: place for place, name in enumerate(_NTH, start=1)}
+_DAY_WORDS |= {f"twenty-{name}": 20 + place for place, name in enumerate(_NTH[:9], start=1)}
+_DAY_WORDS |= {"thirtieth": 30, "thirty-first": 31}
+_DAY_NAMES = "|".join(sorted(_DAY_WORDS, key=len, reverse=True))
+_SPELLED = re.compile(
+    rf"\b(?:(?P<d>{_DAY_NAMES}) of {_MONTH}|{_MONTH.replace('<mon>', '<mon2>')} (?:the )?(?P<d2>{_DAY_NAMES}))\b", re.I
+)
+_ANOTHER_DAY = re.compile(
+    rf"\s?[、,和及与至到\-–—~]?\s?(?:(?P<d>{_N})\s?[日号]|(?P<d2>[一二三四五六七八九十]{{1,3}})(?=两[天日]|[，。]))"
+)
 _CLOCK = re.compile(r"(?<!\d)([01]?\d|2[0-3]):([0-5]\d)(?!\d)")
 
 
@@ -157,6 +220,8 @@ def read_chinese(text: str) -> Decimal | None:
     >>> read_chinese("一万二千三百")
     Decimal('12300')
     """
+    for score, spelled in _SCORES.items():
+        text = text.replace(score, spelled)
     whole, _, fraction = text.partition("点")
     if not whole or any(c not in _CJK for c in whole):
         return None
@@ -164,7 +229,7 @@ def read_chinese(text: str) -> Decimal | None:
         value = Decimal(int("".join(str(_DIGITS[c]) for c in whole)))
     else:
         total = section = number = 0
-        last = 0
+        last = largest = 0
         for char in whole:
             if char in _DIGITS:
                 number = _DIGITS[char]
@@ -174,7 +239,11 @@ def read_chinese(text: str) -> Decimal | None:
                 number = 0
             else:
                 last = _LARGE[char]
-                total = (total + section + number or 1) * last
+                if largest > last:  # 一亿二千万
+                    total += (section + number) * last
+                else:
+                    total = (total + section + number or 1) * last
+                largest = max(largest, last)
                 section = number = 0
         if number and last >= 100 and whole[-2] not in "零〇":
             number *= last // 10  # 一万二 is 12,000; 三百五 is 350
@@ -195,12 +264,34 @@ def find_dates(text: str) -> list[Day]:
             if any(match.start() < day.end and day.start < match.end() for day in found):
                 continue
             parts = match.groupdict()
+            if plain[match.end() - 1] not in "日号" and parts.get("d") and not parts.get("mon") and not parts.get("y"):
+                counted = match_unit(plain[match.end() :].lstrip(), starts=True)
+                if counted is not None and counted[0].dimension.startswith("count"):
+                    continue  # 一月30瓶
             month = _MONTHS[parts["mon"][:3].lower()] if parts.get("mon") else _small(parts.get("m"))
-            day = _small(parts.get("d"))
+            day = _small(parts.get("d") or parts.get("d2"))
             if (month is not None and not 1 <= month <= 12) or (day is not None and not 1 <= day <= 31):
                 continue
-            year = int(parts["y"]) if parts.get("y") else None
+            year = int(parts["y"]) if parts.get("y") else _small(parts.get("zy"))
+            if parts.get("twenties"):
+                if month is None:
+                    continue  # 二十年 is a span
+                tens = parts["twenties"]
+                year = 2020 + (int(tens) if tens.isdigit() else _DIGITS[tens])
+            if parts.get("decade"):
+                year = 1900 + 10 * _DIGITS[parts["decade"]]
             found.append(Day(match.start(), match.end(), year, month, day))
+            last = match.end()
+            while day is not None and not parts.get("mon") and (more := _ANOTHER_DAY.match(plain, last)) is not None:
+                following = _small(more["d"] or more["d2"])
+                if following is None or not 1 <= following <= 31:
+                    break
+                start = more.start("d") if more["d"] else more.start("d2")
+                found.append(Day(start, more.end(), year, month, following))
+                last = more.end()
+    for match in _SPELLED.finditer(plain):
+        month = _MONTHS[(match["mon"] or match["mon2"])[:3].lower()]
+        found.append(Day(match.start(), match.end(), None, month, _DAY_WORDS[(match["d"] or match["d2"]).lower()]))
     return sorted(found, key=lambda day: day.start)
 
 
@@ -216,16 +307,23 @@ def find_quantities(text: str, *, every: bool = False) -> list[Quantity]:
 
     every: also a day, a week, a year in general (``一年``), which are facts of an ad but claims of no copy.
     """
+    return list(_found_in(text, every))
+
+
+@lru_cache(maxsize=2048)  # one line is read for many of its claims
+def _found_in(text: str, every: bool) -> tuple[Quantity, ...]:
     plain = fold(text)
     taken = [(day.start, day.end) for day in find_dates(text)]
     if not every:
         taken += idle(plain)
+    if any(char > "\u33ff" for char in plain):
+        taken += sales_days(plain)
     found: list[Quantity] = []
     for quantity in _scan(plain, taken, every):
         if not any(quantity.start < end and start < quantity.end for start, end in taken):
             found.append(quantity)
             taken.append((quantity.start, quantity.end))
-    return sorted(found, key=lambda quantity: quantity.start)
+    return tuple(sorted(found, key=lambda quantity: quantity.start))
 
 
 def _scan(plain: str, taken: list[tuple[int, int]], every: bool) -> Iterator[Quantity]:
@@ -249,9 +347,8 @@ def _scan(plain: str, taken: list[tuple[int, int]], every: bool) -> Iterator[Qua
             value *= _MULTIPLIER[scale[0].strip().lower()]
             end = scale.end()
         yield _with_unit(plain, match.start(), end, value)
-    idioms = [
-        match.span() for pattern in ((_IDIOMS,) if every else (_IDIOMS, _GENERAL)) for match in pattern.finditer(plain)
-    ]
+    passed = (_IDIOMS, _WEEKDAY) if every else (_IDIOMS, _WEEKDAY, _GENERAL)
+    idioms = [match.span() for pattern in passed for match in pattern.finditer(plain)]
     for match in _CHINESE.finditer(plain):
         if any(match.start() < end and start < match.end() for start, end in idioms):
             continue
@@ -302,7 +399,7 @@ def _chinese(plain: str, match: re.Match[str]) -> Quantity | None:
     word, start, end = match[0], match.start(), match.end()
     if word == "百分百":
         return Quantity(start, end, "percent", Decimal(100), Unit("percent"))
-    if word in ("半价", "半折"):
+    if word in ("半价", "半折", "减半", "对折"):
         return Quantity(start, end, "discount", Decimal("0.5"), Unit("left"))
     if word == "一半":
         return Quantity(start, end, "percent", Decimal(50), Unit("percent"))
@@ -332,7 +429,9 @@ def _chinese(plain: str, match: re.Match[str]) -> Quantity | None:
         word, end = word[:-1], end - 1  # 一百六十八一次
     if len(word) > 1 and word[-1] == "千" and plain[end : end + 1] in ("克", "米", "瓦", "卡", "赫"):
         word, end = word[:-1], end - 1
-    if len(word) > 1 and word[-1] == "两" and word[-2] != "两":  # 四两, 十两: of weight
+    if len(word) > 1 and word[-1] == "两" and word[-2] != "两" and match_unit(plain[end:], starts=True):
+        word, end = word[:-1], end - 1  # 十五两天
+    elif len(word) > 1 and word[-1] == "两" and word[-2] != "两":  # 四两, 十两: of weight
         weighed = read_chinese(word[:-1])
         return None if weighed is None else _with_unit(plain, start, end - 1, weighed)
     value = read_chinese(word)
@@ -341,8 +440,10 @@ def _chinese(plain: str, match: re.Match[str]) -> Quantity | None:
     if start and plain[start - 1] == "第":
         return Quantity(start - 1, end, "ordinal", value, Unit("ordinal"))
     quantity = _with_unit(plain, start, end, value)
-    if word == "一" and quantity.unit.dimension.startswith("count"):
+    if word == "一" and (quantity.unit.dimension.startswith("count") or plain[end : end + 1] == "折"):
         return None
+    if quantity.unit.dimension == "count:pack" and _CLIPPED.search(word):  # 八百八管孩子: no 管 of anything
+        quantity = Quantity(start, end, "number", value, BARE)
     lone_scale = len(word) == 1 and word in "十百千万亿"
     return None if lone_scale and quantity.unit.dimension == "" else quantity
 
@@ -359,18 +460,43 @@ def _with_unit(plain: str, start: int, end: int, value: Decimal) -> Quantity:
         inherited = _with_unit(plain, other.start(), other.end(), value)
         if inherited.unit.dimension == "length":  # 200×35 厘米
             return Quantity(start, end, inherited.kind, inherited.value, inherited.unit)
+        if inherited.unit.dimension in ("volume", "mass"):
+            return Quantity(start, end, "number", value, BARE)  # 24 × 250 ml
+    if _MORE_OF_UNIT.match(after):  # 八个多钟头
+        end, after = end + 1, after[1:]
     more = _AND_MORE.match(after)
     found = match_unit(after[more.end() :], starts=True) if more is not None else None
     if found is not None and more is not None:
         end, after = end + more.end(), after[more.end() :]
     else:
         found = match_unit(after.lstrip(" -"), starts=True)
-    found = found or _one_character(after, value)
+    if found is None and after[:1] in {"小", "大", "整"} and _PACKED.match(after[1:]):
+        small = match_unit(after[1:], starts=True)
+        found = (small[0], small[1] + 1) if small else None  # 六小块
+    if found is not None and found[1] == 1 and _NO_MEASURE.match(after.lstrip(" -")):
+        found = None
+    if found is not None and after.lstrip(" -")[: found[1]] == "in" and not _INCHES.match(plain, end):
+        found = None  # one in Trondheim
+    if found is None and not _CLIPPED.search(plain[start:end]):
+        found = _one_character(before, after, value)
+    if found is None and (ansi := _ANSI.match(after)) is not None:
+        found = match_unit(after[ansi.end() :], starts=True)
+        if found is not None:
+            end, after = end + ansi.end(), after[ansi.end() :]
+    data = _GIGABYTES.match(after.lstrip())
+    if data is not None and (data["ge"] or (value in _SIZES and not plain[end - 1].isascii())):
+        found = (Unit("data", Decimal(1048576)), data.end())
+    if found is not None and found[0].dimension == "time" and _OF_WEEK.match(after.lstrip(" -")):
+        found = (Unit("count"), 1) if after.lstrip(" -").startswith("个") else found  # 六个礼拜天
+    if found is not None and found[0].dimension == "left" and value == 1 and not _DISCOUNTED.search(before):
+        found = None  # 喝完一折
     if found is not None and found[0].dimension == "left" and before[-1:] in {"步", "折", "对", "弯", "叠"}:
         return Quantity(start, end, "number", value, BARE)  # 三步一折
     if found is None:
-        if (gap := _RANGE.match(after)) is not None and (other := _ARABIC.match(plain, end + gap.end())) is not None:
-            inherited = _with_unit(plain, other.start(), other.end(), value)
+        gap = _RANGE.match(after)
+        far = _ARABIC.match(plain, end + gap.end()) or _CHINESE.match(plain, end + gap.end()) if gap else None
+        if far is not None and (far[0][0].isdigit() or read_chinese(far[0]) is not None):
+            inherited = _with_unit(plain, far.start(), far.end(), value)
             return Quantity(start, end, inherited.kind, inherited.value, inherited.unit)
         if (spread := _SPREAD.match(after)) is not None:
             spans = match_unit(spread[1])
@@ -381,12 +507,18 @@ def _with_unit(plain: str, start: int, end: int, value: Decimal) -> Quantity:
             return Quantity(start, end, "measure", value, Unit("age"))
         return Quantity(start, end, "number", value, BARE)
     unit, length = found
-    if unit.dimension == "currency:CNY" and value < 20 and _PIECE.match(after.lstrip(" -")):
+    pieces = value < 100 and "每块" in plain and after.lstrip(" -").startswith("块")
+    if pieces or (unit.dimension == "currency:CNY" and value < 20 and _PIECE.match(after.lstrip(" -"))):
         unit = Unit("count:pack")
     end += len(after) - len(after.lstrip(" -")) + length
     if unit.dimension == "left":  # 折: 8 and 85 are written without the point
         return Quantity(start, end, "discount", value / (10 if value < 10 else 100), unit)
-    if (tail := _TAIL.match(plain, end)) is not None:  # 一米二, 三块五, 一斤二两
+    tail = _TAIL.match(plain, end)
+    if tail is not None and tail[0] == "一":
+        counted = match_unit(plain[end + 1 :], starts=True)
+        if plain[end + 1 : end + 2] in _AFTER_ONE or (counted is not None and counted[0].dimension.startswith("count")):
+            tail = None  # 二十五米一趟
+    if tail is not None:  # 一米二, 三块五, 一斤二两
         value += Decimal(_DIGITS[tail[0][0]]) / 10
         if len(tail[0]) == 2 and tail[0][1] in _DIGITS and tail[0][1] != "两":
             value += Decimal(_DIGITS[tail[0][1]]) / 100
@@ -402,10 +534,13 @@ def _with_unit(plain: str, start: int, end: int, value: Decimal) -> Quantity:
     return Quantity(start, end, kind, value, unit)
 
 
-def _one_character(after: str, value: Decimal) -> tuple[Unit, int] | None:
+def _one_character(before: str, after: str, value: Decimal) -> tuple[Unit, int] | None:
     """A unit that is part of many words: 里 of roads, 平 of floors."""
     following = after[1:2]
-    if after.startswith("里") and value >= 2 and following not in {"面", "头", "外", "边"}:
+    if after[1:2] in {"有", "含", "包", "都", "全"}:
+        following = "面"
+    inside = before[-1:] in {"在", "含"} or following in {"面", "头", "外", "边"}
+    if after.startswith("里") and 2 <= value < 1000 and not inside:
         return Unit("length", Decimal(500)), 1
     if after.startswith("平") and following not in _NOT_FLOOR:
         return Unit("area"), 1

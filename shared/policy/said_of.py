@@ -1,28 +1,18 @@
-"""What an adjective of a copy is said of: of the product (``a heavy case``, 更轻), or of life (``long days``, 慢慢变轻)."""
+"""What an adjective of a copy is said of: the product (``a heavy case``, 更轻) or life (``long days``, 慢慢变轻)."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Container
 
+from shared.policy.vocabulary import frame
+
 _DEGREE = re.compile(r"(?:[更很又超也都还最够真挺太颇极且较既]|特别|非常|十分|格外|相当|不[是再]?|够)$")
 _CHANGE = re.compile(r"(?:变|变得|渐渐|慢慢|一点点|一份|一丝|几分|一抹|那份|这份|添|多点|有点)$")
 _NEXT = re.compile(r"[\s,]*([A-Za-z][A-Za-z'’]*)")
-_LEADS = frozenset(
-    (
-        "a an the this that these those your my our his her their its it me us them you some any all every "
-        "each up down off out away back into onto over through to from of for on at in by with about around "
-        "after before"
-    ).split()
-)
-_PLACES = frozenset(("to from of for on at in by with about around after before all even when while as than").split())
-_THINGS = frozenset(
-    (
-        "fit look design style feel build finish version model edition set piece size shape body frame colour "
-        "color tone cut line texture material pack edition type kind option range grade quality print enough "
-        "and or but yet"
-    ).split()
-)
+_LEADS = frame("said.leads")
+_PLACES = frame("said.places")
+_THINGS = frame("said.things")
 
 
 def said_of_product(
@@ -30,7 +20,7 @@ def said_of_product(
 ) -> bool:
     """Whether the adjective at ``[start, end)`` is said of the product.
 
-    starts, ends: places where the copy's words that are facts or claims begin and end; in_ad: whether the ad has a word.
+    starts, ends: where the copy's words that are facts or claims begin and end; in_ad: whether the ad has a word.
     """
     if "\u3400" <= plain[start] <= "\u9fff":
         return end - start > 1 or _chinese(plain, start, end, starts, ends)

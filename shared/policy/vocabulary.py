@@ -2,11 +2,12 @@
 
 ``neutral.*.txt`` holds words that state nothing checkable about a product; ``scenes.txt`` words that set a scene and
 state something only where the ad is in their field; ``bound.zh.txt`` Chinese words that neutral ones would compose.
-``concepts.txt``, ``goods.txt``, ``services.txt`` and ``claims.en.txt`` hold one concept a line, ``zh terms | en terms``:
-terms of one line support each other; ``narrow`` after ``<`` supports the terms before it, but not the other way round;
-the two sides of ``><`` are opposites; a term after ``-`` is the concept's negation (``fragrance, -unscented``); a line
-that begins with ``~`` is of everyday things, which a Chinese copy claims only where it says that the product has them;
-``[kind]`` lines name the kind of claim that the following concepts make, ``[kind!]`` that their terms are no scenes.
+``concepts.txt``, ``goods.txt``, ``services.txt`` and ``claims.en.txt`` hold one concept a line, ``zh terms | en
+terms``: terms of one line support each other; ``narrow`` after ``<`` supports the terms before it, but not the other
+way round; the two sides of ``><`` are opposites; a term after ``-`` is the concept's negation (``fragrance,
+-unscented``); a line that begins with ``~`` is of everyday things, which a Chinese copy claims only where it says that
+the product has them; ``[kind]`` lines name the kind of claim that the following concepts make, ``[kind!]`` that their
+terms are no scenes.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ class Vocabulary:
     """Terms by spelling (English ones by stems, parted by spaces) to what they mean.
 
     `concepts`: term -> the (concept, negated) pairs that a copy claims with it; `evidence`: those that an ad bears
-    with it; `broader`: concept -> the concepts that it bears out as well; `everyday`: English words that state a fact only
-    where the copy says it of the product.
+    with it; `broader`: concept -> the concepts that it bears out as well; `everyday`: English words that state a fact
+    only where the copy says it of the product.
     """
 
     neutral: set[str] = field(default_factory=set)
@@ -68,15 +69,15 @@ class Vocabulary:
 def vocabulary() -> Vocabulary:
     """The words of ``lexicon/``; reads them on the first call."""
     known = Vocabulary()
-    for line in _lines("neutral.zh.txt"):
+    for line in lines("neutral.zh.txt"):
         known.neutral.update(line.split())
-    for line in _lines("neutral.en.txt"):
+    for line in lines("neutral.en.txt"):
         known.neutral.update(stems(term) for term in line.split(","))
     known.neutral.discard("")
     kind, sticky = "feature", False
     stuck: set[str] = set()
     narrow: list[tuple[int, str]] = []
-    for row in (line for name in CONCEPTS for line in _lines(name)):
+    for row in (line for name in CONCEPTS for line in lines(name)):
         if row.startswith("["):
             kind, sticky = row.strip("[]! "), "!" in row
             continue
@@ -103,16 +104,16 @@ def vocabulary() -> Vocabulary:
                     known.broader.setdefault(other, set()).add(concept)
     _read_scenes(known)
     _read_open_scenes(known)
-    for line in _lines("bound.zh.txt"):
+    for line in lines("bound.zh.txt"):
         known.bound.update(line.split())
     part = known.common
-    for line in _lines("everyday.zh.txt"):
+    for line in lines("everyday.zh.txt"):
         if line.startswith("["):
             part = known.people
             continue
         part.update(word for word in line.split() if not word.isascii())
     known.neutral -= stuck | known.people
-    stated = {stems(term) for line in _lines("stated.en.txt") for term in line.split(",")}
+    stated = {stems(term) for line in lines("stated.en.txt") for term in line.split(",")}
     known.everyday = (
         {
             term
@@ -122,7 +123,7 @@ def vocabulary() -> Vocabulary:
         - stuck
         - stated
     )
-    for line in _lines("everyday.en.txt"):
+    for line in lines("everyday.en.txt"):
         listed = {term for word in line.split(",") if (term := stems(word)) in known.concepts}
         known.everyday |= listed
         known.neutral -= listed
@@ -137,7 +138,7 @@ def vocabulary() -> Vocabulary:
 
 def _read_scenes(known: Vocabulary) -> None:
     scene = ""
-    for line in _lines("scenes.txt"):
+    for line in lines("scenes.txt"):
         if line.startswith("["):
             scene, _, rest = line[1:].partition("]")
             chinese, _, english = rest.partition("|")
@@ -154,7 +155,7 @@ def _read_open_scenes(known: Vocabulary) -> None:
     for name in ("scenes.zh.txt", "scenes.en.txt"):
         section = ""
         fields: tuple[str, ...] = ()
-        for line in _lines(name):
+        for line in lines(name):
             if line.startswith("["):
                 section, _, rest = line[1:].partition("]")
                 fields = _SECTIONS[section]
@@ -197,7 +198,8 @@ def _concept(known: Vocabulary, text: str, kind: str) -> int:
     return concept
 
 
-def _lines(name: str) -> Iterator[str]:
+def lines(name: str) -> Iterator[str]:
+    """The lines of a file of ``lexicon/`` but comments and blank ones."""
     for line in (FOLDER / name).read_text(encoding="utf-8").splitlines():
         if not line or line.startswith("#"):
             continue
@@ -230,13 +232,20 @@ def frame(name: str) -> frozenset[str]:
 def _frames() -> dict[str, frozenset[str]]:
     found: dict[str, list[str]] = {}
     section = ""
-    for line in _lines("frames.en.txt"):
+    for line in lines("frames.en.txt"):
         if line.startswith("["):
             section = line.strip("[]")
             found[section] = []
         else:
             found[section] += line.split()
     return {name: frozenset(words) for name, words in found.items()}
+
+
+@cache
+def _forms() -> dict[str, str]:
+    """The irregular forms of ``lexicon/forms.en.txt`` to their words."""
+    pairs = (line.partition(": ") for line in lines("forms.en.txt"))
+    return {form: word for form, _, word in pairs}
 
 
 @lru_cache(maxsize=32768)
@@ -246,13 +255,14 @@ def stem(word: str) -> str:
     >>> stem("making") == stem("makes") == stem("make")
     True
     """
-    if _IRREGULAR.get(word) == word:
+    forms = _forms()
+    if forms.get(word) == word:
         return word
-    word = _IRREGULAR.get(word, word)
+    word = forms.get(word, word)
     if word.endswith("'s"):
         word = word[:-2]
     word = word.replace("'", "")
-    word = _IRREGULAR.get(word, word)
+    word = forms.get(word, word)
     if len(word) <= 3 or not word.isalpha():
         return word
     if word.endswith("ies"):
@@ -278,47 +288,3 @@ def stem(word: str) -> str:
 def stems(text: str) -> str:
     """The stems of a text's English words, parted by spaces."""
     return " ".join(stem(word.lower()) for word in _ENGLISH.findall(text.replace("’", "'")))
-
-
-_IRREGULAR = dict(
-    pair.split(":")
-    for pair in (
-        "made:make kept:keep felt:feel left:leave began:begin begun:begin bought:buy brought:bring "
-        "built:build caught:catch chose:choose chosen:choose came:come cut:cut did:do done:do does:do "
-        "drank:drink drunk:drink drew:draw drawn:draw drove:drive driven:drive ate:eat eaten:eat fell:fall "
-        "fallen:fall found:find flew:fly flown:fly forgot:forget forgotten:forget gave:give given:give "
-        "went:go gone:go goes:go grew:grow grown:grow heard:hear held:hold knew:know known:know learnt:learn "
-        "lent:lend lit:light lost:lose meant:mean met:meet paid:pay ran:run rode:ride ridden:ride rose:rise "
-        "said:say sang:sing sung:sing sat:sit saw:see seen:see sent:send set:set shook:shake shaken:shake "
-        "shot:shoot shown:show slept:sleep spoke:speak spoken:speak spent:spend stood:stand stuck:stick "
-        "swam:swim swum:swim taken:take took:take taught:teach told:tell thought:think thrown:throw "
-        "threw:throw understood:understand woke:wake woken:wake wore:wear worn:wear won:win wove:weave "
-        "woven:weave written:write wrote:write wound:wind cast:cast sold:sell sewn:sew spun:spin men:man "
-        "women:woman children:child feet:foot teeth:tooth mice:mouse people:person knives:knife leaves:leaf "
-        "lives:life shelves:shelf loaves:loaf halves:half wolves:wolf selves:self data:data is:be are:be "
-        "was:be were:be been:be being:be am:be has:have had:have having:have better:better colour:color "
-        "colours:color coloured:color grey:gray organise:organize organiser:organizer litre:liter "
-        "litres:liter metre:meter centre:center fibre:fiber theatre:theater programme:program "
-        "programmes:program aluminium:aluminum mould:mold favourite:favorite flavour:flavor flavours:flavor "
-        "flavoured:flavor cosy:cozy neighbour:neighbor neighbourhood:neighborhood behaviour:behavior "
-        "tyre:tire jewellery:jewelry pyjamas:pajama pyjama:pajama moisturiser:moisturizer "
-        "moisturising:moisturizing moisturise:moisturize personalised:personalized enrol:enroll "
-        "enrolment:enrollment practise:practice practising:practice cheque:check analyse:analyze "
-        "travelling:travel traveller:traveler tumbler:tumbler cancelled:cancel cancelling:cancel "
-        "catalogue:catalog dialogue:dialog humour:humor odour:odor yoghurt:yogurt mum:mom savoury:savory "
-        "armour:armor rumour:rumor storey:story plough:plow doughnut:donut parking:parking going:go doing:do "
-        "using:use used:use uses:use easier:easy easiest:easy dying:die tying:tie lying:lie during:during "
-        "evening:evening morning:morning nothing:nothing something:something everything:everything "
-        "anything:anything earring:earring earrings:earring bedding:bedding wedding:wedding ceiling:ceiling "
-        "species:species series:series glasses:glasses lens:lens lenses:lens news:news gas:gas bus:bus "
-        "buses:bus always:always perhaps:perhaps only:only early:early family:family daily:daily "
-        "weekly:weekly monthly:monthly yearly:yearly hourly:hourly lovely:lovely friendly:friendly "
-        "belly:belly jelly:jelly reply:reply apply:apply supply:supply fly:fly ply:ply rely:rely newly:new "
-        "recorded:recorded recording:recording recordings:recording coating:coating coated:coating shedding:shedding singles:singles lining:lining lined:lined plating:plating"
-        " plated:plating "
-        "fitted:fitted fitting:fitting fittings:fitting officially:officially sticky:sticky januaries:january hers:he"
-        "r washers:washer "
-        "fully:full really:real finally:final truly:true duly:due only:only likely:likely lively:lively "
-        "curly:curly ugly:ugly holy:holy italy:italy july:july"
-    ).split()
-)  # fmt: skip

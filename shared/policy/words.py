@@ -9,14 +9,27 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 
+from shared.policy.chinese_frames import find_stretched
 from shared.policy.chinese_names import EVERYDAY_LETTERS, find_extras, find_names
 from shared.policy.chinese_words import HAN, cover_chinese, gather_chinese
+from shared.policy.english_context import weighed
 from shared.policy.english_words import cover_english
 from shared.policy.evidence import UNLISTED, Evidence, Word, bear, meaning, stem_support
 from shared.policy.polarity import NEGATORS, negated
 from shared.policy.vocabulary import PHRASE, Vocabulary, stem, stems
 
 _DIGIT, _NUMERALS = re.compile(r"(?<![\d.])\d(?=[\u4e00-\u9fff])"), "零一二三四五六七八九"
+_NO = re.compile(
+    r"(?:否|无|没有|不[含带可附送配]|不支持|不提供|未配|no|none|not included|n/a)(?:$|[，,;；(（])", re.I
+)  # what an attribute is not
+_YES = re.compile(r"(?:是|有|支持|含|可|附|带|yes|true|included)(?:$|[，,;；(（])", re.I)
+_WEEKDAYS = "一二三四五六日"
+_WEEK = re.compile(
+    r"(?:周|星期|礼拜)(?P<first>[一二三四五六日天])(?:\s?[至到\-~—–]\s?(?:周|星期"
+    r"|礼拜)?(?P<last>[一二三四五六日天])"
+    r"|(?P<more>(?:[、,，和及]\s?[一二三四五六日天](?![\u4e00-\u9fff]?[个次人份])){1,4}))"
+    r"|(?P<name>周末|工作日|每天|每日|天天|每晚|全年无休)"
+)
 _RUNS = re.compile(r"[\u3400-\u9fff]+|[A-Za-zÀ-ÖØ-öø-ÿ0-9]+(?:['’][A-Za-z]+)?")
 
 
@@ -25,13 +38,23 @@ def gather(texts: Iterable[tuple[str, str]], known: Vocabulary) -> Evidence:
     evidence = Evidence()
     for name, plain in _spelled_out(texts):
         marks = negated(plain, known, terse=True)
+        key, _, value = plain.partition(" ") if name.startswith("attributes.") else ("", "", plain)
+        if _NO.match(value):
+            marks[: len(key)] = b"\x01" * len(key)
+        elif _YES.match(value):
+            key = ""  # 防水: 是
         evidence.texts.append((name, plain, marks))
         words: list[tuple[str, bool]] = []
+        starts: set[int] = set()
         for match in _RUNS.finditer(plain):
             if HAN.match(match[0]):
-                gather_chinese(name, plain, match.span(), marks, known, evidence)
+                starts.update(gather_chinese(name, plain, match.span(), marks, known, evidence, len(key)))
             else:
                 words.append((stem(match[0].lower().replace("’", "'")), bool(marks[match.start()])))
+        evidence.starts.append(frozenset(starts))
+        evidence.denied += "".join(char if mark else "\n" for char, mark in zip(plain, marks, strict=True)) + "\n"
+        for day in _days(plain):
+            bear(name, day, False, known, evidence)
         _gather_english(name, words, known, evidence)
     whole = "\n".join(text for name, text, _ in evidence.texts if name != "audience")
     own = {word for word, held in evidence.stems.items() if any(name != "audience" for name in held.values())}
@@ -39,6 +62,22 @@ def gather(texts: Iterable[tuple[str, str]], known: Vocabulary) -> Evidence:
         if any(term in whole for term in chinese) or not english.isdisjoint(own):
             evidence.fields.add(scene)
     return evidence
+
+
+def _days(plain: str) -> Iterator[str]:
+    """The days that a range or a list of the week has: 周一至周四, 周二、四, 周末."""
+    for match in _WEEK.finditer(plain):
+        if match["last"]:
+            first, last = _WEEKDAYS.find(match["first"]), _WEEKDAYS.find(match["last"].replace("天", "日"))
+            yield from (
+                "周" + day for day in (_WEEKDAYS + _WEEKDAYS)[first : (last if last >= first else last + 7) + 1]
+            )
+        elif match["more"]:
+            yield from (
+                "周" + day.replace("天", "日") for day in match["first"] + match["more"] if day in _WEEKDAYS + "天"
+            )
+        elif match["name"]:
+            yield from ("周" + day for day in {"周末": "六日", "工作日": "一二三四五"}.get(match["name"], _WEEKDAYS))
 
 
 def _spelled_out(texts: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
@@ -57,12 +96,20 @@ def _gather_english(name: str, words: Sequence[tuple[str, bool]], known: Vocabul
             evidence.stems.setdefault(word + words[place + 1][0], {}).setdefault(words[place + 1][1], name)
         for length in range(1, min(PHRASE, len(words) - place) + 1):
             piece = words[place : place + length]
-            negative = piece[-1][1] and not (length > 1 and piece[0][0] in NEGATORS)
-            bear(name, " ".join(one for one, _ in piece), negative, known, evidence)
+            turned = piece[-1][1] and not (length > 1 and piece[0][0] in NEGATORS)
+            bear(name, " ".join(one for one, _ in piece), turned, known, evidence)
 
 
 def cover(plain: str, taken: bytearray, evidence: Evidence, known: Vocabulary) -> list[Word]:
     """The words of a folded copy that state something, outside the characters that are `taken` (1)."""
+    found = ruled(plain, taken, evidence, known)
+    if HAN.search(plain) is None:
+        found = weighed(found, plain, taken, negated(plain, known), evidence, known)
+    return found
+
+
+def ruled(plain: str, taken: bytearray, evidence: Evidence, known: Vocabulary) -> list[Word]:
+    """What the rules of words find, before an English copy's are weighed."""
     marks = negated(plain, known)
     chinese = HAN.search(plain) is not None
     found = cover_chinese(plain, taken, marks, evidence, known)
@@ -80,6 +127,11 @@ def cover(plain: str, taken: bytearray, evidence: Evidence, known: Vocabulary) -
             for name in (*find_names(plain, evidence, known), *find_extras(plain, evidence, known))
             if not any(word.start < name.end and name.start < word.end for word in covered)
             and not any(taken[name.start : name.end])
+        ]
+        found += [
+            word
+            for word in find_stretched(plain, evidence, known)
+            if not any(other.start < word.end and word.start < other.end for other in covered)
         ]
     found += cover_english(plain, latin, taken, marks, evidence, known)
     return [

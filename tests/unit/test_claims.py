@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from shared.domain import Ad
 from shared.policy.claims import trace_claims, unsupported
-from shared.policy.numerals import find_dates, find_quantities, fold, read_chinese, read_english
+from shared.policy.english_numbers import read_english
+from shared.policy.numerals import find_dates, find_quantities, fold, read_chinese
 
 
 def ad(**fields: Any) -> Ad:

@@ -1,4 +1,4 @@
-"""What a Chinese copy may make of an ad: sums, halves and scenes, but no function, gift, name or audience of its own."""
+"""What a Chinese copy may make of an ad: sums, halves and scenes, but no function, gift or name of its own."""
 
 from __future__ import annotations
 
@@ -186,3 +186,68 @@ def test_an_ad_negates_behind_a_verb_and_before_what_the_reader_brings() -> None
 )
 def test_a_list_has_its_size(text: str, size: int) -> None:
     assert listed(text) == size
+
+
+LOCK = ad(
+    title="守夜 智能门锁",
+    description=(
+        "前开锁体，锌合金面板，密码与指纹两种开锁。附安装螺丝，电池需自备，联网网关另售 99 元。"
+        "锁芯质保 5 年，面板质保 1 年。不可水洗，擦拭用干布。支持白、灰、墨绿三色。"
+    ),
+    attributes={"防水": "否", "软硬度": "偏硬", "安装": "提供上门"},
+)
+CAMP = ad(
+    title="山下自然营",
+    description=(
+        "面向 8 至 12 岁学生，录播预习，线下三天。含登山杖、头灯租用与午餐，雨衣另付 20 元。须持健康证明。"
+        "不教游泳，教辅不参与交换。雨天顺延。周一至周四开放，前排加 20 元。老师周野，师范毕业。"
+    ),
+    domain="education",
+    attributes={"价格": "680 元"},
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "about"),
+    [
+        ("后开锁体，装上就能用", LOCK),  # the neighbour of a word of the ad
+        ("面板也质保 5 年", LOCK),
+        ("电池也一并送上", LOCK),  # what the reader brings
+        ("脏了拿水冲一冲就好", LOCK),  # what a rule of the ad forbids
+        ("防水的锁，雨天也不怕", LOCK),  # an attribute that says no
+        ("白、灰、墨绿、酒红都有", LOCK),  # a list made longer
+        ("零噪音开锁", LOCK),
+        ("免费保养送到家", LOCK),
+        ("教辅也能换", CAMP),  # an exception taken in
+        ("不用健康证明也能来", CAMP),  # a requirement waived
+        ("登山杖和雨衣都含", CAMP),
+        ("午餐之外，还有一顿烧烤", CAMP),
+        ("谱架也立在旁边", CAMP),
+        ("游泳也顺带教", CAMP),
+        ("雨天照跑，风雨无阻", CAMP),
+        ("学完发一张裁判证", CAMP),
+        ("人人都送一只水壶", CAMP),
+        ("作家秦野带队", CAMP),
+        ("全程直播，三天线上学完", CAMP),
+    ],
+)
+def test_what_widens_the_ad_is_refused(text: str, about: Ad) -> None:
+    assert refused(text, about), text
+
+
+@pytest.mark.parametrize(
+    ("text", "about"),
+    [
+        ("电池自己配两节", LOCK),
+        ("偏硬的手感，锌合金面板", LOCK),
+        ("指纹一按，门就开了", LOCK),
+        ("周三出发，周四回来", CAMP),  # within the days of the ad
+        ("登山杖和头灯都含", CAMP),
+        ("雨天顺延，不用冒雨赶路", CAMP),
+        ("不耽误孩子上学", CAMP),
+        ("慢慢走，轻轻松松一整天", CAMP),
+        ("会不会爬山都不要紧", CAMP),
+    ],
+)
+def test_what_keeps_to_the_ad_is_let_through(text: str, about: Ad) -> None:
+    assert refused(text, about) == []

@@ -6,7 +6,7 @@ from shared.domain import Ad, Domain
 from shared.policy.claims import trace_claims, unsupported
 
 
-def ad(title: str, description: str, domain: str = "ecommerce", **attributes: str) -> Ad:
+def ad(title: str, description: str, domain: Domain = "ecommerce", **attributes: str) -> Ad:
     return Ad(
         ad_id="a",
         title=title,
