@@ -95,7 +95,7 @@ PHONE_ZH = Ad(
     attributes={"price": 1999, "currency": "CNY", "screen_inch": 6.6, "battery_mAh": 5000, "colour": "曜石黑"},
 )
 GOOD = [
-    "A phone that charges fast at 67 W and lasts on 5000 mAh.",
+    "Charge the phone fast, at 67 W: the battery has 5000 mAh.",
     "See it all on the 6.6 inch screen of the Larkspur phone.",
     "Larkspur: the bright phone for $299.",
 ]

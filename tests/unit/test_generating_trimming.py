@@ -84,7 +84,7 @@ def test_a_loud_word_costs_its_clause_and_provenance_says_so(world: World) -> No
 
 
 def test_a_long_line_is_cut_to_its_first_sentence_for_a_short_channel(world: World) -> None:
-    world.generator.texts = ["A bright mint phone for $299. See more on its 6.6 inch screen."]
+    world.generator.texts = ["A bright mint phone for $299. See it all on its 6.6 inch screen."]
     (copy, *_) = world.copy(n=1, channel="google_headline").copies
     assert copy.text == "A bright mint phone for $299." and display_width(copy.text) <= 30
     assert "trimmed" not in world.copy(n=1, channel="feed", fresh=True).copies[0].provenance
