@@ -31,8 +31,8 @@ from infra.evaluate.rows import read_jsonl
 from infra.evaluate.writer import endpoint, open_writer
 from shared.domain import Ad, Copy, Language, RejectedCopy, Rejection
 from shared.generating.requests import Brief
+from shared.policy.characters import fold
 from shared.policy.claims import trace_claims, unsupported
-from shared.policy.numerals import fold
 from shared.policy.rules import blocking, check
 from shared.preprocess import clean_text, parse_ad
 from shared.settings import Settings

@@ -133,7 +133,9 @@ def _line(text: str, ad: Ad, number: int, *, planted: bool, weight: float, label
     known = vocabulary()
     found = ruled(reading.plain, reading.taken, evidence, known)
     refused = [claim for claim in reading.claims if claim.support is None]
-    sure = bool(refused) or any(word.support is None and not open_to_weighing(word) for word in found)
+    sure = bool(refused) or any(
+        word.support is None and not open_to_weighing(word, reading.plain, evidence, known) for word in found
+    )
     span = (0, len(reading.plain))
     words = describe(reading.plain, span, reading.taken, negated(reading.plain, known), found, evidence, known)
     return Line(number, labelled, planted, sure, weight, frozenset(name for word in words for name in word.features))

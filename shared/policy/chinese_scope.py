@@ -1,7 +1,7 @@
-"""Where a Chinese copy promises more widely than the ad: every day, to everyone, for all, without its condition.
+"""Where a Chinese copy promises more widely than the ad: at any time, to everyone, for all, without its condition.
 
-The ad says 其中 11 只已绝育 and the copy 全部绝育; the ad 学生 8 折 and the copy 8 折; the ad 每月第一个周二 and
-the copy 每周二.
+The ad says 其中 11 只已绝育 and the copy 全部绝育; the ad 学生 8 折 and the copy 8 折. The days and hours that a
+copy names are held against the ad's in `chinese_schedule`.
 """
 
 from __future__ import annotations
@@ -9,12 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from shared.policy.chinese_schedule import Span, at_once, clause_of, other_days, other_season, too_often, unnamed_days
 from shared.policy.facts import Facts
 from shared.policy.numerals import Quantity
 
-Span = tuple[int, int, str]  # [start, end) and kind of a claim that the ad does not bear out
-
-_CLAUSE = re.compile(r"[，。；！？,;!?\n]")
 _SENTENCE = re.compile(r"[。；！？;!?\n]")
 _GRAM = re.compile(r"(?=([\u4e00-\u9fff]{2}))")
 _FUNCTION = frozenset(
@@ -34,53 +32,6 @@ _ALWAYS = re.compile(
 _LIMITED = re.compile(
     r"周[一二三四五六日末]|工作日|平日|周中|节假日|限时|直播|新品|首发|首[月次单周]|活动|截止|早鸟|前\s?\d+\s?[名位]|月底|\d\s?[月日]|新店|开业|会员日|晚场|午市"
 )
-_EVERY_DAY = re.compile(
-    r"每[天日晚]|天天|日更|全年无休|\bdaily\b|\bevery (?:day|evening|night)\b|周一至周日|周一到周日|一周七天", re.I
-)
-_DAILY_SAID = re.compile(r"每[天日晚]|天天")
-_WEEKLY_SAID = re.compile(r"每个?(?:周|星期|礼拜)[一二三四五六日天末]|周周|每周都?|逢周[一二三四五六日末]")
-_RARER = re.compile(
-    r"每个?月(?:的)?第|每个?月\s?\d+\s?[日号]|每个?月(?=[\d一二两三四]\s?[次回场期])|每月(?:最后|首个|一次)|隔周|双周|单周|两周一[次期场]|每两周|每季|每年"
-    r"|\bmonthly\b|(?:first"
-    r"|second|third|fourth|last) \w+days? of (?:the|each|every) month|\bfortnight",
-    re.I,
-)
-_ON_HOLIDAY = re.compile(
-    r"(?:定在|就在|安排在|放在|选在)(?P<h>元旦|春节|除夕|元宵|清明|五一|端午|儿童节|六一|七夕|中秋|国庆|重阳|圣诞|平安夜|情人节|母亲节|父亲节|劳动节)"
-)
-_EVERY_WEEK = re.compile(r"每周(?!末?前)|每星期|每逢?周[一二三四五六日末]|\bweekly\b|\bevery week", re.I)
-_TAKES_PLACE = re.compile(r"开|播|讲|课|更|见|聚|跑|练|办|答疑|推送|发|约|活动|集合|营业|上线|送|[点:：]")
-_PARTS = (
-    ("morning", re.compile(r"早上|上午|清晨|早晨|早场|早班|早(?=[\d一二三四五六七八九十]+[点:：])")),
-    ("noon", re.compile(r"中午|午间")),
-    ("afternoon", re.compile(r"下午|午后")),
-    ("evening", re.compile(r"晚上?|夜里?|傍晚")),
-)  # fmt: skip
-_DAY_PART = re.compile(
-    r"(?P<day>(?:周|星期|礼拜)[一二三四五六日天末])的?(?P<part>早上|上午|清晨|早晨|中午|下午|午后|晚上?|傍晚|夜里)"
-)
-_AD_DAY = re.compile(
-    r"(?:周|星期|礼拜)(?P<first>[一二三四五六日天末])(?:\s?(?:至|到|[-~—–])\s?(?:周|星期|礼拜)?(?P<last>[一二三四五六日天]))?|工作日|每[天日]"
-)
-_RANGE = re.compile(
-    r"(?:周|星期|礼拜)(?P<first>[一二三四五六日天])\s?(?:至|到|[-~—–])\s?(?:周|星期|礼拜)?(?P<last>[一二三四五六日天])"
-)
-_HOUR = re.compile(r"(?<!\d)(\d{1,2})(?:[:：]\d{2}|\s?[点时])")
-_ORDER = {day: place for place, day in enumerate("一二三四五六日")} | {"天": 6}
-_SAME_DAY = re.compile(
-    r"(?:当[天日晚场]|次日|隔[天日]|第二天|立刻|马上|即刻|秒)(?:[上下中]午|晚上|早上)?(?:之内|内)?(?:[\u4e00-\u9fff]{0,4}?(?=就))?(?:就|即|便|也|都"
-    r"|还)?(?:能|可以?|会)?"
-    r"(?:全部|都)?(?P<act>出具?|扫|交[付片]|取|送|发货?|到[货账手]?|退|改|拿|装|修|约|报名?|入住|预约|下单|交付|取消|生效|开通|答复|回复|上门|完工|寄|来|做"
-    r"|制|提|抱|拎)"
-)
-_AT_ONCE = re.compile(
-    r"当[天日晚场]|次日|隔[天日]|即时|立即|马上|随时|现场|秒|立等|同日|小时内|分钟|\bsame.day\b|\binstant|\bnext.day\b",
-    re.I,
-)
-_SEASON = re.compile(
-    r"(?P<s>[春夏秋冬])季?的?(?:采|收|摘|款|装(?!点|进|满)|产|制|酿|茶|版|营|班|期|开课|开营|限定|上新|头采)"
-)
-_HOLIDAY = re.compile(r"(?P<s>[暑寒])[假期](?:班|营|档|开|特训|课)")
 _ONLY = re.compile(r"(?:只有|仅限?|唯有)(?P<w>[\u4e00-\u9fff]{2,6}?)(?:才|能|可|有|含|享)")
 _ALIKE = re.compile(r"均|都|皆|同样|一律|全部")
 _SINGLE_BUY = re.compile(
@@ -182,6 +133,56 @@ _CONDITIONS = tuple(
         ),
     )
 )
+_TO_SO_MANY = re.compile(
+    r"一对([二两三四五六八十])(?![不是一二三四五六七八九十百千点块元镑]|[一二三四五六七八九]?[十百千]|[\u4e00-\u9fff]{0,1}[、和])"
+)
+_SO_MANY_TO_ONE = re.compile(r"([一两二三四五六七八九十]|\d+)\s?人一([架桌组间班车房台机船艇只个位座份])")
+_VALUES = {
+    "一": "1",
+    "两": "2",
+    "二": "2",
+    "三": "3",
+    "四": "4",
+    "五": "5",
+    "六": "6",
+    "七": "7",
+    "八": "8",
+    "九": "9",
+    "十": "10",
+}
+_ARABIC_OF = {"二": "2", "两": "2", "三": "3", "四": "4", "五": "5", "六": "6", "八": "8", "十": "10"}
+_BOTH = re.compile(r"(?:[两三几]|样)[样个种款门项]?(?:都|全)(?:能|可以?|报|要|选|送|做|学)")
+_ONE_OF_SEVERAL = re.compile(r"[二三四五]选[一1]|任选其一|选其一|\bone of\b|either", re.I)
+_OUTSIDERS = re.compile(r"外[地县省市校](?:的|人|户)?[^，。！？]{0,3}(?:也|都)(?:能|可|行|收|接|欢迎)")
+_LOCALS = re.compile(r"(?:仅?限|只[收接招])\s?本[地县省市校区]|仅限[^，。；]{1,6}(?:户籍|居民)")
+_ANY_NUMBER = re.compile(
+    r"(?:多少|几)[\u4e00-\u9fff]{0,3}?都(?:行|可以?|能|成|好|得|有|算|收|送|退)|(?:次次|回回|样样|年年|每次)(?:都|全)?(?:免费|不收钱|不要钱)"
+    r"|随便[你您]?[约挑选拿领][几多]"
+)
+_SO_MANY = re.compile(
+    r"最多|至多|上限|限\s?\d|以内|up to|连续|满\s?\d|[\d一两二三四五六]\s?[次回件个]\s?(?:以内)?免费"
+    r"|免费[^，。；]{0,4}[\d一两二三四五六]\s?[次回件个]",
+    re.I,
+)
+_LATE = re.compile(r"到(?:凌晨|深夜|半夜|午夜|天亮)|通宵|(?:24|二十四)\s?小时(?:营业|开放|在线|客服|不打烊|答疑|都)")
+_ALL_YEAR = re.compile(r"全年(?!费|卡|无休)|一整年|整年|一年到头|一年四季都|四季(?:都|皆)")
+_PART_OF_YEAR = re.compile(
+    r"\d\s?月?\s?(?:至|到|[-~—–])\s?(?:次年)?\s?\d+\s?月|(?:April|May|June|July|March|February|January) ?(?:to|-"
+    r"|–) ?[A-Z][a-z]+|[春夏秋冬]季?(?:限定|开放)|仅[^，。]{0,4}[春夏秋冬]"
+)
+_WHOLE_MONTH = re.compile(
+    r"整(?:个|整)?(?:[\d一二三四五六七八九十]{1,3}月|[春夏秋冬]天(?=都|开|的?(?:周|星期|礼拜)))|月的每个?(?:周|星期|礼拜)"
+)
+_SAME_PRICE = re.compile(
+    r"(?:统统|一律|通通|全都|全部|都)(?:只要|才|是)?\s?(?=[\d一二两三四五六七八九十百千]+\s?(?:元|块|镑|美元))"
+)
+_FREE_TO = re.compile(
+    r"(?:儿童|孩子|小朋友|小孩|娃|老人|长者|学生)(?:一律|都|全|均|统统|也都)(?:免票|免费|免门票|半价|不收[钱费])"
+)
+_FREE_FROM = re.compile(
+    r"(?:\d|[一二三四五六七八九十])[^，。；]{0,8}(?:以下|以内|以上|及以[上下])[^，。；]{0,8}(?:免票|免费|免|半价)"
+)
+_SHOWN = "凭|出示"  # by those of whom another condition speaks
 
 
 def overreach(plain: str, quantities: Sequence[Quantity], facts: Facts) -> list[Span]:
@@ -191,11 +192,11 @@ def overreach(plain: str, quantities: Sequence[Quantity], facts: Facts) -> list[
     found: list[Span] = []
     found += _for_all(plain, texts)
     found += _always(plain, quantities, facts)
-    found += _too_often(plain, whole)
-    found += _other_days(plain, whole)
-    found += _at_once(plain, whole)
-    found += _unnamed_days(plain, whole)
-    found += _other_season(plain, whole)
+    found += too_often(plain, whole)
+    found += other_days(plain, whole)
+    found += at_once(plain, whole)
+    found += unnamed_days(plain, whole)
+    found += other_season(plain, whole)
     found += _only_some(plain, texts)
     found += _of_one(plain, whole)
     found += _for_nothing(plain, texts)
@@ -226,40 +227,8 @@ def overreach(plain: str, quantities: Sequence[Quantity], facts: Facts) -> list[
     return found
 
 
-_TO_SO_MANY = re.compile(
-    r"一对([二两三四五六八十])(?![不是一二三四五六七八九十百千点块元镑]|[一二三四五六七八九]?[十百千]|[\u4e00-\u9fff]{0,1}[、和])"
-)
-_SO_MANY_TO_ONE = re.compile(r"([一两二三四五六七八九十]|\d+)\s?人一([架桌组间班车房台机船艇只个位座份])")
-_VALUES = {
-    "一": "1",
-    "两": "2",
-    "二": "2",
-    "三": "3",
-    "四": "4",
-    "五": "5",
-    "六": "6",
-    "七": "7",
-    "八": "8",
-    "九": "9",
-    "十": "10",
-}
-_ARABIC_OF = {"二": "2", "两": "2", "三": "3", "四": "4", "五": "5", "六": "6", "八": "8", "十": "10"}
-
-
-_BOTH = re.compile(r"(?:[两三几]|样)[样个种款门项]?(?:都|全)(?:能|可以?|报|要|选|送|做|学)")
-_ONE_OF_SEVERAL = re.compile(r"[二三四五]选[一1]|任选其一|选其一|\bone of\b|either", re.I)
-_OUTSIDERS = re.compile(r"外[地县省市校](?:的|人|户)?[^，。！？]{0,3}(?:也|都)(?:能|可|行|收|接|欢迎)")
-_LOCALS = re.compile(r"(?:仅?限|只[收接招])\s?本[地县省市校区]|仅限[^，。；]{1,6}(?:户籍|居民)")
-
-
 def _grams(text: str) -> set[str]:
     return {gram for gram in _GRAM.findall(text) if not (gram[0] in _FUNCTION or gram[1] in _FUNCTION)}
-
-
-def _clause_of(plain: str, start: int, end: int, breaks: re.Pattern[str] = _CLAUSE) -> tuple[int, int]:
-    low = max((match.end() for match in breaks.finditer(plain, 0, start)), default=0)
-    stop = breaks.search(plain, end)
-    return low, stop.start() if stop else len(plain)
 
 
 def _for_all(plain: str, texts: Sequence[str]) -> Iterator[Span]:
@@ -268,7 +237,7 @@ def _for_all(plain: str, texts: Sequence[str]) -> Iterator[Span]:
     if not parts:
         return
     for match in _ALL.finditer(plain):
-        low, high = _clause_of(plain, *match.span())
+        low, high = clause_of(plain, *match.span())
         clause = plain[low:high]
         for part in parts:
             content = part["part"] or part["part2"]
@@ -289,175 +258,13 @@ def _always(plain: str, quantities: Sequence[Quantity], facts: Facts) -> Iterato
         if quantity.kind not in ("price", "discount"):
             continue
         told = [
-            texts[field][slice(*_clause_of(texts[field], fact.start, fact.end, _SENTENCE))]
+            texts[field][slice(*clause_of(texts[field], fact.start, fact.end, _SENTENCE))]
             for field, fact, _ in facts.quantities
             if fact.end and fact.value == quantity.value and fact.unit.dimension == quantity.unit.dimension
         ]
         if told and any(_LIMITED.search(sentence) for sentence in told) and not _LIMITED.search(plain):
             yield (*always.span(), "qualifier")
             return
-
-
-def _too_often(plain: str, whole: str) -> Iterator[Span]:
-    """Every day, or every week, what takes place less often."""
-    daily = _DAILY_SAID.search(plain)
-    if daily and re.search(r"每?周[一二三四五六日末]|每星期|每月|工作日", whole) and not _EVERY_DAY.search(whole):
-        _, high = _clause_of(plain, *daily.span())
-        rest = plain[daily.end() : high]
-        hours = set(re.findall(r"[\d一二三四五六七八九十两]+(?=[点:：])", rest))
-        if (hours and _TAKES_PLACE.search(rest)) or re.search(
-            r"直播|答疑|开课|开讲|更新|推送|集合|上课|开放|营业|坐诊|出诊", rest
-        ):
-            yield (*daily.span(), "date")
-            return
-    weekly = _WEEKLY_SAID.search(plain)
-    if weekly and _RARER.search(whole) and not _EVERY_WEEK.search(_RARER.sub("", whole)):
-        yield (*weekly.span(), "qualifier")
-    elif (
-        weekly
-        and re.search(r"\d\s?月\s?\d+\s?[日号]", whole)
-        and not re.search(r"周|星期|礼拜|每[月年]|week|day\b", whole, re.I)
-    ):
-        yield (*weekly.span(), "date")
-    for match in _ON_HOLIDAY.finditer(plain):
-        if match["h"] not in whole:
-            yield (*match.span("h"), "date")
-
-
-def _days_between(first: str, last: str | None) -> frozenset[int]:
-    if first == "末":
-        return frozenset({5, 6})
-    low = _ORDER[first]
-    high = _ORDER[last] if last else low
-    return frozenset(range(low, high + 1)) if low <= high else frozenset({*range(low, 7), *range(high + 1)})
-
-
-def _other_days(plain: str, whole: str) -> Iterator[Span]:
-    """Days from which to which, and parts of a day, that are not the ad's."""
-    own = [_days_between(match["first"], match["last"]) for match in _RANGE.finditer(whole)]
-    if not own and re.search(r"(?<!个)(?<!\d )工作日|平日", whole):
-        own.append(frozenset(range(5)))
-    if not own:
-        named = [_days_between(match[1], None) for match in _NAMED_DAY.finditer(whole)]
-        own = [frozenset[int]().union(*named)] if named else []
-    closed = {_ORDER[match[1]] for match in _CLOSED_ON.finditer(whole)}
-    if closed:
-        for match in _OPEN_ALWAYS.finditer(plain):
-            if match["first"] is None or closed & _days_between(match["first"], match["last"]):
-                yield (*match.span(), "date")
-        return
-    if own and not _EVERY_DAY.search(whole):
-        for match in _RANGE.finditer(plain):
-            mine = _days_between(match["first"], match["last"])
-            if not any(mine <= days for days in own):
-                yield (*match.span(), "date")
-    told: dict[int, set[str]] = {}
-    for match in _AD_DAY.finditer(whole):
-        days = (
-            _days_between(match["first"], match["last"])
-            if match["first"]
-            else frozenset(range(5 if match[0] == "工作日" else 7))
-        )
-        stop = re.search(r"[。；\n]|(?:周|星期)[一二三四五六日天末]", whole[match.end() :])
-        rest = whole[match.end() : match.end() + (stop.start() if stop else 24)][:24]
-        if stop and stop[0][0] in "周星" and re.fullmatch(r"[、和与及,，\s]{0,3}", rest):
-            following = whole[match.end() : match.end() + 24]
-            rest = re.split(r"[。；\n]", following)[0]
-        parts = _parts_of(rest)
-        for day in days:
-            told.setdefault(day, set()).update(parts)
-    for match in _DAY_PART.finditer(plain):
-        part = _parts_of(match["part"])
-        for day in _days_between(match["day"][-1], None):
-            if told.get(day) and not part & told[day]:
-                yield (*match.span(), "date")
-                break
-
-
-_CLOSED_ON = re.compile(r"(?:周|星期)([一二三四五六日天])[^，。；]{0,6}?(?:休|停|闭|歇|不开|不营业|不接)")
-_OPEN_ALWAYS = re.compile(
-    r"(?:(?:周|星期)(?P<first>[一二三四五六日天])(?:至|到|[-~—–])(?:周|星期)?(?P<last>[一二三四五六日天])|天天|每天都?(?=开|营业)|全年无休|一周七天|周周不休)"
-    r"(?=[^，。！？]{0,8}(?:开|营业|能|可|都|接|在|放|见))"
-)
-_NAMED_DAY = re.compile(r"(?:周|星期|礼拜)([一二三四五六日天末])")
-_AND_DAYS = re.compile(r"(?:\s?[、，,和与及/]\s?[一二三四五六日天](?![\u4e00-\u9fff]?[个次节款种]))*")
-_ENGLISH_DAYS = (
-    "mon(?:day|\\b)",
-    "tues?(?:day|\\b)",
-    "wed(?:nesday|\\b)",
-    "thu(?:rsday|\\b)",
-    "fri(?:day|\\b)",
-    "sat(?:urday|\\b)",
-    "sun(?:day|\\b)",
-)
-_ALSO_THEN = re.compile(
-    r"^[^，。！？；]{0,3}(?:都|也|均)(?:有[场课班]|能[来约报]|可[约来]|开|营业|上课|来)|^(?:早上|上午|中午|下午|晚上?|傍晚)?[\d一二三四五六七八九十]+[点:：]"
-)
-
-
-def _and_days(whole: str, place: int) -> str:
-    """What follows a named day as further ones: 周一、四."""
-    more = _AND_DAYS.match(whole, place)
-    return more[0] if more else ""
-
-
-def _unnamed_days(plain: str, whole: str) -> Iterator[Span]:
-    """A day of the week on which something takes place, too, where the ad names others."""
-    told: set[int] = set()
-    for match in _AD_DAY.finditer(whole):
-        if match["first"]:
-            told |= _days_between(match["first"], match["last"])
-            told |= {_ORDER[day] for day in _and_days(whole, match.end()) if day in _ORDER}
-    for place, name in enumerate(_ENGLISH_DAYS):
-        if re.search(rf"\b{name}", whole, re.I):
-            told.add(place)
-    if re.search(r"\bweekdays\b", whole, re.I):
-        told |= set(range(5))
-    if not told or _EVERY_DAY.search(whole) or re.search(r"工作日", whole):
-        return
-    for match in _NAMED_DAY.finditer(plain):
-        days = _days_between(match[1], None)
-        rest = _NAMED_DAY.sub("", plain[match.end() : match.end() + 12]).lstrip("、和")
-        if not days <= told and _ALSO_THEN.match(rest):
-            yield (*match.span(), "date")
-
-
-def _parts_of(text: str) -> set[str]:
-    found = {name for name, pattern in _PARTS if pattern.search(text)}
-    hours = [int(hour) for hour in _HOUR.findall(text)]
-    if not found & {"afternoon", "evening"}:
-        found |= {_part_at(hour) for hour in hours}
-    if len(hours) > 1 and hours[0] < hours[-1]:
-        found |= {_part_at(hour) for hour in range(hours[0], hours[-1])}
-    return found | ({"noon"} if "morning" in found and "afternoon" in found else set())
-
-
-def _part_at(hour: int) -> str:
-    return "morning" if hour < 12 else "noon" if hour == 12 else "afternoon" if hour < 18 else "evening"
-
-
-def _at_once(plain: str, whole: str) -> Iterator[Span]:
-    """On the same day, where the ad has no such thing."""
-    whole = re.sub(r"(?:不|非|未|无法)(?:能|可)?当[天日]", "", whole)
-    for match in _SAME_DAY.finditer(plain):
-        if match[0].startswith("第二天") and re.search(r"提前|前一天|前1天", whole):
-            continue
-        if _AT_ONCE.search(whole) is None or (
-            match[0][:2] in ("当天", "当日", "次日", "隔天", "第二")
-            and not re.search(r"当[天日晚]|次日|隔[天日]|即时|立即|同日|same|next", whole)
-        ):
-            yield (*match.span(), "duration")
-
-
-def _other_season(plain: str, whole: str) -> Iterator[Span]:
-    for pattern in (_SEASON, _HOLIDAY):
-        for match in pattern.finditer(plain):
-            if (
-                match["s"] not in whole
-                and "四季" not in whole
-                and not re.search(r"spring|summer|autumn|winter|fall\b", whole, re.I)
-            ):
-                yield (*match.span(), "date")
 
 
 def _only_some(plain: str, texts: Sequence[str]) -> Iterator[Span]:
@@ -467,7 +274,7 @@ def _only_some(plain: str, texts: Sequence[str]) -> Iterator[Span]:
             place = text.find(match["w"][:2])
             if place < 0:
                 continue
-            low, high = _clause_of(text, place, place + 2, _SENTENCE)
+            low, high = clause_of(text, place, place + 2, _SENTENCE)
             if _ALIKE.search(text[low:high]) and not re.search(r"仅|只有|限", text[low:high]):
                 yield (*match.span(), "qualifier")
                 break
@@ -485,15 +292,15 @@ def _of_one(plain: str, whole: str) -> Iterator[Span]:
 def _for_nothing(plain: str, texts: Sequence[str]) -> Iterator[Span]:
     """For nothing, where the ad charges for the thing."""
     for match in _NOT_CHARGED.finditer(plain):
-        low, high = _clause_of(plain, *match.span())
+        low, high = clause_of(plain, *match.span())
         for gram in _grams(plain[low : match.start()]) | _grams(plain[match.end() : high]):
             for text in texts:
                 place = text.find(gram)
                 if place < 0:
                     continue
-                _, last = _clause_of(text, place, place + 2, _SENTENCE)
-                clauses = [_clause_of(text, place, place + 2)]
-                after = _clause_of(text, min(clauses[0][1] + 1, last), min(clauses[0][1] + 1, last))
+                _, last = clause_of(text, place, place + 2, _SENTENCE)
+                clauses = [clause_of(text, place, place + 2)]
+                after = clause_of(text, min(clauses[0][1] + 1, last), min(clauses[0][1] + 1, last))
                 near = text[slice(*clauses[0])]
                 beside = text[slice(*after)] if after[0] > place and after[1] <= last else ""
                 charged = _CHARGED.search(near[max(0, near.find(gram)) :]) or re.match(
@@ -510,31 +317,6 @@ def _opposed(plain: str, whole: str) -> Iterator[Span]:
             if mine in plain and theirs in whole and mine not in whole and theirs not in plain:
                 start = plain.index(mine)
                 yield start, start + len(mine), "qualifier"
-
-
-_ANY_NUMBER = re.compile(
-    r"(?:多少|几)[\u4e00-\u9fff]{0,3}?都(?:行|可以?|能|成|好|得|有|算|收|送|退)|(?:次次|回回|样样|年年|每次)(?:都|全)?(?:免费|不收钱|不要钱)"
-    r"|随便[你您]?[约挑选拿领][几多]"
-)
-_SO_MANY = re.compile(
-    r"最多|至多|上限|限\s?\d|以内|up to|连续|满\s?\d|[\d一两二三四五六]\s?[次回件个]\s?(?:以内)?免费"
-    r"|免费[^，。；]{0,4}[\d一两二三四五六]\s?[次回件个]",
-    re.I,
-)
-_LATE = re.compile(r"到(?:凌晨|深夜|半夜|午夜|天亮)|通宵|(?:24|二十四)\s?小时(?:营业|开放|在线|客服|不打烊|答疑|都)")
-_ALL_YEAR = re.compile(r"全年(?!费|卡|无休)|一整年|整年|一年到头|一年四季都|四季(?:都|皆)")
-_PART_OF_YEAR = re.compile(
-    r"\d\s?月?\s?(?:至|到|[-~—–])\s?(?:次年)?\s?\d+\s?月|(?:April|May|June|July|March|February|January) ?(?:to|-"
-    r"|–) ?[A-Z][a-z]+|[春夏秋冬]季?(?:限定|开放)|仅[^，。]{0,4}[春夏秋冬]"
-)
-
-
-_WHOLE_MONTH = re.compile(
-    r"整(?:个|整)?(?:[\d一二三四五六七八九十]{1,3}月|[春夏秋冬]天(?=都|开|的?(?:周|星期|礼拜)))|月的每个?(?:周|星期|礼拜)"
-)
-_SAME_PRICE = re.compile(
-    r"(?:统统|一律|通通|全都|全部|都)(?:只要|才|是)?\s?(?=[\d一二两三四五六七八九十百千]+\s?(?:元|块|镑|美元))"
-)
 
 
 def _without_end(plain: str, whole: str) -> Iterator[Span]:
@@ -560,14 +342,6 @@ def _without_end(plain: str, whole: str) -> Iterator[Span]:
             yield (*match.span(), "date")
 
 
-_FREE_TO = re.compile(
-    r"(?:儿童|孩子|小朋友|小孩|娃|老人|长者|学生)(?:一律|都|全|均|统统|也都)(?:免票|免费|免门票|半价|不收[钱费])"
-)
-_FREE_FROM = re.compile(
-    r"(?:\d|[一二三四五六七八九十])[^，。；]{0,8}(?:以下|以内|以上|及以[上下])[^，。；]{0,8}(?:免票|免费|免|半价)"
-)
-
-
 def _for_free(plain: str, texts: Sequence[str]) -> Iterator[Span]:
     """Free for all of some people, where the ad says up to which age or height."""
     match = _FREE_TO.search(plain)
@@ -575,14 +349,11 @@ def _for_free(plain: str, texts: Sequence[str]) -> Iterator[Span]:
         yield (*match.span(), "qualifier")
 
 
-_SHOWN = "凭|出示"  # by those of whom another condition speaks
-
-
 def _unconditional(plain: str, quantities: Sequence[Quantity], facts: Facts) -> Iterator[Span]:
     """A discount or a saving without what the ad makes it depend on."""
     texts = dict(facts.texts)
     for quantity in quantities:
-        low, _ = _clause_of(plain, quantity.start, quantity.end)
+        low, _ = clause_of(plain, quantity.start, quantity.end)
         discount = quantity.kind == "discount"
         if not discount and not (
             quantity.kind == "price" and _OFFERED.search(plain[max(low, quantity.start - 5) : quantity.start])
@@ -593,7 +364,7 @@ def _unconditional(plain: str, quantities: Sequence[Quantity], facts: Facts) -> 
             if fact.end == 0 or fact.value != quantity.value or fact.unit.dimension != quantity.unit.dimension:
                 continue
             text = texts[field]
-            first, last = _clause_of(text, fact.start, fact.end)
+            first, last = clause_of(text, fact.start, fact.end)
             told.append(text[first:last])
         needed = [[(condition, said) for condition, said in _CONDITIONS if condition.search(clause)] for clause in told]
         needed = [[(one, said) for one, said in row if len(row) == 1 or one.pattern != _SHOWN] for row in needed]

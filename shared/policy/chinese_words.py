@@ -1,4 +1,4 @@
-"""What the Chinese words of a copy state: the fewest-words reading of each run, and which of its pieces are claims.
+"""Which of the Chinese words of a copy are claims, once `chinese_segments` has read its runs.
 
 A piece that the ad bears out is a supported claim. Of the others, what contradicts the ad is a claim; a listed
 function, material, service, effect or the like is one; an everyday thing or quality only where the copy says that the
@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 
-from shared.policy.evidence import SCENE, UNLISTED, Evidence, Word, bear, in_ad, kind_of, meaning
+from shared.policy.chinese_segments import WEEKDAY, denied_whole, is_soft, read_run
+from shared.policy.evidence import SCENE, UNLISTED, Evidence, Word, in_ad, kind_of
 from shared.policy.polarity import NEGATOR_STARTS
 from shared.policy.said_of import said_of_product
 from shared.policy.scenes import asked, given, meant_for, offered, owned, served, told_of_reader
-from shared.policy.vocabulary import LONGEST, Vocabulary
+from shared.policy.vocabulary import Vocabulary
 
-HAN = re.compile(r"[\u3400-\u9fff]")
 _RUNS = re.compile(r"[\u3400-\u9fff]+")
 _TECHNICAL = re.compile(
     r"[抗阻隔抑]|防(?![不着住])|[剂膜芯胶漆钢铝酸醇酶素肽酚酯钛锂硅]|芯片|认证|工艺|技术|涂层|材质|面料|专利|配方"
@@ -23,9 +23,6 @@ _TECHNICAL = re.compile(
     r"|精华|提取|纤维|合金|级别?$|[款版型]$"
 )
 _AND = re.compile(r"\s*(?:[、,]|[,、]?\s*(?:和|与|及|或|以及|还有))\s*")
-_QUOTED = 12  # characters of the ad that may stand for one word
-_WORD, _CLAIM, _LETTER, _UNKNOWN = 1.0, 1.05, 1.15, 1.6  # what a segmentation pays for a piece
-_MISALIGNED = 0.4  # what it pays more for a quotation that begins within a word of the ad
 _SUPPLIED = re.compile(r"自备|自带|自理|自负|自付|自费|另购|另付|另算|另收|另计|另外|自己带")
 _WAIVED = re.compile(
     r"(?:自备|自带|自行准备|不用|无需|无须|不必|不需要?|免去?|不含有?|零添加|零|不带|没有?|无|不限|不加|省去|告别"
@@ -51,12 +48,7 @@ _WARNED = re.compile(
     r"(?:的[^。！？]{0,12})?[就请都可]?(?:先别|别|等|不宜|慎|请先|先看|不建议|避开|不要|不能|不可|绕开)"
 )
 _DEGREE, _DEGREE_AFTER = re.compile(r"[偏更很超特极又]$"), re.compile(r"得像|[款版号底]|乎乎|绵绵|绒绒|了[一两]|的那种")
-_BOTH = frozenset(
-    ("大小", "长短", "高低", "深浅", "轻重", "快慢", "冷热", "厚薄", "软硬", "粗细", "宽窄", "早晚", "新旧")
-)
-_COUNTERS = frozenset("个次节回堂百千万十元块")
 _LIKENED = re.compile(r"似的|一样|般|那样|也似")
-_WEEKDAY = re.compile(r"[周期拜][一二三四五六日天末]")
 _HELD = re.compile(
     r"开课|开班|开播|开讲|开营|开门|上课|更新|直播|集合|见面|发车|开抢|到货|推送|截止|上新|特价|半价|排练|聚|举办"
     r"|停课|营业|闭馆|讲座|课|场|期|逢|开火|出发|约"
@@ -66,56 +58,10 @@ _PRAISE = re.compile(
 )
 _SPOKEN = re.compile(r"[你我他她它吗呢吧啊了着就也还都谁哪让给被把来去]|[？！?!…～]|一件|一整|一杯|一")
 _CLAUSE = re.compile(r"[，。！？；：,!?;\n]")
-
-
-def gather_chinese(
-    name: str,
-    plain: str,
-    span: tuple[int, int],
-    marks: bytearray,
-    known: Vocabulary,
-    evidence: Evidence,
-    key: int = 0,
-) -> list[int]:
-    """Adds what a Chinese run of the ad bears: every listed term in it, and its single characters.
-
-    key: characters of an attribute's name at the head of `plain`, which names a quality without saying it (软硬度).
-    Returns where the words of the run begin.
-    """
-    start, end = span
-    for place in range(start, end):
-        if place >= key:
-            evidence.letters.setdefault(plain[place], name)
-        for length in range(2, min(LONGEST, end - place) + 1):
-            term = plain[place : place + length]
-            if place >= key or not any(concept in known.opposites for concept, _ in known.evidence.get(term, ())):
-                bear(name, term, _turned(plain, place, place + length, marks), known, evidence)
-    words = _words_of(plain, start, end, known)
-    for _, last in words:
-        if last > key:
-            bear(name, plain[last - 1], bool(marks[last - 1]), known, evidence)
-    return [first for first, _ in words]
-
-
-def _turned(plain: str, start: int, end: int, marks: bytearray) -> bool:
-    """Whether a term is negated from outside: the 不 of 不粘 is its own."""
-    return bool(marks[end - 1]) and (bool(marks[start]) or plain[start] not in NEGATOR_STARTS)
-
-
-def _words_of(plain: str, start: int, end: int, known: Vocabulary) -> list[tuple[int, int]]:
-    """The fewest listed words of a run; characters in none stand alone."""
-    best: list[tuple[float, int]] = [(0.0, end)] * (end - start + 1)
-    for place in range(end - 1, start - 1, -1):
-        options = [(_UNKNOWN + best[place + 1 - start][0], place + 1)]
-        for length in range(1, min(LONGEST, end - place) + 1):
-            if known.knows(plain[place : place + length]):
-                options.append((_WORD + best[place + length - start][0], place + length))
-        best[place - start] = min(options)
-    words, place = [], start
-    while place < end:
-        words.append((place, best[place - start][1]))
-        place = best[place - start][1]
-    return words
+_ENGLISH_DAYS_TEXT = (
+    "monday tuesday wednesday thursday friday saturday sunday mondai tuesdai wednesdai thursdai fridai saturdai sundai"
+)
+_ENGLISH_DAYS = frozenset(_ENGLISH_DAYS_TEXT.split())
 
 
 def cover_chinese(plain: str, taken: bytearray, marks: bytearray, evidence: Evidence, known: Vocabulary) -> list[Word]:
@@ -130,7 +76,7 @@ def cover_chinese(plain: str, taken: bytearray, marks: bytearray, evidence: Evid
             end = start
             while end < match.end() and not taken[end]:
                 end += 1
-            found += _read(plain, start, end, marks, evidence, known)
+            found += read_run(plain, start, end, marks, evidence, known)
             start = end
     terse = _is_terse(plain, taken, found)
     found = _listed(_enumerated(found, plain, evidence), plain)
@@ -268,14 +214,6 @@ def _is_quality(word: Word, plain: str, known: Vocabulary) -> bool:
     return kind_of(plain[word.start : word.end], known) == "comparison"
 
 
-def _is_soft(term: str, known: Vocabulary) -> bool:
-    """Whether a term is listed as an everyday thing or quality only."""
-    pairs = known.concepts.get(term)
-    if pairs is None:
-        return term in known.scenes
-    return term in known.common or all(concept in known.soft for concept, _ in pairs)
-
-
 def _contradicts(word: Word, plain: str, marks: bytearray, evidence: Evidence, known: Vocabulary) -> bool:
     """Whether a word that the ad has with the other polarity denies the ad, rather than tells of the reader."""
     start, end = word.start, word.end
@@ -308,19 +246,11 @@ def _contradicts(word: Word, plain: str, marks: bytearray, evidence: Evidence, k
         )
     if _supplied(term, evidence, known):
         return offered(plain, start, end)
-    if _is_soft(term, known) and not _is_quality(word, plain, known):
+    if is_soft(term, known) and not _is_quality(word, plain, known):
         return offered(plain, start, end) or served(plain, start, end)
-    if term not in known.concepts and end - start < 3 and not _denied_whole(term, evidence):
+    if term not in known.concepts and end - start < 3 and not denied_whole(term, evidence):
         return offered(plain, start, end) or served(plain, start, end)
     return not told_of_reader(plain, start, end) or offered(plain, start, end)
-
-
-def _denied_whole(term: str, evidence: Evidence) -> bool:
-    """Whether all that a negation of the ad covers is the term: 不提供代写."""
-    return (
-        re.search(rf"(?:^|\n)(?:提供|支持|承接|接受|参与|使用|含)?{re.escape(term)}(?:\n|$)", evidence.denied)
-        is not None
-    )
 
 
 def _supplied(term: str, evidence: Evidence, known: Vocabulary) -> bool:
@@ -347,7 +277,7 @@ def _claims(word: Word, plain: str, evidence: Evidence, known: Vocabulary) -> bo
         return _scheduled(plain, start, end, evidence)
     if term in known.people:
         return meant_for(plain, start, end)
-    if _is_soft(term, known):
+    if is_soft(term, known):
         if end - start == 1 and word.kind == "comparison":
             return False
         return given(plain, start, end) or owned(
@@ -373,16 +303,10 @@ def _scheduled(plain: str, start: int, end: int, evidence: Evidence) -> bool:
     """Whether a day of the week is the product's: the ad names others, or the copy says what takes place then."""
     if _RESTS.match(plain[end : end + 8]):
         return False
-    if any(_WEEKDAY.search(text) for _, text, _ in evidence.texts) or evidence.stems.keys() & _ENGLISH_DAYS:
+    if any(WEEKDAY.search(text) for _, text, _ in evidence.texts) or evidence.stems.keys() & _ENGLISH_DAYS:
         return not told_of_reader(plain, start, end)
     stop = _CLAUSE.search(plain, end)
     return _HELD.search(plain[end : stop.start() if stop else len(plain)]) is not None
-
-
-_ENGLISH_DAYS_TEXT = (
-    "monday tuesday wednesday thursday friday saturday sunday mondai tuesdai wednesdai thursdai fridai saturdai sundai"
-)
-_ENGLISH_DAYS = frozenset(_ENGLISH_DAYS_TEXT.split())
 
 
 def _states(plain: str, word: Word, evidence: Evidence) -> bool:
@@ -391,160 +315,3 @@ def _states(plain: str, word: Word, evidence: Evidence) -> bool:
     if given(plain, start, end) or owned(plain, start, end, (), lambda text: in_ad(text, evidence)):
         return True
     return _TECHNICAL.search(plain[max(0, start - 1) : end + 2]) is not None
-
-
-def _read(plain: str, start: int, end: int, marks: bytearray, evidence: Evidence, known: Vocabulary) -> list[Word]:
-    """The cheapest segmentation of a run; its pieces that are not neutral."""
-    size = end - start
-    best: list[tuple[float, int, Word | None]] = [(0.0, end, None)] * (size + 1)
-    for place in range(end - 1, start - 1, -1):
-        chosen: tuple[float, int, Word | None] | None = None
-        for length in range(1, min(_QUOTED, end - place) + 1):
-            stop = place + length
-            option = _piece(plain, place, stop, marks, evidence, known)
-            if option is None:
-                continue
-            cost = option[0] + best[stop - start][0]
-            if chosen is None or cost < chosen[0]:
-                chosen = (cost, stop, option[1])
-        best[place - start] = chosen or (0.0, place + 1, None)  # a single character is always a piece
-    found, place = [], start
-    while place < end:
-        _, stop, word = best[place - start]
-        if word is not None:
-            found.append(word)
-        place = stop
-    return found
-
-
-def _piece(
-    plain: str, start: int, end: int, marks: bytearray, evidence: Evidence, known: Vocabulary
-) -> tuple[float, Word | None] | None:
-    term = plain[start:end]
-    single = end - start == 1
-    if term in known.neutral:
-        if not single and term not in _BOTH and _opposed(term, _turned(plain, start, end, marks), evidence, known):
-            return _WORD, Word(start, end, "negation", None)
-        return _WORD, None
-    if not single and _WEEKDAY.match(term[-2:]) and plain[end : end + 1] in _COUNTERS:
-        return None  # 每周三个晚上, 每周一百八
-    if end - start == 4 and term[0] == term[1] and term[2] == term[3]:
-        return _WORD, None  # 轻轻巧巧
-    if end - start == 2 and term[0] == term[1] and term not in known.concepts:
-        return _WORD, None  # 薄薄一片
-    listed = term in known.concepts
-    negative = _turned(plain, start, end, marks)
-    if listed and (support := meaning(term, negative, evidence, known)) is not None:
-        return _WORD, Word(start, end, kind_of(term, known), support)
-    opposed = False
-    if not single:
-        support, opposed, aligned = _quoted(term, marks[start:end], evidence)
-        if support is not None:
-            return _WORD + _MISALIGNED * (not aligned), Word(start, end, kind_of(term, known), support)
-    if listed and not (single and kind_of(term, known) != "comparison"):
-        opposed = opposed or meaning(term, not negative, evidence, known) is not None
-    if opposed and (listed or _content(term, evidence, known)):
-        return _WORD, Word(start, end, "negation", None)
-    if (
-        end - start == 2
-        and term[1] in "子儿"
-        and not negative
-        and (support := evidence.letters.get(term[0])) is not None
-    ):
-        return _WORD, Word(start, end, kind_of(term, known), support)  # 刷子 of 毛刷
-    if listed:
-        kind = kind_of(term, known)
-        if single and kind != "comparison":
-            kind = UNLISTED
-        elif (support := _by_parts(term, marks[start:end], negative, evidence, known)) is not None or (
-            not single
-            and kind != "schedule"
-            and term[0] != "防"
-            and (support := _abridged(term, negative, evidence)) is not None
-        ):
-            return _WORD, Word(start, end, kind, support)
-        specific = end - start > 2 and not _is_soft(term, known)  # 樱桃木, before 樱桃 and a quoted 木手柄
-        return _CLAIM + 0.25 * single - 0.2 * specific, Word(start, end, kind, None)
-    if term in known.people:
-        return _CLAIM, Word(start, end, "audience", None)
-    if term in known.scenes:
-        if not owned(plain, start, end, known.scenes[term], lambda word: in_ad(word, evidence)):
-            return _WORD + 0.02, Word(start, end, SCENE, SCENE)
-        return _CLAIM, Word(start, end, UNLISTED, None)
-    if not single:
-        return (_CLAIM, Word(start, end, UNLISTED, None)) if term in known.bound else None
-    if not negative and (support := evidence.letters.get(term)) is not None:
-        return _LETTER, Word(start, end, "feature", support)
-    return _UNKNOWN, Word(start, end, UNLISTED, None)
-
-
-def _opposed(term: str, negative: bool, evidence: Evidence, known: Vocabulary) -> bool:
-    """Whether a term that states little by itself stands against the ad: 风雨无阻 where rain puts it off."""
-    pairs = known.concepts.get(term, ())
-    if not any(concept in known.opposites and concept not in known.soft for concept, _ in pairs):
-        return False
-    return meaning(term, negative, evidence, known) is None and meaning(term, not negative, evidence, known) is not None
-
-
-def _content(term: str, evidence: Evidence, known: Vocabulary) -> bool:
-    """Whether a quoted term of two characters or more is a word of its own, rather than a seam of two."""
-    if len(term) > 4 or term[0] in NEGATOR_STARTS:
-        return False
-    if _denied_whole(term, evidence):
-        return True
-    if not all(char in known.neutral for char in term):
-        return True
-    return len(term) == 2 and any(re.search(f"[可需须得]{term}", text) for _, text, _ in evidence.texts)
-
-
-def _quoted(term: str, marks: bytearray, evidence: Evidence) -> tuple[str | None, bool, bool]:
-    """The field that says the term with the same negations, whether one says it with the opposite ones only, and
-    whether the term begins where a word of the ad does."""
-    opposed, support = False, None
-    for (name, text, theirs), starts in zip(evidence.texts, evidence.starts, strict=True):
-        place = text.find(term)
-        while place >= 0:
-            found = theirs[place : place + len(term)]
-            if found == marks:
-                if place in starts or not HAN.match(term):
-                    return name, False, True
-                support = support or name
-            opposed = opposed or (name != "audience" and bool(found[-1]) != bool(marks[-1]))
-            place = text.find(term, place + 1)
-    return support, opposed and support is None, False
-
-
-def _by_parts(term: str, marks: bytearray, negative: bool, evidence: Evidence, known: Vocabulary) -> str | None:
-    """The field that says both halves of a longer term: 坚果过敏 where the ad has 坚果 and 过敏."""
-    for cut in range(2, len(term) - 1):
-        fields = [
-            meaning(part, negative, evidence, known) or _quoted(part, piece, evidence)[0]
-            for part, piece in ((term[:cut], marks[:cut]), (term[cut:], marks[cut:]))
-        ]
-        opposed = any(concept in known.opposites for concept, _ in known.concepts.get(term, ()))
-        plain_half = [
-            not opposed and (part in known.neutral or part in known.people or known.scenes.get(part) == ())
-            for part in (term[:cut], term[cut:])
-        ]
-        fields = [field or ("" if easy else None) for field, easy in zip(fields, plain_half, strict=True)]
-        if None not in fields and any(fields) and "audience" not in fields and "domain" not in fields:
-            return fields[-1] or fields[0]
-    return None
-
-
-def _abridged(term: str, negative: bool, evidence: Evidence) -> str | None:
-    """The field that has the term's characters in order close together (快充 of 快速充电)."""
-    if any(char not in evidence.letters for char in term):
-        return None
-    for name, text, theirs in evidence.texts:
-        first = text.find(term[0])
-        while first >= 0:
-            place = first
-            for char in term[1:]:
-                place = text.find(char, place + 1, place + 4)
-                if place < 0:
-                    break
-            if place > 0 and bool(theirs[place]) == negative:
-                return name
-            first = text.find(term[0], first + 1)
-    return None

@@ -6,17 +6,12 @@ import re
 
 from shared.policy.english_numbers import NUMBER_WORDS
 from shared.policy.numerals import Quantity
-from shared.policy.vocabulary import Vocabulary, stem
+from shared.policy.vocabulary import Vocabulary, frame, stem
 
 _WORD = re.compile(r"[A-Za-z][A-Za-z']*|[.,;:!?()\n]")
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _NUMERAL = re.compile(rf"\b(?:{NUMBER_WORDS})\b|[\d零〇一二三四五六七八九十百千万亿两]+", re.I)
-_FUNCTION = frozenset(
-    (
-        "a an the of in on at to for with and or per each every from by is are was that this your our their "
-        "its it all under over up than as more other only just about"
-    ).split()
-)
+_FUNCTION = frame("counting.function")
 _CLASSIFIERS = frozenset("个款种件项样类套组条大重次遍回份位名只双副对台部把根支瓶盒包袋片粒颗枚罐张篇本册段层级档")
 
 Keys = frozenset[str | int]

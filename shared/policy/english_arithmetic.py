@@ -12,9 +12,10 @@ from decimal import Decimal
 from itertools import combinations
 
 from shared.policy.counting import counted
+from shared.policy.english_bills import elliptical, price_terms
 from shared.policy.english_bounds import EACH, EXACT, IN_ALL, Stated, bears, counts_in, stated_in, times_in
 from shared.policy.english_rates import count, duration
-from shared.policy.english_reckoning import elliptical, price_terms, works_out
+from shared.policy.english_reckoning import works_out
 from shared.policy.facts import Facts
 from shared.policy.numerals import Quantity
 from shared.policy.units import Unit

@@ -15,7 +15,8 @@ from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from itertools import pairwise
 
-from shared.policy.evidence import Evidence, Word, stem_support
+from shared.policy.english_owned import given
+from shared.policy.evidence import Evidence, Word, in_ad, stem_support
 from shared.policy.vocabulary import FOLDER, Vocabulary, frame, stem
 
 WEIGHTS = "weights.en.txt"
@@ -385,9 +386,23 @@ _SHORT, _MARGIN = 6, 0.7  # words of a piece that shows too little of its places
 _SHARE = 0.5  # of the part that the weightiest word has: the words beside it that have as much are claimed with it
 
 
-def open_to_weighing(word: Word) -> bool:
-    """Whether the model has the last word on what the rules of words found."""
+def _is_soft(word: Word) -> bool:
+    """Whether a finding is of a kind that rules do not find surely."""
     return word.support is None and word.kind not in _SURE
+
+
+def open_to_weighing(word: Word, plain: str, evidence: Evidence, known: Vocabulary) -> bool:
+    """Whether the model has the last word on what the rules of words found in `plain`.
+
+    It has not where a thing that else sets a scene is plainly given with the product: ``includes a small hammock``.
+    """
+    if not _is_soft(word):
+        return False
+    tokens = list(_TOKEN.finditer(plain, word.start, word.end))
+    scenes = known.scenes.get(stem(tokens[-1][0].lower())) if tokens else None
+    if scenes is None or "people" in scenes:
+        return True
+    return not given(plain, *tokens[-1].span(), lambda other: in_ad(other, evidence))
 
 
 def weighed(
@@ -401,15 +416,15 @@ def weighed(
     """What the rules found in an English copy, less what the model takes for no claim, and what it takes for one."""
     if not weights()[1]:
         return list(found)
-    out = [word for word in found if not open_to_weighing(word)]
+    out = [word for word in found if not open_to_weighing(word, plain, evidence, known)]
     for start, end in chunks(plain):
         words = describe(plain, (start, end), taken, marks, found, evidence, known)
         total, parts = score(words)
-        soft = [word for word in found if open_to_weighing(word) and start <= word.start < end]
+        soft = [word for word in found if _is_soft(word) and start <= word.start < end]
         least = _MARGIN if not soft and len(words) < _SHORT else 0.0
         if total <= least or not any(word.open for word in words):
             continue
-        out += soft or _weightiest(words, parts, taken, out)
+        out += [word for word in soft if word not in out] if soft else _weightiest(words, parts, taken, out)
     return [replace(word, kind=_SAID_AS.get(word.kind, word.kind)) for word in sorted(out, key=lambda word: word.start)]
 
 

@@ -64,6 +64,13 @@ _OPENED = re.compile(
     r"^\s*[Ww]ith (?!you|your|nobody|no|any|luck|the|a little|every|all|only|just|so|that|my|his|her"
     r"|their)(?:[\w-]+ ){0,2}$"
 )
+_GIVEN = re.compile(  # right before a thing, with nothing but an article and one word between
+    r"(?:\b(?:(?:comes?|coming|complete|supplied|sold|bundled|equipped|fitted|along) with|includes?|including"
+    r"|plus|contains?|(?:has|have|with) (?:its|their) own|(?:doubles|serves|works|acts) as)"
+    r"(?: (?:an?|its|their|your|own|one|two|three))*(?: (?!for\b|to\b|of\b|on\b|in\b|at\b|and\b|or\b|your\b)[\w-]+)?"
+    r"|\b(?<!-)(?:free|bonus|complimentary)|^\s*with (?:an?|its|one|two|three) (?:matching|spare|extra)) $",
+    re.I,
+)
 _THIS = re.compile(r"^\s*(?:this|these) (?:[\w-]+ ){0,2}$", re.I)
 _MAY_HAVE = re.compile(  # of the product only after a word for it: a lantern with, not an evening with
     r"\b([a-z0-9'’]+),? "
@@ -212,6 +219,15 @@ def owned(plain: str, start: int, end: int, fields: tuple[str, ...], in_ad: InAd
     if match is None or _PERFECT.match(before[match.end() :]):
         return False
     return match[1].lower() in _PRODUCT or in_ad(match[1])
+
+
+def given(plain: str, start: int, end: int, in_ad: InAd) -> bool:
+    """Whether the words beside ``[start, end)`` say that the product is the thing there, or comes with it."""
+    before = clause_before(plain, start)
+    following = _NEXT.match(plain[end:])
+    if _THIS.match(before) and following is not None and in_ad(following[1]):
+        return True  # This rucksack charges by USB-C
+    return _GIVEN.search(before) is not None
 
 
 def asked(plain: str, end: int) -> bool:

@@ -11,14 +11,16 @@ from functools import lru_cache
 from itertools import pairwise
 
 from shared.domain import Ad
+from shared.policy.characters import fold
 from shared.policy.chinese_implied import imply
 from shared.policy.chinese_numbers import Implied
 from shared.policy.chinese_quantities import Stated, chinese_support
 from shared.policy.counting import Keys, counted, keys
+from shared.policy.dates import Day, find_dates
 from shared.policy.derived import Fact, equals, has_token, listed
 from shared.policy.english_figures import Figure, figures
 from shared.policy.evidence import Evidence
-from shared.policy.numerals import Day, Quantity, find_dates, find_quantities, fold
+from shared.policy.numerals import Quantity, find_quantities
 from shared.policy.polarity import bound, keeps
 from shared.policy.units import BARE, Unit, key_unit, match_unit
 from shared.policy.vocabulary import vocabulary

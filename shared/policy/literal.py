@@ -13,8 +13,9 @@ from collections.abc import Iterator, Sequence
 from functools import cache
 
 from shared.domain import Ad, Claim
+from shared.policy.characters import fold
 from shared.policy.facts import AUDIENCE, Facts, prepare
-from shared.policy.numerals import Quantity, find_quantities, fold
+from shared.policy.numerals import Quantity, find_quantities
 from shared.policy.vocabulary import lines, stem, stems
 
 _HAN = re.compile(r"[\u3400-\u9fff]")

@@ -1,4 +1,4 @@
-"""Reads quantities and dates in Chinese and English text, in any script, with their units.
+"""Reads quantities in Chinese and English text, in any script, with their units.
 
 ``1.2万``, ``12,000``, ``一万二千`` and ``twelve thousand`` are one value, ``八折`` and ``20% off`` one discount. Every
 match keeps its span in the text as it stands: folding is one character to one character.
@@ -13,6 +13,9 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 
+from shared.policy.characters import CJK, DIGITS, fold
+from shared.policy.characters import read_chinese as read_chinese
+from shared.policy.dates import find_dates
 from shared.policy.english_numbers import NUMBER, NUMBER_WORDS, UNDER_HUNDRED, idle, read_english
 from shared.policy.spoken import find_spoken, sales_days
 from shared.policy.units import BARE, CALENDAR_NUMBERS, Unit, match_unit
@@ -31,44 +34,11 @@ class Quantity:
     literal: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Day:
-    """A date at ``[start, end)``, as far as it is given: None for the parts that are not."""
-
-    start: int
-    end: int
-    year: int | None
-    month: int | None
-    day: int | None
-
-    def within(self, other: Day) -> bool:
-        """Whether `other` says at least what this date says."""
-        pairs = ((self.year, other.year), (self.month, other.month), (self.day, other.day))
-        return all(mine is None or mine == theirs for mine, theirs in pairs)
-
-
-_DIGITS = {c: i for i, c in enumerate("零一二三四五六七八九")}
-_DIGITS |= {c: i for i, c in enumerate("〇壹贰叁肆伍陆柒捌玖")} | {
-    "两": 2,
-    "俩": 2,
-    "仨": 3,
-    "貳": 2,
-    "參": 3,
-    "陸": 6,
-    "兩": 2,
-}
-_SCORES = {"廿": "二十", "卅": "三十"}
-_SMALL = {"十": 10, "百": 100, "千": 1000, "拾": 10, "佰": 100, "仟": 1000}
-_LARGE = {"万": 10_000, "亿": 100_000_000, "萬": 10_000, "億": 100_000_000}
-_CJK = "".join([*_DIGITS, *_SMALL, *_LARGE, *_SCORES])
-_MONTH_NAMES = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-_MONTHS = {name: place for place, name in enumerate(_MONTH_NAMES, start=1)}
 _MULTIPLIER = {
     "万亿": 10**12, "千亿": 10**11, "亿": 10**8, "千万": 10**7, "百万": 10**6, "十万": 10**5, "万": 10**4, "千": 10**3,
     "百": 100, "萬": 10**4, "億": 10**8, "k": 1000, "m": 10**6, "thousand": 1000, "million": 10**6, "billion": 10**9,
     "hundred": 100, "bn": 10**9,
 }  # fmt: skip
-
 # Words with a numeral in them that count nothing.
 _IDIOMS = re.compile(
     "(?<![0-9零〇一二两三四五六七八九十百千万亿之第点])(?:"
@@ -105,8 +75,8 @@ _MULTIPLIERS = re.compile(
     r"|bn)\b|[kK](?![A-Za-z])|M(?![A-Za-z]))"
 )
 _CHINESE = re.compile(
-    rf"百分百|半价|半折|减半|对折|一半|半(?=个?月|年|天|日|小时|个小时|个?钟头|个钟|公?斤|两(?!边|头|侧))|[{_CJK}]+(?:点[{''.join(_DIGITS)}"
-    rf"]+)?(?:分之[{_CJK}]+)?"
+    rf"百分百|半价|半折|减半|对折|一半|半(?=个?月|年|天|日|小时|个小时|个?钟头|个钟|公?斤|两(?!边|头|侧))|[{CJK}]+(?:点[{''.join(DIGITS)}"
+    rf"]+)?(?:分之[{CJK}]+)?"
 )
 _WORDS = re.compile(rf"\b{NUMBER}\b", re.I)
 _SPECIAL = re.compile(
@@ -148,7 +118,7 @@ _SYMBOL = {"¥": "元", "$": "$", "€": "€", "£": "£"}
 _BEFORE = re.compile(r"(?:(US\$|HK\$|RMB|CNY|USD|EUR|GBP|[¥$€£])\s?)$", re.I)
 _OFF_AFTER = re.compile(r"^\s?(?:off\b|折扣|优惠|discount)", re.I)
 _OFF_BEFORE = re.compile(r"(?:立减|直降|降价|省|减|save|discount(?: of)?)\s?$", re.I)
-_RANGE = re.compile(r"^\s?(?:[-~–—至到/、]|to)\s?(?=[\d" + _CJK + "])")
+_RANGE = re.compile(r"^\s?(?:[-~–—至到/、]|to)\s?(?=[\d" + CJK + "])")
 _SPREAD = re.compile(
     rf" (?:(?:to|and|or) (?:{NUMBER_WORDS}|\d+) )?(?!hundred|thousand|million|dozen)(?:[a-z]+ )?(seconds|minutes|hours"
     rf"|days|weeks|months|years)\b",
@@ -160,146 +130,7 @@ _ZERO = re.compile(
     "(?!元|度|下|分|点|折|块|费|[%％.:])[\u4e00-\u9fff]| (?!dollars|degrees|percent)[a-z]{3}"
 )  # 0糖: it negates
 _ORDINAL = re.compile(r"\b(\d+)(?:st|nd|rd|th)\b", re.I)
-_MONTH = (
-    r"(?P<mon>jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sept?(?:ember)?|oct(?:ober)?"
-    r"|nov(?:ember)?|dec(?:ember)?)"
-)
-_N = r"(\d{1,2}|[一二三四五六七八九十]{1,3})"
-_DATES = (
-    re.compile(r"(?<!\d)(?P<y>(?:19|20)\d{2})\s?[年/\-.]\s?(?P<m>\d{1,2})\s?[月/\-.]\s?(?P<d>\d{1,2})(?!\d)\s?[日号]?"),
-    re.compile(r"(?<!\d)(?P<y>(?:19|20)\d{2})\s?年\s?(?P<m>\d{1,2})\s?月"),
-    re.compile(rf"(?<![\d{_CJK}])(?P<m>{_N})\s?月\s?(?P<d>{_N})\s?[日号]?(?![\d{_CJK}])"),
-    re.compile(r"(?<![\d.])(?P<y>(?:19|20)\d{2})\s?年(?!限|间)"),
-    re.compile(r"(?<![一二三四五六七八九十])(?P<m>[一二三四五六七八九])[二三四五六七八九十]月(?![份饼])"),
-    re.compile(rf"(?<![\d{_CJK}])[二2](?P<twenties>[〇零一二三四五六七八九\d])年(?:(?P<m>{_N})月)?(?![^，。]{{0,1}}[里内])"),
-    re.compile(r"(?<![一二三四五六七八九十\d])(?P<decade>[五六七八九])[零〇0]年(?!代)"),
-    re.compile(r"(?P<zy>[一二][零〇九][零〇一二三四五六七八九]{2})年"),
-    re.compile(
-        rf"(?<![\d{_CJK}])(?<![^整这那]个)(?P<m>{_N})\s?月(?!(?<!十一月)(?<=一月)[晒换洗一两三四五六七八九十只才就不仅学读交花省到用喝吃]|份?(?:的)?(?:[亮光饼球老色票租薪费嫂子经卡付刊销龄季见]|末末))(?!\d)"
-    ),
-    re.compile(rf"(?:每个?月(?:的)?\s?(?P<d>{_N})\s?[日号]|(?<![\d月{_CJK}第])(?<![大小加中特])(?P<d2>{_N})号(?![线楼店馆门口电机球字码院桌厅铁]))"),
-    re.compile(rf"\b{_MONTH}\.?\s(?P<d>\d{{1,2}})(?:st|nd|rd|th)?\b(?:,?\s(?P<y>20\d\d))?", re.I),
-    re.compile(rf"\b(?P<d>\d{{1,2}})(?:st|nd|rd|th)?\s(?:of\s)?{_MONTH}\b(?:,?\s(?P<y>20\d\d))?", re.I),
-)  # fmt: skip
-_NTH = [
-    *("first", "second", "third", "fourth", "fifth", "sixth", "seventh", "eighth", "ninth", "tenth", "eleventh"),
-    *("twelfth", "thirteenth", "fourteenth", "fifteenth", "sixteenth", "seventeenth", "eighteenth", "nineteenth"),
-    "twentieth",
-]
-_DAY_WORDS = {name: place for place, name in enumerate(_NTH, start=1)}
-_DAY_WORDS |= {f"twenty-{name}": 20 + place for place, name in enumerate(_NTH[:9], start=1)}
-_DAY_WORDS |= {"thirtieth": 30, "thirty-first": 31}
-_DAY_NAMES = "|".join(sorted(_DAY_WORDS, key=len, reverse=True))
-_SPELLED = re.compile(
-    rf"\b(?:(?P<d>{_DAY_NAMES}) of {_MONTH}|{_MONTH.replace('<mon>', '<mon2>')} (?:the )?(?P<d2>{_DAY_NAMES}))\b", re.I
-)
-_ANOTHER_DAY = re.compile(
-    rf"\s?[、,和及与至到\-–—~]?\s?(?:(?P<d>{_N})\s?[日号]|(?P<d2>[一二三四五六七八九十]{{1,3}})(?=两[天日]|[，。]))"
-)
 _CLOCK = re.compile(r"(?<!\d)([01]?\d|2[0-3]):([0-5]\d)(?!\d)")
-
-
-def fold(text: str) -> str:
-    """Width, digit and letter variants to plain ones, one character to one character (spans stay true)."""
-    return "".join(map(_fold, text))
-
-
-def _fold(char: str) -> str:
-    if char < "\x80" or char in "，。":  # a full-width comma parts clauses, never thousands
-        return char
-    digit = unicodedata.decimal(char, None)
-    if digit is not None:
-        return str(digit)
-    plain = unicodedata.normalize("NFKC", char)
-    return plain if len(plain) == 1 else char
-
-
-def read_chinese(text: str) -> Decimal | None:
-    """The value of a Chinese numeral (``两千``, ``一万二``, ``二〇二五``, ``三点五``); None where it is none.
-
-    >>> read_chinese("一万二千三百")
-    Decimal('12300')
-    """
-    for score, spelled in _SCORES.items():
-        text = text.replace(score, spelled)
-    whole, _, fraction = text.partition("点")
-    if not whole or any(c not in _CJK for c in whole):
-        return None
-    if len(whole) > 1 and all(c in _DIGITS for c in whole):
-        value = Decimal(int("".join(str(_DIGITS[c]) for c in whole)))
-    else:
-        total = section = number = 0
-        last = largest = 0
-        for char in whole:
-            if char in _DIGITS:
-                number = _DIGITS[char]
-            elif char in _SMALL:
-                last = _SMALL[char]
-                section += (number or 1) * last
-                number = 0
-            else:
-                last = _LARGE[char]
-                if largest > last:  # 一亿二千万
-                    total += (section + number) * last
-                else:
-                    total = (total + section + number or 1) * last
-                largest = max(largest, last)
-                section = number = 0
-        if number and last >= 100 and whole[-2] not in "零〇":
-            number *= last // 10  # 一万二 is 12,000; 三百五 is 350
-        value = Decimal(total + section + number)
-    if fraction:
-        if any(c not in _DIGITS for c in fraction):
-            return None
-        value += Decimal("0." + "".join(str(_DIGITS[c]) for c in fraction))
-    return value
-
-
-def find_dates(text: str) -> list[Day]:
-    """Dates in the order of the text; the longest reading of a place wins."""
-    plain = fold(text)
-    found: list[Day] = []
-    for pattern in _DATES:
-        for match in pattern.finditer(plain):
-            if any(match.start() < day.end and day.start < match.end() for day in found):
-                continue
-            parts = match.groupdict()
-            if plain[match.end() - 1] not in "日号" and parts.get("d") and not parts.get("mon") and not parts.get("y"):
-                counted = match_unit(plain[match.end() :].lstrip(), starts=True)
-                if counted is not None and counted[0].dimension.startswith("count"):
-                    continue  # 一月30瓶
-            month = _MONTHS[parts["mon"][:3].lower()] if parts.get("mon") else _small(parts.get("m"))
-            day = _small(parts.get("d") or parts.get("d2"))
-            if (month is not None and not 1 <= month <= 12) or (day is not None and not 1 <= day <= 31):
-                continue
-            year = int(parts["y"]) if parts.get("y") else _small(parts.get("zy"))
-            if parts.get("twenties"):
-                if month is None:
-                    continue  # 二十年 is a span
-                tens = parts["twenties"]
-                year = 2020 + (int(tens) if tens.isdigit() else _DIGITS[tens])
-            if parts.get("decade"):
-                year = 1900 + 10 * _DIGITS[parts["decade"]]
-            found.append(Day(match.start(), match.end(), year, month, day))
-            last = match.end()
-            while day is not None and not parts.get("mon") and (more := _ANOTHER_DAY.match(plain, last)) is not None:
-                following = _small(more["d"] or more["d2"])
-                if following is None or not 1 <= following <= 31:
-                    break
-                start = more.start("d") if more["d"] else more.start("d2")
-                found.append(Day(start, more.end(), year, month, following))
-                last = more.end()
-    for match in _SPELLED.finditer(plain):
-        month = _MONTHS[(match["mon"] or match["mon2"])[:3].lower()]
-        found.append(Day(match.start(), match.end(), None, month, _DAY_WORDS[(match["d"] or match["d2"]).lower()]))
-    return sorted(found, key=lambda day: day.start)
-
-
-def _small(text: str | None) -> int | None:
-    if text is None:
-        return None
-    value = int(text) if text.isdigit() else read_chinese(text)
-    return None if value is None else int(value)
 
 
 def find_quantities(text: str, *, every: bool = False) -> list[Quantity]:
@@ -416,7 +247,7 @@ def _chinese(plain: str, match: re.Match[str]) -> Quantity | None:
             else Quantity(start - 1, end, "number", Decimal(0), BARE, plain[start - 1 : end])
         )
     if _NEIGHBOURS.fullmatch(word):  # 六七 is six or seven
-        return _with_unit(plain, start, end, Decimal(_DIGITS[word[0]]) + Decimal("0.5"))
+        return _with_unit(plain, start, end, Decimal(DIGITS[word[0]]) + Decimal("0.5"))
     if "分之" in word:
         under, _, over = word.partition("分之")
         below, above = read_chinese(under), read_chinese(over)
@@ -425,7 +256,7 @@ def _chinese(plain: str, match: re.Match[str]) -> Quantity | None:
         return Quantity(start, end, "percent", above / below * 100, Unit("percent"))
     if word in "零〇" and match_unit(plain[end : end + 3], starts=True) is None:
         return None  # 零糖: it negates
-    if len(word) > 1 and word[-1] == "一" and word[-2] in _DIGITS and word[-2] not in "零〇" and "点" not in word:
+    if len(word) > 1 and word[-1] == "一" and word[-2] in DIGITS and word[-2] not in "零〇" and "点" not in word:
         word, end = word[:-1], end - 1  # 一百六十八一次
     if len(word) > 1 and word[-1] == "千" and plain[end : end + 1] in ("克", "米", "瓦", "卡", "赫"):
         word, end = word[:-1], end - 1
@@ -519,9 +350,9 @@ def _with_unit(plain: str, start: int, end: int, value: Decimal) -> Quantity:
         if plain[end + 1 : end + 2] in _AFTER_ONE or (counted is not None and counted[0].dimension.startswith("count")):
             tail = None  # 二十五米一趟
     if tail is not None:  # 一米二, 三块五, 一斤二两
-        value += Decimal(_DIGITS[tail[0][0]]) / 10
-        if len(tail[0]) == 2 and tail[0][1] in _DIGITS and tail[0][1] != "两":
-            value += Decimal(_DIGITS[tail[0][1]]) / 100
+        value += Decimal(DIGITS[tail[0][0]]) / 10
+        if len(tail[0]) == 2 and tail[0][1] in DIGITS and tail[0][1] != "两":
+            value += Decimal(DIGITS[tail[0][1]]) / 100
         end = tail.end()
     value *= unit.factor
     if unit.dimension == "percent" and (_OFF_AFTER.match(plain[end:]) or _OFF_BEFORE.search(before)):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from decimal import Decimal
 
-from shared.policy.english_numbers import find_english
+from shared.policy.english_quantities import find_english
 from shared.policy.units import BARE, Unit, match_unit
 
 _HALF = Decimal("0.5")

@@ -11,7 +11,8 @@ from dataclasses import replace
 
 from shared.policy.chinese_frames import find_stretched
 from shared.policy.chinese_names import EVERYDAY_LETTERS, find_extras, find_names
-from shared.policy.chinese_words import HAN, cover_chinese, gather_chinese
+from shared.policy.chinese_segments import HAN, gather_chinese
+from shared.policy.chinese_words import cover_chinese
 from shared.policy.english_context import weighed
 from shared.policy.english_words import cover_english
 from shared.policy.evidence import UNLISTED, Evidence, Word, bear, meaning, stem_support

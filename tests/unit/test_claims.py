@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.domain import Ad
+from shared.policy.characters import fold, read_chinese
 from shared.policy.claims import trace_claims, unsupported
+from shared.policy.dates import find_dates
 from shared.policy.english_numbers import read_english
-from shared.policy.numerals import find_dates, find_quantities, fold, read_chinese
+from shared.policy.numerals import find_quantities
 
 
 def ad(**fields: Any) -> Ad:

@@ -10,8 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.domain import Ad
+from shared.policy.characters import read_chinese
 from shared.policy.claims import trace_claims, unsupported
-from shared.policy.numerals import find_dates, find_quantities, read_chinese
+from shared.policy.dates import find_dates
+from shared.policy.numerals import find_quantities
 from shared.policy.polarity import bound
 
 _DIGITS = "零一二三四五六七八九"
@@ -35,7 +37,7 @@ def spell(value: int) -> str:
 def ad(title: str, description: str, **attributes: str) -> Ad:
     return Ad(
         ad_id="a", landing_url="https://shop.example/", language="zh", domain="ecommerce",
-        title=title, description=description, attributes=attributes,
+        title=title, description=description, attributes=dict[str, str | float](attributes),
     )  # fmt: skip
 
 
@@ -50,7 +52,7 @@ def test_a_number_has_its_value_in_digits_full_width_and_numerals(value: int) ->
     assert read_chinese(spell(value)) == value
     for written in (str(value), wide, f"{value:,}", spell(value)):
         quantity = find_quantities(f"共{written}毫升")[0]
-        assert (quantity.value * 1000, quantity.unit.dimension) == (value, "volume"), written
+        assert quantity.value * 1000 == value and quantity.unit.dimension == "volume", written
 
 
 @given(st.integers(min_value=1, max_value=999), st.integers(min_value=1, max_value=9))

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from shared.domain import Ad, Domain
 from shared.policy.claims import trace_claims, unsupported
+from shared.policy.dates import find_dates
 from shared.policy.english_numbers import read_english
-from shared.policy.numerals import find_dates, find_quantities
+from shared.policy.numerals import find_quantities
 
 _QUANTITIES = frozenset(
     [

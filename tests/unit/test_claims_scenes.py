@@ -52,6 +52,8 @@ def refused(text: str, ad: Ad, audience: tuple[str, ...] = ()) -> list[str]:
         "After the football, a lantern by your armchair",
         "The dog naps, the kettle whistles, the lantern is on",
         "No puppy by the gate tonight? Take the lantern and look.",
+        "With a novel and a lantern, the tent feels like home",
+        "This campfire deserves a lantern",
     ],
 )
 def test_a_scene_claims_nothing(text: str) -> None:
@@ -72,6 +74,8 @@ def test_a_scene_claims_nothing(text: str) -> None:
         ("This rucksack charges by USB-C", "rucksack"),
         ("A $29 rucksack with two brightness levels", "rucksack"),
         ("The lantern comes with a hammock and a rucksack", "rucksack"),
+        ("With a spare rucksack, from Vesper", "rucksack"),
+        ("A lantern with its own hammock", "hammock"),
     ],
 )
 def test_a_scene_word_of_the_product_claims(text: str, word: str) -> None:

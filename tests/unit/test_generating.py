@@ -64,7 +64,7 @@ def test_what_the_prompt_gave_as_an_example_is_not_passed_on(world: World) -> No
 
 def test_a_model_is_asked_again_while_nothing_of_its_own_may_be_shown(world: World) -> None:
     bad = list(BAD)
-    world.generator.first = [bad[:3], [PHONE["description"].split(". ")[0]]]
+    world.generator.first = [bad[:3], [str(PHONE["description"]).split(". ")[0]]]
     result = world.copy(n=1)
     assert len(world.generator.asked) == 3
     assert texts(result)[0] in GOOD and result.copies[0].served_by == "llm"
