@@ -3,7 +3,8 @@
 ``python -m infra.evaluate ledger --cases F``, rows ``{"ad": {"title", "description", "language", "domain", …}, "true":
 [line, …], "planted": [{"text", "span", "kind"}, …]}``: lines that the ad supports, and lines with one claim (`span`)
 that it does not. A line is refused where a claim in it has no support. `located`: planted lines in which the labelled
-span itself is refused. The baseline refuses a line if it has a digit that stands nowhere in the ad.
+span itself is refused. `literal_…`: of lines as a model's, which are read literally besides. The baseline refuses a line
+if it has a digit that stands nowhere in the ad.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from rich.table import Table
 from infra.evaluate.rows import read_jsonl
 from shared.domain import Ad
 from shared.policy.claims import trace_claims, unsupported
+from shared.policy.literal import literal
 
 Span = tuple[int, int]
 Judge = Callable[[str, Ad], list[Span]]
@@ -58,6 +60,12 @@ def read_cases(path: Path) -> Iterator[Case]:
 def ledger(text: str, ad: Ad) -> list[Span]:
     """What the ledger refuses."""
     return [claim.span for claim in unsupported(trace_claims(text, ad))]
+
+
+def literally(text: str, ad: Ad) -> list[Span]:
+    """What is refused of a text that a model wrote: by the ledger, or by the literal reading."""
+    claims = trace_claims(text, ad)
+    return [claim.span for claim in (*unsupported(claims), *literal(text, ad, claims))]
 
 
 def digits(text: str, ad: Ad) -> list[Span]:
@@ -100,8 +108,10 @@ def run(path: Path, console: Console, *, show: bool = False) -> dict[str, Any]:
     for case in cases:
         if case.planted is not None:
             kinds[case.kind].append(case)
-    baseline = rates(cases, digits)
+    baseline, strict = rates(cases, digits), rates(cases, literally)
     return rates(cases, ledger) | {
+        "literal_recall": strict["recall"],
+        "literal_false_rejections": strict["false_rejections"],
         "recall_by_kind": {kind: rates(rows, ledger)["recall"] for kind, rows in sorted(kinds.items())},
         "baselines": {"digits": {name: baseline[name] for name in ("recall", "false_rejections", "located")}},
     }
