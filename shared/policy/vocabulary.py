@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from pathlib import Path
 
-VERSION = "words-1"
+VERSION = "words-2"
 FOLDER = Path(__file__).with_name("lexicon")
 CONCEPTS = ("concepts.txt", "goods.txt", "services.txt", "claims.en.txt")  # every one opens with a [kind] line
 LONGEST = 8  # characters of a Chinese term, words of an English one at most: see PHRASE
