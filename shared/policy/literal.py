@@ -26,6 +26,8 @@ _CLAUSE_END = re.compile(r"[，、:：。!！?？;；\n]|[.,](?!\d)")
 _LONGEST = 6  # characters of a plain Chinese word
 _LETTER = 0.4  # what a reading pays for a single character of the ad, where a strange one costs 1
 _NEAR = 2  # words within which one is against another
+_BETWEEN = re.compile(r"[、,，/;；\s]+")
+_COPULA = re.compile(r"^[是为有选\s：:]{0,2}")
 _JOINS = "[joins]"
 _RANKED = frozenset({"comparison", "superlative", "rank"})
 _CURRENCY = "currency"
@@ -48,6 +50,7 @@ def literal(text: str, ad: Ad, claims: Sequence[Claim], *, audience: Sequence[st
         *_chinese(plain, borne, [*(text for _, text in facts.texts), *map(fold, audience)]),
         *_displaced(plain, facts),
         *_unguarded(plain, facts),
+        *_misnamed(plain, ad),
     ]
     said = [text.lower() for _, text in facts.texts]
     for claim in claims:  # what is said to be better has to be said so word for word
@@ -103,6 +106,23 @@ def _unguarded(plain: str, facts: Facts) -> Iterator[tuple[int, int, str]]:
         word = stem(match[0].lower())
         if guarded.get(word) and word not in joins:
             yield *match.span(), "wording"
+
+
+def _misnamed(plain: str, ad: Ad) -> Iterator[tuple[int, int, str]]:
+    """Chinese names of attributes that no value of theirs stands beside: 款式是绿色 where green is the colour."""
+    own = fold(f"{ad.title} {ad.description}")
+    values: dict[str, set[str]] = {}
+    for key, value in ad.attributes.items():
+        name = fold(key)
+        parts = {part for part in _BETWEEN.split(fold(str(value))) if part}
+        for spelling in {name, name[1:]} if len(name) > 2 else {name}:  # 裤腰型, and 腰型 for short
+            if len(spelling) > 1 and _HAN.match(spelling) and spelling not in own:
+                values.setdefault(spelling, set()).update(parts)
+    longest = sorted(values, key=len, reverse=True)
+    for match in re.finditer("|".join(map(re.escape, longest)), plain) if longest else ():
+        known, said = tuple(values[match[0]]), _COPULA.sub("", plain[match.end() :])
+        if not (said.startswith(known) or plain[: match.start()].rstrip("的").endswith(known)):
+            yield *match.span(), "displaced"
 
 
 @cache

@@ -41,6 +41,7 @@ def added(text: str, facts: dict[str, Any], audience: tuple[str, ...] = ()) -> l
         ("六孔活页，手账本 A6，58 元", NOTES),
         ("帆布封面的手账本，内页 100 张", NOTES),
         ("选藏青还是姜黄？活页手账本等你来写", NOTES),
+        ("活页手账本，封面帆布，颜色是姜黄", NOTES),
     ],
 )
 def test_the_ads_own_words_pass(text: str, facts: dict[str, Any]) -> None:
@@ -56,6 +57,8 @@ def test_the_ads_own_words_pass(text: str, facts: dict[str, Any]) -> None:
         ("The cat wall shelf is 15 kg.", SHELF, "15 kg"),  # what it holds, not what it weighs
         ("帆布封面的手账本，附赠钢笔", NOTES, "钢笔"),
         ("活页手账本 A6，100 克", NOTES, "100 克"),
+        ("活页手账本，封面是藏青", NOTES, "封面"),  # the colour, not the cover
+        ("活页手账本，颜色都有", NOTES, "颜色"),
     ],
 )
 def test_what_a_model_adds_is_found(text: str, facts: dict[str, Any], said: str) -> None:
