@@ -3,8 +3,8 @@
 ``python -m infra.evaluate ledger --cases F``, rows ``{"ad": {"title", "description", "language", "domain", …}, "true":
 [line, …], "planted": [{"text", "span", "kind"}, …]}``: lines that the ad supports, and lines with one claim (`span`)
 that it does not. A line is refused where a claim in it has no support. `located`: planted lines in which the labelled
-span itself is refused. `literal_…`: of lines as a model's, which are read literally besides. The baseline refuses a line
-if it has a digit that stands nowhere in the ad.
+span itself is refused. `literal_…`: of lines as a model's, which are read literally besides. The baseline refuses a
+line if it has a digit that stands nowhere in the ad.
 """
 
 from __future__ import annotations

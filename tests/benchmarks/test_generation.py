@@ -80,7 +80,8 @@ def ask(url: str, prompt: Prompt, **more: Any) -> dict[str, Any]:
 
 
 def written(answer: dict[str, Any]) -> int:
-    return int(answer["usage"]["completion_tokens"])
+    """Tokens of all completions: they are of one length, and the server counts the first alone."""
+    return int(answer["usage"]["completion_tokens"]) * len(answer["choices"])
 
 
 def quantile(times: list[float], q: float) -> float:
@@ -93,14 +94,18 @@ def timed(call: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_tokens_a_second_beside_transformers(llm: str, ads: list[Ad], capsys: pytest.CaptureFixture[str]) -> None:
-    """One request of one and of eight candidates, the same prompts and lengths, as many threads for either."""
+    """One request of one and of eight candidates: the same model with its adapter, prompts, lengths and threads."""
     torch = pytest.importorskip("torch", reason="training dependencies are not installed")
+    from peft import PeftModel
+
     from infra.training.copywriter_base import load
 
     threads = int(os.environ.get("LLM_THREADS", "0")) or max(1, (os.cpu_count() or 1) // 2)
     torch.set_num_threads(threads)
     base = load("gemma")
+    model = PeftModel.from_pretrained(base.model, llm_server.ADAPTER).eval()
     prompts = [prompt_of(ad) for ad in ads[:5]]
     rows = []
     for n in (1, CANDIDATES):
@@ -114,8 +119,8 @@ def test_tokens_a_second_beside_transformers(llm: str, ads: list[Ad], capsys: py
         for prompt in prompts[:2]:
             ids = torch.tensor([base.ids(base.render(prompt.messages))])
             began = time.perf_counter()
-            made = base.model.generate(
-                ids,
+            made = model.generate(
+                input_ids=ids,
                 attention_mask=torch.ones_like(ids),
                 do_sample=True,
                 temperature=0.7,
