@@ -19,7 +19,6 @@ from shared.stores.copies import text_key
 IPTC = "http://cv.iptc.org/newscodes/digitalsourcetype/"
 SOURCES = {"llm": f"{IPTC}trainedAlgorithmicMedia", "template": f"{IPTC}algorithmicMedia"}
 LABEL: dict[Language, str] = {"zh": "内容由AI生成", "en": "AI-generated"}
-REVIEW_STATES = ("none", "approved", "rejected")
 
 Generator = Literal["llm", "template", "advertiser"]
 

@@ -125,7 +125,8 @@ class Writer:
                 notice = f"{written.cut} of {request.n} candidates were cut: {written.notice}"
                 break
             now = time.monotonic()
-            if not new or end - now < max(LEAST_SECONDS, now - began) or self._own_words(brief, texts):
+            last = attempt + 1 == ROUNDS or end - now < max(LEAST_SECONDS, now - began)
+            if last or not new or self._own_words(brief, texts):
                 break
         return texts, notice, cost
 

@@ -32,7 +32,6 @@ _CHINA = timezone(timedelta(hours=8))
 _REACHED = re.compile(r"(?:可达|长达|高达|多达|可至)\s?$")  # said of what is reached, not of a bound
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _TO = frozenset({"-", "~", "–", "—", "至", "到", "to", "～"})
-_HAN = re.compile(r"[\u3400-\u9fff]")
 _DOMAIN = {
     "ecommerce": "",
     "social": "内容 社区 content community",
