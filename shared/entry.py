@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
+from itertools import count
+from math import inf
 from typing import Any
 from urllib.parse import unquote_plus
 
@@ -19,9 +21,12 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
 from shared.errors import AdTailorError, BadInput, Forbidden, TooLarge, Unauthenticated
-from shared.telemetry import logger, metrics
+from shared.idempotency import Idempotent
+from shared.telemetry import MetricUnit, logger, metrics
 
 MAX_BODY = 5_000_000  # bytes; Lambda itself refuses above 6 MB
+LONGEST_REQUEST = 29.0  # seconds that API Gateway waits, whatever the function's own limit
+ANSWER_SECONDS = 1.0  # kept of them to say that the time is over
 TENANT_CLAIM = "tenant"
 
 
@@ -122,7 +127,13 @@ def create_app(name: str, *routers: APIRouter) -> FastAPI:
         logger.exception("unforeseen error")
         return Problem({"type": "about:blank", "title": "Internal error", "status": 500}, status_code=500)
 
-    app.add_middleware(BodyLimit)
+    app.add_middleware(
+        Idempotent,
+        problem=problem,
+        tenant=lambda scope: tenant_of(Request(scope)),
+        records=lambda: app.state.system().idempotency,
+    )
+    app.add_middleware(BodyLimit)  # outermost: nothing reads a body before its length is known
     return app
 
 
@@ -172,69 +183,112 @@ async def _body(scope: Any, receive: Any) -> bytes:
             return b"".join(parts)
 
 
+Remaining = Callable[[], float]  # seconds until this invocation is cut off
+
+
+_events = count()  # that came to this process, or to the one that its snapshot was taken of: none so far
+
+
 def lambda_entry(
     event: dict[str, Any],
     context: Any,
     *,
     app: FastAPI,
-    on_upload: Callable[[str, str, str | None], Any] | None = None,
-    on_message: Callable[[dict[str, Any]], Any] | None = None,
+    on_upload: Callable[[str, str, str | None, Remaining], Any] | None = None,
+    on_message: Callable[[dict[str, Any], Remaining], Any] | None = None,
     on_direct: Mapping[str, Callable[[dict[str, Any]], Any]] | None = None,
 ) -> Any:
     """Dispatches a Lambda event.
 
-    on_upload: (key, fingerprint, version) of each S3 record. on_message: the JSON body of each SQS record; a raise
-        makes that record come back (partial batch failure). on_direct: by the event's ``action``.
+    on_upload: (key, fingerprint, version, time left) of each S3 record. on_message: the JSON body of each SQS record,
+        and the time left; a raise makes that record come back (partial batch failure). on_direct: by the event's
+        ``action``.
     """
-    records = event.get("Records")
-    if records and records[0].get("eventSource") == "aws:s3" and on_upload is not None:
-        answers = []
-        for record in records:
-            entity = record["s3"]["object"]
-            key = unquote_plus(entity["key"])
-            try:
-                answers.append(on_upload(key, entity.get("eTag", ""), entity.get("versionId")))
-            except AdTailorError as error:
-                if error.status >= 500 or error.retryable:
-                    raise  # Lambda sends the record again
-                logger.warning("upload refused", extra={"key": key, "detail": error.detail})
-                answers.append({"key": key, "error": error.problem()})
-        _flush()
-        return {"uploads": answers}
-    if records and records[0].get("eventSource") == "aws:sqs" and on_message is not None:
-        failures = []
-        for record in records:
-            try:
-                on_message(orjson.loads(record["body"]))
-            except Exception:
-                logger.exception("message failed", extra={"message_id": record["messageId"]})
-                failures.append({"itemIdentifier": record["messageId"]})
-        _flush()
-        return {"batchItemFailures": failures}
-    if "action" in event and on_direct is not None:
-        action = on_direct.get(str(event["action"]))
-        if action is None:
-            raise BadInput(f"action: one of {', '.join(sorted(on_direct))}", field="action")
+    if next(_events) == 0:
+        metrics.add_metric("ColdStarts", MetricUnit.Count, 1)
+    try:
+        records = event.get("Records")
+        source = records[0].get("eventSource") if records else None
+        if source == "aws:s3" and on_upload is not None:
+            return {"uploads": [_upload(record, on_upload, _remaining(context)) for record in event["Records"]]}
+        if source == "aws:sqs" and on_message is not None:
+            return _messages(event, context, on_message)
+        if "action" in event and on_direct is not None:
+            return _direct(event, on_direct)
+        if "requestContext" not in event:
+            raise BadInput("neither an API request, nor S3 or SQS records, nor a direct call with an action")
+        return _request(event, context, app)
+    finally:
+        if metrics.metric_set:
+            metrics.flush_metrics()
+
+
+def _remaining(context: Any) -> Remaining:
+    if context is None:
+        return lambda: inf
+    return lambda: context.get_remaining_time_in_millis() / 1000
+
+
+def _upload(
+    record: Mapping[str, Any], on_upload: Callable[[str, str, str | None, Remaining], Any], remaining: Remaining
+) -> Any:
+    entity = record["s3"]["object"]
+    key = unquote_plus(entity["key"])
+    try:
+        return on_upload(key, entity.get("eTag", ""), entity.get("versionId"), remaining)
+    except AdTailorError as error:
+        if error.status >= 500 or error.retryable:
+            raise  # Lambda sends the record again
+        logger.warning("upload refused", extra={"key": key, "detail": error.detail})
+        return {"key": key, "error": error.problem()}
+
+
+def _messages(
+    event: dict[str, Any], context: Any, on_message: Callable[[dict[str, Any], Remaining], Any]
+) -> dict[str, Any]:
+    from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
+
+    def handle(record: Any) -> Any:
         try:
-            return action(event)
-        except AdTailorError as error:
-            return {"error": error.problem()}
-        except KeyError as error:
-            return {"error": BadInput("is missing from the call", field=str(error.args[0])).problem()}
-        except ValidationError as error:
-            first = error.errors()[0]
-            return {"error": BadInput(first["msg"], field=".".join(map(str, first["loc"]))).problem()}
-    if "requestContext" not in event:
-        raise BadInput("neither an API request, nor S3 or SQS records, nor a direct call with an action")
+            return on_message(orjson.loads(record.body), _remaining(context))
+        except Exception:
+            # With its number of receives: the queue's redrive policy sets a message aside that can never be handled.
+            received = record.attributes.approximate_receive_count
+            logger.exception("message failed", extra={"message_id": record.message_id, "receives": received})
+            raise
+
+    # Not raising where all fail: a batch may well be one message, and a raise would hide which it was.
+    processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
+    answer = process_partial_response(event=event, record_handler=handle, processor=processor, context=context)
+    return dict(answer)
+
+
+def _direct(event: dict[str, Any], actions: Mapping[str, Callable[[dict[str, Any]], Any]]) -> Any:
+    action = actions.get(str(event["action"]))
+    if action is None:
+        raise BadInput(f"action: one of {', '.join(sorted(actions))}", field="action")
+    try:
+        return action(event)
+    except AdTailorError as error:
+        return {"error": error.problem()}
+    except KeyError as error:
+        return {"error": BadInput("is missing from the call", field=str(error.args[0])).problem()}
+    except ValidationError as error:
+        first = error.errors()[0]
+        return {"error": BadInput(first["msg"], field=".".join(map(str, first["loc"]))).problem()}
+
+
+def _request(event: dict[str, Any], context: Any, app: FastAPI) -> dict[str, Any]:
     from mangum import Mangum
 
-    return Mangum(app, lifespan="off", text_mime_types=_TEXT)(event, context)
+    from shared.stores.faults import patience
+
+    with patience(min(_remaining(context)(), LONGEST_REQUEST) - ANSWER_SECONDS):
+        answer: dict[str, Any] = Mangum(app, lifespan="off", text_mime_types=_TEXT)(event, context)
+    metrics.add_metric("Requests", MetricUnit.Count, 1)
+    if answer["statusCode"] >= 500:
+        metrics.add_metric("Faults", MetricUnit.Count, 1)
+    return answer
 
 
 _TEXT = ["text/", "application/json", "application/problem+json"]  # what travels through API Gateway unencoded
-
-
-def _flush() -> None:
-    """Writes the metrics of a batch out, where there are any."""
-    if metrics.metric_set:
-        metrics.flush_metrics()

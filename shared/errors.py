@@ -11,7 +11,7 @@
     ├── NotFound                  404
     ├── Conflict                  409
     ├── ArtifactError             500   a model file is absent, changed or of another version
-    └── Unavailable               503   a dependency is down or slow; carries retry_after
+    └── Unavailable               503   a dependency is down or slow; carries retry_after, 5 s where it is not known
         └── ModelUnavailable      503   the LLM endpoint: the caller goes down the ladder instead of failing
 """
 
@@ -26,12 +26,13 @@ class AdTailorError(Exception):
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Internal error"
     retryable: ClassVar[bool] = False
+    usual_retry_after: ClassVar[int | None] = None  # seconds
 
     def __init__(self, detail: str, *, field: str | None = None, retry_after: int | None = None) -> None:
         super().__init__(detail)
         self.detail = detail
         self.field = field
-        self.retry_after = retry_after
+        self.retry_after = self.usual_retry_after if retry_after is None else retry_after
 
     def problem(self) -> dict[str, object]:
         """The error as an RFC 9457 problem document."""
@@ -90,6 +91,7 @@ class Unavailable(AdTailorError):
     status = 503
     title = "Temporarily unavailable"
     retryable = True
+    usual_retry_after = 5
 
 
 class ModelUnavailable(Unavailable):

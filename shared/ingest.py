@@ -1,27 +1,53 @@
-"""What both kinds of upload share: streaming, chunks, the rejected lines and the report."""
+"""What both kinds of upload share: reading, chunks, the rejected lines and the report.
+
+An upload that fits one chunk is taken in where it arrives. A larger one becomes a run (`shared.splitting`), whose
+chunks are the rows as they were read, with their lines: JSON Lines of ``[line, row]`` or ``[line, null, field,
+reason]``.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, BinaryIO, cast
+from contextlib import closing
+from dataclasses import asdict, dataclass, field
+from typing import Any
 
 import orjson
 
 from shared.domain import IngestReport, Rejection
-from shared.errors import Unprocessable
+from shared.errors import Conflict, NotFound, Unprocessable
+from shared.splitting import Chunk, Remaining, Splitter, rejections_key
 from shared.stores import Stores
+from shared.stores.queues import QueueName
+from shared.stores.runs import Counts, Run
 from shared.telemetry import MetricUnit, logger, metrics
-from shared.uploads import Row, StreamProblem, read_rows
+from shared.uploads import Place, Row, RowReader, StreamProblem
 
-CHUNK = 1000  # rows that are taken in together
+CHUNK_ROWS = 1000  # rows that are taken in together
+CHUNK_BYTES = 1 << 20  # of them as JSON: what a process holds of an upload
 KEPT_REJECTIONS = 1000  # rejections that a report carries; the rejected object has them all
-_SPOOL_BYTES = 1 << 20
 _LONGEST_KEY = 1024  # bytes of a key in S3
 _TENANT = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_REPLACED = "The object was replaced while it was read; what came before was taken in."
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Rows that are taken in together.
+
+    source: a name that is the same whenever they are. since: the upload's time (epoch seconds), by which a later upload
+    wins over an earlier one. alone: they are all that the upload has.
+    """
+
+    rows: Sequence[Row]
+    source: str
+    since: float
+    alone: bool
+
+
+Take = Callable[[str, Piece], Iterator[Rejection | bool]]
 
 
 @dataclass
@@ -38,6 +64,14 @@ class Tally:
         self.rejected_count += 1
         if len(self.rejected) < KEPT_REJECTIONS:
             self.rejected.append(rejection)
+
+    def add(self, outcome: Rejection | bool) -> None:
+        if isinstance(outcome, Rejection):
+            self.reject(outcome)
+        elif outcome:
+            self.accepted += 1
+        else:
+            self.duplicates += 1
 
     def report(self) -> IngestReport:
         return IngestReport(self.accepted, self.duplicates, tuple(self.rejected), self.rejected_count, self.problem)
@@ -66,85 +100,214 @@ def rejected_key(key: str) -> str:
     return rejected
 
 
-def ingest_upload(
-    stores: Stores,
-    tenant: str,
-    key: str,
-    *,
-    fingerprint: str,
-    version: str | None,
-    required: frozenset[str],
-    take: Callable[[Sequence[Row]], Iterator[Rejection | bool]],
-    clock: Callable[[], float],
-) -> IngestReport:
-    """Streams an uploaded object through `take` in chunks and keeps a report of it.
+class Uploads:
+    """Takes uploaded files of one kind in."""
 
-    take: for each row, in order, True (new), False (a duplicate) or why it is rejected.
-    fingerprint: the ETag in the notification; the same object a second time is answered from its first report. What
-        is kept is the ETag of the content that was read: it may have been replaced since the notification.
+    def __init__(
+        self,
+        stores: Stores,
+        queue: QueueName,
+        take: Take,
+        *,
+        required: frozenset[str],
+        on_finished: Callable[[str], None],
+        clock: Callable[[], float],
+    ) -> None:
+        """
+        Args:
+            take: (tenant, piece): for each row, in order, True (new), False (a duplicate) or why it is rejected. Of a
+                piece that comes again it must say the same.
+            required: the columns that a CSV must have.
+            on_finished: (tenant) when an upload is in.
+        """
+        self._stores = stores
+        self._kind = queue
+        self._take_rows = take
+        self._required = required
+        self._on_finished = on_finished
+        self._clock = clock
+        self._splitter = Splitter(stores, queue)
 
-    Rejected lines go to ``rejected/{tenant}/…`` as JSON Lines of ``{"line", "field", "reason"}``.
-    """
-    done = stores.catalogue.upload(tenant, key)
-    if done is not None and fingerprint and done["fingerprint"] == fingerprint:
-        return _again(key, done)
-    opened, fingerprint = stores.objects.open(key, version)
-    if done is not None and fingerprint and done["fingerprint"] == fingerprint:
-        opened.close()
-        return _again(key, done)
-    tally = Tally()
-    name = key.rsplit("/", 1)[-1]
-    with tempfile.SpooledTemporaryFile(max_size=_SPOOL_BYTES) as rejects:
+    def ingest(
+        self, tenant: str, key: str, *, fingerprint: str, version: str | None, remaining: Remaining
+    ) -> IngestReport | Run:
+        """Takes an uploaded object in, or splits it; the run then goes on in the queue.
 
-        def reject(rejection: Rejection) -> None:
+        fingerprint: the ETag in the notification. The object that was taken in last, a second time, is answered from
+        its report. What is kept is the ETag of the content that was read: it may have been replaced since.
+
+        Rejected lines go to ``rejected/{tenant}/…`` as JSON Lines of ``{"line", "field", "reason"}``.
+
+        Raises:
+            NotFound: there is no such object (any more).
+        """
+        done = self._stores.catalogue.upload(tenant, key)
+        if done is not None and fingerprint and done["fingerprint"] == fingerprint:
+            return _again(key, done)
+        opened = self._stores.objects.open(key, version)
+        with closing(opened.reader):
+            if done is not None and done["fingerprint"] == opened.fingerprint:
+                return _again(key, done)
+            identity = f"{key}\x00{version or ''}\x00{opened.fingerprint}\x00{opened.modified}"
+            run = Run(
+                tenant=tenant,
+                run_id=hashlib.sha256(identity.encode()).hexdigest()[:24],
+                kind="upload",
+                subject=key,
+                fingerprint=opened.fingerprint,
+                since=opened.modified,
+                started_at=self._clock(),
+            )
+            started = self._stores.runs.get(tenant, run.run_id)
+            if started is None:
+                chunks = self._read(RowReader(opened.reader, _name(key), self._required))
+                first = next(chunks, None)
+                if first is None or first.last or next(chunks, None) is None:
+                    return self._take_whole(run, first)
+        return self._splitter.split(started or self._stores.runs.begin(run), self, remaining)
+
+    def go_on(self, tenant: str, run_id: str, chunk: int | None, remaining: Remaining) -> None:
+        """Does what a message of the queue asks for: a chunk's work, or (None) to split on.
+
+        Raises:
+            NotFound: there is no such run or chunk.
+        """
+        run = self._stores.runs.get(tenant, run_id)
+        if run is None:
+            raise NotFound(f"no run {run_id!r}", field="run")
+        if chunk is None:
+            self._splitter.split(run, self, remaining)
+        else:
+            self._splitter.take(run, chunk, self)
+
+    # Work of the splitter ---------------------------------------------------------------------------------------
+
+    def chunks(self, run: Run) -> Iterator[Chunk]:
+        start = None
+        if run.cursor is not None:
+            start = Place(**run.cursor | {"columns": tuple(run.cursor["columns"])})
+        offset = 0 if start is None or start.packed else start.offset
+        try:
+            opened = self._stores.objects.open(run.subject, offset=offset, fingerprint=run.fingerprint)
+        except (Conflict, NotFound):
+            yield Chunk(b"", run.cursor or {}, last=True, problem=_REPLACED)
+            return
+        with closing(opened.reader):
+            yield from self._read(RowReader(opened.reader, _name(run.subject), self._required, start))
+
+    def take(self, run: Run, chunk: int, body: bytes) -> Counts:
+        tally, rejected = self._take(run, chunk, body, alone=False)
+        if rejected:
+            self._stores.objects.put(rejections_key(run, chunk), b"".join(rejected), "application/x-ndjson")
+        return Counts(tally.accepted, tally.duplicates, tally.rejected_count)
+
+    def finish(self, run: Run) -> None:
+        parts = self._rejections(run)
+        key, tail = rejected_key(run.subject), _problem_line(run.problem)
+        if parts or tail:
+            self._stores.objects.put_joined(key, parts, "application/x-ndjson", tail=tail)
+        else:
+            self._stores.objects.delete([key])  # that of an earlier upload under this key
+        self._report(run, IngestReport(run.accepted, run.duplicates, (), run.rejected, run.problem))
+
+    def clean(self, run: Run) -> None:
+        self._stores.objects.delete(self._rejections(run))
+
+    # ------------------------------------------------------------------------------------------------------------
+
+    def _rejections(self, run: Run) -> list[str]:
+        """Keys of the chunks' rejected lines, in the order of the file."""
+        numbers = self._stores.runs.chunks_with_rejections(run.tenant, run.run_id)
+        return [rejections_key(run, number) for number in numbers]
+
+    def _take_whole(self, run: Run, chunk: Chunk | None) -> IngestReport:
+        """An upload that is one chunk, taken in at once."""
+        tally, rejected = self._take(run, 0, chunk.body if chunk else b"", alone=True)
+        tally.problem = chunk.problem if chunk else None
+        lines = b"".join(rejected) + _problem_line(tally.problem)
+        if lines:
+            self._stores.objects.put(rejected_key(run.subject), lines, "application/x-ndjson")
+        else:
+            self._stores.objects.delete([rejected_key(run.subject)])
+        self._report(run, tally.report())
+        return tally.report()
+
+    def _read(self, reader: RowReader) -> Iterator[Chunk]:
+        """The reader's rows in chunks."""
+        lines: list[bytes] = []
+        size = 0
+        for row in reader:
+            if isinstance(row, StreamProblem):
+                yield Chunk(b"".join(lines), asdict(reader.place), last=True, problem=row.reason)
+                return
+            entry: list[Any] = [row.index, None, row.field, row.reason] if isinstance(row, Rejection) else []
+            line = orjson.dumps(entry or [row.line, row.value], option=orjson.OPT_APPEND_NEWLINE)  # type: ignore[union-attr]
+            lines.append(line)
+            size += len(line)
+            if len(lines) >= CHUNK_ROWS or size >= CHUNK_BYTES:
+                yield Chunk(b"".join(lines), asdict(reader.place))
+                lines, size = [], 0
+        if lines:
+            yield Chunk(b"".join(lines), asdict(reader.place))
+
+    def _take(self, run: Run, chunk: int, body: bytes, *, alone: bool) -> tuple[Tally, list[bytes]]:
+        """Takes a chunk's rows in; what became of them, and the rejected ones in the order of their lines."""
+        tally = Tally()
+        rejections: list[Rejection] = []
+        rows: list[Row] = []
+        for entry in map(orjson.loads, body.splitlines()):
+            if len(entry) == 2:
+                rows.append(Row(*entry))
+            else:
+                rejections.append(Rejection(entry[0], *entry[2:]))
+        piece = Piece(rows, f"{run.run_id}/{chunk}", run.since, alone)
+        for outcome in self._take_rows(run.tenant, piece) if rows else ():
+            if isinstance(outcome, Rejection):
+                rejections.append(outcome)
+            else:
+                tally.add(outcome)
+        rejections.sort(key=lambda rejection: rejection.index)
+        for rejection in rejections:
             tally.reject(rejection)
-            line = {"line": rejection.index, "field": rejection.field, "reason": rejection.reason}
-            rejects.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+        return tally, [_rejected_line(r.index, r.field, r.reason) for r in rejections]
 
-        def flush(chunk: list[Row]) -> None:
-            for outcome in take(chunk):
-                if isinstance(outcome, Rejection):
-                    reject(outcome)
-                elif outcome:
-                    tally.accepted += 1
-                else:
-                    tally.duplicates += 1
+    def _report(self, run: Run, report: IngestReport) -> None:
+        self._stores.catalogue.finish_upload(run.tenant, run.subject, run.fingerprint, report, self._clock())
+        self._on_finished(run.tenant)
+        metrics.add_metric("RowsAccepted", MetricUnit.Count, report.accepted)
+        metrics.add_metric("RowsRejected", MetricUnit.Count, report.rejected_count)
+        counts = {"accepted": report.accepted, "duplicates": report.duplicates, "rejected": report.rejected_count}
+        logger.info(
+            "upload taken in", extra={"key": run.subject, "run": run.run_id, "problem": report.problem, **counts}
+        )
 
-        chunk: list[Row] = []
-        with opened as stream:
-            for row in read_rows(stream, name, required):
-                if isinstance(row, Rejection):
-                    reject(row)
-                elif isinstance(row, StreamProblem):
-                    tally.problem = row.reason
-                else:
-                    chunk.append(row)
-                    if len(chunk) >= CHUNK:
-                        flush(chunk)
-                        chunk = []
-            if chunk:
-                flush(chunk)
-        if tally.problem is not None:
-            line = {"line": None, "field": "upload", "reason": tally.problem}
-            rejects.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
-        if rejects.tell():
-            rejects.seek(0)
-            stores.objects.put(rejected_key(key), cast("BinaryIO", rejects), "application/x-ndjson")
-    report = tally.report()
-    stores.catalogue.finish_upload(tenant, key, fingerprint, report, clock())
-    metrics.add_metric("RowsAccepted", MetricUnit.Count, report.accepted)
-    metrics.add_metric("RowsRejected", MetricUnit.Count, report.rejected_count)
-    logger.info(
-        "upload taken in",
-        extra={
-            "key": key,
-            "accepted": report.accepted,
-            "duplicates": report.duplicates,
-            "rejected": report.rejected_count,
-            "problem": report.problem,
-        },
-    )
-    return report
+
+def run_body(run: Run) -> dict[str, Any]:
+    """A run as a direct call answers it."""
+    return {
+        "run": run.run_id,
+        "kind": run.kind,
+        "state": "done" if run.done else "running" if run.whole else "splitting",
+        "chunks": run.emitted,
+        "finished": run.finished,
+        "accepted": run.accepted,
+        "duplicates": run.duplicates,
+        "rejected_count": run.rejected,
+        "problem": run.problem,
+    }
+
+
+def _name(key: str) -> str:
+    return key.rsplit("/", 1)[-1]
+
+
+def _rejected_line(line: int | None, name: str, reason: str) -> bytes:
+    return orjson.dumps({"line": line, "field": name, "reason": reason}, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _problem_line(problem: str | None) -> bytes:
+    """The line about the file as a whole; nothing where there is nothing to say."""
+    return b"" if problem is None else _rejected_line(None, "upload", problem)
 
 
 def _again(key: str, done: Mapping[str, Any]) -> IngestReport:

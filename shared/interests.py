@@ -343,8 +343,23 @@ class ProfileReader:
             time.sleep(random.uniform(0, min(0.5, 0.005 * 2**attempt)))  # nosec B311: jitter, not a secret
         raise Conflict("too many writers at the same person", retry_after=1)
 
-    def _fold(self, tenant: str, user_id: str, person: Person, consent: Consent, now: float) -> tuple[Profile, bool]:
-        state, count = load_state(self._people.state(tenant, person.uid))
+    def rebuild(self, tenant: str, uid: str) -> None:
+        """Makes the person's profile anew from all of their events."""
+        for attempt in range(ATTEMPTS):
+            person = self._people.load(tenant, uid, "")
+            consent = in_force(person.consent, self._consent_basis)
+            if not consent.personalisation:
+                self.read(tenant, "", uid)  # takes away what was inferred
+                return
+            if self._fold(tenant, "", person, consent, self._clock(), anew=True)[1]:
+                return
+            time.sleep(random.uniform(0, min(0.5, 0.005 * 2**attempt)))  # nosec B311: jitter, not a secret
+        raise Conflict("too many writers at the same person", retry_after=1)
+
+    def _fold(
+        self, tenant: str, user_id: str, person: Person, consent: Consent, now: float, *, anew: bool = False
+    ) -> tuple[Profile, bool]:
+        state, count = ({}, 0) if anew else load_state(self._people.state(tenant, person.uid))
         after = person.folded
         if not state:
             after, count = 0, 0
@@ -372,7 +387,7 @@ class ProfileReader:
 
     def _aged(self, profile: Profile, now: float) -> bool:
         limit = REFRESH_SECONDS if any(i.term == "session" for i in profile.interests) else 86400.0
-        return now - profile.updated_at > limit
+        return abs(now - profile.updated_at) > limit  # made by a clock that was far ahead, it would never age
 
     def _with_segments(self, tenant: str, profile: Profile) -> Profile:
         """Segments are the interests that at least `k_floor` people hold; smaller groups have no name."""

@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from shared.domain import Consent, Event, IngestReport, Profile, Rejection
 from shared.errors import NotFound, TooLarge
-from shared.ingest import Tally, ingest_upload
+from shared.ingest import Piece, Tally, Uploads
 from shared.interests import ProfileReader
 from shared.policy.consent import in_force
 from shared.preprocess import parse_event
+from shared.rebuilding import Rebuilding
+from shared.splitting import Remaining
 from shared.stores import Stores
 from shared.stores.catalogue import Item
 from shared.stores.people import StoredEvent, pack_vector
-from shared.uploads import Row
+from shared.stores.runs import Run
 
 if TYPE_CHECKING:
     from shared.models.encoder import Encoder
 
 MAX_EVENTS = 500  # in one request
-FOLD_AFTER_UPLOAD = 1000  # people whose profiles are folded right after an upload; the rest at their next read
 REQUIRED = frozenset({"user_id", "event", "timestamp"})
 
 
@@ -43,6 +46,15 @@ class Profiling:
         self._profiles = profiles
         self._consent_basis = consent_basis
         self._clock = clock
+        self._uploads = Uploads(
+            stores,
+            "events",
+            self._take_piece,
+            required=REQUIRED,
+            on_finished=lambda tenant: None,
+            clock=clock,
+        )
+        self._rebuilding = Rebuilding(stores, profiles, clock=clock)
 
     def post_events(self, tenant: str, rows: Sequence[object]) -> IngestReport:
         """Takes one request's events in. The profiles they change are up to date at the next read.
@@ -53,36 +65,44 @@ class Profiling:
         if len(rows) > MAX_EVENTS:
             raise TooLarge(f"{len(rows)} events in one request: at most {MAX_EVENTS}", field="events")
         tally = Tally()
-        for outcome in self._take(tenant, list(enumerate(rows)), set()):
-            if isinstance(outcome, Rejection):
-                tally.reject(outcome)
-            elif outcome:
-                tally.accepted += 1
-            else:
-                tally.duplicates += 1
+        for outcome in self._take(tenant, list(enumerate(rows)))[0]:
+            tally.add(outcome)
         return tally.report()
 
-    def ingest(self, tenant: str, key: str, *, fingerprint: str, version: str | None = None) -> IngestReport:
-        """Takes an uploaded file of events in (see `shared.ingest.ingest_upload`)."""
-        touched: set[tuple[str, str]] = set()
+    def ingest(
+        self,
+        tenant: str,
+        key: str,
+        *,
+        fingerprint: str,
+        version: str | None = None,
+        remaining: Remaining = lambda: inf,
+    ) -> IngestReport | Run:
+        """Takes an uploaded file of events in, or splits it (see `shared.ingest.Uploads.ingest`).
 
-        def take(rows: Sequence[Row]) -> Iterator[Rejection | bool]:
-            return self._take(tenant, [(row.line, row.value) for row in rows], touched)
+        The profiles that a split one changes are up to date at their next read, or after `rebuild`.
+        """
+        return self._uploads.ingest(tenant, key, fingerprint=fingerprint, version=version, remaining=remaining)
 
-        report = ingest_upload(
-            self._stores,
-            tenant,
-            key,
-            fingerprint=fingerprint,
-            version=version,
-            required=REQUIRED,
-            take=take,
-            clock=self._clock,
-        )
-        if len(touched) <= FOLD_AFTER_UPLOAD:
-            for user_id, uid in sorted(touched):
-                self._profiles.read(tenant, user_id, uid)
-        return report
+    def go_on(self, tenant: str, run_id: str, chunk: int | None, *, remaining: Remaining = lambda: inf) -> None:
+        """Does what a message of the queue asks for: a chunk's work, or (None) to split on. Raises `NotFound`."""
+        run = self.run(tenant, run_id)
+        work = self._rebuilding if run.kind == Rebuilding.kind else self._uploads
+        work.go_on(tenant, run_id, chunk, remaining)
+
+    def rebuild(self, tenant: str, *, stale_only: bool = False, remaining: Remaining = lambda: inf) -> Run:
+        """Makes the tenant's profiles anew from all their events, through the queue; how far it has got: `run`.
+
+        stale_only: only those which have not seen all their events yet, and of what is new.
+        """
+        return self._rebuilding.begin(tenant, secrets.token_hex(12), remaining, stale_only=stale_only)
+
+    def run(self, tenant: str, run_id: str) -> Run:
+        """A split upload or a rebuild as it stands. Raises `NotFound`."""
+        run = self._stores.runs.get(tenant, run_id)
+        if run is None:
+            raise NotFound(f"no run {run_id!r}", field="run")
+        return run
 
     def profile(self, tenant: str, user_id: str) -> tuple[Profile, Consent]:
         """The person's profile as of now, and the consent it is under.
@@ -119,10 +139,18 @@ class Profiling:
 
     # ------------------------------------------------------------------------------------------------------------
 
+    def _take_piece(self, tenant: str, piece: Piece) -> Iterator[Rejection | bool]:
+        outcomes, touched = self._take(tenant, [(row.line, row.value) for row in piece.rows], piece.source)
+        if piece.alone:  # of a large upload they would be folded again and again
+            for user_id, uid in sorted(touched):
+                self._profiles.read(tenant, user_id, uid)
+        return iter(outcomes)
+
     def _take(
-        self, tenant: str, rows: Sequence[tuple[int, object]], touched: set[tuple[str, str]]
-    ) -> Iterator[Rejection | bool]:
-        """For each row, in order: True (new), False (there already) or why it is rejected."""
+        self, tenant: str, rows: Sequence[tuple[int, object]], source: str | None = None
+    ) -> tuple[list[Rejection | bool], set[tuple[str, str]]]:
+        """For each row, in order: True (new), False (there already) or why it is rejected; and (user id, uid) of those
+        who have new events."""
         now = self._clock()
         parsed = [parse_event(value, now=now, index=index) for index, value in rows]
         user_ids = {event.user_id for event in parsed if isinstance(event, Event)}
@@ -142,13 +170,14 @@ class Profiling:
                     batch[uid][event.event_id] = event
                     fresh.setdefault(uid, {})[event.event_id] = place
         stored = self._with_vectors(tenant, batch)
-        accepted = self._stores.people.append_events(tenant, stored)
+        accepted = self._stores.people.append_events(tenant, stored, source=source)
+        touched = set()
         for uid, event_ids in accepted.items():
             for event_id in event_ids:
                 outcomes[fresh[uid][event_id]] = True
-            if event_ids and len(touched) <= FOLD_AFTER_UPLOAD:  # beyond that nobody is folded, nor remembered
+            if event_ids:
                 touched.add((next(iter(batch[uid].values())).user_id, uid))
-        return iter(outcomes)
+        return outcomes, touched
 
     def _admitted(self, tenant: str, user_ids: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
         """uids of those about whom something may be kept, and the reason for the others.

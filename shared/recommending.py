@@ -24,11 +24,13 @@ from shared.domain import (
     Reason,
 )
 from shared.interests import ProfileReader
-from shared.models.ranker import Features, Ranker
-from shared.snapshot import Project, Snapshot, Snapshots
+from shared.models.ranker import Ranker
+from shared.retrieval import Request, Retrieval
+from shared.snapshot import Project, Snapshot, Snapshots, step
 from shared.stores import Stores
 from shared.stores.copies import ANYONE, gate_stamp
 from shared.stores.people import StoredEvent, unpack_vectors
+from shared.telemetry import MetricUnit, metrics
 
 CANDIDATES = 400  # that go on from retrieval to caps, budgets and diversity
 DIVERSITY = 0.35  # nats of click probability that full likeness to what is already chosen costs
@@ -100,7 +102,7 @@ class Recommending:
         Without consent, or with ``personalised=False``, the person is served as somebody unknown.
 
         Raises:
-            NotFound: the tenant has no published catalogue.
+            NotFound: the tenant has no published catalogue. Unavailable: it cannot be read.
         """
         context = context or Context()
         now = self._clock()
@@ -114,26 +116,31 @@ class Recommending:
         allowed = _allowed(snapshot, profile if known else None, consent if known else None, context, now)
         sequels = _sequels(snapshot, profile.acquired if known else ())
         queries = self._project(unpack_vectors([i.vector for i in interests])) if interests else NO_QUERIES
-        scores = self._ranker.predict(_features(snapshot, interests, queries, context, sequels))
+        retrieval = Retrieval(
+            snapshot,
+            self._ranker,
+            Request(interests, queries, allowed, sequels, language=context.language, domain=context.domain),
+        )
         limit = CANDIDATES
-        order = self._within_caps(tenant, uid, snapshot, _top(scores, allowed, limit), now)
-        while len(order) < n and limit < allowed.sum():  # caps and budgets took too many: look further down
+        order, scores = self._within_caps(tenant, uid, snapshot, retrieval.best(limit), now)
+        while len(order) < n and limit < retrieval.allowed:  # caps and budgets took too many: look further down
             limit *= 4
-            order = self._within_caps(tenant, uid, snapshot, _top(scores, allowed, limit), now)
-        chosen = _diverse(snapshot, scores, order, n)
+            order, scores = self._within_caps(tenant, uid, snapshot, retrieval.best(limit), now)
+        picks = _diverse(snapshot, order, scores, n)
+        chosen = order[picks].tolist()
         copies = self._copies(tenant, snapshot, chosen, profile.segments if known else ())
         matches = _matches(snapshot, interests, queries, chosen)
         ads = tuple(
             RankedAd(
                 ad_id=snapshot.ads[place].ad_id,
                 copy=copy.text,
-                score=round(float(scores[place]), 6),
+                score=round(float(scores[pick]), 6),
                 reasons=(_reason(interest, snapshot.ads[place], context, bool(sequels[place]), bool(interests)),),
                 copy_served_by=copy.served_by,
                 copy_label=copy.label,
                 copy_provenance={name: copy.provenance[name] for name in _TOLD if name in copy.provenance},
             )
-            for place, copy, interest in zip(chosen, copies, matches, strict=True)
+            for pick, place, copy, interest in zip(picks, chosen, copies, matches, strict=True)
         )
         decision = Decision(
             decision_id=secrets.token_hex(12),
@@ -141,7 +148,7 @@ class Recommending:
             at=now,
             ads=ads,
             personalised=bool(interests),
-            versions=self._versions | {"snapshot": snapshot.version},
+            versions=self._versions | self._snapshot_versions(tenant, snapshot),
         )
         shown = [snapshot.ads[place] for place in chosen]
         self._stores.delivery.put_decision(
@@ -150,6 +157,7 @@ class Recommending:
             {ad.ad_id: ad.bid_cpm / 1000 for ad in shown},
             {ad.ad_id: ad.daily_budget for ad in shown if ad.daily_budget is not None},
         )
+        metrics.add_metric("Decisions", MetricUnit.Count, 1)
         return decision
 
     def feedback(self, tenant: str, items: Sequence[FeedbackItem]) -> list[dict[str, Any]]:
@@ -189,17 +197,22 @@ class Recommending:
             event = Event(**{name: getattr(event, name) for name in event.__slots__} | {"domain": ad.ad.domain})
         self._stores.people.append_events(tenant, {uid: [StoredEvent(event)]})
 
+    def _snapshot_versions(self, tenant: str, snapshot: Snapshot) -> dict[str, str]:
+        """The snapshot in service, and (`snapshot_refused`) the newer one that cannot be read."""
+        refused = self._snapshots.refused(tenant)
+        return {"snapshot": snapshot.version} | ({"snapshot_refused": refused} if refused is not None else {})
+
     def ready(self, tenant: str) -> str:
         """The version of the snapshot in service. Raises `NotFound` where there is none."""
         return self._snapshots.latest(tenant).version
 
     def _within_caps(
-        self, tenant: str, uid: str | None, snapshot: Snapshot, order: np.ndarray, now: float
-    ) -> np.ndarray:
-        """`order` without ads whose frequency cap or daily budget is reached."""
-        capped = [place for place in order if snapshot.ads[place].frequency_cap is not None]
-        budgeted = [place for place in order if snapshot.ads[place].daily_budget is not None]
+        self, tenant: str, uid: str | None, snapshot: Snapshot, ranked: tuple[np.ndarray, np.ndarray], now: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """`ranked` (rows and scores) without ads whose frequency cap or daily budget is reached."""
+        order, scores = ranked
         out: set[int] = set()
+        capped = order[snapshot.capped[order]].tolist()
         if capped and uid is not None:
             shown = self._stores.delivery.impressions(tenant, uid)
             for place in capped:
@@ -209,14 +222,18 @@ class Recommending:
                     continue
                 recent = [at for at in shown.get(ad.ad_id, ()) if at > now - cap.hours * 3600]
                 if len(recent) >= cap.count:
-                    out.add(int(place))
+                    out.add(place)
+        budgeted = order[snapshot.budgeted[order]].tolist()
         if budgeted:
             spent = self._stores.delivery.spent(tenant, (snapshot.ads[place].ad_id for place in budgeted), now)
             for place in budgeted:
                 ad = snapshot.ads[place]
                 if ad.daily_budget is not None and spent[ad.ad_id] + ad.bid_cpm / 1000 > ad.daily_budget:
-                    out.add(int(place))
-        return np.array([place for place in order if int(place) not in out], dtype=np.int64)
+                    out.add(place)
+        if not out:
+            return order, scores
+        within = ~np.isin(order, list(out))
+        return order[within], scores[within]
 
     def _copies(self, tenant: str, snapshot: Snapshot, chosen: Sequence[int], segments: Sequence[str]) -> list[Copy]:
         """The copy to show for each ad: the bank's for one of the person's segments, then for anyone, then the
@@ -268,13 +285,15 @@ def _allowed(
         "segments": segments,
         "interests": interest_ids,
     }
-    for place in snapshot.targeted[mask[snapshot.targeted]]:
-        targeting = snapshot.ads[place].targeting
-        for name, wanted in targeting.items():
-            # What the request does not say cannot exclude; what is known of the person must match.
-            unknown = name in ("platforms", "languages") and not offers.get(name)
-            if not unknown and not set(wanted) & offers.get(name, set()):
-                mask[place] = False
+    for name, (named, wanting) in snapshot.targeting.items():
+        offered = offers.get(name, set())
+        # What the request does not say cannot exclude; what is known of the person must match.
+        if name in ("platforms", "languages") and not offered:
+            continue
+        matched = np.zeros(len(mask), dtype=bool)
+        for value in offered & wanting.keys():
+            matched[wanting[value]] = True
+        mask[named] &= matched[named]
     return mask
 
 
@@ -286,80 +305,25 @@ def _sequels(snapshot: Snapshot, acquired: Sequence[str]) -> np.ndarray:
     reached: dict[tuple[str, str], float] = {}
     for ad_id in acquired:
         place = snapshot.places.get(ad_id)
-        step = _step(snapshot.ads[place]) if place is not None else None
-        if step is not None:
-            series, level = step
-            reached[series] = max(reached.get(series, level), level)
-    if reached:
-        for place, ad in enumerate(snapshot.ads):
-            step = _step(ad)
-            mask[place] = step is not None and reached.get(step[0]) == step[1] - 1
+        own = step(snapshot.ads[place]) if place is not None else None
+        if own is not None:
+            language, series, level = own
+            reached[language, series] = max(reached.get((language, series), level), level)
+    for (language, series), level in reached.items():
+        mask[snapshot.sequels.get((language, series, level), [])] = True
     return mask
 
 
-def _step(ad: Ad) -> tuple[tuple[str, str], float] | None:
-    series, level = ad.attributes.get("series"), ad.attributes.get("level")
-    if not isinstance(series, str) or not isinstance(level, int | float):
-        return None
-    return (ad.language, series), float(level)
-
-
-def _features(
-    snapshot: Snapshot, interests: Sequence[Interest], queries: np.ndarray, context: Context, sequels: np.ndarray
-) -> Features:
-    """queries: the interests' vectors (m, 384) in the snapshot's space."""
-    n = len(snapshot.ads)
-    zeros = np.zeros(n, dtype=np.float32)
-    similarity, category, session = zeros, zeros, zeros
-    if interests:
-        cosines = snapshot.vectors @ queries.T  # (n, m)
-        weights = np.array([i.weight for i in interests], dtype=np.float32)
-        # The square root keeps a small interest audible beside a large one.
-        weighed = cosines * np.sqrt(weights / weights.max())
-        similarity = weighed.max(axis=1)
-        held: dict[str, float] = {}
-        for interest in interests:
-            held[interest.id] = max(held.get(interest.id, 0.0), interest.weight)
-        category = np.array([held.get(name, 0.0) for name in snapshot.categories], dtype=np.float32)[snapshot.category]
-        now = [place for place, interest in enumerate(interests) if interest.term == "session"]
-        if now:
-            session = np.clip(weighed[:, now].max(axis=1), 0, 1)
-    return Features(
-        similarity=similarity,
-        category=category,
-        session=session,
-        language=_matching(snapshot.language, LANGUAGES, context.language),
-        domain=_matching(snapshot.domain, DOMAINS, context.domain),
-        sequel=sequels.astype(np.float32),
-        prior=snapshot.prior,
-    )
-
-
-def _matching(codes: np.ndarray, names: Sequence[str], wanted: str | None) -> np.ndarray:
-    """1 where the code is that of the wanted name, else 0; all 0 where nothing is wanted."""
-    if wanted is None:
-        return np.zeros(len(codes), dtype=np.float32)
-    return (codes == names.index(wanted)).astype(np.float32)
-
-
-def _top(scores: np.ndarray, allowed: np.ndarray, limit: int) -> np.ndarray:
-    """Places of the allowed ads in falling score, at most `limit`; ties keep the catalogue's order."""
-    places = np.flatnonzero(allowed)
-    if len(places) > limit:
-        best = np.argpartition(-scores[places], limit)[:limit]
-        places = np.sort(places[best])
-    return places[np.argsort(-scores[places], kind="stable")]
-
-
-def _diverse(snapshot: Snapshot, scores: np.ndarray, order: np.ndarray, n: int) -> list[int]:
+def _diverse(snapshot: Snapshot, order: np.ndarray, scores: np.ndarray, n: int) -> list[int]:
     """Maximal marginal relevance (Carbonell and Goldstein, 1998) over `order`, campaigns and brands rationed first.
+    Returns places in `order`.
 
     A ration never makes the answer shorter: what it held back fills up at the end.
     """
     if not len(order):
         return []
-    best = float(scores[order].max()) or 1.0
-    relevance = np.log(scores[order] / best + 1e-6)
+    best = float(scores.max()) or 1.0
+    relevance = np.log(scores / best + 1e-6)
     likeness = np.zeros(len(order), dtype=np.float32)
     vectors = snapshot.vectors[order]
     chosen: list[int] = []
@@ -375,13 +339,10 @@ def _diverse(snapshot: Snapshot, scores: np.ndarray, order: np.ndarray, n: int) 
             continue
         for group in groups:
             rationed[group] = rationed.get(group, 0) + 1
-        chosen.append(int(order[pick]))
+        chosen.append(pick)
         likeness = np.maximum(likeness, vectors @ vectors[pick])
-    for place in order:
-        if len(chosen) >= n:
-            break
-        if int(place) not in chosen:
-            chosen.append(int(place))
+    if len(chosen) < n:
+        chosen += [pick for pick in range(len(order)) if pick not in chosen][: n - len(chosen)]
     return chosen
 
 
@@ -391,7 +352,7 @@ def _matches(
     """For each chosen ad the interest it was chosen for; None where it was none."""
     if not interests or not chosen:
         return [None] * len(chosen)
-    cosines = snapshot.vectors[list(chosen)] @ queries.T
+    cosines = snapshot.vectors[chosen] @ queries.T
     matches: list[Interest | None] = []
     for row, place in zip(cosines, chosen, strict=True):
         same = [i for i in interests if i.id == snapshot.categories[snapshot.category[place]]]

@@ -38,6 +38,8 @@ class Settings:
     bucket_name: str = "adtailor"
     copy_queue_url: str = ""
     catalogue_queue_url: str = ""
+    event_queue_url: str = ""
+    ad_queue_url: str = ""
     artifacts_dir: Path = _PACKAGE / "artifacts"
     llm_url: str = ""
     llm_model: str = "local"
@@ -82,6 +84,11 @@ class Settings:
         if settings.llm_prompt not in PROMPTS:
             raise ValueError(f"LLM_PROMPT={settings.llm_prompt!r}: one of {', '.join(PROMPTS)}")
         return settings
+
+
+def initialization() -> str:
+    """How Lambda made this process: ``on-demand``, ``provisioned-concurrency`` or ``snap-start``; empty elsewhere."""
+    return os.environ.get("AWS_LAMBDA_INITIALIZATION_TYPE", "")
 
 
 def _switch(raw: str) -> bool:

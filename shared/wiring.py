@@ -6,15 +6,19 @@ A function that never embeds a text never loads the encoder; one that never gene
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from functools import cache, cached_property
 from pathlib import Path
-from tempfile import gettempdir
+from shutil import rmtree
+from tempfile import TemporaryDirectory, gettempdir
 from typing import TYPE_CHECKING, Any, cast
 
 from shared import preprocess
 from shared.errors import ArtifactError, NotFound
-from shared.settings import Settings
+from shared.settings import Settings, initialization
 from shared.stores import Stores, file_key, open_stores, secret_key
+from shared.stores.clients import Deferred
 
 if TYPE_CHECKING:
     from shared.classifying import Classifying
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
 
 TAXONOMIES = ("adproduct", "content")
 HELD_HEADS = 4  # trained heads that a process keeps loaded
+LEARNED = ("encoder", "classifiers", "versions", "descriptions")  # parts that depend on no connection and no caller
+__all__ = ["TAXONOMIES", "System", "initialization", "system"]
 
 
 class System:
@@ -40,37 +46,92 @@ class System:
         self.clock = clock
         self._stores = stores
         self._heads: dict[tuple[str, str, str], Head] = {}
+        self._clients: list[Deferred] = []
+
+    def renew(self) -> None:
+        """Forgets every part but what was learned: clients with their connections and credentials, the key of external
+        ids, and whatever holds them. They are made anew at their next use."""
+        for client in self._clients:
+            client.drop()
+        self._clients.clear()
+        for name, part in vars(type(self)).items():
+            if isinstance(part, cached_property) and name not in LEARNED:
+                self.__dict__.pop(name, None)
+
+    # Services ---------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def descriptions(self) -> Any:
+        """botocore's descriptions of the services: large JSON files, parsed once a process whatever the session."""
+        from botocore.loaders import create_loader
+
+        return create_loader()
+
+    def _client(self, service: str, **bounds: Any) -> Deferred:
+        """A client of the service. Without boto3, which only S3's transfers need: it takes half as long again."""
+
+        def make() -> Any:
+            from botocore.config import Config
+            from botocore.session import get_session
+
+            session = get_session()
+            session.register_component("data_loader", self.descriptions)
+            config = Config(max_pool_connections=32, **bounds)
+            if service != "s3":
+                return session.create_client(service, config=config)
+            import boto3
+
+            return boto3.Session(botocore_session=session).client(service, config=config)
+
+        client = Deferred(make)
+        self._clients.append(client)
+        return client
+
+    def _store_client(self, service: str) -> Deferred:
+        """Bounded: three tries with jitter, and no call outlives a request."""
+        return self._client(
+            service,
+            retries={"mode": "standard", "max_attempts": 3},
+            connect_timeout=2,
+            read_timeout=10,
+            # `shared.stores.table` writes the wire form itself: checking it again costs a third of an ingest.
+            parameter_validation=service != "dynamodb",
+        )
+
+    def parse(self) -> None:
+        """Parses the descriptions of the services that every function uses, without a call to any of them."""
+        for service in ("dynamodb", "s3", "sqs"):
+            self._store_client(service).meta  # noqa: B018 - makes the client
+        self.renew()
 
     @cached_property
     def stores(self) -> Stores:
         if self._stores is not None:
             return self._stores
-        import boto3
-        from botocore.config import Config
-
-        # Bounded: three tries with jitter, and no call outlives a request.
-        config = Config(
-            retries={"mode": "standard", "max_attempts": 3},
-            connect_timeout=2,
-            read_timeout=10,
-            max_pool_connections=32,
-        )
-        session = boto3.Session()
         settings = self.settings
         if settings.pseudonym_secret_id:
-            key = secret_key(session.client("secretsmanager", config=config), settings.pseudonym_secret_id)
+            key = secret_key(self._store_client("secretsmanager"), settings.pseudonym_secret_id)
         else:
             key = file_key(Path(settings.pseudonym_key_file or f"{gettempdir()}/adtailor-pseudonym.key"))
         return open_stores(
-            dynamodb=session.client("dynamodb", config=config),
-            s3=session.client("s3", config=config),
-            sqs=session.client("sqs", config=config),
+            dynamodb=self._store_client("dynamodb"),
+            s3=self._store_client("s3"),
+            sqs=self._store_client("sqs"),
             table_name=settings.table_name,
             bucket_name=settings.bucket_name,
             copy_queue_url=settings.copy_queue_url,
             catalogue_queue_url=settings.catalogue_queue_url,
+            event_queue_url=settings.event_queue_url,
+            ad_queue_url=settings.ad_queue_url,
             pseudonym_key=key,
         )
+
+    @cached_property
+    def idempotency(self) -> Any:
+        """Powertools' records of the requests that came with an ``Idempotency-Key``."""
+        from shared.stores.idempotency import IdempotencyRecords
+
+        return IdempotencyRecords(self.stores.table.client, self.settings.table_name)
 
     # Models -----------------------------------------------------------------------------------------------------
 
@@ -81,13 +142,9 @@ class System:
         return Encoder.load(self.settings.artifacts_dir / "encoder", threads=self.settings.threads)
 
     @cached_property
-    def classifiers(self) -> dict[str, TaxonomyClassifier]:
-        from shared.models.artifacts import load_manifest
-        from shared.models.classifier import TaxonomyClassifier
-
-        folder = self.settings.artifacts_dir
-        encoder = load_manifest(folder / "encoder").version
-        return {name: TaxonomyClassifier.load(folder / f"taxonomy-{name}", encoder) for name in TAXONOMIES}
+    def classifiers(self) -> Mapping[str, TaxonomyClassifier]:
+        """By taxonomy; each is loaded when it is first asked for."""
+        return _Classifiers(self.settings.artifacts_dir)
 
     def head(self, tenant: str, name: str) -> Head:
         """The tenant's trained head of that name, from S3, loaded once a version.
@@ -107,22 +164,31 @@ class System:
             raise NotFound(f"no head {name!r}: train one, or use {known}", field="head") from None
         if (tenant, name, version) not in self._heads:
             folder = Path(gettempdir()) / "adtailor-heads" / tenant / name / version
-            if not (folder / "manifest.json").exists():
-                self._download(f"{prefix}/{version}/", folder)
-            loaded = Head.load(folder, threads=self.settings.threads)
+            if not folder.exists():
+                self._download(name, f"{prefix}/{version}/", folder)
+            try:
+                loaded = Head.load(folder, threads=self.settings.threads)
+            except ArtifactError:
+                rmtree(folder, ignore_errors=True)  # the next request fetches it anew: it may have been mended
+                raise
             self._heads[tenant, name, version] = loaded
             for other in list(self._heads)[:-HELD_HEADS]:
                 self._heads.pop(other, None)
             return loaded
         return self._heads[tenant, name, version]
 
-    def _download(self, prefix: str, folder: Path) -> None:
-        keys = sorted(self.stores.objects.keys(prefix), key=lambda key: key.endswith("manifest.json"))
+    def _download(self, name: str, prefix: str, folder: Path) -> None:
+        keys = list(self.stores.objects.keys(prefix))
         if not keys:
-            raise ArtifactError(f"{prefix} is empty")
-        folder.mkdir(parents=True, exist_ok=True)
-        for key in keys:  # the manifest last: a folder that has one is whole
-            (folder / key.removeprefix(prefix)).write_bytes(self.stores.objects.get(key))
+            raise ArtifactError(f"head {name}: the version that is named as its latest is not there")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        # It gets its name when it is whole: whoever dies on the way leaves nothing that the next one trusts.
+        with TemporaryDirectory(dir=folder.parent, prefix=".part-") as part:
+            for key in keys:
+                (Path(part) / key.removeprefix(prefix)).write_bytes(self.stores.objects.get(key))
+            with suppress(OSError):  # another thread was first
+                Path(part).rename(folder)
+                Path(part).mkdir()
 
     @cached_property
     def versions(self) -> dict[str, str]:
@@ -266,16 +332,35 @@ class System:
 
     def _sagemaker(self, attempts: int) -> Any:
         """boto3's client; with one attempt, retries are the caller's own, within its deadline."""
-        import boto3
-        from botocore.config import Config
-
-        config = Config(
+        return self._client(
+            "sagemaker-runtime",
             retries={"total_max_attempts": attempts, "mode": "standard"},
             connect_timeout=1,
             read_timeout=self.settings.llm_timeout_seconds,
-            max_pool_connections=32,
         )
-        return boto3.client("sagemaker-runtime", config=config)
+
+
+class _Classifiers(Mapping[str, "TaxonomyClassifier"]):
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._loaded: dict[str, TaxonomyClassifier] = {}
+
+    def __getitem__(self, name: str) -> TaxonomyClassifier:
+        if name not in TAXONOMIES:
+            raise KeyError(name)
+        if name not in self._loaded:
+            from shared.models.artifacts import load_manifest
+            from shared.models.classifier import TaxonomyClassifier
+
+            encoder = load_manifest(self._folder / "encoder").version
+            self._loaded[name] = TaxonomyClassifier.load(self._folder / f"taxonomy-{name}", encoder)
+        return self._loaded[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(TAXONOMIES)
+
+    def __len__(self) -> int:
+        return len(TAXONOMIES)
 
 
 @cache

@@ -1,14 +1,20 @@
-"""Reads CloudFormation templates as the service does: parameters, rules, conditions and intrinsic functions."""
+"""Reads CloudFormation templates as the service does: SAM's transform, parameters, rules, conditions, functions."""
 
 from __future__ import annotations
 
+import importlib
 import re
+import sys
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import boto3
 import yaml
+
+from tests.data import ROOT
 
 ACCOUNT = "123456789012"
 PSEUDO = {
@@ -40,6 +46,52 @@ def load(path: Path) -> dict[str, Any]:
     """The template with its functions as single-key mappings."""
     loaded: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader)
     return loaded
+
+
+def expanded(path: Path, *, short: bool = True, **changes: Mapping[str, Any]) -> dict[str, Any]:
+    """The template as SAM's transform leaves it, made in this process.
+
+    short: in the form that `load` gives, else as CloudFormation gets it. changes: by logical id, properties to set
+    before.
+    """
+    translator = _translator("translator.translator").Translator
+    parser = _translator("parser.parser").Parser
+    template = _translator("yaml_helper").yaml_parse(path.read_text(encoding="utf-8"))
+    places = {  # `sam deploy` uploads what lies at these, and writes where to
+        "AWS::Serverless::Function": ("CodeUri", "s3://packages/{}"),
+        "AWS::Serverless::LayerVersion": ("ContentUri", "s3://packages/{}"),
+        "AWS::CloudFormation::Stack": ("TemplateURL", "https://s3.amazonaws.com/packages/{}"),
+    }
+    for name, resource in template["Resources"].items():
+        if resource["Type"] in places:
+            key, place = places[resource["Type"]]
+            resource["Properties"][key] = place.format(name)
+        resource.setdefault("Properties", {}).update(changes.get(name, {}))
+    session = boto3.Session(region_name=PSEUDO["AWS::Region"])
+    whole: dict[str, Any] = translator({}, parser(), boto_session=session).translate(template, {})
+    return _short(whole) if short else whole
+
+
+def _translator(module: str) -> Any:
+    """A module of SAM's translator, which `make` keeps apart: it asks for an older pydantic than it needs."""
+    folder = str(ROOT / ".tools" / "translator")
+    if folder not in sys.path:
+        sys.path.append(folder)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return importlib.import_module(f"samtranslator.{module}")
+
+
+def _short(node: Any) -> Any:
+    """``{"Fn::X": …}`` as ``{"X": …}``, and what ``GetAtt`` takes as one string."""
+    if isinstance(node, list):
+        return [_short(one) for one in node]
+    if not isinstance(node, dict):
+        return node
+    short = {key.removeprefix("Fn::"): _short(value) for key, value in node.items()}
+    if list(short) == ["GetAtt"] and isinstance(short["GetAtt"], list):
+        short["GetAtt"] = ".".join(short["GetAtt"])
+    return short
 
 
 @dataclass
@@ -164,6 +216,10 @@ class Stack:
     def _select(self, argument: list[Any]) -> Any:
         return self._resolve(argument[1])[int(argument[0])]
 
+    def _join(self, argument: list[Any]) -> str:
+        delimiter, parts = argument
+        return str(delimiter).join(str(one) for one in self._resolve(parts))
+
     def _split(self, argument: list[Any]) -> list[str]:
         delimiter, text = argument
         assert isinstance(delimiter, str), "a delimiter cannot be a function"
@@ -180,6 +236,9 @@ def statements(role: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The statements of a role's (resolved) inline policies, with actions and resources as lists."""
     for policy in role["Properties"]["Policies"]:
         for one in policy["PolicyDocument"]["Statement"]:
-            actions = [one["Action"]] if isinstance(one["Action"], str) else one["Action"]
-            resources = [one["Resource"]] if isinstance(one["Resource"], str) else one["Resource"]
-            yield one | {"Action": actions, "Resource": resources}
+            yield one | {"Action": listed(one["Action"]), "Resource": listed(one["Resource"])}
+
+
+def listed(one_or_more: Any) -> list[Any]:
+    """IAM lets a list of one be written without brackets."""
+    return one_or_more if isinstance(one_or_more, list) else [one_or_more]

@@ -28,6 +28,8 @@ class Aws:
     bucket: str
     copy_queue_url: str
     catalogue_queue_url: str
+    event_queue_url: str
+    ad_queue_url: str
 
 
 def make_resources(dynamodb: Any, s3: Any, sqs: Any, name: str) -> Aws:
@@ -50,9 +52,9 @@ def make_resources(dynamodb: Any, s3: Any, sqs: Any, name: str) -> Aws:
         ],
     )
     s3.create_bucket(Bucket=name, CreateBucketConfiguration={"LocationConstraint": REGION})
-    copy_queue = sqs.create_queue(QueueName=f"{name}-copy")["QueueUrl"]
-    catalogue_queue = sqs.create_queue(QueueName=f"{name}-catalogue")["QueueUrl"]
-    return Aws(dynamodb, s3, sqs, name, name, copy_queue, catalogue_queue)
+    queues = ("copy", "catalogue", "events", "ads")
+    urls = [sqs.create_queue(QueueName=f"{name}-{queue}")["QueueUrl"] for queue in queues]
+    return Aws(dynamodb, s3, sqs, name, name, *urls)
 
 
 def stores_on(aws: Aws) -> Stores:
@@ -64,6 +66,8 @@ def stores_on(aws: Aws) -> Stores:
         bucket_name=aws.bucket,
         copy_queue_url=aws.copy_queue_url,
         catalogue_queue_url=aws.catalogue_queue_url,
+        event_queue_url=aws.event_queue_url,
+        ad_queue_url=aws.ad_queue_url,
         pseudonym_key=b"test key of thirty-two bytes....",
     )
 

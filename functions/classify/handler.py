@@ -8,10 +8,14 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Depends, Path
 from pydantic import BaseModel, Field
 
+from shared.bodies import Whole
 from shared.classifying import TextResult
 from shared.domain import CatalogueAd, Classification, Finding, Rejection
-from shared.entry import create_app, lambda_entry, rfc3339, tenant_of
-from shared.ingest import tenant_of_key
+from shared.entry import Remaining, create_app, lambda_entry, rfc3339, tenant_of
+from shared.ingest import run_body, tenant_of_key
+from shared.policy.rules import check
+from shared.restore import prepare
+from shared.stores.runs import Run
 from shared.wiring import system
 
 router = APIRouter(prefix="/v1", tags=["classify"])
@@ -23,7 +27,7 @@ class Texts(BaseModel):
 
     texts: list[str] = Field(min_length=1)
     head: str | None = Field(default=None, max_length=64)
-    top: int = Field(default=3, ge=1, le=20)
+    top: Annotated[int, Field(ge=1, le=20), Whole] = 3
 
 
 class Ads(BaseModel):
@@ -97,9 +101,19 @@ def ad_body(outcome: CatalogueAd | Rejection) -> dict[str, Any]:
 app = create_app("classify", router)
 
 
-def on_upload(key: str, fingerprint: str, version: str | None) -> dict[str, Any]:
+def warm() -> None:
+    """Loads what classifying needs."""
+    vectors = system().encoder.encode(["warm"])
+    for classifier in system().classifiers.values():
+        classifier.classify_vectors(vectors)
+    check("warm", None)
+
+
+def on_upload(key: str, fingerprint: str, version: str | None, remaining: Remaining) -> dict[str, Any]:
     tenant = tenant_of_key(key, "ads")
-    report = system().classifying.ingest(tenant, key, fingerprint=fingerprint, version=version)
+    report = system().classifying.ingest(tenant, key, fingerprint=fingerprint, version=version, remaining=remaining)
+    if isinstance(report, Run):
+        return {"key": key} | run_body(report)
     return {
         "key": key,
         "accepted": report.accepted,
@@ -108,6 +122,14 @@ def on_upload(key: str, fingerprint: str, version: str | None) -> dict[str, Any]
         "rejected": [{"index": r.index, "field": r.field, "reason": r.reason} for r in report.rejected[:100]],
         "problem": report.problem,
     }
+
+
+def on_message(message: dict[str, Any], remaining: Remaining) -> None:
+    """A task of the catalogue, or a chunk of a large upload, or what is left to split of it."""
+    if message["action"] == "publish":
+        publish(message)
+    else:
+        system().classifying.go_on(message["tenant"], message["run"], message.get("chunk"), remaining=remaining)
 
 
 def publish(call: dict[str, Any]) -> dict[str, Any]:
@@ -126,6 +148,9 @@ def lambda_handler(event: dict[str, Any], context: Any) -> Any:
         context,
         app=app,
         on_upload=on_upload,
-        on_message=publish,
+        on_message=on_message,
         on_direct={"classify": direct_classify, "publish": publish},
     )
+
+
+prepare(app, "/v1/classify", warm)

@@ -8,8 +8,9 @@ from typing import Annotated, Any, Literal
 from fastapi import APIRouter, Depends, Path, Request, Response
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from shared.bodies import ExternalId, Switch, Whole
 from shared.domain import Ad, Rejection
-from shared.entry import create_app, lambda_entry, tenant_of
+from shared.entry import Remaining, create_app, lambda_entry, tenant_of
 from shared.errors import Unprocessable
 from shared.generating import (
     MAX_AD_IDS,
@@ -22,9 +23,10 @@ from shared.generating import (
     PassRequest,
     Review,
     Tone,
-    warm,
 )
+from shared.generating import warm as warm_gate
 from shared.preprocess import parse_ad
+from shared.restore import prepare
 from shared.wiring import system
 
 router = APIRouter(prefix="/v1", tags=["generate"])
@@ -45,7 +47,7 @@ class Filter(BaseModel):
     domain: Literal["ecommerce", "social", "education"] | None = None
     language: Literal["zh", "en"] | None = None
     campaign_id: str | None = Field(default=None, min_length=1, max_length=200)
-    missing_only: bool = True
+    missing_only: Switch = True
 
 
 class CopyCall(BaseModel):
@@ -62,7 +64,7 @@ class CopyCall(BaseModel):
     ad_id: str | None = Field(default=None, min_length=1, max_length=200)
     ad: dict[str, Any] | None = None
     filter: Filter | None = None
-    user_id: str | None = Field(default=None, min_length=1, max_length=256)
+    user_id: ExternalId | None = None
     segment: str | None = Field(default=None, min_length=1, max_length=100)
     segments: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field(
         default_factory=list, max_length=MAX_SEGMENTS
@@ -71,9 +73,9 @@ class CopyCall(BaseModel):
     language: Literal["zh", "en"] | None = None
     tone: Tone | None = None
     adapter: str | None = Field(default=None, min_length=1, max_length=64)
-    n: int = Field(default=3, ge=1, le=MAX_COPIES)
-    fresh: bool = False
-    queued: bool = Field(default=False, alias="async")
+    n: Annotated[int, Field(ge=1, le=MAX_COPIES), Whole] = 3
+    fresh: Switch = False
+    queued: Switch = Field(default=False, alias="async")
 
     @model_validator(mode="after")
     def _one_of_each(self) -> CopyCall:
@@ -226,10 +228,15 @@ def _ad(row: dict[str, Any], language: str | None) -> Ad:
 
 
 app = create_app("generate", router)
-warm()  # while Lambda initialises
 
 
-def on_message(message: dict[str, Any]) -> None:
+def warm() -> None:
+    """Loads what writing needs: the encoder, the categories of ads, ledger and rule packs."""
+    system().classifiers["adproduct"].classify_vectors(system().encoder.encode(["warm"]))
+    warm_gate()
+
+
+def on_message(message: dict[str, Any], remaining: Remaining) -> None:
     """A job of the queue, a page of a pass, or a notice of the asynchronous endpoint (SNS: success or error)."""
     notice = json.loads(message["Message"]) if "Message" in message else message
     if "invocationStatus" in notice:
@@ -254,3 +261,6 @@ def direct_reviews(call: dict[str, Any]) -> dict[str, Any]:
 def lambda_handler(event: dict[str, Any], context: Any) -> Any:
     direct = {"copy": direct_copy, "copy_reviews": direct_reviews}
     return lambda_entry(event, context, app=app, on_message=on_message, on_direct=direct)
+
+
+prepare(app, "/v1/copy", warm)

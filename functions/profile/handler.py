@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import BaseModel, Field
 
+from shared.bodies import ExternalId, Moment, Switch
 from shared.domain import Consent, Profile
-from shared.entry import create_app, lambda_entry, rfc3339, tenant_of
-from shared.ingest import tenant_of_key
-from shared.preprocess.fields import EARLIEST, LATEST
+from shared.entry import Remaining, create_app, lambda_entry, rfc3339, tenant_of
+from shared.ingest import run_body, tenant_of_key
 from shared.profiling import report_body
+from shared.restore import prepare
+from shared.stores.runs import Run
 from shared.wiring import system
 
 router = APIRouter(prefix="/v1", tags=["profile"])
 Tenant = Annotated[str, Depends(tenant_of)]
-UserId = Annotated[str, Path(min_length=1, max_length=200)]  # may hold a slash, so its routes take a path
+UserId = Annotated[ExternalId, Path()]  # may hold a slash, so its routes take a path
 InterestId = Annotated[str, Field(max_length=100)]
 
 
@@ -32,18 +33,11 @@ class InterestEdit(BaseModel):
     enable: list[InterestId] = Field(default=[], max_length=100)
 
 
-def possible(at: datetime) -> datetime:
-    """A time that can be answered again: from 2000 to 9999 in UTC."""
-    if not EARLIEST <= _epoch(at) <= LATEST:
-        raise ValueError("not a possible time")
-    return at
-
-
 class ConsentChange(BaseModel):
-    personalisation: bool
-    sensitive: bool = False
+    personalisation: Switch
+    sensitive: Switch = False
     source: str = Field(min_length=1, max_length=100)
-    at: Annotated[datetime, AfterValidator(possible)]
+    at: Moment
     tcf: str | None = Field(default=None, max_length=4000)
 
 
@@ -69,7 +63,7 @@ def edit_interests(user_id: UserId, body: InterestEdit, tenant: Tenant) -> dict[
 @router.put("/users/{user_id:path}/consent")
 def put_consent(user_id: UserId, body: ConsentChange, tenant: Tenant) -> dict[str, Any]:
     """Puts the person's consent in force from the next request on."""
-    said = Consent(body.personalisation, body.sensitive, body.source, _epoch(body.at), tcf=body.tcf)
+    said = Consent(body.personalisation, body.sensitive, body.source, body.at, tcf=body.tcf)
     return {"user_id": user_id} | consent_body(system().profiling.set_consent(tenant, user_id, said))
 
 
@@ -107,16 +101,31 @@ def consent_body(consent: Consent) -> dict[str, Any]:
     }
 
 
-def _epoch(at: datetime) -> float:
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
-
-
 app = create_app("profile", router)
 
 
-def on_upload(key: str, fingerprint: str, version: str | None) -> dict[str, Any]:
-    report = system().profiling.ingest(tenant_of_key(key, "events"), key, fingerprint=fingerprint, version=version)
+def warm() -> None:
+    """Loads what profiling needs."""
+    vectors = system().encoder.encode(["warm"])
+    for classifier in system().classifiers.values():
+        classifier.classify_vectors(vectors)
+
+
+def on_upload(key: str, fingerprint: str, version: str | None, remaining: Remaining) -> dict[str, Any]:
+    tenant = tenant_of_key(key, "events")
+    report = system().profiling.ingest(tenant, key, fingerprint=fingerprint, version=version, remaining=remaining)
+    if isinstance(report, Run):
+        return {"key": key} | run_body(report)
     return {"key": key, "rejected_count": report.rejected_count, "problem": report.problem} | report_body(report)
+
+
+def on_message(message: dict[str, Any], remaining: Remaining) -> None:
+    """A chunk of a large upload or of a rebuild, or what is left to split of it."""
+    system().profiling.go_on(message["tenant"], message["run"], message.get("chunk"), remaining=remaining)
+
+
+def rebuild(call: dict[str, Any]) -> dict[str, Any]:
+    return run_body(system().profiling.rebuild(call["tenant"], stale_only=bool(call.get("stale_only"))))
 
 
 def lambda_handler(event: dict[str, Any], context: Any) -> Any:
@@ -125,10 +134,16 @@ def lambda_handler(event: dict[str, Any], context: Any) -> Any:
         context,
         app=app,
         on_upload=on_upload,
+        on_message=on_message,
         on_direct={
+            "rebuild": rebuild,
+            "run": lambda call: run_body(system().profiling.run(call["tenant"], call["run"])),
             "events": lambda call: report_body(
                 system().profiling.post_events(call["tenant"], Events(events=call["events"]).events)
             ),
             "profile": lambda call: profile_body(*system().profiling.profile(call["tenant"], call["user_id"])),
         },
     )
+
+
+prepare(app, "/v1/events", warm)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends
 from fastapi.requests import Request
 from pydantic import BaseModel, Field
 
+from shared.bodies import ExternalId, Moment, Switch, Whole
 from shared.domain import Decision
 from shared.entry import create_app, lambda_entry, tenant_of
 from shared.recommending import Context, FeedbackItem
-from shared.wiring import system
+from shared.restore import prepare
+from shared.wiring import TAXONOMIES, system
 
 router = APIRouter(tags=["recommend"])
 Tenant = Annotated[str, Depends(tenant_of)]
@@ -25,18 +26,18 @@ class Place(BaseModel):
 
 
 class Wanted(BaseModel):
-    user_id: str = Field(min_length=1, max_length=200)
-    n: int = Field(default=5, ge=1, le=50)
+    user_id: ExternalId
+    n: Annotated[int, Field(ge=1, le=50), Whole] = 5
     placement: str | None = Field(default=None, max_length=80)
     context: Place = Place()
-    personalised: bool = True
+    personalised: Switch = True
 
 
 class Happened(BaseModel):
     decision_id: str = Field(min_length=1, max_length=64)
     ad_id: str = Field(min_length=1, max_length=200)
     type: Literal["impression", "click", "conversion", "dismiss"]
-    timestamp: datetime
+    timestamp: Moment
 
 
 class Feedback(BaseModel):
@@ -64,7 +65,7 @@ def recommend(body: Wanted, tenant: Tenant) -> dict[str, Any]:
 @router.post("/v1/feedback")
 def feedback(body: Feedback, tenant: Tenant) -> dict[str, Any]:
     """Counts impressions, clicks, conversions and dismissals; sending one again changes nothing."""
-    items = [FeedbackItem(h.decision_id, h.ad_id, h.type, _epoch(h.timestamp)) for h in body.feedback]
+    items = [FeedbackItem(h.decision_id, h.ad_id, h.type, h.timestamp) for h in body.feedback]
     return {"results": system().recommending.feedback(tenant, items), "versions": system().versions}
 
 
@@ -99,10 +100,6 @@ def decision_body(decision: Decision) -> dict[str, Any]:
     }
 
 
-def _epoch(at: datetime) -> float:
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
-
-
 def direct_recommend(call: dict[str, Any]) -> dict[str, Any]:
     wanted = Wanted(**{name: value for name, value in call.items() if name in Wanted.model_fields})
     return recommend(wanted, call["tenant"])
@@ -111,5 +108,14 @@ def direct_recommend(call: dict[str, Any]) -> dict[str, Any]:
 app = create_app("recommend", router)
 
 
+def warm() -> None:
+    """Loads what choosing needs: taxonomies name interests, and their space is the catalogue's."""
+    for taxonomy in TAXONOMIES:
+        system().classifiers[taxonomy]
+
+
 def lambda_handler(event: dict[str, Any], context: Any) -> Any:
     return lambda_entry(event, context, app=app, on_direct={"recommend": direct_recommend})
+
+
+prepare(app, "/v1/recommendations", warm)

@@ -20,8 +20,10 @@ from functions.generate.handler import router as generate
 from functions.profile.handler import router as profile
 from functions.recommend.handler import router as recommend
 from infra.local.processes import HOST, answers
+from infra.openapi import describe
 from shared.entry import JSON, create_app
 from shared.errors import AdTailorError
+from shared.generating import warm
 from shared.wiring import system
 
 local = APIRouter(include_in_schema=False)
@@ -60,7 +62,7 @@ def parts() -> dict[str, bool]:
 
 def _models() -> bool:
     try:
-        return bool(system().encoder and system().classifiers)
+        return bool(system().encoder and all(system().classifiers.values()))
     except AdTailorError:
         return False
 
@@ -75,12 +77,15 @@ def _alive(ready: Path) -> bool:
 
 def build() -> FastAPI:
     """The API that the four Lambda functions serve together on AWS."""
-    return create_app("", local, profile, classify, generate, recommend)
+    app = create_app("", local, profile, classify, generate, recommend)
+    describe(app)
+    return app
 
 
 def main() -> None:
     app = build()
     system().encoder.encode(["warm"])
+    warm()
     uvicorn.run(app, host=HOST, port=int(os.environ["API_PORT"]), log_level="warning", lifespan="off")
 
 

@@ -13,7 +13,7 @@ from botocore.exceptions import ClientError
 from infra.local.ministack import REGION
 
 NAME = "adtailor"
-QUEUES = ("copy", "catalogue", "uploads-events", "uploads-ads")
+QUEUES = ("copy", "catalogue", "events", "ads", "uploads-events", "uploads-ads")
 RECEIVES = 3  # after that a message goes to the dead-letter queue
 VISIBILITY_SECONDS = 60
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_DEFAULT_REGION": REGION}
@@ -38,6 +38,8 @@ class Resources:
             "BUCKET_NAME": self.bucket,
             "COPY_QUEUE_URL": self.queues["copy"],
             "CATALOGUE_QUEUE_URL": self.queues["catalogue"],
+            "EVENT_QUEUE_URL": self.queues["events"],
+            "AD_QUEUE_URL": self.queues["ads"],
         }
 
 

@@ -53,6 +53,8 @@ class Sample:
             bucket_name=where.bucket,
             copy_queue_url=where.queues["copy"],
             catalogue_queue_url=where.queues["catalogue"],
+            event_queue_url=where.queues["events"],
+            ad_queue_url=where.queues["ads"],
             pseudonym_key=b"",  # nothing here reads about a person
         )
 

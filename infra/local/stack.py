@@ -107,6 +107,7 @@ class Stack:
             **self._llm_settings,
             "PSEUDONYM_KEY_FILE": str(self.options.state / "pseudonym.key"),
             "THREADS": str(max(1, (os.cpu_count() or 2) // 2)),
+            "ORT_DISABLE_TELEMETRY": "1",
             "POWERTOOLS_METRICS_DISABLED": "true",
             "POWERTOOLS_TRACE_DISABLED": "true",
             "POWERTOOLS_LOG_LEVEL": "INFO",

@@ -183,6 +183,8 @@ def consumers(endpoint_url: str) -> list[Consumer]:
     return [
         consumer("uploads-events", "profile", unwrap=True),
         consumer("uploads-ads", "classify", unwrap=True),
+        consumer("events", "profile"),
+        consumer("ads", "classify"),
         consumer("catalogue", "classify", batch=10),
         consumer("copy", "generate"),
     ]

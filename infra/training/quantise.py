@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from shared.models.encoder import Tokens, open_session
+from shared.models.encoder import Tokens
+from shared.models.sessions import open_session
 
 MATRICES = ("MatMul", "Attention")
 # 0 leaves all to the weights, 1 all to the activations. .65 gave the best neighbour agreement of .5, .65 and .8.

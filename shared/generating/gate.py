@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
+from threading import Thread
 from types import MappingProxyType
 from typing import Literal, Protocol
 
@@ -18,8 +19,6 @@ from shared.generating.repeats import COPIED, copied_share
 from shared.generating.trimming import trimmed
 from shared.generating.width import display_width, room_in
 from shared.models.taxonomy import load_taxonomy
-from shared.policy.claims import trace_claims, unsupported
-from shared.policy.literal import literal
 from shared.policy.rules import check, editorial
 from shared.preprocess import clean_text, match_key, near_duplicates
 from shared.stores.copies import gate_stamp, text_key
@@ -48,12 +47,21 @@ JUDGED = 4096  # judgements of texts that a process remembers
 
 
 def warm() -> None:
-    """Loads packs and vocabulary, a third of a second that no request should wait for."""
+    """Loads ledger, packs and vocabulary: most of a second, which a snapshot can save every request."""
+    from shared.policy.claims import trace_claims
+
     facts = Ad(ad_id="-", title="-", landing_url="-", language="zh", domain="ecommerce")
     for text in ("一", "one"):
         trace_claims(text, facts)
         for jurisdiction in JURISDICTIONS:
             check(text, None, jurisdiction)
+
+
+@cache
+def warm_meanwhile() -> None:
+    """Has `warm` done by another thread, once a process: while a model writes, the processor has nothing to do, and
+    one that is given up late leaves no time for it."""
+    Thread(target=warm, name="ledger", daemon=True).start()
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,6 +207,10 @@ class Gate:
     def _judge(
         self, text: str, subject: _Subject, language: Language, audience: tuple[str, ...], generated: bool
     ) -> _Judged:
+        # The ledger's patterns take half a second to compile, and banked copy is served without it.
+        from shared.policy.claims import trace_claims, unsupported
+        from shared.policy.literal import literal
+
         ad = subject.ad
         form = form_problems(text, language)
         claims = trace_claims(text, ad, audience=audience)

@@ -16,7 +16,7 @@ from shared.errors import ModelUnavailable
 from shared.generating.constraint import constraint_of
 from shared.generating.costs import NO_COST, Cost, call_cost
 from shared.generating.examples import Examples
-from shared.generating.gate import Gate, Passed
+from shared.generating.gate import Gate, Passed, warm_meanwhile
 from shared.generating.ladder import REVIEWED, Bank, Ladder, distinct
 from shared.generating.prompts import Style, build_prompt, may_generate, prompt_version
 from shared.generating.provenance import label_of, provenance
@@ -25,8 +25,7 @@ from shared.generating.requests import Brief, CopyResult
 from shared.generating.templates import templates_version
 from shared.generating.width import room_in
 from shared.models.generator import ChatRequest, TextGenerator
-from shared.policy.claims import claims_version
-from shared.policy.rules import packs_version
+from shared.policy.versions import claims_version, packs_version
 from shared.stores.copies import Banked, gate_stamp
 from shared.telemetry import MetricUnit, logger, metrics
 
@@ -103,6 +102,7 @@ class Writer:
         It is asked again for a brief of which it wrote nothing that may be shown, where another round is likely to end
         in time.
         """
+        warm_meanwhile()
         request = self.request(tenant, brief)
         texts: list[str] = []
         notice, cost = None, NO_COST
@@ -223,6 +223,9 @@ class Writer:
         if not copies:
             copies, more = self._ladder.own(brief, banked.refused)
             rejected += more
+        fallbacks = sum(copy.served_by in ("template", "advertiser") for copy in copies)
+        if fallbacks:
+            metrics.add_metric(name="Fallbacks", unit=MetricUnit.Count, value=fallbacks)
         return CopyResult(
             tuple(copies),
             tuple(rejected),

@@ -1,7 +1,8 @@
 """Finds, verifies and describes model artefacts: a folder of files and a ``manifest.json`` with their sha256.
 
 A manifest records what made the artefact (metadata) and the preprocessing version its texts went through. A changed
-file, a missing file or another preprocessing version refuses to load with `ArtifactError`.
+file, a missing file or another preprocessing version refuses to load with `ArtifactError`, whose detail goes out in
+answers of the API: it names artefact and file, never a path of the machine.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ def find(artifacts_dir: Path, name: str) -> Path:
     """
     folder = artifacts_dir / name
     if not (folder / MANIFEST).is_file():
-        raise ArtifactError(f"no model artefact at {folder}: run `make models`")
+        raise ArtifactError(f"there is no model artefact {name}: run `make models`")
     return folder
 
 
@@ -52,16 +53,21 @@ def load_manifest(folder: Path) -> Manifest:
         document = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
         manifest = Manifest(**document)
     except FileNotFoundError:
-        raise ArtifactError(f"no model artefact at {folder}: run `make models`") from None
+        raise ArtifactError(f"there is no model artefact {folder.name}: run `make models`") from None
     except (ValueError, TypeError) as error:
-        raise ArtifactError(f"{folder / MANIFEST} does not parse: {error}") from error
+        raise ArtifactError(f"artefact {folder.name}: its {MANIFEST} does not parse: {error}") from error
     if not isinstance(manifest.files, dict) or not manifest.files:
-        raise ArtifactError(f"{folder / MANIFEST} lists no files")
+        raise ArtifactError(f"artefact {folder.name}: its {MANIFEST} lists no files")
     for name in manifest.files:
         path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts:
-            raise ArtifactError(f"{folder / MANIFEST} names a file outside its folder: {name}")
+            raise ArtifactError(f"artefact {folder.name}: its {MANIFEST} names a file outside its folder: {name}")
     return manifest
+
+
+def title(manifest: Manifest) -> str:
+    """How an artefact is called in a message: ``head mine``, ``encoder``."""
+    return manifest.kind if manifest.kind == manifest.name else f"{manifest.kind} {manifest.name}"
 
 
 def sha256(path: Path) -> str:
@@ -78,18 +84,19 @@ def verify(folder: Path, kind: str | None = None) -> Manifest:
     """
     manifest = load_manifest(folder)
     if kind is not None and manifest.kind != kind:
-        raise ArtifactError(f"{folder} is an artefact of kind {manifest.kind!r}, not {kind!r}")
+        raise ArtifactError(f"artefact {manifest.name} is of kind {manifest.kind!r}, not {kind!r}")
+    named = f"artefact {title(manifest)}"
     if manifest.preprocess_version != PREPROCESS_VERSION:
         raise ArtifactError(
-            f"{folder} was made with preprocessing version {manifest.preprocess_version}; "
+            f"{named} was made with preprocessing version {manifest.preprocess_version}; "
             f"this is version {PREPROCESS_VERSION}: build it again (`make models`)"
         )
     for name, expected in manifest.files.items():
         path = folder / name
         if not path.is_file():
-            raise ArtifactError(f"{path} is missing: build it again (`make models`)")
+            raise ArtifactError(f"{named}: {name} is missing: build it again (`make models`)")
         if sha256(path) != expected:
-            raise ArtifactError(f"{path} is not the file that its manifest describes (sha256 differs)")
+            raise ArtifactError(f"{named}: {name} is not the file that its manifest describes (sha256 differs)")
     return manifest
 
 

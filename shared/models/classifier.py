@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from shared.domain import Classification, Label
 from shared.errors import ArtifactError
 from shared.models.artifacts import Manifest, verify
-from shared.models.encoder import Tokens, open_session, run_in_batches
+from shared.models.encoder import Tokens, run_in_batches
+from shared.models.sessions import open_session
 from shared.models.taxonomy import load_taxonomy
 
 if TYPE_CHECKING:

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import ArtifactError
 from shared.models.artifacts import verify
+from shared.models.sessions import open_session
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -56,22 +57,6 @@ class Tokens:
             ids[index, : len(row)] = row
             mask[index, : len(row)] = 1
         return {"input_ids": ids, "attention_mask": mask}
-
-
-def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
-    """An ONNX Runtime session on the CPU. `threads` within an operator; 0 leaves it to the runtime."""
-    import onnxruntime
-
-    options: Any = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    # Spinning threads burn the one core that a function has.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-    except Exception as error:
-        raise ArtifactError(f"{path} cannot be loaded by ONNX Runtime {onnxruntime.__version__}: {error}") from error
 
 
 def run_in_batches(

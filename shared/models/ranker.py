@@ -34,10 +34,18 @@ class Ranker:
 
     version = VERSION
 
-    def predict(self, features: Features) -> np.ndarray:
-        """Click probabilities, float32 (n,): the ad's prior odds moved by how well it fits."""
+    def log_odds(self, features: Features) -> np.ndarray:
+        """Log-odds of a click, float32 (n,): the ad's prior ones moved by how well it fits."""
         prior = np.clip(features.prior, 1e-6, 1 - 1e-6)
-        logit = np.log(prior / (1 - prior))
+        odds = np.log(prior / (1 - prior))
         for name, weight in WEIGHTS.items():
-            logit = logit + weight * getattr(features, name)
-        return np.asarray(1 / (1 + np.exp(-logit)), dtype=np.float32)
+            odds = odds + weight * getattr(features, name)
+        return np.asarray(odds, dtype=np.float32)
+
+    def predict(self, features: Features) -> np.ndarray:
+        """Click probabilities, float32 (n,)."""
+        return np.asarray(1 / (1 + np.exp(-self.log_odds(features))), dtype=np.float32)
+
+    def slack(self, error: np.ndarray) -> np.ndarray:
+        """How far the log-odds may be off where `similarity` and `session` are off by at most `error`."""
+        return error * (WEIGHTS["similarity"] + WEIGHTS["session"])

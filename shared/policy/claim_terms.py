@@ -165,19 +165,16 @@ class _Group:
 
 
 @cache
-def term_rows() -> dict[str, Any]:
+def term_rows() -> list[dict[str, Any]]:
     """The term groups of both languages; those of one name are two groups."""
     folder = Path(__file__).with_name("packs")
     documents = [json.loads((folder / name).read_text(encoding="utf-8")) for name in ("claims.json", "claims.zh.json")]
-    return {
-        "version": "+".join(document["version"] for document in documents),
-        "terms": [row | {"zh": place == 1} for place, document in enumerate(documents) for row in document["terms"]],
-    }
+    return [row | {"zh": place == 1} for place, document in enumerate(documents) for row in document["terms"]]
 
 
 @cache
 def term_groups() -> tuple[_Group, ...]:
-    rows = term_rows()["terms"]
+    rows = term_rows()
     return tuple(
         _Group(row["id"], row["kind"], re.compile("|".join(row["patterns"]), re.I), bool(row.get("each")), row["zh"])
         for row in rows

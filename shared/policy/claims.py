@@ -15,7 +15,7 @@ from shared.domain import Ad, Claim
 from shared.policy.characters import fold
 from shared.policy.chinese_moments import tells_of_day
 from shared.policy.chinese_scope import overreach
-from shared.policy.claim_terms import term_claims, term_groups, term_rows
+from shared.policy.claim_terms import term_claims, term_groups
 from shared.policy.dates import find_dates
 from shared.policy.english_arithmetic import follows
 from shared.policy.english_bills import misrated
@@ -26,7 +26,7 @@ from shared.policy.facts import Facts, day_support, prepare, quantity_support, r
 from shared.policy.numerals import Quantity, find_quantities
 from shared.policy.polarity import bound
 from shared.policy.units import BARE
-from shared.policy.vocabulary import VERSION, vocabulary
+from shared.policy.vocabulary import vocabulary
 from shared.policy.words import cover, means
 
 _HAN = re.compile(r"[\u3400-\u9fff]")
@@ -49,11 +49,6 @@ _RATE_BEFORE = re.compile(
     r"(?P<zh>每天|每日|每晚|每周|每月|每年|每小时|每节|每课时|每次|月费|年费|周费|日租)(?:只要|仅|才|低至)?\s?$"
 )
 _LONG_NUMERAL = re.compile(r"[\d一二三四五六七八九十百千万]{2}")
-
-
-def claims_version() -> str:
-    """Version of the term groups and of the words."""
-    return f"{term_rows()['version']}+{VERSION}"
 
 
 def trace_claims(text: str, ad: Ad, *, audience: Sequence[str] = ()) -> list[Claim]:

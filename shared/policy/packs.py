@@ -132,6 +132,12 @@ def document(name: str) -> dict[str, Any]:
 
 
 @cache
+def packs_names() -> str:
+    """Names and versions of all packs."""
+    return "+".join(f"{document(name)['pack']}-{document(name)['version']}" for name in PACKS)
+
+
+@cache
 def book() -> Book:
     """The rules of all packs."""
     rules: list[Rule] = []
@@ -150,8 +156,7 @@ def book() -> Book:
     for place, word in enumerate(uses):
         automaton.add_word(word, (len(word), place))
     automaton.make_automaton()
-    version = "+".join(f"{document(name)['pack']}-{document(name)['version']}" for name in PACKS)
-    return Book(tuple(rules), automaton, version, tuple(map(tuple, uses.values())))
+    return Book(tuple(rules), automaton, packs_names(), tuple(map(tuple, uses.values())))
 
 
 def _rule(

@@ -17,9 +17,9 @@ from shared.domain import Finding
 from shared.policy.editorial import Channel, channels, editorial
 from shared.policy.folding import Folded, fold_text
 from shared.policy.likeness import likeness as alike
-from shared.policy.likeness import version as likeness_version
 from shared.policy.packs import Book, Near, Rule, Use, book, lift
 from shared.policy.rewriting import Change, rewrite
+from shared.policy.versions import packs_version
 
 __all__ = ["Channel", "blocking", "channels", "check", "editorial", "packs_version"]
 
@@ -85,11 +85,6 @@ def check(
 def blocking(findings: Sequence[Finding]) -> list[Finding]:
     """The findings that keep a text from being shown."""
     return [finding for finding in findings if finding.severity == "block"]
-
-
-def packs_version() -> str:
-    """Versions of the rule packs, as responses name them."""
-    return f"{book().version}+likeness-{likeness_version()}"
 
 
 def _matches(

@@ -139,6 +139,8 @@ def moment(value: object, field: str) -> float | None:
         raise Refused(field, f"{field} must be epoch seconds or an RFC 3339 time, not {kind_of(value)}.")
     if seconds < EARLIEST:
         raise Refused(field, f"{field} lies before the year 2000 ({readable(seconds)}).")
+    if seconds > LATEST:  # by its offset, a fraction or a leap second: no answer could write it
+        raise Refused(field, f"{field} is not a possible time.")
     return seconds
 
 

@@ -9,14 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from shared.domain import CatalogueAd
 from shared.stores.catalogue import Catalogue
 from shared.stores.copies import Banked, Copies
 from shared.stores.delivery import Delivery
+from shared.stores.faults import passing
 from shared.stores.jobs import Jobs
 from shared.stores.objects import Objects
 from shared.stores.people import People
 from shared.stores.queues import Queues
+from shared.stores.runs import Runs
 from shared.stores.table import Table
 
 
@@ -28,6 +32,7 @@ class Stores:
     catalogue: Catalogue
     copies: Copies
     jobs: Jobs
+    runs: Runs
     delivery: Delivery
     objects: Objects
     queues: Queues
@@ -54,6 +59,8 @@ def open_stores(
     bucket_name: str,
     copy_queue_url: str,
     catalogue_queue_url: str,
+    event_queue_url: str,
+    ad_queue_url: str,
     pseudonym_key: bytes,
 ) -> Stores:
     """Stores on the given boto3 clients."""
@@ -63,9 +70,18 @@ def open_stores(
         catalogue=Catalogue(table),
         copies=Copies(table),
         jobs=Jobs(table),
+        runs=Runs(table),
         delivery=Delivery(table),
         objects=Objects(s3, bucket_name),
-        queues=Queues(sqs, {"copy": copy_queue_url, "catalogue": catalogue_queue_url}),
+        queues=Queues(
+            sqs,
+            {
+                "copy": copy_queue_url,
+                "catalogue": catalogue_queue_url,
+                "events": event_queue_url,
+                "ads": ad_queue_url,
+            },
+        ),
         table=table,
     )
 
@@ -88,6 +104,11 @@ def file_key(path: Path) -> bytes:
 
 def secret_key(secrets_manager: Any, secret_id: str) -> bytes:
     """The pseudonym key kept in AWS Secrets Manager."""
-    answer = secrets_manager.get_secret_value(SecretId=secret_id)
+    try:
+        answer = secrets_manager.get_secret_value(SecretId=secret_id)
+    except (BotoCoreError, ClientError) as error:
+        if unavailable := passing(error, "the store of secrets"):
+            raise unavailable from error
+        raise
     value = answer.get("SecretString") or answer["SecretBinary"]
     return value.encode() if isinstance(value, str) else bytes(value)

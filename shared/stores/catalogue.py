@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
@@ -47,6 +47,27 @@ class Pointer:
     version: str
     key: str
     head: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stamp:
+    """When and by what an ad is written. Orders compare as strings; `source` is the name of a piece of work; `wins`
+    over whatever is there."""
+
+    order: str
+    source: str = ""
+    wins: bool = False
+
+    @classmethod
+    def of_upload(cls, seconds: float, line: int, source: str) -> Stamp:
+        """Of a line of an upload of that time (epoch seconds): the later upload wins, in one upload the later line."""
+        return cls(f"{max(0, int(seconds * 1000)):015d}.{line:012d}", source)
+
+    @classmethod
+    def of_request(cls, seconds: float) -> Stamp:
+        """Of a request at that time, whose caller is told that it holds. S3 rounds an upload's time down to a second,
+        so an upload of the second before may still come after it."""
+        return cls(f"{max(0, int((seconds - 1) * 1000)):015d}.{0:012d}", wins=True)
 
 
 class Catalogue:
@@ -88,10 +109,19 @@ class Catalogue:
         row = self._table.get(_ads(tenant), "meta")
         return row["head"] if row else 0
 
-    def put_ads(self, tenant: str, ads: Sequence[CatalogueAd]) -> int:
-        """Writes ads and moves the head in the same transaction; an ad that is there unchanged is left alone.
+    def stamps(self, tenant: str, ad_ids: Iterable[str]) -> dict[str, tuple[Ad, Stamp]]:
+        """Those of the ads that exist, with what wrote them."""
+        rows = self._table.get_many([(_ads(tenant), f"ad/{ad_id}") for ad_id in ad_ids])
+        return {
+            sk.removeprefix("ad/"): (_row_ad(row).ad, Stamp(row.get("ord", ""), row.get("src", "")))
+            for (_, sk), row in rows.items()
+        }
 
-        Returns how many were written. A later ad of the same id in `ads` wins.
+    def put_ads(self, tenant: str, ads: Sequence[CatalogueAd], stamps: Mapping[str, Stamp]) -> int:
+        """Writes ads and moves the head in the same transaction; an ad that is there unchanged is left alone, and so is
+        one that a later write (by its stamp's order) has made.
+
+        stamps: by ad id. Returns how many were written. A later ad of the same id in `ads` wins.
         """
         pk = _ads(tenant)
         latest = list({ad.ad.ad_id: ad for ad in ads}.values())
@@ -99,12 +129,22 @@ class Catalogue:
         for chunk in _chunks(latest):
             for attempt in range(_ATTEMPTS):
                 rows = self._table.get_many(
-                    [(pk, "meta"), *((pk, f"ad/{ad.ad.ad_id}") for ad in chunk)], attributes=["head", "doc"]
+                    [(pk, "meta"), *((pk, f"ad/{ad.ad.ad_id}") for ad in chunk)], attributes=["head", "doc", "ord"]
                 )
                 head = rows.get((pk, "meta"), {}).get("head", 0)
-                changed = [ad for ad in chunk if rows.get((pk, f"ad/{ad.ad.ad_id}"), {}).get("doc") != _ad_document(ad)]
-                if not changed:
+                changed, newer = [], []
+                for ad in chunk:
+                    row = rows.get((pk, f"ad/{ad.ad.ad_id}"), {})
+                    stamp = stamps[ad.ad.ad_id]
+                    if row.get("ord", "") > stamp.order and not stamp.wins:
+                        continue
+                    if row.get("doc") != _ad_document(ad):
+                        changed.append(ad)
+                    elif row.get("ord", "") < stamp.order:
+                        newer.append(ad)  # or a write between the two that comes late would win over both
+                if not changed and not newer:
                     break
+                # Also where the head stays: it says that nobody has written since the rows were read.
                 actions = [
                     self._table.update_action(
                         (pk, "meta"),
@@ -114,6 +154,12 @@ class Catalogue:
                     )
                 ]
                 actions += [
+                    self._table.update_action(
+                        (pk, f"ad/{ad.ad.ad_id}"), "SET ord = :ord", {":ord": stamps[ad.ad.ad_id].order}
+                    )
+                    for ad in newer
+                ]
+                actions += [
                     self._table.put_action(
                         {
                             "pk": pk,
@@ -121,6 +167,8 @@ class Catalogue:
                             "seq": number,
                             "doc": _ad_document(ad),
                             "vec": ad.vector or None,
+                            "ord": stamps[ad.ad.ad_id].order,
+                            "src": stamps[ad.ad.ad_id].source or None,
                         }
                     )
                     for number, ad in enumerate(changed, start=head + 1)

@@ -22,8 +22,7 @@ import orjson
 
 from shared.domain import LANGUAGES, Ad, Claim, Copy, Language
 from shared.errors import Conflict, Unprocessable
-from shared.policy.claims import claims_version
-from shared.policy.rules import packs_version
+from shared.policy.versions import claims_version, packs_version
 from shared.preprocess import match_key
 from shared.stores.table import ConditionFailed, Key, Row, Table
 

@@ -13,8 +13,6 @@ impression moves it to `charged`.
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -24,6 +22,7 @@ import orjson
 
 from shared.domain import Decision, RankedAd, Reason
 from shared.errors import Conflict
+from shared.stores.faults import pause
 from shared.stores.people import person_key
 from shared.stores.table import ConditionFailed, Table
 
@@ -94,7 +93,7 @@ class Delivery:
         return self._table.update_action(
             (f"t/{tenant}/spend", f"{_day(at)}/{ad_id}"),
             "SET expires_at = :ttl ADD #bucket :amount",
-            {":amount": amount, ":ttl": int(at) + 3 * 86400},
+            {":amount": amount, ":ttl": _spend_expires(at)},
             names={"#bucket": bucket},
         )
 
@@ -136,8 +135,9 @@ class Delivery:
                 actions.append(
                     self._table.update_action(
                         (f"t/{tenant}/spend", f"{_day(decision.at)}/{ad_id}"),
-                        "ADD charged :cost, #bucket :back",
-                        {":cost": cost, ":back": -cost},
+                        # The row may have expired before a late impression: it must do so again.
+                        "SET expires_at = if_not_exists(expires_at, :ttl) ADD charged :cost, #bucket :back",
+                        {":cost": cost, ":back": -cost, ":ttl": _spend_expires(at)},
                         names={"#bucket": _bucket(decision.at)},
                     )
                 )
@@ -152,7 +152,7 @@ class Delivery:
             except ConditionFailed as error:
                 if error.failed:
                     return False
-                time.sleep(random.uniform(0, min(0.5, 0.005 * 2**attempt)))  # nosec B311: jitter, not a secret
+                pause(attempt, "the table", first=0.005, most=0.5)
         raise Conflict("too many writers at the same counters", retry_after=1)
 
     # Counters ---------------------------------------------------------------------------------------------------
@@ -165,10 +165,15 @@ class Delivery:
     def spent(self, tenant: str, ad_ids: Iterable[str], now: float) -> dict[str, float]:
         """Charged plus still reserved today (UTC) by ad; 0 where nothing is."""
         keys = {(f"t/{tenant}/spend", f"{_day(now)}/{ad_id}"): ad_id for ad_id in ad_ids}
-        young = {_bucket(now - age) for age in range(0, RESERVATION_SECONDS + 1, BUCKET_SECONDS)}
+        oldest = _bucket_number(now - RESERVATION_SECONDS)
         spent = dict.fromkeys(keys.values(), 0.0)
         for key, row in self._table.get_many(keys).items():
-            reserved = sum(float(value) for name, value in row.items() if name in young and float(value) > 0)
+            # Those to come are counted too: another function's clock may be before ours.
+            reserved = sum(
+                float(value)
+                for name, value in row.items()
+                if name[0] == "r" and name[1:].isdigit() and int(name[1:]) >= oldest and float(value) > 0
+            )
             spent[keys[key]] = float(row.get("charged", 0.0)) + reserved
         return spent
 
@@ -184,5 +189,13 @@ def _day(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d")
 
 
+def _spend_expires(at: float) -> int:
+    return int(at) + 3 * 86400
+
+
+def _bucket_number(at: float) -> int:
+    return int(at // BUCKET_SECONDS)
+
+
 def _bucket(at: float) -> str:
-    return f"r{int(at // BUCKET_SECONDS)}"
+    return f"r{_bucket_number(at)}"

@@ -123,21 +123,26 @@ class People:
 
     # Events -----------------------------------------------------------------------------------------------------
 
-    def append_events(self, tenant: str, events: Mapping[str, Sequence[StoredEvent]]) -> dict[str, set[str]]:
+    def append_events(
+        self, tenant: str, events: Mapping[str, Sequence[StoredEvent]], *, source: str | None = None
+    ) -> dict[str, set[str]]:
         """Adds events by uid; one that is there already (same person and event id) is left alone.
 
         Returns the ids of those that were new, by uid. Each transaction is all or nothing; after an error a repeat is
-        safe.
+        safe. source: name of the piece of work that they come from. It is kept with them, and what the same piece has
+        written before is new again: so a piece that was cut off and comes back counts what the first try wrote.
         """
         todo = {uid: list({stored.event.event_id: stored for stored in many}.values()) for uid, many in events.items()}
         accepted: dict[str, set[str]] = {uid: set() for uid in todo}
         for attempt in range(_ATTEMPTS):
-            heads, new = self._unseen(tenant, todo)
+            heads, new, written = self._unseen(tenant, todo, source)
+            for uid, event_ids in written.items():
+                accepted[uid] |= event_ids
             todo = {}
             for pack in _packs(new):
                 actions: list[dict[str, Any]] = []
                 for uid, many in pack:
-                    actions += self._append_actions(tenant, uid, heads[uid], many)
+                    actions += self._append_actions(tenant, uid, heads[uid], many, source)
                 try:
                     self._table.transact(actions)
                 except ConditionFailed:
@@ -153,22 +158,29 @@ class People:
         raise Conflict("too many writers at the same person", retry_after=1)
 
     def _unseen(
-        self, tenant: str, events: Mapping[str, Sequence[StoredEvent]]
-    ) -> tuple[dict[str, int], dict[str, list[StoredEvent]]]:
-        """The people's heads, and those of their events that have no row yet."""
+        self, tenant: str, events: Mapping[str, Sequence[StoredEvent]], source: str | None
+    ) -> tuple[dict[str, int], dict[str, list[StoredEvent]], dict[str, set[str]]]:
+        """The people's heads, those of their events that have no row yet, and the ids of those that `source` wrote."""
         keys: list[Key] = []
         for uid, many in events.items():
             pk = person_key(tenant, uid)
             keys += [(pk, "meta"), *((pk, f"e/{stored.event.event_id}") for stored in many)]
-        rows = self._table.get_many(keys, attributes=["head"])
+        rows = self._table.get_many(keys, attributes=["head", "src"])
         heads = {uid: rows.get((person_key(tenant, uid), "meta"), {}).get("head", 0) for uid in events}
+        written: dict[str, set[str]] = {}
+        if source is not None:
+            for uid, many in events.items():
+                found = (rows.get((person_key(tenant, uid), f"e/{s.event.event_id}"), {}) for s in many)
+                written[uid] = {row["sk"].removeprefix("e/") for row in found if row.get("src") == source}
         new = {
             uid: [s for s in many if (person_key(tenant, uid), f"e/{s.event.event_id}") not in rows]
             for uid, many in events.items()
         }
-        return heads, {uid: many for uid, many in new.items() if many}
+        return heads, {uid: many for uid, many in new.items() if many}, written
 
-    def _append_actions(self, tenant: str, uid: str, head: int, events: Sequence[StoredEvent]) -> list[dict[str, Any]]:
+    def _append_actions(
+        self, tenant: str, uid: str, head: int, events: Sequence[StoredEvent], source: str | None
+    ) -> list[dict[str, Any]]:
         pk = person_key(tenant, uid)
         actions = [
             self._table.update_action(
@@ -179,7 +191,7 @@ class People:
             )
         ]
         for number, stored in enumerate(events, start=head + 1):
-            row = _event_row(pk, replace(stored, seq=number))
+            row = _event_row(pk, replace(stored, seq=number)) | ({"src": source} if source else {})
             actions.append(self._table.put_action(row, condition="attribute_not_exists(pk)"))
         return actions
 
@@ -193,6 +205,13 @@ class People:
         pk = person_key(tenant, uid)
         rows = self._table.get_many([(pk, f"e/{event_id}") for event_id in event_ids], attributes=["vec"])
         return {sk.removeprefix("e/"): row["vec"] for (_, sk), row in rows.items() if "vec" in row}
+
+    def uid_pages(self, tenant: str, start: Key | None) -> Iterator[tuple[list[str], Key | None]]:
+        """uids of everybody of whom there is anything, by pages of a scan of the table; each with the key to go on
+        behind, None behind the last."""
+        prefix = person_key(tenant, "")
+        for found, after in self._table.scan(prefix, "meta", start=start):
+            yield [pk.removeprefix(prefix) for pk in found], after
 
     # Person and profile -----------------------------------------------------------------------------------------
 

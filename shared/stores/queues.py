@@ -1,4 +1,4 @@
-"""SQS: the queue of copy jobs and the queue of catalogue tasks."""
+"""SQS: copy jobs, catalogue tasks, and the parts of large work on events and on ads."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import orjson
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.errors import Unavailable
+from shared.stores.faults import passing, watch
 
-QueueName = Literal["copy", "catalogue"]
+QueueName = Literal["copy", "catalogue", "events", "ads"]
 
 
 class Queues:
@@ -19,12 +20,14 @@ class Queues:
     def __init__(self, client: Any, urls: Mapping[str, str]) -> None:
         self._client = client
         self._urls = urls
+        watch(client, "the queue")
 
     def send(self, queue: QueueName, body: Mapping[str, Any], *, delay_seconds: int = 0) -> None:
         """Queues `body` as JSON.
 
         Raises:
-            Unavailable: no such queue is configured, or SQS cannot be reached.
+            Unavailable: no such queue is configured, or SQS cannot be reached. What no repeat can mend (not allowed, no
+                such queue any more) stays a ClientError.
         """
         url = self._urls.get(queue)
         if not url:
@@ -32,4 +35,6 @@ class Queues:
         try:
             self._client.send_message(QueueUrl=url, MessageBody=orjson.dumps(body).decode(), DelaySeconds=delay_seconds)
         except (BotoCoreError, ClientError) as error:
-            raise Unavailable(f"the {queue} queue cannot be reached", retry_after=2) from error
+            if unavailable := passing(error, f"the {queue} queue"):
+                raise unavailable from error
+            raise

@@ -6,14 +6,13 @@ rest of an ingest put together (infra/DECISIONS.md).
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.errors import Unavailable
+from shared.stores.faults import CALL_SECONDS, held_patience, passing, patience, pause, watch
 
 Row = dict[str, Any]
 Key = tuple[str, str]
@@ -23,7 +22,10 @@ BATCH_GET_LIMIT = 100
 BATCH_WRITE_LIMIT = 25
 _BATCH_ATTEMPTS = 6
 _CONFLICT_ATTEMPTS = 10
+_THROTTLED_ATTEMPTS = 4  # at a transaction: botocore does not repeat one of which a part was throttled
+_WHO = "the table"
 _SMALLEST = 1e-120
+_THROTTLED = {"None", "ProvisionedThroughputExceeded", "RequestLimitExceeded", "ThrottlingError"}
 
 
 def marshal(value: Any) -> dict[str, Any]:
@@ -82,14 +84,27 @@ class ConditionFailed(Exception):
 class Table:
     """A DynamoDB table with string keys ``pk`` and ``sk`` and the local index ``by_seq`` (``pk``, number ``seq``).
 
-    Every method raises `Unavailable` where AWS stays unreachable or throttled after botocore's retries.
+    Every method raises `Unavailable` where AWS stays unreachable or throttled after botocore's retries, or beyond the
+    patience in force (`shared.stores.faults`). What no repeat can mend (no such table, not allowed) stays ClientError.
     """
 
     def __init__(self, client: Any, name: str) -> None:
         self._client = client
         self.name = name
+        watch(client, _WHO)
+
+    @property
+    def client(self) -> Any:
+        """For what brings its own way of storing."""
+        return self._client
 
     def _call(self, operation: str, **arguments: Any) -> Any:
+        if held_patience() is None:
+            with patience(CALL_SECONDS):
+                return self._call_patiently(operation, **arguments)
+        return self._call_patiently(operation, **arguments)
+
+    def _call_patiently(self, operation: str, **arguments: Any) -> Any:
         # A single write to a row that a transaction is at is refused; botocore does not repeat it.
         for attempt in range(_CONFLICT_ATTEMPTS):
             try:
@@ -97,29 +112,35 @@ class Table:
             except ClientError as error:
                 if error.response["Error"]["Code"] != "TransactionConflictException":
                     raise
-                _pause(attempt)
+            pause(attempt, _WHO)
         raise Unavailable("too many writers at the same row", retry_after=1)
 
     def _call_once(self, operation: str, **arguments: Any) -> Any:
-        try:
-            return getattr(self._client, operation)(**arguments)
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code == "ConditionalCheckFailedException":
-                raise ConditionFailed((0,)) from error
-            if code == "TransactionCanceledException":
-                reasons = [reason.get("Code", "None") for reason in error.response.get("CancellationReasons", [])]
-                failed = [place for place, reason in enumerate(reasons) if reason == "ConditionalCheckFailed"]
-                if failed or "TransactionConflict" in reasons:
-                    raise ConditionFailed(failed) from error
-                if set(reasons) <= {"None", "ProvisionedThroughputExceeded", "ThrottlingError"}:
-                    raise Unavailable("the table is throttled", retry_after=2) from error
+        for attempt in range(_THROTTLED_ATTEMPTS):
+            try:
+                return getattr(self._client, operation)(**arguments)
+            except ClientError as error:
+                code = error.response["Error"]["Code"]
+                if code == "ConditionalCheckFailedException":
+                    raise ConditionFailed((0,)) from error
+                if code == "TransactionCanceledException":
+                    reasons = [reason.get("Code", "None") for reason in error.response.get("CancellationReasons", [])]
+                    failed = [place for place, reason in enumerate(reasons) if reason == "ConditionalCheckFailed"]
+                    if failed or "TransactionConflict" in reasons:
+                        raise ConditionFailed(failed) from error
+                    if not set(reasons) <= _THROTTLED:
+                        raise
+                elif unavailable := passing(error, _WHO):
+                    raise unavailable from error
+                else:
+                    raise
+            except BotoCoreError as error:
+                if unavailable := passing(error, _WHO):
+                    raise unavailable from error
                 raise
-            if code in _TRANSIENT or error.response["ResponseMetadata"]["HTTPStatusCode"] >= 500:
-                raise Unavailable(f"the table does not answer ({code})", retry_after=2) from error
-            raise
-        except BotoCoreError as error:
-            raise Unavailable(f"the table cannot be reached ({type(error).__name__})", retry_after=2) from error
+            if attempt + 1 < _THROTTLED_ATTEMPTS:
+                pause(attempt, _WHO)
+        raise Unavailable("the table is throttled", retry_after=2)
 
     def get(self, pk: str, sk: str, *, consistent: bool = True) -> Row | None:
         answer = self._call(
@@ -151,7 +172,7 @@ class Table:
                 pending = answer.get("UnprocessedKeys") or {}
                 if not pending:
                     break
-                _pause(attempt)
+                pause(attempt, _WHO)
             else:
                 raise Unavailable("the table is throttled", retry_after=2)
         return found
@@ -182,6 +203,29 @@ class Table:
             if "LastEvaluatedKey" not in answer:
                 return
             arguments["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+
+    def scan(
+        self, prefix: str, sk: str, *, start: Key | None = None, page: int = 500
+    ) -> Iterator[tuple[list[str], Key | None]]:
+        """Partition keys that begin with `prefix` and have a row `sk`, page by page over the whole table, each with the
+        key to start behind next time; None behind the last page. A page reads `page` rows, whatever it finds."""
+        arguments: dict[str, Any] = {
+            "TableName": self.name,
+            "FilterExpression": "begins_with(pk, :prefix) AND sk = :sk",
+            "ExpressionAttributeValues": {":prefix": {"S": prefix}, ":sk": {"S": sk}},
+            "ProjectionExpression": "pk",
+            "Limit": page,
+            "ConsistentRead": True,
+        }
+        while True:
+            if start is not None:
+                arguments["ExclusiveStartKey"] = {"pk": {"S": start[0]}, "sk": {"S": start[1]}}
+            answer = self._call("scan", **arguments)
+            last = answer.get("LastEvaluatedKey")
+            start = (last["pk"]["S"], last["sk"]["S"]) if last else None
+            yield [wire["pk"]["S"] for wire in answer["Items"]], start
+            if start is None:
+                return
 
     def put(self, row: Row, *, condition: str | None = None, values: Mapping[str, Any] | None = None) -> None:
         """Writes a row. Raises `ConditionFailed` where `condition` does not hold."""
@@ -244,21 +288,6 @@ class Table:
                 pending = self._call("batch_write_item", RequestItems=pending).get("UnprocessedItems") or {}
                 if not pending:
                     break
-                _pause(attempt)
+                pause(attempt, _WHO)
             else:
                 raise Unavailable("the table is throttled", retry_after=2)
-
-
-_TRANSIENT = {
-    "ProvisionedThroughputExceededException",
-    "RequestLimitExceeded",
-    "ThrottlingException",
-    "InternalServerError",
-    "ServiceUnavailable",
-    "TransactionInProgressException",
-}
-
-
-def _pause(attempt: int) -> None:
-    """Exponential back-off with full jitter, as AWS asks for unprocessed items."""
-    time.sleep(random.uniform(0, min(2.0, 0.05 * 2**attempt)))  # nosec B311: jitter, not a secret

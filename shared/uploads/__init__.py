@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
 
 from shared.domain import Rejection
-from shared.uploads.lines import Lines, UnreadableError, plain_bytes
+from shared.uploads.lines import Lines, Readable, UnreadableError, after, plain_bytes
 from shared.uploads.rows import Row, csv_rows, json_rows
 
-__all__ = ["Row", "StreamProblem", "read_rows"]
+__all__ = ["Place", "Row", "RowReader", "StreamProblem", "read_rows"]
+
+_MAGIC = b"\x1f\x8b"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,37 +26,107 @@ class StreamProblem:
     reason: str
 
 
-def read_rows(
-    stream: BinaryIO, name: str, required: frozenset[str] = frozenset()
-) -> Iterator[Row | Rejection | StreamProblem]:
-    """The rows of a file, a `Rejection` for each line that is none, and at most one `StreamProblem`, as the last.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Between two rows of a file, from where another process can read on.
 
-    Args:
-        stream: read forward only, in pieces of 64 KiB; not closed.
-        name: ends in ``.jsonl`` (also ``.ndjson``) or ``.csv``, either with ``.gz`` behind it.
-        required: the columns that a CSV must have.
+    offset: in the plain bytes. columns: of a CSV. packed: the file is gzip, which must be inflated from its beginning;
+    any other can be opened at the offset.
+    """
+
+    line: int
+    offset: int
+    columns: tuple[str, ...]
+    packed: bool
+
+
+class RowReader:
+    """Iterates over a file's rows, a `Rejection` for each line that is none, and at most one `StreamProblem`, the last.
 
     In a CSV an empty cell is an absent field; a column ``tags`` is split at ``|`` or ``;``, and so is ``targeting.…``;
     the columns ``attributes.…``, ``targeting.…`` and ``frequency_cap.…`` become one object each.
-
-    Raises:
-        OSError: whatever `stream.read` raises.
     """
-    suffixes = name.rsplit("/", 1)[-1].lower().split(".")[1:]
-    packed = suffixes[-1:] == ["gz"]
-    kind = "".join((suffixes[:-1] if packed else suffixes)[-1:])
-    if kind not in ("jsonl", "ndjson", "csv"):
-        yield StreamProblem(0, "The file's name must end in .jsonl or .csv, or in one of these and .gz.")
-        return
-    lines = Lines(plain_bytes(stream, packed))
-    found = False
-    problem: str | None = None
-    try:
-        for row in csv_rows(lines, required) if kind == "csv" else json_rows(lines):
-            found = True
-            yield row
-    except UnreadableError as error:
-        problem = str(error)
-    problem = problem or lines.problem or (None if found else "The file is empty.")
-    if problem:
-        yield StreamProblem(lines.number, problem)
+
+    def __init__(
+        self, stream: Readable, name: str, required: frozenset[str] = frozenset(), start: Place | None = None
+    ) -> None:
+        """
+        Args:
+            stream: read forward only, in pieces of 64 KiB; not closed. It begins at ``start.offset`` of the file, or at
+                the file's beginning where that is packed.
+            name: ends in ``.jsonl`` (also ``.ndjson``) or ``.csv``, either with ``.gz`` behind it.
+            required: the columns that a CSV must have.
+            start: `place` of a reader of the same file that had got as far as that.
+        """
+        suffixes = name.rsplit("/", 1)[-1].lower().split(".")[1:]
+        named = suffixes[-1:] == ["gz"]
+        self._kind = "".join((suffixes[:-1] if named else suffixes)[-1:])
+        self._required = required
+        self._resumed = start is not None
+        self._header = list(start.columns) if start else []
+        self.packed = start.packed if start else False
+        pieces = self._plain(stream, named, start)
+        self._lines = Lines(pieces, start.line, start.offset) if start else Lines(pieces)
+
+    def _plain(self, stream: Readable, named: bool, start: Place | None) -> Iterator[bytes]:
+        if start is not None and not start.packed:
+            while piece := stream.read(1 << 16):
+                yield piece
+            return
+        first = _Peeked(stream)
+        pieces = plain_bytes(first, named)
+        for piece in after(pieces, start.offset) if start else pieces:
+            self.packed = first.packed
+            yield piece
+
+    @property
+    def place(self) -> Place:
+        """Behind the row that came last."""
+        line, offset = self._lines.place
+        return Place(line, offset, tuple(self._header), self.packed)
+
+    def __iter__(self) -> Iterator[Row | Rejection | StreamProblem]:
+        """Raises:
+        OSError: whatever `stream.read` raises.
+        """
+        if self._kind not in ("jsonl", "ndjson", "csv"):
+            yield StreamProblem(0, "The file's name must end in .jsonl or .csv, or in one of these and .gz.")
+            return
+        lines = self._lines
+        found = self._resumed
+        problem: str | None = None
+        try:
+            rows = csv_rows(lines, self._required, self._header) if self._kind == "csv" else json_rows(lines)
+            for row in rows:
+                found = True
+                yield row
+        except UnreadableError as error:
+            problem = str(error)
+        problem = problem or lines.problem or (None if found else "The file is empty.")
+        if problem:
+            yield StreamProblem(lines.number, problem)
+
+
+class _Peeked:
+    """A stream that knows whether it began as gzip does."""
+
+    def __init__(self, stream: Readable) -> None:
+        self._stream = stream
+        self._head = b""
+
+    def read(self, size: int, /) -> bytes:
+        data = self._stream.read(size)
+        if len(self._head) < len(_MAGIC):
+            self._head += data[: len(_MAGIC)]
+        return data
+
+    @property
+    def packed(self) -> bool:
+        return self._head.startswith(_MAGIC)
+
+
+def read_rows(
+    stream: Readable, name: str, required: frozenset[str] = frozenset()
+) -> Iterator[Row | Rejection | StreamProblem]:
+    """The rows of a whole file (see `RowReader`)."""
+    return iter(RowReader(stream, name, required))

@@ -5,20 +5,38 @@ from __future__ import annotations
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
-from typing import Any, BinaryIO
+from typing import Any, NamedTuple, Protocol
 
 LONGEST_LINE = 1 << 20  # bytes
 _PIECE = 1 << 16
 _UTF8_MARK = b"\xef\xbb\xbf"
 
-Line = tuple[int, bytes | None]
+
+class Line(NamedTuple):
+    """A physical line without its end; `data` is None for one beyond `LONGEST_LINE`. `start`: its place in the plain
+    bytes of the file."""
+
+    number: int
+    data: bytes | None
+    start: int
+
+
+class Readable(Protocol):
+    """A stream that is read forward."""
+
+    def read(self, size: int, /) -> bytes: ...
 
 
 class UnreadableError(Exception):
     """The stream cannot be read on; carries the sentence."""
 
 
-def plain_bytes(stream: BinaryIO, packed: bool) -> Iterator[bytes]:
+def plain_bytes(stream: Readable, packed: bool) -> Iterator[bytes]:
+    """The file's bytes, inflated where they are gzip; `packed` says that they should be.
+
+    Raises:
+        UnreadableError: damaged or not gzip, or UTF-16.
+    """
     head = stream.read(_PIECE)
     while 0 < len(head) < len(_UTF8_MARK) and (more := stream.read(_PIECE)):
         head += more
@@ -34,7 +52,7 @@ def plain_bytes(stream: BinaryIO, packed: bool) -> Iterator[bytes]:
         head = stream.read(_PIECE)
 
 
-def _inflate(head: bytes, stream: BinaryIO) -> Iterator[bytes]:
+def _inflate(head: bytes, stream: Readable) -> Iterator[bytes]:
     """Inflates all members of a gzip. At an error everything up to the very byte that caused it has been yielded."""
     inflater = zlib.decompressobj(wbits=31)
     data = head
@@ -70,16 +88,25 @@ def _salvage(inflater: Any, data: bytes) -> Iterator[bytes]:
             yield plain
 
 
+def after(pieces: Iterable[bytes], offset: int) -> Iterator[bytes]:
+    """`pieces` without their first `offset` bytes."""
+    for piece in pieces:
+        if offset < len(piece):
+            yield piece[offset:]
+        offset = max(0, offset - len(piece))
+
+
 class Lines:
-    """Physical lines without their ends, as (number, bytes), or (number, None) for one beyond `LONGEST_LINE`.
+    """The lines of the plain bytes in `pieces`, which begin at `offset` of the file, behind its line `number`.
 
     Where the stream cannot be read on, the lines end and `problem` says why; a line without its end does not count
     then.
     """
 
-    def __init__(self, pieces: Iterable[bytes]) -> None:
-        self.number = 0  # of the last line that came out of the stream
+    def __init__(self, pieces: Iterable[bytes], number: int = 0, offset: int = 0) -> None:
+        self.number = number  # of the last line that came out of the stream
         self.problem: str | None = None
+        self._end = offset  # of that line, its newline included
         self._source = self._split(pieces)
         self._again: deque[Line] = deque()
 
@@ -92,6 +119,13 @@ class Lines:
     def put_back(self, lines: list[Line]) -> None:
         self._again.extendleft(reversed(lines))
 
+    @property
+    def place(self) -> tuple[int, int]:
+        """Number of the last line that was handed out and not put back, and the offset behind it."""
+        if self._again:
+            return self._again[0].number - 1, self._again[0].start
+        return self.number, self._end
+
     def _split(self, pieces: Iterable[bytes]) -> Iterator[Line]:
         parts: list[bytes] = []
         size = 0  # of the line under way; beyond the limit its bytes are counted, not kept
@@ -100,7 +134,7 @@ class Lines:
                 *ended, begun = piece.split(b"\n")
                 for part in ended:
                     parts.append(part)
-                    yield self._line(parts, size + len(part))
+                    yield self._line(parts, size + len(part), newline=1)
                     parts.clear()
                     size = 0
                 size += len(begun)
@@ -112,11 +146,13 @@ class Lines:
             self.problem = str(error)
             return
         if size:
-            yield self._line(parts, size)
+            yield self._line(parts, size, newline=0)
 
-    def _line(self, parts: list[bytes], size: int) -> Line:
+    def _line(self, parts: list[bytes], size: int, newline: int) -> Line:
+        start = self._end
         self.number += 1
+        self._end += size + newline
         if size > LONGEST_LINE:
-            return self.number, None
+            return Line(self.number, None, start)
         line = b"".join(parts).removesuffix(b"\r")
-        return self.number, line.removeprefix(_UTF8_MARK) if self.number == 1 else line
+        return Line(self.number, line.removeprefix(_UTF8_MARK) if self.number == 1 else line, start)

@@ -30,7 +30,7 @@ class _BadRecordError(Exception):
 
 
 def json_rows(lines: Lines) -> Iterator[Row | Rejection]:
-    for number, line in lines:
+    for number, line, _ in lines:
         if line is None:
             yield _too_long(number)
         elif line and not line.isspace():
@@ -78,7 +78,7 @@ class _Record:
         return self
 
     def __next__(self) -> str:
-        number, line = taken = next(self._lines)
+        number, line, _ = taken = next(self._lines)
         if self.taken:
             self._size += len(line or b"")
             if line is None or self._size > LONGEST_RECORD or len(self.taken) >= MOST_RECORD_LINES or _not_utf8(line):
@@ -93,9 +93,10 @@ class _Record:
         return line.decode() + "\n"
 
 
-def csv_rows(lines: Lines, required: frozenset[str]) -> Iterator[Row | Rejection]:
-    columns: list[str] | None = None
-    rows = 0
+def csv_rows(lines: Lines, required: frozenset[str], header: list[str]) -> Iterator[Row | Rejection]:
+    """Rows behind the header, which is read into `header`, or behind that of an earlier reading where it is full."""
+    columns: list[str] | None = header or None
+    rows = len(header)  # whoever goes on behind a row knows that there is one
     while True:
         record = _Record(lines)
         try:
@@ -114,14 +115,15 @@ def csv_rows(lines: Lines, required: frozenset[str]) -> Iterator[Row | Rejection
             if columns is None:
                 raise UnreadableError(f"The header cannot be read. {_csv_reason(error, record)}") from error
             rows += 1
-            yield Rejection(record.taken[0][0], "row", _csv_reason(error, record))
             lines.put_back(record.taken[1:])  # only the line with the broken quote is lost
+            yield Rejection(record.taken[0].number, "row", _csv_reason(error, record))
             continue
         if columns is None:
             columns = _columns(cells, required)
+            header.extend(columns)
             continue
         rows += 1
-        yield Row(record.taken[0][0], _object(columns, cells))
+        yield Row(record.taken[0].number, _object(columns, cells))
     if columns is not None and not rows and lines.problem is None:
         raise UnreadableError("The file has a header and no rows.")
 

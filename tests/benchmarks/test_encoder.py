@@ -17,6 +17,7 @@ import pytest
 
 from shared.models.classifier import TaxonomyClassifier
 from shared.models.encoder import Encoder
+from tests.benchmarks.table import Figures
 from tests.data import ROOT, artifact
 
 ONE_THREAD = {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
@@ -75,7 +76,7 @@ def full_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_encoding(full_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_encoding(full_model: Path, tmp_path: Path, figures: Figures) -> None:
     folder = artifact("encoder")
     encoder = Encoder.load(folder, threads=1)
     classifier = TaxonomyClassifier.load(artifact("taxonomy-adproduct"))
@@ -100,11 +101,12 @@ def test_encoding(full_model: Path, tmp_path: Path, capsys: pytest.CaptureFixtur
     their_start = seconds_to_first(BASELINE, str(full_model), times=1)
     size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
     full = sum(path.stat().st_size for path in full_model.iterdir()) / 1e6
-    with capsys.disabled():
-        print(f"\n{'':34}{'ours':>10}{'torch':>10}")
-        print(f"{'size, MB':34}{size:10.1f}{full:10.1f}")
-        print(f"{'one text, p50, ms':34}{np.median(single):10.2f}{baseline['single']:10.2f}")
-        print(f"{'one text, p99, ms':34}{np.percentile(single, 99):10.2f}")
-        print(f"{'one text with its category, p50':34}{np.median(labelled):10.2f}   (budget 7)")
-        print(f"{'texts a second':34}{rate:10.0f}{baseline['rate']:10.0f}")
-        print(f"{'process start to first vector, s':34}{ours_start:10.2f}{their_start:10.2f}")
+    torch = "torch + transformers"
+    figures.add("encode one text, p50", np.median(single), "ms", baseline=baseline["single"], baseline_name=torch)
+    figures.add("encode one text, p99", np.percentile(single, 99), "ms")
+    figures.add(
+        "classify one text, p50", np.median(labelled), "ms", 7.0, baseline["single"], f"{torch}, encoding alone"
+    )
+    figures.add("encode many texts", rate, "texts/s", None, baseline["rate"], torch, better="higher")
+    figures.add("process start to first vector", ours_start, "s", baseline=their_start, baseline_name=torch)
+    figures.add("encoder's files", size, "MB", baseline=full, baseline_name="full precision")

@@ -29,8 +29,10 @@ from shared.domain import Ad
 from shared.generating.prompts import Prompt, build_prompt
 from shared.generating.requests import Brief
 from shared.models.openai import OpenAICompatible
+from shared.policy.claims import trace_claims, unsupported
 from shared.settings import Settings
 from shared.stores import Stores
+from tests.benchmarks.table import Figures
 from tests.conftest import TENANT
 from tests.data import ROOT, artifact
 from tests.fakes.generation import make_world
@@ -95,7 +97,7 @@ def timed(call: Callable[[], object]) -> float:
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
-def test_tokens_a_second_beside_transformers(llm: str, ads: list[Ad], capsys: pytest.CaptureFixture[str]) -> None:
+def test_tokens_a_second_beside_transformers(llm: str, ads: list[Ad], figures: Figures) -> None:
     """One request of one and of eight candidates: the same model with its adapter, prompts, lengths and threads."""
     torch = pytest.importorskip("torch", reason="training dependencies are not installed")
     from peft import PeftModel
@@ -132,16 +134,13 @@ def test_tokens_a_second_beside_transformers(llm: str, ads: list[Ad], capsys: py
             theirs += time.perf_counter() - began
             other += made.shape[0] * (made.shape[1] - ids.shape[1])
         rows.append((n, tokens / ours, other / theirs))
-    with capsys.disabled():
-        print(
-            f"\n{'candidates':>12} {'llama.cpp tok/s':>16} {'transformers tok/s':>19} {'ratio':>6}  {threads} threads"
-        )
-        for n, fast, slow in rows:
-            print(f"{n:>12} {fast:>16.1f} {slow:>19.1f} {fast / slow:>6.1f}")
+    for n, fast, slow in rows:
+        title = f"local model, {n} at once as candidates, {threads} threads"
+        figures.add(title, fast, "tokens/s", None, slow, "transformers", better="higher")
     assert all(fast > slow for _, fast, slow in rows)
 
 
-def test_batching(llm: str, ads: list[Ad], capsys: pytest.CaptureFixture[str]) -> None:
+def test_batching(llm: str, ads: list[Ad], figures: Figures) -> None:
     """Requests of one candidate each, so many at the same time."""
     prompts = [prompt_of(ad) for ad in ads]
     rows = []
@@ -157,14 +156,13 @@ def test_batching(llm: str, ads: list[Ad], capsys: pytest.CaptureFixture[str]) -
             done = list(threads.map(one, range(width * turns)))
         rate = sum(tokens for tokens, _ in done) / (time.perf_counter() - began)
         rows.append((width, rate, quantile([seconds for _, seconds in done], 0.5)))
-    with capsys.disabled():
-        print(f"\n{'at once':>12} {'tok/s':>8} {'p50 s':>8}")
-        for width, rate, p50 in rows:
-            print(f"{width:>12} {rate:>8.1f} {p50:>8.2f}")
+    for width, rate, p50 in rows:
+        figures.add(f"local model, {width} requests at once", rate, "tokens/s", better="higher")
+        figures.add(f"local model, {width} requests at once, p50", p50, "s")
     assert rows[-1][1] > rows[0][1]
 
 
-def test_the_prefix_of_a_prompt_is_reused(llm: str, ads: list[Ad], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_prefix_of_a_prompt_is_reused(llm: str, ads: list[Ad], figures: Figures) -> None:
     """The worked examples are the same for every ad: only what follows them is read anew."""
     chinese = [ad for ad in ads if ad.language == "zh"][:6]
     rows = []
@@ -175,36 +173,40 @@ def test_the_prefix_of_a_prompt_is_reused(llm: str, ads: list[Ad], capsys: pytes
         ]
         read = float(np.median([one["prompt_n"] for one in timings]))
         rows.append(("reused" if reuse else "anew", read, float(np.median([one["prompt_ms"] for one in timings]))))
-    with capsys.disabled():
-        print(f"\n{'prefix':>12} {'tokens read':>12} {'ms to the first':>16}")
-        for name, read, spent in rows:
-            print(f"{name:>12} {read:>12.0f} {spent:>16.0f}")
+    (_, read_anew, anew), (_, read, spent) = rows
+    title = f"local model, first token, {read:.0f} instead of {read_anew:.0f} tokens of the prompt read"
+    figures.add(title, spent, "ms", baseline=anew, baseline_name="read anew")
     assert rows[1][1] < rows[0][1]
 
 
-def test_eight_gated_candidates(llm: str, ads: list[Ad], capsys: pytest.CaptureFixture[str]) -> None:
-    """From request to gated copy, as functions/generate does it; budget 5 s."""
+def test_eight_gated_candidates(llm: str, ads: list[Ad], figures: Figures) -> None:
+    """From request to gated copy, as functions/generate does it. Claims are traced anew on what was shown."""
     artifact("encoder")
     settings = Settings()
     times: list[float] = []
     survivors: list[int] = []
     engine = Engine(OpenAICompatible(llm, "local"), served_style())
     writer = open_writer(settings, engine)
+    invented = 0
     for ad in [ads[0], *ads[:20]]:
         began = time.perf_counter()
-        survivors.append(count(writer.write("-", Brief(ad, ad.language, "feed", 3), 60.0)))
+        result = writer.write("-", Brief(ad, ad.language, "feed", 3), 60.0)
         times.append(time.perf_counter() - began)
+        survivors.append(count(result))
+        invented += sum(bool(unsupported(trace_claims(copy.text, ad))) for copy in result.copies)
     times, survivors = times[1:], survivors[1:]
-    with capsys.disabled():
-        print(f"\n{CANDIDATES} candidates, gated: p50 {quantile(times, 0.5):.2f} s, p90 {quantile(times, 0.9):.2f} s")
-        print(f"requests with a copy of the model's: {np.mean([one > 0 for one in survivors]):.0%} (budget 5 s)")
+    figures.add(f"copy, {CANDIDATES} gated candidates, p50", quantile(times, 0.5), "s", 5.0)
+    figures.add(f"copy, {CANDIDATES} gated candidates, p90", quantile(times, 0.9), "s")
+    figures.add("copy shown with an unsupported claim", invented, f"of {sum(survivors)}", 0.0)
+    answered = 100 * float(np.mean([one > 0 for one in survivors]))
+    figures.add("requests with a copy of the model's", answered, "%", better="higher")
 
 
 def count(result: Any) -> int:
     return sum(copy.served_by == "llm" for copy in result.copies)
 
 
-def test_the_bank_and_a_dead_endpoint(stores: Stores, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_bank_and_a_dead_endpoint(stores: Stores, figures: Figures) -> None:
     """Budget: 5 ms from the bank and 100 ms without an endpoint, gate and ladder included. The table is in this process
     (its share is shown); the dead endpoint is a closed port, and one that takes connections and never answers."""
     world = make_world(stores)
@@ -212,9 +214,9 @@ def test_the_bank_and_a_dead_endpoint(stores: Stores, capsys: pytest.CaptureFixt
     reads = [timed(lambda: stores.copies.bank_read(TENANT, "p1", ["-"], "en")) for _ in range(200)]
     banked = [timed(lambda: world.copy(n=3)) for _ in range(200)]
     assert world.copy(n=3).served_by == "bank"
-    rows = [("bank", banked), ("of that, reading the table", reads)]
+    rows = [("the bank", banked), ("the bank, its table alone", reads)]
     with socket.create_server((HOST, 0)) as silent:
-        for name, port in (("closed port", free_port()), ("no answer", silent.getsockname()[1])):
+        for name, port in (("a closed port", free_port()), ("a silent port", silent.getsockname()[1])):
             generator = OpenAICompatible(f"http://{HOST}:{port}/v1", "local")
             world.generating = world.build(generator=generator, timeout_seconds=4.0)
             first = timed(lambda: world.copy(n=3, fresh=True))
@@ -222,7 +224,8 @@ def test_the_bank_and_a_dead_endpoint(stores: Stores, capsys: pytest.CaptureFixt
             assert result.notice and result.served_by != "llm"
             rows.append((f"{name}, first", [first]))
             rows.append((f"{name}, later", [timed(lambda: world.copy(n=3, fresh=True)) for _ in range(100)]))
-    with capsys.disabled():
-        print(f"\n{'answer from':>28} {'p50 ms':>8} {'p99 ms':>8}")
-        for name, times in rows:
-            print(f"{name:>28} {quantile(times, 0.5) * 1e3:>8.1f} {quantile(times, 0.99) * 1e3:>8.1f}")
+    budgets = {"the bank": 5.0, "a closed port, later": 100.0, "a silent port, later": 100.0}
+    for name, times in rows:
+        figures.add(f"copy with {name}, p50", quantile(times, 0.5) * 1e3, "ms", budgets.get(name))
+        if len(times) > 1:
+            figures.add(f"copy with {name}, p99", quantile(times, 0.99) * 1e3, "ms")

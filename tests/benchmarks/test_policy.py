@@ -16,6 +16,7 @@ import pytest
 from shared.policy.folding import fold_text
 from shared.policy.packs import book
 from shared.policy.rules import blocking, check
+from tests.benchmarks.table import Figures
 
 SIZE = 10_000  # bytes
 LAWFUL_ZH = (
@@ -57,11 +58,13 @@ def milliseconds(call: Callable[[], object], times: int) -> float:
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_ten_kilobytes(name: str) -> None:
+def test_ten_kilobytes(name: str, figures: Figures) -> None:
     text = TEXTS[name]
     assert bool(blocking(check(text, "health"))) is (name == "unlawful")
     ours = milliseconds(lambda: check(text, "health"), 5)
     theirs = milliseconds(lambda: one_after_another(text), 3)
-    print(f"\n{name}: {ours:.1f} ms, rules one after another {theirs:.1f} ms, {theirs / ours:.1f} times as long")
+    figures.add(
+        f"policy check of 10 kB, {name}, p50", ours, "ms", baseline=theirs, baseline_name="rules one after another"
+    )
     # A text full of findings is checked again for each draft of its rewrite.
     assert theirs > (ours if name == "unlawful" else 4 * ours)

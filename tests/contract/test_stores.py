@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -26,13 +27,14 @@ from shared.domain import (
 )
 from shared.errors import NotFound
 from shared.stores import Stores
-from shared.stores.catalogue import Item, Pointer
+from shared.stores.catalogue import Item, Pointer, Stamp
 from shared.stores.copies import MAX_TRIED, Approved, Banked, text_key
 from shared.stores.people import StoredEvent, pack_vector, unpack_vectors
 from tests.conftest import TENANT
 
 NOW = 1_790_000_000.0
 VECTOR = pack_vector(np.eye(384, dtype=np.float32)[3])
+STAMPS: defaultdict[str, Stamp] = defaultdict(lambda: Stamp.of_request(NOW))
 
 
 def event(event_id: str, at: float = NOW, **fields: object) -> StoredEvent:
@@ -139,14 +141,14 @@ def test_a_profile_is_saved_by_one_writer_at_a_time_and_counts_its_holders(store
 def test_ads_are_kept_in_order_of_their_writes_and_unchanged_ones_left_alone(stores: Stores) -> None:
     catalogue = stores.catalogue
     capped = ad("b", frequency_cap=FrequencyCap(3, 24.0), attributes={"price": 9.5}, targeting={"platforms": ["web"]})
-    assert catalogue.put_ads(TENANT, [ad("a"), capped]) == 2
-    assert catalogue.put_ads(TENANT, [ad("a"), ad("c")]) == 1
+    assert catalogue.put_ads(TENANT, [ad("a"), capped], STAMPS) == 2
+    assert catalogue.put_ads(TENANT, [ad("a"), ad("c")], STAMPS) == 1
     assert catalogue.head(TENANT) == 3
     assert catalogue.get_ad(TENANT, "b") == capped
     assert catalogue.get_ad(TENANT, "missing") is None
     assert [stored.ad.ad_id for stored in catalogue.iter_ads(TENANT)] == ["a", "b", "c"]
     assert [*catalogue.iter_ads("other")] == []
-    catalogue.put_ads(TENANT, [ad("a", brand="New")])
+    catalogue.put_ads(TENANT, [ad("a", brand="New")], STAMPS)
     assert [stored.ad.ad_id for stored in catalogue.iter_ads(TENANT)] == ["b", "c", "a"]
 
 
@@ -170,7 +172,7 @@ def test_one_builder_holds_the_lease_until_it_drops_it_or_it_runs_out(stores: St
 
 
 def test_items_resolve_to_the_ad_first(stores: Stores) -> None:
-    stores.catalogue.put_ads(TENANT, [ad("both")])
+    stores.catalogue.put_ads(TENANT, [ad("both")], STAMPS)
     stores.catalogue.put_items(
         TENANT, [Item("both", "item text", VECTOR), Item("only", "text", VECTOR, ("t",), "social")]
     )
@@ -226,7 +228,7 @@ def test_approved_copy_comes_back_until_it_is_taken_back(stores: Stores) -> None
 
 def test_an_ad_and_its_bank_are_read_at_once_with_the_attempts_in_vain(stores: Stores) -> None:
     assert stores.ad_and_bank(TENANT, "a", "-", ["en"]) == (None, {"en": Banked()})
-    stores.catalogue.put_ads(TENANT, [ad("a")])
+    stores.catalogue.put_ads(TENANT, [ad("a")], STAMPS)
     copy = Copy("Text", "en", "llm")
     stores.copies.count_attempt(TENANT, "a", "-", "en", "first")
     assert stores.copies.bank_get(TENANT, "a", "-", "en") == []

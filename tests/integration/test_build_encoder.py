@@ -16,7 +16,8 @@ from infra.training.check_texts import check_texts  # noqa: E402
 from infra.training.graph import encoder_graph  # noqa: E402
 from infra.training.quantise import channel_maxima, quantise, smooth  # noqa: E402
 from shared.models.artifacts import load_manifest  # noqa: E402
-from shared.models.encoder import DIMENSIONS, Encoder, Tokens, open_session, run_in_batches  # noqa: E402
+from shared.models.encoder import DIMENSIONS, Encoder, Tokens, run_in_batches  # noqa: E402
+from shared.models.sessions import open_session  # noqa: E402
 
 
 @pytest.fixture(scope="module")

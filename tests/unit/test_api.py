@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -15,40 +14,10 @@ from fastapi.testclient import TestClient
 from functions.classify import handler as classify
 from functions.profile import handler as profile
 from functions.recommend import handler as recommend
-from shared.wiring import System, system
+from shared.wiring import System
 from tests.conftest import Aws
-from tests.fakes.models import TopicClassifier, TopicEncoder
 
 AT = "2026-11-20T10:00:00Z"
-
-
-@pytest.fixture
-def built(aws: Aws, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Iterator[System]:
-    """The process's system on the in-process AWS, with models that a test can foresee."""
-    environment = {
-        "STAGE": "local",
-        "TABLE_NAME": aws.table,
-        "BUCKET_NAME": aws.bucket,
-        "COPY_QUEUE_URL": aws.copy_queue_url,
-        "CATALOGUE_QUEUE_URL": aws.catalogue_queue_url,
-        "CONSENT_BASIS": "asserted",
-        "K_FLOOR": "2",
-        "PSEUDONYM_KEY_FILE": str(tmp_path / "key"),
-    }
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    system.cache_clear()
-    made = system()
-    classifier = TopicClassifier()
-    fakes = {
-        "encoder": TopicEncoder(),
-        "classifiers": {"adproduct": classifier, "content": classifier},
-        "versions": {"encoder": "topics"},
-    }
-    for name, fake in fakes.items():
-        made.__dict__[name] = fake
-    yield made
-    system.cache_clear()
 
 
 def post(app: Any, path: str, body: Any, method: str = "POST", **options: Any) -> Any:

@@ -28,12 +28,18 @@ LAYERS = {
     "ingest": 4,
     "interests": 4,
     "snapshot": 4,
+    "rebuilding": 4,
+    "splitting": 4,
+    "retrieval": 4,
     "profiling": 5,
     "classifying": 5,
     "generating": 5,
     "recommending": 5,
+    "bodies": 2,
+    "idempotency": 6,
     "wiring": 6,
     "entry": 7,
+    "restore": 7,
 }
 USE_CASES = {"profiling", "classifying", "generating", "recommending"}
 OFFLINE_ONLY = {"torch", "transformers", "sklearn", "pandas", "infra", "functions", "tests"}
@@ -110,6 +116,23 @@ def test_only_settings_reads_the_environment() -> None:
         if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv")
     ]
     assert set(readers) == {"shared/settings.py"}
+
+
+@pytest.mark.parametrize("folder", ["shared", "functions"])
+def test_nothing_random_is_made_on_import(folder: str) -> None:
+    """A snapshot would hand it to every process made of it; the hooks of shared/restore.py know only global state."""
+    sources = {"Random", "default_rng", "RandomState", "uuid4", "uuid1", "token_hex", "token_bytes", "urandom"}
+    wrong = []
+    for path in modules(folder):
+        pending: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+        while pending:
+            node = pending.pop()
+            if isinstance(node, ast.Call):
+                called = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+                wrong += [f"{path.relative_to(ROOT)}:{node.lineno} calls {called}"] * (called in sources)
+            if not isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda):
+                pending.extend(ast.iter_child_nodes(node))
+    assert wrong == []
 
 
 @pytest.mark.parametrize("folder", ["shared", "functions", "infra"])

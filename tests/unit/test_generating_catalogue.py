@@ -292,8 +292,8 @@ def test_a_single_answer_says_what_it_cost_and_the_bank_costs_nothing(world: Wor
     assert "amount" not in free and "LLM_PRICE_PER_HOUR" in free["basis"]
 
 
-def test_a_pass_that_cannot_be_queued_fails(world: World, aws: Aws) -> None:
-    aws.sqs.delete_queue(QueueUrl=aws.copy_queue_url)
+def test_a_pass_that_cannot_be_queued_fails(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world.stores.queues, "_urls", {})
     with pytest.raises(Unavailable):
         start(world)
 

@@ -65,8 +65,8 @@ def test_a_job_of_a_deployment_without_a_model_is_done_at_once(world: World) -> 
     assert world.generating.job(TENANT, job_id).state == "done"
 
 
-def test_a_job_that_cannot_be_queued_fails(world: World, aws: Aws) -> None:
-    aws.sqs.delete_queue(QueueUrl=aws.copy_queue_url)
+def test_a_job_that_cannot_be_queued_fails(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(world.stores.queues, "_urls", {})
     with pytest.raises(Unavailable):
         world.generating.copy(TENANT, CopyRequest(ad_id="p1", queued=True))
 

@@ -22,6 +22,7 @@ IMAGE = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/adtailor-vllm@sha256:{'0' * 6
 MODEL = "Qwen/Qwen3-4B-Instruct-2507"
 DATA = "s3://models/endpoint/0123456789ab/"
 KINDS = ("none", "async", "realtime", "both")
+ALARMS = f"arn:aws:sns:{REGION}:{ACCOUNT}:alarms"
 MAIN = cloudformation.load(ROOT / "template.yaml")
 NESTED = cloudformation.load(ROOT / "infra" / "gpu_endpoint" / "template.yaml")
 
@@ -46,7 +47,7 @@ def nested(kind: str, **given: str) -> Stack:
     values = passed | {
         "BucketName": f"adtailor-data-{ACCOUNT}",
         "NoticesTopic": f"arn:aws:sns:{REGION}:{ACCOUNT}:notices",
-        "DeadLetters": "dead-letters",
+        "AlarmTopic": ALARMS,
     }
     return Stack(NESTED, values, attributes)
 
@@ -63,7 +64,6 @@ def test_by_default_there_is_no_endpoint_and_nothing_of_it() -> None:
     stack = Stack(MAIN)
     assert stack.refused() == []
     assert "GpuEndpointStack" not in stack.resources()
-    assert "AlarmTopic" not in stack.outputs()
     environment = stack.resources()["GenerateFunction"]["Properties"]["Environment"]["Variables"]
     settings, usual = Settings.from_env(environment), Settings()
     for field in dataclasses.fields(Settings):
@@ -162,9 +162,7 @@ def test_each_kind_makes_its_own_endpoints_only(kind: str) -> None:
         prefix = next((one for one in ("Async", "Realtime") if name.startswith(one)), None)
         assert prefix is None or prefix.lower() in wanted, name
         assert one["Properties"] is not None
-    assert set(stack.outputs()) == {"AlarmTopic"} | {
-        f"{one.capitalize()}Endpoint{end}" for one in wanted for end in ("", "Arn")
-    }
+    assert set(stack.outputs()) == {f"{one.capitalize()}Endpoint{end}" for one in wanted for end in ("", "Arn")}
 
 
 def test_what_cannot_change_has_no_name_so_that_it_is_replaced() -> None:
@@ -273,12 +271,9 @@ def test_alarms_reach_the_topic_and_watch_metrics_that_exist() -> None:
         metric = alarm["MetricName"]
         watched.add(metric)
         dimensions = {one["Name"] for one in alarm["Dimensions"]}
-        if alarm["Namespace"] == "AWS/SQS":
-            assert dimensions == {"QueueName"}
-        else:
-            assert dimensions == ({"EndpointName"} if metric in QUEUE else {"EndpointName", "VariantName"}), name
+        assert dimensions == ({"EndpointName"} if metric in QUEUE else {"EndpointName", "VariantName"}), name
         if name != "AsyncWaiting":
-            assert alarm["AlarmActions"] == ["<AlarmTopic>"], name
+            assert alarm["AlarmActions"] == [ALARMS], name
             assert alarm["TreatMissingData"] == "notBreaching", name  # at zero instances there are no samples
         assert alarm["Period"] * alarm["EvaluationPeriods"] <= (86400 if alarm["Period"] < 3600 else 604800)
     assert watched >= QUEUE | {
@@ -288,7 +283,6 @@ def test_alarms_reach_the_topic_and_watch_metrics_that_exist() -> None:
         "Invocation4XXErrors",
         "ModelLatency",
         "CPUUtilization",
-        "ApproximateNumberOfMessagesVisible",
     }
     stuck = alarms["AsyncStuck"]
     assert stuck["Period"] * stuck["EvaluationPeriods"] == 30 * 60
@@ -296,7 +290,7 @@ def test_alarms_reach_the_topic_and_watch_metrics_that_exist() -> None:
 
 def test_without_an_asynchronous_endpoint_no_alarm_is_about_one() -> None:
     only = made(nested("realtime"), "AWS::CloudWatch::Alarm")
-    assert set(only) == {"RealtimeErrors", "RealtimeRefused", "RealtimeSlow", "JobsFailed"}
+    assert set(only) == {"RealtimeErrors", "RealtimeRefused", "RealtimeSlow"}
 
 
 # Calls in and out -----------------------------------------------------------------------------------------------------
@@ -311,6 +305,7 @@ def test_answers_and_errors_lie_where_the_function_may_read_and_are_announced_to
     assert config["NotificationConfig"] == {"SuccessTopic": topic, "ErrorTopic": topic}
     passed = MAIN["Resources"]["GpuEndpointStack"]["Properties"]["Parameters"]
     assert passed["NoticesTopic"] == {"Ref": "CopyNotices"} and passed["BucketName"] == {"Ref": "Bucket"}
+    assert passed["AlarmTopic"] == {"Ref": "AlarmTopic"}
     readable = [
         resource
         for one in statements(main_stack("async").resources()["GenerateRole"])

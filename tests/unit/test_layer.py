@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import shutil
 import sys
 from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
@@ -14,14 +15,14 @@ from packaging.utils import canonicalize_name
 from infra import layer, sam
 from shared import wiring
 from shared.models.artifacts import write_manifest
-from tests.data import ROOT
+from tests.data import ROOT, artifact
 
 # Declared by a package, never imported on our path, and large; the tests in Docker run without them.
 LEFT_OUT = {
     "onnxruntime": {"flatbuffers", "packaging", "protobuf", "sympy", "coloredlogs"},
     "tokenizers": {"huggingface-hub"},
 }
-RUNTIME = {"boto3", "botocore"}  # part of Lambda's Python runtime
+RUNTIME = {"boto3", "botocore", "snapshot-restore-py"}  # part of Lambda's Python runtime
 LAMBDA = {"python_version": layer.PYTHON, "python_full_version": f"{layer.PYTHON}.0", "sys_platform": "linux"}
 
 
@@ -104,6 +105,47 @@ def test_a_layer_over_its_budget_is_refused(made: Path, tmp_path: Path, monkeypa
     monkeypatch.setattr(layer, "BUDGET_MB", 0.01)
     with pytest.raises(layer.BuildError, match=r"at most 0\.01"):
         layer.build(tmp_path / "out")
+
+
+def test_one_large_file_more_and_the_build_says_where_the_megabytes_are(
+    made: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def install(target: Path) -> None:
+        for name, size in {"numpy": 30_000_000, "onnxruntime": 200_000_000, "orjson": 100_000}.items():
+            (target / name).mkdir()
+            with (target / name / "engine.so").open("wb") as file:
+                file.truncate(size)  # takes no space on the disk
+
+    monkeypatch.setattr(layer, "install", install)
+    monkeypatch.setattr(sys, "argv", ["infra.layer", str(tmp_path / "out")])
+    assert layer.main() == 1
+    said = capsys.readouterr().err.splitlines()
+    assert said[-1].startswith("error: the layer has 23") and said[-1].endswith("at most 230")
+    assert [line.split()[-1] for line in said if line.startswith("  ")][:3] == ["onnxruntime", "numpy", "orjson"]
+
+
+def test_the_pinned_packages_and_models_fit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The packages as they are installed here, compiled: another Python's than Lambda's, but of the same size."""
+    for name in layer.SERVED:
+        artifact(name)
+
+    def install(target: Path) -> None:
+        for name in pinned():
+            for file in distribution(name).files or ():
+                source = Path(str(file.locate()))
+                if ".." not in file.parts and source.is_file():
+                    (target / file).parent.mkdir(parents=True, exist_ok=True)
+                    shutil.copyfile(source, target / file)
+
+    monkeypatch.setattr(layer, "install", install)
+    monkeypatch.setattr(layer, "compile_sources", lambda output: None)
+    layer.build(tmp_path)
+    said = capsys.readouterr().err
+    total = layer.megabytes(tmp_path)
+    assert 100 < total < layer.BUDGET_MB - 10, said  # ten for the function and for what compiles larger
+    assert "onnxruntime" in said
 
 
 def test_prune_takes_only_what_never_runs(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from shared import recommending
 from shared.domain import Consent, Copy, Decision
 from shared.errors import NotFound
 from shared.recommending import Context, FeedbackItem
@@ -148,6 +149,14 @@ def test_a_daily_budget_is_reserved_by_decisions_and_comes_back_unused(system: F
     assert ids(system.recommending.recommend(TENANT, "x", n=2)) == ["d"]
     system.clock.now += 3600
     assert "b" in ids(system.recommending.recommend(TENANT, "x", n=2))
+
+
+def test_spent_budgets_do_not_shorten_the_answer(system: FakeSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recommending, "CANDIDATES", 2)
+    spent = [ad(f"b{place}", "phone", bid_cpm=10.0, daily_budget=0.005) for place in range(9)]
+    catalogue(system, *spent, ad("d", "watch"), ad("e", "shoe"))
+    act(system, "ann", "purchase", "phone")
+    assert set(ids(system.recommending.recommend(TENANT, "ann", n=2))) == {"d", "e"}
 
 
 def test_a_click_teaches_and_a_dismissal_unteaches(system: FakeSystem) -> None:

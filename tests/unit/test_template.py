@@ -1,18 +1,25 @@
-"""template.yaml against the code that it deploys: routes, environment, roles, resources. cfn-lint checks its form."""
+"""template.yaml against the code that it deploys: routes, environment, roles, resources.
+
+cfn-lint checks its form, test_template_expanded.py what SAM makes of it.
+"""
 
 from __future__ import annotations
 
 import ast
 import dataclasses
 import importlib
+import inspect
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from aws_lambda_powertools.utilities.idempotency.persistence import dynamodb as powertools
 from fastapi.routing import APIRoute
 
 from shared.settings import Settings
 from tests import cloudformation
+from tests.cloudformation import listed
 from tests.conftest import Aws
 from tests.data import ROOT
 
@@ -51,10 +58,7 @@ def either(statement: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def actions(resources: dict[str, Any], function: str) -> set[str]:
-    found: set[str] = set()
-    for statement in statements(resources, function):
-        found |= {statement["Action"]} if isinstance(statement["Action"], str) else set(statement["Action"])
-    return found
+    return {action for statement in statements(resources, function) for action in listed(statement["Action"])}
 
 
 # Functions and routes -------------------------------------------------------------------------------------------------
@@ -119,8 +123,22 @@ def environment(template: dict[str, Any], function: str) -> dict[str, Any]:
 def test_environment_names_settings(template: dict[str, Any], function: str) -> None:
     known = {field.name.upper() for field in dataclasses.fields(Settings)}
     variables = environment(template, function)
-    assert set(variables) - known == {"POWERTOOLS_SERVICE_NAME", "AWS_ENDPOINT_URL"}
+    assert set(variables) - known == {"POWERTOOLS_SERVICE_NAME", "AWS_ENDPOINT_URL", "ORT_DISABLE_TELEMETRY"}
     assert {"STAGE", "TABLE_NAME", "BUCKET_NAME", "CONSENT_BASIS", "K_FLOOR"} <= set(variables)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_functions_know_the_queues_that_they_may_send_to(template: dict[str, Any], function: str) -> None:
+    known = {name["Ref"] for key, name in environment(template, function).items() if key.endswith("_QUEUE_URL")}
+    allowed = {
+        resource["GetAtt"].removesuffix(".Arn")
+        for statement in statements(template["Resources"], function)
+        if "sqs:SendMessage" in listed(statement["Action"])
+        for resource in listed(statement["Resource"])
+    }
+    assert known == allowed - {"FailedUploads"}  # Lambda itself sends to that one, in the function's name
+    uploads = {"profile": {"EventQueue"}, "classify": {"AdQueue", "CatalogueQueue"}}
+    assert uploads.get(function, known) == known
 
 
 def test_who_touches_people_has_the_key_and_nobody_else(template: dict[str, Any]) -> None:
@@ -145,7 +163,7 @@ def test_roles_grant_named_actions_on_named_resources(resources: dict[str, Any],
     name = function.capitalize()
     assert resources[f"{name}Function"]["Properties"]["Role"] == {"GetAtt": f"{name}Role.Arn"}
     for statement in statements(resources, function):
-        names = [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
+        names = listed(statement["Action"])
         assert not any("*" in action for action in names), statement
         if statement["Resource"] == "*":
             assert all(action.startswith("xray:Put") for action in names), statement  # X-Ray knows no resources
@@ -160,27 +178,52 @@ def called(module: str) -> Iterator[str]:
             yield first.value
 
 
-# What IAM asks for: a transaction is authorised as the writes within it, reads of an object's head as reads of it.
+# What IAM asks for: a transaction is authorised as the writes within it, reads of an object's head as reads of it, and
+# what boto3 uploads in parts it must be able to give up.
 IAM = {
     "transact_write_items": {"dynamodb:PutItem", "dynamodb:UpdateItem"},
     "head_object": {"s3:GetObject"},
     "list_objects_v2": {"s3:ListBucket"},
+    "delete_objects": {"s3:DeleteObject"},
+    "upload_fileobj": {"s3:PutObject", "s3:AbortMultipartUpload"},
+}
+ONLY = {  # what only some functions do
+    "dynamodb:Scan": {"profile"},  # the rebuild of every profile
+    "s3:PutObject": {"profile", "classify", "generate"},
+    "s3:DeleteObject": {"profile", "classify"},  # chunks that are done, the rejected lines of an earlier upload
+    "s3:AbortMultipartUpload": {"profile", "classify"},  # the rejected lines of all chunks together
 }
 
 
-def asked(module: str, service: str) -> set[str]:
-    operations = set(called(module))
+def asked(service: str, operations: set[str]) -> set[str]:
     assert operations
     names = [IAM.get(op) or {f"{service}:{''.join(part.title() for part in op.split('_'))}"} for op in operations]
     return set().union(*names)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
-def test_roles_cover_what_the_stores_call(resources: dict[str, Any], function: str) -> None:
+def test_roles_cover_what_the_stores_call_and_nothing_else(resources: dict[str, Any], function: str) -> None:
     granted = actions(resources, function)
-    assert asked("table", "dynamodb") == {action for action in granted if action.startswith("dynamodb:")}
-    unused = {"s3:PutObject"} if function == "recommend" else set()
-    assert asked("objects", "s3") - unused == {action for action in granted if action.startswith("s3:")}
+    idempotency = set(re.findall(r"client\.(\w+)\(", inspect.getsource(powertools)))
+    wanted = asked("dynamodb", set(called("table")) | idempotency) | asked("s3", set(called("objects")))
+    wanted -= {action for action, functions in ONLY.items() if function not in functions}
+    assert {action for action in granted if action.startswith(("dynamodb:", "s3:"))} == wanted
+
+
+@pytest.mark.parametrize("function", ["profile", "classify"])
+def test_uploads_and_their_chunks_are_read_chunks_and_rejected_lines_written(
+    resources: dict[str, Any], function: str
+) -> None:
+    folders: dict[str, set[str]] = {}
+    for statement in statements(resources, function):
+        for action in listed(statement["Action"]):
+            for resource in listed(statement["Resource"]):
+                if action in ("s3:GetObject", "s3:PutObject", "s3:DeleteObject"):
+                    folders.setdefault(action[3:], set()).add(resource["Sub"].split("/", 1)[1])
+    own = {"profile": {"events/*"}, "classify": {"ads/*", "artifacts/*", "catalogue/*"}}[function]
+    assert folders["GetObject"] == own | {"chunks/*"}
+    assert folders["PutObject"] == (own & {"catalogue/*"}) | {"chunks/*", "rejected/*"}
+    assert folders["DeleteObject"] == {"chunks/*", "rejected/*"}
 
 
 # Data -----------------------------------------------------------------------------------------------------------------
@@ -203,11 +246,7 @@ def test_bucket_is_closed_and_forgets_raw_uploads(resources: dict[str, Any]) -> 
     bucket = resources["Bucket"]["Properties"]
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
     rules = {rule.get("Prefix"): rule.get("ExpirationInDays") for rule in bucket["LifecycleConfiguration"]["Rules"]}
-    assert {prefix: rules[prefix] for prefix in ("events/", "ads/", "rejected/")} == {
-        "events/": 7,
-        "ads/": 7,
-        "rejected/": 7,
-    }
+    assert {rules[prefix] for prefix in ("events/", "ads/", "rejected/", "chunks/")} == {7}
     (statement,) = resources["BucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
     assert statement["Effect"] == "Deny" and statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
@@ -222,37 +261,8 @@ def test_uploads_trigger_their_function(template: dict[str, Any]) -> None:
     assert named == template["Resources"]["Bucket"]["Properties"]["BucketName"]
 
 
-@pytest.mark.parametrize(
-    ("function", "event", "queue", "dead"),
-    [
-        ("generate", "CopyJob", "CopyQueue", "CopyDeadLetters"),
-        ("classify", "CatalogueTask", "CatalogueQueue", "CatalogueDeadLetters"),
-    ],
-)
-def test_queues_repeat_failures_and_then_set_them_aside(
-    resources: dict[str, Any], function: str, event: str, queue: str, dead: str
-) -> None:
-    consumer = resources[f"{function.capitalize()}Function"]["Properties"]
-    source = consumer["Events"][event]["Properties"]
-    assert source["Queue"] == {"GetAtt": f"{queue}.Arn"}
-    assert source["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
-    properties = resources[queue]["Properties"]
-    assert properties["VisibilityTimeout"] >= 6 * consumer["Timeout"]
-    assert properties["RedrivePolicy"] == {"deadLetterTargetArn": {"GetAtt": f"{dead}.Arn"}, "maxReceiveCount": 3}
-    assert {"sqs:ReceiveMessage", "sqs:DeleteMessage", "sqs:GetQueueAttributes"} <= actions(resources, function)
-
-
-def test_logs_are_kept_for_a_time(resources: dict[str, Any]) -> None:
-    groups = of_type(resources, "AWS::Logs::LogGroup")
-    assert all(group["RetentionInDays"] == {"Ref": "LogRetentionDays"} for group in groups.values())
-    for function in FUNCTIONS:
-        name = function.capitalize()
-        logging = resources[f"{name}Function"]["Properties"]["LoggingConfig"]
-        assert logging["LogGroup"] == {"Ref": f"{name}Log"} and f"{name}Log" in groups
-
-
 def test_there_is_an_event_for_every_way_in() -> None:
-    ways = {"profile": "api s3 direct", "classify": "api s3 sqs direct"}
+    ways = {"profile": "api s3 sqs direct", "classify": "api s3 sqs direct"}
     ways["generate"] = "api sqs direct reviews_api catalogue_direct catalogue_sqs"
     ways["recommend"] = "api direct"
     expected = {f"{function}_{way}.json" for function, many in ways.items() for way in many.split()}

@@ -23,7 +23,7 @@ from infra.training.frozen import Body, freeze, full_logits, linear_head
 from infra.training.labels import Rows, read_labels, split
 from infra.training.train_classifier import sparkline
 from shared.models.artifacts import write_manifest
-from shared.models.encoder import open_session
+from shared.models.sessions import open_session
 from tests.conftest import Aws
 
 CLASSES = 3

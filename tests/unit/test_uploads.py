@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain import Rejection
-from shared.uploads import Row, StreamProblem, read_rows
+from shared.uploads import Row, RowReader, StreamProblem, read_rows
 from shared.uploads.lines import LONGEST_LINE
 
 EVENT_COLUMNS = frozenset({"user_id", "event", "timestamp"})
@@ -341,3 +341,43 @@ def test_a_failing_stream_is_not_taken_for_the_end() -> None:
     stream: Any = Pieces(pieces())
     with pytest.raises(ConnectionError):
         list(read_rows(stream, "x.jsonl"))
+
+
+# Reading on -----------------------------------------------------------------------------------------------------------
+
+
+@given(
+    lines=st.lists(
+        st.sampled_from(
+            [
+                'a,view,1,"two\nlines"',
+                "b,view,2,plain",
+                'c,view,3,"never closed',
+                "",
+                "d,view",
+                "e,view,5,\r",
+                "é,view,6,ü",
+            ]
+        ),
+        min_size=1,
+        max_size=12,
+    ),
+    kind=st.sampled_from(["csv", "jsonl"]),
+    packed=st.booleans(),
+    stop=st.integers(0, 14),
+)
+def test_a_reader_goes_on_where_another_stopped(lines: list[str], kind: str, packed: bool, stop: int) -> None:
+    if kind == "jsonl":
+        lines = [f'{{"n": {place}, "text": "{line[0]}"}}' if line else "{broken" for place, line in enumerate(lines)]
+    text = ("\ufeff" + HEADER.decode() if kind == "csv" else "\ufeff") + "\n".join(lines)
+    data = text.encode()
+    stored = gzip.compress(data) if packed else data
+    whole = read(stored, f"x.{kind}", EVENT_COLUMNS if kind == "csv" else frozenset())
+    first = RowReader(io.BytesIO(stored), f"x.{kind}", EVENT_COLUMNS if kind == "csv" else frozenset())
+    taken = list(itertools.islice(first, stop))
+    if not taken or isinstance(taken[-1], StreamProblem):
+        return
+    place = first.place
+    assert place.packed == packed
+    rest = RowReader(io.BytesIO(stored if packed else stored[place.offset :]), f"x.{kind}", EVENT_COLUMNS, place)
+    assert taken + list(rest) == whole

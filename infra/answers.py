@@ -1,0 +1,353 @@
+"""What the API answers, as types: for the published contract and for checking it, never for serving.
+
+A response model would cost each request a second walk through its answer, and each function a part of its start; the
+fuzzer (`infra.load.fuzz`) holds every answer of the running system against these instead.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, NotRequired
+
+from pydantic import AwareDatetime, ConfigDict, Field, TypeAdapter
+from typing_extensions import TypedDict
+
+from shared.generating.requests import CopyState
+
+Name = dict[Literal["zh", "en"], str]
+Versions = dict[str, str]
+Share = Annotated[float, Field(ge=0, le=1)]
+Count = Annotated[int, Field(ge=0)]
+Amount = Annotated[float, Field(ge=0)]
+ServedBy = Literal["llm", "bank", "segment", "template", "advertiser"]
+_WHOLE = ConfigDict(extra="forbid")
+
+
+class FieldProblem(TypedDict):
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    field: str
+    reason: str
+
+
+class Problem(TypedDict):
+    """A problem document (RFC 9457). `field`: what of the request to mend; `errors`: all that do not fit the schema."""
+
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    type: str
+    title: str
+    status: Annotated[int, Field(ge=400, le=599)]
+    detail: NotRequired[str]
+    field: NotRequired[str]
+    errors: NotRequired[list[FieldProblem]]
+
+
+class Rejected(TypedDict):
+    """A row that was not taken in; `index` is its place in the request."""
+
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    index: Count
+    field: str
+    reason: str
+
+
+class EventsTaken(TypedDict):
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    accepted: Count
+    duplicates: Count
+    rejected: list[Rejected]
+    versions: Versions
+
+
+class InterestHeld(TypedDict):
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    id: str
+    name: Name
+    weight: Annotated[float, Field(gt=0, le=1)]
+    term: Literal["session", "long"]
+    evidence: list[str]
+    enabled: bool
+
+
+class ConsentInForce(TypedDict):
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    personalisation: bool
+    sensitive: bool
+    source: str
+    basis: Literal["given", "asserted", "none"]
+    at: AwareDatetime | None
+
+
+class ConsentAnswer(ConsentInForce):
+    user_id: str
+
+
+class ProfileAnswer(TypedDict):
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    user_id: str
+    interests: list[InterestHeld]
+    segments: list[str]
+    events: Count
+    updated_at: AwareDatetime
+    consent: ConsentInForce
+    versions: Versions
+
+
+class LabelGiven(TypedDict):
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    id: str
+    name: dict[str, str]
+    probability: Share
+
+
+class FindingMade(TypedDict):
+    """What advertising law says of ``text[span[0]:span[1]]``."""
+
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    span: Annotated[list[Count], Field(min_length=2, max_length=2)]
+    rule: str
+    severity: Literal["block", "warn"]
+    reason: str
+    citation: str
+    rewrite: str | None
+
+
+class Category(TypedDict):
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    labels: list[LabelGiven]
+    abstained: bool
+
+
+class TextClassified(Category):
+    findings: list[FindingMade]
+
+
+class ClassifyAnswer(TypedDict):
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    results: list[TextClassified]
+    versions: Versions
+
+
+class AdTaken(TypedDict):
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    accepted: Literal[True]
+    ad_id: str
+    category: Category
+    findings: list[FindingMade]
+    active: bool
+    inactive_reason: str | None
+
+
+class AdRefused(TypedDict):
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    accepted: Literal[False]
+    active: Literal[False]
+    rejected: Rejected
+
+
+class AdsTaken(TypedDict):
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    ads: list[AdTaken | AdRefused]
+    versions: Versions
+
+
+class Cap(TypedDict):
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    count: Annotated[int, Field(ge=1)]
+    hours: Annotated[float, Field(gt=0)]
+
+
+class AdKept(AdTaken):
+    """An ad as the catalogue keeps it; what it does not have is left out."""
+
+    title: str
+    landing_url: str
+    language: Literal["zh", "en"]
+    domain: Literal["ecommerce", "social", "education", "health"]
+    campaign_id: NotRequired[str]
+    description: NotRequired[str]
+    brand: NotRequired[str]
+    attributes: NotRequired[dict[str, str | float]]
+    image_url: NotRequired[str]
+    bid_cpm: Amount
+    daily_budget: NotRequired[Amount]
+    frequency_cap: NotRequired[Cap]
+    start: NotRequired[AwareDatetime]
+    end: NotRequired[AwareDatetime]
+    targeting: NotRequired[dict[str, list[str]]]
+    versions: Versions
+
+
+class ClaimMade(TypedDict):
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    span: Annotated[list[Count], Field(min_length=2, max_length=2)]
+    text: str
+    kind: str
+    support: str | None
+
+
+class CopyWritten(TypedDict):
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    text: Annotated[str, Field(min_length=1)]
+    language: Literal["zh", "en"]
+    claims: list[ClaimMade]
+    served_by: ServedBy
+    label: Name | None
+    provenance: dict[str, Any]
+
+
+class CopyRefused(TypedDict):
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    text: str
+    reasons: Annotated[list[str], Field(min_length=1)]
+
+
+class Thousand(TypedDict):
+    """What a thousand copies cost; `amount` where the endpoint's price is known."""
+
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    seconds: Amount
+    tokens_in: Count
+    tokens_out: Count
+    amount: NotRequired[Amount]
+    currency: NotRequired[str]
+    basis: str
+
+
+class CostTold(TypedDict):
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    copies: Count
+    candidates: Count
+    seconds: Amount
+    tokens_in: Count
+    tokens_out: Count
+    per_thousand_copies: Thousand | None
+
+
+class CopyAnswer(TypedDict):
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    copies: list[CopyWritten]
+    rejected: list[CopyRefused]
+    ranked_by: Literal["match"]
+    served_by: ServedBy
+    cost: NotRequired[CostTold]
+    notice: NotRequired[str]
+    versions: Versions
+
+
+class PassCost(TypedDict):
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    actual: CostTold
+    expected: CostTold
+
+
+class JobQueued(TypedDict):
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    job_id: str
+    state: Literal["queued"]
+    cost: NotRequired[PassCost]
+    versions: Versions
+
+
+class JobAnswer(TypedDict):
+    """`counts` and `cost` are those of a pass over the catalogue."""
+
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    job_id: str
+    state: CopyState
+    progress: Share
+    result: CopyAnswer | None
+    error: str | None
+    counts: NotRequired[dict[Literal["total", "done", "failed", "skipped", "lower_rung"], Count]]
+    cost: NotRequired[PassCost]
+    versions: Versions
+
+
+class ReviewTaken(TypedDict):
+    """`banked`: whether the bank held the text; `reasons`: why the review was refused."""
+
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    index: Count
+    ad_id: str
+    result: Literal["approved", "rejected", "refused"]
+    banked: NotRequired[bool]
+    reasons: NotRequired[list[str]]
+
+
+class ReviewsAnswer(TypedDict):
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    results: list[ReviewTaken]
+    versions: Versions
+
+
+class ReasonShown(TypedDict):
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    code: str
+    text: str
+    interest_id: NotRequired[str]
+
+
+class AdShown(TypedDict):
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    ad_id: str
+    copy: str
+    served_by: ServedBy
+    label: Name | None
+    provenance: dict[str, Any]
+    score: float
+    reasons: list[ReasonShown]
+
+
+class DecisionAnswer(TypedDict):
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    decision_id: str
+    personalised: bool
+    ads: list[AdShown]
+    versions: Versions
+
+
+class FeedbackTaken(TypedDict):
+    """`reason`: why the item was refused."""
+
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    index: Count
+    decision_id: str
+    ad_id: str
+    result: Literal["counted", "repeated", "refused"]
+    reason: NotRequired[str]
+
+
+class FeedbackAnswer(TypedDict):
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    results: list[FeedbackTaken]
+    versions: Versions
+
+
+# By route, what each status that is no error answers.
+ANSWERS: dict[str, dict[int, Any]] = {
+    "POST /v1/events": {200: EventsTaken},
+    "GET /v1/users/{user_id}/profile": {200: ProfileAnswer},
+    "PATCH /v1/users/{user_id}/interests": {200: ProfileAnswer},
+    "PUT /v1/users/{user_id}/consent": {200: ConsentAnswer},
+    "POST /v1/classify": {200: ClassifyAnswer},
+    "PUT /v1/ads": {200: AdsTaken},
+    "GET /v1/ads/{ad_id}": {200: AdKept},
+    "POST /v1/copy": {200: CopyAnswer, 202: JobQueued},
+    "POST /v1/copy/reviews": {200: ReviewsAnswer},
+    "GET /v1/copy/{job_id}": {200: JobAnswer},
+    "POST /v1/recommendations": {200: DecisionAnswer},
+    "POST /v1/feedback": {200: FeedbackAnswer},
+}
+_SCHEMA_PLACE = "#/components/schemas/{model}"
+
+
+def schemas() -> tuple[dict[tuple[str, int], dict[str, Any]], dict[str, Any], dict[str, Any]]:
+    """The schema of each route's answer by status, that of a problem, and the definitions that they refer to."""
+    wanted: list[tuple[Any, Literal["serialization"], TypeAdapter[Any]]] = [
+        ((route, status), "serialization", TypeAdapter(answer))
+        for route, statuses in ANSWERS.items()
+        for status, answer in statuses.items()
+    ]
+    wanted.append((("problem", 0), "serialization", TypeAdapter(Problem)))
+    by_key, whole = TypeAdapter.json_schemas(wanted, ref_template=_SCHEMA_PLACE)
+    found = {key: schema for (key, _), schema in by_key.items()}
+    problem = found.pop(("problem", 0))
+    return found, problem, whole["$defs"]

@@ -1,0 +1,19 @@
+"""Versions of what a text is judged by. Apart from the ledger and the packs' rules, which take half a second to load:
+banked copy is served on a comparison of versions alone.
+"""
+
+from __future__ import annotations
+
+from shared.policy.likeness import version as likeness_version
+from shared.policy.packs import document, packs_names
+from shared.policy.vocabulary import VERSION
+
+
+def claims_version() -> str:
+    """Version of the term groups and of the words of the claim ledger."""
+    return f"{document('claims')['version']}+{document('claims.zh')['version']}+{VERSION}"
+
+
+def packs_version() -> str:
+    """Versions of the rule packs, as responses name them."""
+    return f"{packs_names()}+likeness-{likeness_version()}"

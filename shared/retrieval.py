@@ -1,0 +1,119 @@
+"""The best ads of a snapshot for a person, exactly as if the ranker had scored every ad that may be shown.
+
+Filters come before any cut. Where many ads are left, the snapshot's int8 copy of the vectors tells everybody's log-odds
+up to a known error, and only the ads that this error leaves in question are scored in full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from shared.domain import DOMAINS, LANGUAGES, Interest
+from shared.models.quantized import QuantizedVectors
+from shared.models.ranker import Features, Ranker
+from shared.snapshot import QUANTIZED_FROM, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What ads are matched with.
+
+    queries: the interests' vectors (m, 384) in the snapshot's space. allowed: mask (n,) of the ads that may be shown.
+    sequels: mask (n,) of those that come right after something acquired.
+    """
+
+    interests: Sequence[Interest]
+    queries: np.ndarray
+    allowed: np.ndarray
+    sequels: np.ndarray
+    language: str | None = None
+    domain: str | None = None
+
+
+class Retrieval:
+    """The allowed ads of one request in falling score."""
+
+    def __init__(self, snapshot: Snapshot, ranker: Ranker, request: Request) -> None:
+        self._snapshot = snapshot
+        self._ranker = ranker
+        self._request = request
+        self._places = np.flatnonzero(request.allowed)
+        self._bounds: tuple[np.ndarray, np.ndarray] | None = None
+        interests = request.interests
+        self._session = np.array([interest.term == "session" for interest in interests], dtype=bool)
+        self._queries = request.queries
+        held: dict[str, float] = {}
+        if interests:
+            weights = np.array([interest.weight for interest in interests], dtype=np.float32)
+            # The square root keeps a small interest audible beside a large one.
+            self._queries = request.queries * np.sqrt(weights / weights.max())[:, None]
+            for interest in interests:
+                held[interest.id] = max(held.get(interest.id, 0.0), interest.weight)
+        self._category = np.array([held.get(name, 0.0) for name in snapshot.categories], dtype=np.float32)
+        self._language = _matching(LANGUAGES, request.language)
+        self._domain = _matching(DOMAINS, request.domain)
+
+    @property
+    def allowed(self) -> int:
+        """How many ads there are to choose from."""
+        return len(self._places)
+
+    def best(self, limit: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the ads in falling score, at most `limit`, and their scores; ties keep the catalogue's order."""
+        places = self._places
+        quantized = self._snapshot.quantized
+        if quantized is not None and len(self._queries) and len(places) > max(limit, QUANTIZED_FROM):
+            lower, upper = self._bounded(quantized, places)
+            # As many ads as are wanted reach this for certain, so what cannot reach it is not among the best.
+            places = places[upper >= np.partition(lower, -limit)[-limit]]
+        scores = self._ranker.predict(self._features(places, *self._matches(places)))
+        if len(places) > limit:
+            best = np.sort(np.argpartition(-scores, limit)[:limit])
+            places, scores = places[best], scores[best]
+        order = np.argsort(-scores, kind="stable")
+        return places[order], scores[order]
+
+    def _bounded(self, quantized: QuantizedVectors, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """What the log-odds of these ads are at least and at most."""
+        if self._bounds is None:
+            groups = [group for group in (self._queries[~self._session], self._queries[self._session]) if len(group)]
+            maxima, error = quantized.maxima(groups)
+            similarity = np.maximum.reduce(maxima)[places]
+            session = np.clip(maxima[-1][places], 0, 1) if self._session.any() else np.zeros_like(similarity)
+            odds = self._ranker.log_odds(self._features(places, similarity, session))
+            slack = self._ranker.slack(error[places])
+            self._bounds = odds - slack, odds + slack
+        return self._bounds
+
+    def _matches(self, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Similarity to the best interest and to the best session interest, each (len(places),)."""
+        zeros = np.zeros(len(places), dtype=np.float32)
+        if not len(self._queries):
+            return zeros, zeros
+        vectors = self._snapshot.vectors
+        if len(places) * 4 > len(vectors):  # cheaper to multiply them all than to copy these
+            cosines = (vectors @ self._queries.T)[places]
+        else:
+            cosines = vectors[places] @ self._queries.T
+        session = np.clip(cosines[:, self._session].max(axis=1), 0, 1) if self._session.any() else zeros
+        return cosines.max(axis=1), session
+
+    def _features(self, places: np.ndarray, similarity: np.ndarray, session: np.ndarray) -> Features:
+        snapshot = self._snapshot
+        return Features(
+            similarity=similarity,
+            category=self._category[snapshot.category[places]],
+            session=session,
+            language=self._language[snapshot.language[places]],
+            domain=self._domain[snapshot.domain[places]],
+            sequel=self._request.sequels[places].astype(np.float32),
+            prior=snapshot.prior[places],
+        )
+
+
+def _matching(names: Sequence[str], wanted: str | None) -> np.ndarray:
+    """1 at the place of the wanted name, else 0; all 0 where nothing is wanted."""
+    return np.array([name == wanted for name in names], dtype=np.float32)
