@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 import yaml
 
-from infra import costs, scale
-from infra.cost_model import Assumptions, Model, Prices, Times, load_prices, scenarios, times, together, total
-from infra.counted import Mix, count_all
-from infra.metering import Work, index_units, item_bytes, partition_kind, read_units, write_units
-from infra.stack import BILLED_WHILE_IDLE, FREE_WHILE_IDLE, TEMPLATE, Loader, Stack, custom_metrics
+from infra.costs import report as costs
+from infra.costs import scale
+from infra.costs.counted import Mix, count_all
+from infra.costs.metering import Work, index_units, item_bytes, partition_kind, read_units, write_units
+from infra.costs.model import Assumptions, Model, Prices, Times, load_prices, scenarios, times, together, total
+from infra.costs.stack import BILLED_WHILE_IDLE, FREE_WHILE_IDLE, TEMPLATE, Loader, Stack, custom_metrics
 
 REGIONS = ("us-east-1", "eu-central-1", "ap-southeast-1", "cn-north-1")
 MIX = Mix(request_people=20, chunk_people=50, items=20, interests=4, ads=200, asking=3)

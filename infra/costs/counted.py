@@ -25,8 +25,8 @@ import orjson
 from moto import mock_aws
 from moto.core import DEFAULT_ACCOUNT_ID
 
-from infra.metering import Item, Meter, Work
-from infra.stack import Stack
+from infra.costs.metering import Item, Meter, Work
+from infra.costs.stack import Stack
 from shared.domain import Classification, Consent, Decision, Label
 from shared.models.taxonomy import load_taxonomy
 from shared.recommending import FeedbackItem

@@ -1,6 +1,6 @@
-"""Where AdTailor meets its first limit: `python -m infra.scale` prints the tables of SCALE.md and writes them.
+"""Where AdTailor meets its first limit: `python -m infra.costs.scale` prints the tables of SCALE.md and writes them.
 
-Each limit is a quota of AWS divided by what one operation asks for, as `infra.counted` counted it.
+Each limit is a quota of AWS divided by what one operation asks for, as `infra.costs.counted` counted it.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from infra.cost_model import RESULTS, Model, Prices, load_prices, read_results, times, together
-from infra.costs import DETAILED, Rows, markdown, money, replaced, show
-from infra.counted import Mix, count_all
-from infra.metering import Work
-from infra.stack import ROOT, Stack
+from infra.costs.counted import Mix, count_all
+from infra.costs.metering import Work
+from infra.costs.model import RESULTS, Model, Prices, load_prices, read_results, times, together
+from infra.costs.report import DETAILED, Rows, markdown, money, replaced, show
+from infra.costs.stack import ROOT, Stack
 from shared.recommending import CANDIDATES
 
 PAGE = ROOT / "infra" / "SCALE.md"
@@ -198,7 +198,7 @@ def page_tables(work: Mapping[str, Work], mix: Mix, model: Model, prices: Prices
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(prog="python -m infra.scale", description="Where the first limits are.")
+    parser = argparse.ArgumentParser(prog="python -m infra.costs.scale", description="Where the first limits are.")
     parser.add_argument("--no-write", action="store_true", help="leave SCALE.md as it is")
     chosen = parser.parse_args(arguments)
     mix = Mix()

@@ -1,6 +1,6 @@
 """What happens, in the quantities that AWS bills, and what they cost: the arithmetic behind `infra.costs`.
 
-Resources come from the template, work from `infra.counted`, times from the benchmarks, prices from a table; what
+Resources come from the template, work from `infra.costs.counted`, times from the benchmarks, prices from a table; what
 nothing measures is a field of `Assumptions`.
 """
 
@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from infra.metering import Work
-from infra.stack import ROOT, Function, Stack
+from infra.costs.metering import Work
+from infra.costs.stack import ROOT, Function, Stack
 
-PRICES = ROOT / "infra" / "prices.json"
+PRICES = Path(__file__).with_name("prices.json")
 RESULTS = ROOT / "tests" / "benchmarks" / "results.jsonl"
 MONTH_HOURS = 730.0
 MONTH_SECONDS = MONTH_HOURS * 3600

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 TEMPLATE = ROOT / "template.yaml"
 _NOTHING = {"Ref": "AWS::NoValue"}
 # Types that cost something while nobody calls, and those that cost nothing then; a test knows of no others.

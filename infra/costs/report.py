@@ -1,6 +1,6 @@
 """What AdTailor costs on AWS: `python -m infra.costs [--region R] [--snapstart] [--gpu none|async|realtime]`.
 
-Counts what operations ask of AWS (`infra.counted`), prints what they cost (`infra.cost_model`), and writes the tables
+Counts what operations ask of AWS (`counted`), prints what they cost (`model`), and writes the tables
 of COSTS.md.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import re
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
@@ -17,7 +16,9 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from infra.cost_model import (
+from infra.costs.counted import Mix, count_all
+from infra.costs.metering import Work
+from infra.costs.model import (
     SNAPSTART_LEAST_HOURS,
     Assumptions,
     Line,
@@ -29,9 +30,7 @@ from infra.cost_model import (
     times,
     total,
 )
-from infra.counted import Mix, count_all
-from infra.metering import Work
-from infra.stack import ROOT, Stack, custom_metrics
+from infra.costs.stack import ROOT, Stack, custom_metrics
 
 PAGE = ROOT / "infra" / "COSTS.md"
 DETAILED = "eu-central-1"  # whose lines COSTS.md shows one by one
@@ -181,7 +180,3 @@ def main(arguments: Sequence[str] | None = None) -> int:
         PAGE.write_text(page, encoding="utf-8")
         console.print(f"Tables of {PAGE.relative_to(ROOT)} written")
     return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())
