@@ -9,6 +9,7 @@ from aws_lambda_powertools import Logger, Metrics
 from aws_lambda_powertools.metrics import MetricUnit
 
 logger = Logger(service="adtailor", use_rfc3339=True)
-metrics = Metrics(namespace="AdTailor", service="adtailor")
+# Their dimension "service" is POWERTOOLS_SERVICE_NAME, the stack's name: two stacks in one account stay apart.
+metrics = Metrics(namespace="AdTailor")
 
 __all__ = ["MetricUnit", "logger", "metrics"]

@@ -108,6 +108,7 @@ class Stack:
             "PSEUDONYM_KEY_FILE": str(self.options.state / "pseudonym.key"),
             "THREADS": str(max(1, (os.cpu_count() or 2) // 2)),
             "ORT_DISABLE_TELEMETRY": "1",
+            "POWERTOOLS_SERVICE_NAME": "adtailor",
             "POWERTOOLS_METRICS_DISABLED": "true",
             "POWERTOOLS_TRACE_DISABLED": "true",
             "POWERTOOLS_LOG_LEVEL": "INFO",
