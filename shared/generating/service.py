@@ -30,6 +30,7 @@ from shared.stores.copies import ANYONE, Banked
 LIGHT = 8  # the most copies that are written while the caller waits
 MAX_COPIES = 50
 SHORT_SECONDS = 5.0  # with less left to wait, the copy is written through the queue
+RESERVE_SECONDS = 2.5  # kept of it to answer from a lower rung: the entry keeps one of them, a cold ledger another
 
 
 class Generating:
@@ -112,7 +113,7 @@ class Generating:
         later = may_generate(brief.ad) and (only_later or hurried)
         if later and (request.fresh or not self._writer.has_banked(tenant, brief)):
             return self._jobs.queue(tenant, brief)
-        budget = self._timeout if remaining is None else min(self._timeout, remaining - 1.0)
+        budget = self._timeout if remaining is None else min(self._timeout, remaining - RESERVE_SECONDS)
         return self._writer.write(tenant, brief, budget)
 
     def start_pass(self, tenant: str, request: PassRequest) -> str:
