@@ -13,7 +13,8 @@ import orjson
 from shared.domain import Ad, CatalogueAd, Classification, Finding, IngestReport, Rejection
 from shared.errors import BadInput, NotFound, TooLarge
 from shared.ingest import Piece, Uploads
-from shared.preprocess import clean_text, match_key, near_duplicates, parse_ad
+from shared.preprocess import clean_text, match_key, parse_ad
+from shared.preprocess.near_duplicates import near_duplicates
 from shared.snapshot import build
 from shared.splitting import Remaining
 from shared.stores import Stores

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from shared.domain import CatalogueAd, Language, Profile
 from shared.errors import NotFound, Unprocessable
 from shared.generating.prompts import TONES
 from shared.generating.requests import Brief, CopyRequest, nameable
-from shared.interests import ProfileReader
 from shared.models.taxonomy import Taxonomy, load_taxonomy
 from shared.policy.rules import channels
 from shared.policy.sensitive import is_sensitive
 from shared.stores import Stores
 from shared.stores.copies import ANYONE
+
+if TYPE_CHECKING:
+    from shared.interests import ProfileReader
 
 FEW = "the segment has too few people: this copy is for anyone"
 

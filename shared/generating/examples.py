@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING
 
 from shared.domain import Language
 from shared.generating.prompts import MOST_EXAMPLES, Example
 from shared.generating.requests import Brief
 from shared.stores.copies import Approved, Copies
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 HELD_SECONDS = 300.0  # what is approved elsewhere is seen after this at the latest
 HELD_TENANTS = 8
@@ -42,6 +44,8 @@ class Examples:
         page = self._page(tenant, brief.language)
         if not page.texts:
             return ()
+        import numpy as np
+
         if brief.ad_vector:
             vector = np.frombuffer(bytes.fromhex(brief.ad_vector), np.float16).astype(np.float32)
             near = (page.vectors @ vector).tolist()
@@ -70,6 +74,8 @@ class Examples:
         now = self._clock()
         page = self._pages.get((tenant, language))
         if page is None or not 0 <= now - page.read_at < HELD_SECONDS:
+            import numpy as np
+
             texts = tuple(self._copies.approved(tenant, language))
             vectors = np.zeros((len(texts), 384), np.float32)
             for place, one in enumerate(texts):

@@ -7,10 +7,7 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from threading import Thread
 from types import MappingProxyType
-from typing import Literal, Protocol
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from shared.domain import Ad, Claim, Classification, Finding, Language, RejectedCopy
 from shared.generating.form import form_problems, tidy
@@ -20,8 +17,12 @@ from shared.generating.trimming import trimmed
 from shared.generating.width import display_width, room_in
 from shared.models.taxonomy import load_taxonomy
 from shared.policy.rules import check, editorial
-from shared.preprocess import clean_text, match_key, near_duplicates
+from shared.preprocess import clean_text, match_key
 from shared.stores.copies import gate_stamp, text_key
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 # Cosines of the encoder between a copy and its ad, by the copy's language: from ABOUT on (what 1 in 100 copies reaches
 # with somebody else's ad) a copy is about the ad; from NEAR on (1 in 10), if it also falls into the ad's top category.
@@ -169,6 +170,8 @@ class Gate:
             elif not one.trimmed:
                 rejected.append(RejectedCopy(one.text, ("is not about the ad",)))
         passed.sort(key=lambda one: -one.match)
+        from shared.preprocess.near_duplicates import near_duplicates
+
         first = near_duplicates([one.text for one in passed], SAME)
         rejected += [
             RejectedCopy(one.text, ("repeats another candidate",))

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from shared.domain import LANGUAGES
 from shared.errors import NotFound
@@ -21,11 +21,13 @@ from shared.generating.prompts import Style, may_generate
 from shared.generating.requests import CopyRequest, CopyResult, JobView
 from shared.generating.reviews import Review, Reviews
 from shared.generating.writing import Writer
-from shared.interests import ProfileReader
 from shared.models.generator import TextGenerator
 from shared.models.sagemaker import SageMakerAsync
 from shared.stores import Stores
 from shared.stores.copies import ANYONE, Banked
+
+if TYPE_CHECKING:
+    from shared.interests import ProfileReader
 
 LIGHT = 8  # the most copies that are written while the caller waits
 MAX_COPIES = 50

@@ -6,7 +6,6 @@ under another one.
 
 from shared.preprocess.ads import parse_ad
 from shared.preprocess.events import deduplicate_events, parse_event
-from shared.preprocess.near_duplicates import near_duplicates
 from shared.preprocess.text import PREPROCESS_VERSION, clean_text, match_key, to_simplified
 
 __all__ = [
@@ -14,7 +13,6 @@ __all__ = [
     "clean_text",
     "deduplicate_events",
     "match_key",
-    "near_duplicates",
     "parse_ad",
     "parse_event",
     "to_simplified",

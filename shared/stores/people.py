@@ -21,14 +21,16 @@ import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import orjson
 
 from shared.domain import Consent, Event, Interest, Profile
 from shared.errors import Conflict, Unprocessable
 from shared.stores.table import TRANSACTION_LIMIT, ConditionFailed, Key, Row, Table
+
+if TYPE_CHECKING:
+    import numpy as np
 
 _ATTEMPTS = 30
 _MOST_DISABLED = 500
@@ -427,11 +429,15 @@ def _row_profile(row: Row, user_id: str, disabled: frozenset[str]) -> Profile:
 
 def pack_vector(vector: np.ndarray) -> bytes:
     """A unit vector (384,) as it is kept in rows: float16, 768 bytes; its cosine to the float32 one is > 0.9999."""
+    import numpy as np
+
     return np.asarray(vector, dtype=np.float16).tobytes()
 
 
 def unpack_vectors(packed: Sequence[bytes]) -> np.ndarray:
     """Stored vectors as float32 (n, 384)."""
+    import numpy as np
+
     if not packed:
         return np.zeros((0, 384), dtype=np.float32)
     return np.frombuffer(b"".join(packed), dtype=np.float16).reshape(len(packed), -1).astype(np.float32)

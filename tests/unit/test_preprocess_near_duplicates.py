@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.preprocess import match_key, near_duplicates
+from shared.preprocess import match_key
+from shared.preprocess.near_duplicates import near_duplicates
 
 
 def similarity(one: str, other: str) -> float:
