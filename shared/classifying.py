@@ -33,6 +33,7 @@ MAX_AD_BYTES = 200_000  # of an ad as JSON: with its findings it must fit a row 
 MAX_FINDINGS = 30  # of one text or ad, the first
 MAX_REWRITE_BYTES = 100_000  # of an ad's rewrites, each of which is the whole text again
 MAX_ANSWER_REWRITE_BYTES = 1_000_000  # of all texts of one request: Lambda answers with at most 6 MB
+CHUNK_BYTES = 1 << 18  # of an upload's ads taken in together: each is embedded twice, a long one in a tenth of a second
 DEFAULT_HEAD = "adproduct"
 REQUIRED = frozenset({"ad_id", "title", "landing_url", "language", "domain"})
 
@@ -72,6 +73,7 @@ class Classifying:
             required=REQUIRED,
             on_finished=self._mark_dirty,
             clock=clock,
+            chunk_bytes=CHUNK_BYTES,
         )
 
     def classify(

@@ -103,7 +103,7 @@ class Idempotent:
         await answer.send(send, replayed=replayed)
 
     async def _once(self, scope: Any, tenant: str, key: str, body: bytes) -> tuple[_Answer, bool]:
-        from anyio import from_thread, to_thread
+        from anyio import CapacityLimiter, from_thread, to_thread
         from aws_lambda_powertools.utilities.idempotency import IdempotencyConfig, exceptions, idempotent_function
 
         asked = {
@@ -132,7 +132,9 @@ class Idempotent:
             answer, data_keyword_argument="data", persistence_store=self._records(), config=config, key_prefix="request"
         )
         try:
-            return _Answer.unpacked(await to_thread.run_sync(lambda: once(data=asked))), not ran
+            # Not of anyio's common threads: the endpoint needs one of these, and would wait for it for ever.
+            kept = await to_thread.run_sync(lambda: once(data=asked), limiter=CapacityLimiter(1))
+            return _Answer.unpacked(kept), not ran
         except _NotKeptError as failed:
             return failed.answer, False
         except exceptions.IdempotencyAlreadyInProgressError as error:

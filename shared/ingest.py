@@ -112,6 +112,7 @@ class Uploads:
         required: frozenset[str],
         on_finished: Callable[[str], None],
         clock: Callable[[], float],
+        chunk_bytes: int = CHUNK_BYTES,
     ) -> None:
         """
         Args:
@@ -126,6 +127,7 @@ class Uploads:
         self._required = required
         self._on_finished = on_finished
         self._clock = clock
+        self._chunk_bytes = chunk_bytes
         self._splitter = Splitter(stores, queue)
 
     def ingest(
@@ -202,6 +204,9 @@ class Uploads:
         return Counts(tally.accepted, tally.duplicates, tally.rejected_count)
 
     def finish(self, run: Run) -> None:
+        if self._replaced(run):
+            self._on_finished(run.tenant)
+            return
         parts = self._rejections(run)
         key, tail = rejected_key(run.subject), _problem_line(run.problem)
         if parts or tail:
@@ -214,6 +219,11 @@ class Uploads:
         self._stores.objects.delete(self._rejections(run))
 
     # ------------------------------------------------------------------------------------------------------------
+
+    def _replaced(self, run: Run) -> bool:
+        """Whether a later upload under the same key has its report already: that one holds."""
+        done = self._stores.catalogue.upload(run.tenant, run.subject)
+        return done is not None and float(done.get("since", 0)) > run.since
 
     def _rejections(self, run: Run) -> list[str]:
         """Keys of the chunks' rejected lines, in the order of the file."""
@@ -240,11 +250,10 @@ class Uploads:
             if isinstance(row, StreamProblem):
                 yield Chunk(b"".join(lines), asdict(reader.place), last=True, problem=row.reason)
                 return
-            entry: list[Any] = [row.index, None, row.field, row.reason] if isinstance(row, Rejection) else []
-            line = orjson.dumps(entry or [row.line, row.value], option=orjson.OPT_APPEND_NEWLINE)  # type: ignore[union-attr]
+            line = _chunk_line(row)
             lines.append(line)
             size += len(line)
-            if len(lines) >= CHUNK_ROWS or size >= CHUNK_BYTES:
+            if len(lines) >= CHUNK_ROWS or size >= self._chunk_bytes:
                 yield Chunk(b"".join(lines), asdict(reader.place))
                 lines, size = [], 0
         if lines:
@@ -272,8 +281,10 @@ class Uploads:
         return tally, [_rejected_line(r.index, r.field, r.reason) for r in rejections]
 
     def _report(self, run: Run, report: IngestReport) -> None:
-        self._stores.catalogue.finish_upload(run.tenant, run.subject, run.fingerprint, report, self._clock())
-        self._on_finished(run.tenant)
+        self._on_finished(run.tenant)  # first: whoever is cut off between the two is asked again
+        self._stores.catalogue.finish_upload(
+            run.tenant, run.subject, run.fingerprint, report, self._clock(), since=run.since
+        )
         metrics.add_metric("RowsAccepted", MetricUnit.Count, report.accepted)
         metrics.add_metric("RowsRejected", MetricUnit.Count, report.rejected_count)
         counts = {"accepted": report.accepted, "duplicates": report.duplicates, "rejected": report.rejected_count}
@@ -299,6 +310,15 @@ def run_body(run: Run) -> dict[str, Any]:
 
 def _name(key: str) -> str:
     return key.rsplit("/", 1)[-1]
+
+
+def _chunk_line(row: Row | Rejection) -> bytes:
+    if isinstance(row, Row):
+        try:
+            return orjson.dumps([row.line, row.value], option=orjson.OPT_APPEND_NEWLINE)
+        except orjson.JSONEncodeError:  # it reads four times as many levels as it writes
+            row = Rejection(row.line, "row", "The line is nested too deeply.")
+    return orjson.dumps([row.index, None, row.field, row.reason], option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _rejected_line(line: int | None, name: str, reason: str) -> bytes:

@@ -13,6 +13,7 @@ from shared.stores import Stores
 from shared.stores.runs import Counts, Run
 from shared.telemetry import logger
 
+CHUNK_PAGES = 50  # of the scan, after which the splitter notes how far it got
 CHUNK_PEOPLE = 100  # at least, where there are as many; a page of the scan may bring more
 
 
@@ -57,13 +58,15 @@ class Rebuilding:
     def chunks(self, run: Run) -> Iterator[Chunk]:
         start = (run.cursor["pk"], run.cursor["sk"]) if run.cursor else None
         uids: list[str] = []
+        pages = 0
         for found, after in self._stores.people.uid_pages(run.tenant, start):
             uids += found
-            if after is not None and len(uids) >= CHUNK_PEOPLE:
-                yield Chunk(orjson.dumps(uids), {"pk": after[0], "sk": after[1]})
-                uids = []
-        if uids:
-            yield Chunk(orjson.dumps(uids), run.cursor or {}, last=True)
+            pages += 1
+            # Also where nobody is found for long, among other tenants' rows: the way so far is not gone twice.
+            if after is not None and (len(uids) >= CHUNK_PEOPLE or pages >= CHUNK_PAGES):
+                yield Chunk(orjson.dumps(uids) if uids else b"", {"pk": after[0], "sk": after[1]})
+                uids, pages = [], 0
+        yield Chunk(orjson.dumps(uids) if uids else b"", run.cursor or {}, last=True)
 
     def take(self, run: Run, chunk: int, body: bytes) -> Counts:
         uids = orjson.loads(body)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path
@@ -125,7 +126,12 @@ def on_message(message: dict[str, Any], remaining: Remaining) -> None:
 
 
 def rebuild(call: dict[str, Any]) -> dict[str, Any]:
-    return run_body(system().profiling.rebuild(call["tenant"], stale_only=bool(call.get("stale_only"))))
+    # A direct call waits a minute by default: what is not split by then, the queue splits.
+    ends = monotonic() + 60
+    run = system().profiling.rebuild(
+        call["tenant"], stale_only=bool(call.get("stale_only")), remaining=lambda: ends - monotonic()
+    )
+    return run_body(run)
 
 
 def lambda_handler(event: dict[str, Any], context: Any) -> Any:

@@ -276,7 +276,10 @@ class Catalogue:
         """The report of an upload that was taken in whole; None before that."""
         return self._table.get(f"t/{tenant}/uploads", key)
 
-    def finish_upload(self, tenant: str, key: str, fingerprint: str, report: IngestReport, at: float) -> None:
+    def finish_upload(
+        self, tenant: str, key: str, fingerprint: str, report: IngestReport, at: float, *, since: float = 0.0
+    ) -> None:
+        """Keeps the report. since: the upload's own time (epoch seconds)."""
         self._table.put(
             {
                 "pk": f"t/{tenant}/uploads",
@@ -287,6 +290,7 @@ class Catalogue:
                 "rejected": report.rejected_count,
                 "problem": report.problem,
                 "at": at,
+                "since": since,
             }
         )
 

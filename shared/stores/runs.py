@@ -108,6 +108,10 @@ class Runs:
             ":whole": whole,
             ":open": False,
         }
+        same = "attribute_not_exists(#cursor)"
+        if run.cursor is not None:
+            values[":was"] = orjson.dumps(run.cursor)
+            same = "#cursor = :was"
         expression = "SET #cursor = :cursor, emitted = :emitted, whole = :whole"
         if problem is not None:
             values[":problem"] = problem
@@ -118,7 +122,7 @@ class Runs:
                 expression,
                 values,
                 names={"#cursor": "cursor"},
-                condition="emitted = :before AND whole = :open",
+                condition=f"emitted = :before AND whole = :open AND {same}",
             )
         except ConditionFailed:
             return None

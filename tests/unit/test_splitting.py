@@ -371,3 +371,53 @@ def test_a_service_that_fails_once_is_asked_again(built: System, aws: Aws, monke
     assert profile.lambda_handler(sqs_event(message), None) == {"batchItemFailures": []}
     (row,) = [r for r in rows(aws, "run") if r["sk"]["S"] == "run"]
     assert int(row["accepted"]["N"]) == len(rows(aws, "e/"))
+
+
+def test_a_line_nested_too_deeply_is_rejected_and_the_rest_goes_in(built: System, aws: Aws) -> None:
+    deep = b'{"user_id": "u0", "event": "view", "x": ' + b"[" * 300 + b"]" * 300 + b"}"
+    answer = upload(aws, KEY, b"\n".join([*lines(2), deep]))
+    assert (answer["accepted"], answer["rejected_count"]) == (2, 1)
+    assert answer["rejected"][0] | {"reason": ""} == {"index": 3, "field": "row", "reason": ""}
+
+
+def test_an_upload_that_was_replaced_while_its_chunks_waited_leaves_the_later_report(
+    built: System, aws: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened = built.stores.objects.open
+    times = iter([1000.0, 2000.0])
+    now = [next(times)]
+    monkeypatch.setattr(built.stores.objects, "open", lambda *a, **n: replace(opened(*a, **n), modified=now[0]))
+    upload(aws, KEY, b"\n".join(lines(30)))
+    now[0] = next(times)
+    corrected = upload(aws, KEY, b"\n".join(lines(3)))
+    assert corrected["accepted"] == 3
+    drain(aws.sqs, aws.event_queue_url, profile.lambda_handler)
+    assert report(built)["accepted"] == 3
+    assert not built.stores.objects.exists(f"rejected/{TENANT}/many.jsonl.events.jsonl")
+
+
+def test_a_publish_that_cannot_be_queued_is_queued_by_the_repeat(
+    built: System, aws: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = f"ads/{TENANT}/few.jsonl"
+    urls = built.stores.queues._urls
+    monkeypatch.setattr(built.stores.queues, "_urls", {})
+    with pytest.raises(Unavailable):
+        upload(aws, key, ads(2))
+    monkeypatch.setattr(built.stores.queues, "_urls", urls)
+    upload(aws, key, ads(2))
+    (message,) = aws.sqs.receive_message(QueueUrl=aws.catalogue_queue_url, WaitTimeSeconds=3)["Messages"]
+    assert orjson.loads(message["Body"])["action"] == "publish"
+
+
+def test_a_rebuild_notes_how_far_it_got_where_nobody_is_found(
+    built: System, aws: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rebuilding, "CHUNK_PAGES", 1)
+    monkeypatch.setattr(
+        type(built.stores.people), "uid_pages", lambda *_: iter([([], ("a", "b")), ([], ("c", "d")), ([], None)])
+    )
+    run = built.profiling.rebuild(TENANT, remaining=lambda: 0.0)
+    assert (run.cursor, run.emitted, run.whole) == ({"pk": "a", "sk": "b"}, 0, False)
+    drain(aws.sqs, aws.event_queue_url, profile.lambda_handler)
+    assert built.profiling.run(TENANT, run.run_id).done
