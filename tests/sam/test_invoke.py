@@ -155,7 +155,7 @@ def test_classify_upload_in_chunks(cloud: Cloud) -> None:
     ad = {"landing_url": "https://example.com/bulk", "language": "en", "domain": "ecommerce", "bid_cpm": 1}
     filler = "A sturdy umbrella. " * 1000  # the bytes of a few ads fill a chunk
     rows = [
-        ad | {"ad_id": f"bulk-{n}", "title": f"Umbrella {n}", "description": filler[: 18_000 + n]} for n in range(60)
+        ad | {"ad_id": f"bulk-{n}", "title": f"Umbrella {n}", "description": filler[: 18_000 + n]} for n in range(28)
     ]
     data = "\n".join(json.dumps(row) for row in rows).encode()
     event = event_of("classify_s3")
@@ -165,7 +165,7 @@ def test_classify_upload_in_chunks(cloud: Cloud) -> None:
     bodies = [cloud.take_message("ads", run=started["run"]) for _ in range(2)]
     assert cloud.invoke("classify", sqs_event("profile_sqs", *bodies)) == {"batchItemFailures": []}
     (report,) = [row for row in cloud.rows(f"t/{TENANT}/uploads") if row["sk"]["S"] == "ads/demo/bulk.jsonl"]
-    assert int(report["accepted"]["N"]) + int(report["rejected"]["N"]) == 60, report
+    assert int(report["accepted"]["N"]) + int(report["rejected"]["N"]) == 28, report
     assert report["duplicates"]["N"] == "0"
 
 
