@@ -41,7 +41,7 @@ run: $(INSTALLED) $(MINISTACK) $(MODELS) $(if $(filter smollm2,$(LLM)),$(SMOLLM2
 test: $(INSTALLED) $(MINISTACK) $(AWSCLI) $(LOCUST) $(TRANSLATOR) $(MODELS) $(if $(DOCKER),$(SAM)) ## Run every test; Docker's only where Docker runs
 	$(BIN)/python -m pytest $(ARGS)
 
-check: lint types template scan unit ## Format, lint, types, template, unit and contract tests: two minutes
+check: lint types template unit ## Format, lint, types, template, and the quick unit and contract tests: about a minute
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

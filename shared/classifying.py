@@ -149,7 +149,7 @@ class Classifying:
 
     def go_on(self, tenant: str, run_id: str, chunk: int | None, *, remaining: Remaining = lambda: inf) -> None:
         """Does what a message of the queue asks for: a chunk's work, or (None) to split on. Raises `NotFound`."""
-        self._uploads.go_on(tenant, run_id, chunk, remaining)
+        self._uploads.go_on(self._stores.runs.find(tenant, run_id), chunk, remaining)
 
     def publish(self, tenant: str) -> str | None:
         """Publishes the catalogue as it is; the version in service, None where another builder is at it."""

@@ -7,8 +7,6 @@ vectors, so that a person has several interests and not one average, and names e
 
 from __future__ import annotations
 
-import random
-import time
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -24,6 +22,7 @@ from shared.policy.consent import in_force
 from shared.policy.sensitive import is_sensitive
 from shared.presets import DEFAULT_DOMAIN, preset
 from shared.stores.catalogue import Catalogue
+from shared.stores.faults import give_way
 from shared.stores.people import People, Person, StoredEvent, pack_vector, unpack_vectors
 
 if TYPE_CHECKING:
@@ -340,7 +339,7 @@ class ProfileReader:
             profile, saved = self._fold(tenant, user_id, person, consent, now)
             if saved:
                 return self._with_segments(tenant, _disabled(profile, person.disabled)), consent, person
-            time.sleep(random.uniform(0, min(0.5, 0.005 * 2**attempt)))  # nosec B311: jitter, not a secret
+            give_way(attempt)
         raise Conflict("too many writers at the same person", retry_after=1)
 
     def rebuild(self, tenant: str, uid: str) -> None:
@@ -353,7 +352,7 @@ class ProfileReader:
                 return
             if self._fold(tenant, "", person, consent, self._clock(), anew=True)[1]:
                 return
-            time.sleep(random.uniform(0, min(0.5, 0.005 * 2**attempt)))  # nosec B311: jitter, not a secret
+            give_way(attempt)
         raise Conflict("too many writers at the same person", retry_after=1)
 
     def _fold(

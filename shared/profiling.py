@@ -88,7 +88,7 @@ class Profiling:
         """Does what a message of the queue asks for: a chunk's work, or (None) to split on. Raises `NotFound`."""
         run = self.run(tenant, run_id)
         work = self._rebuilding if run.kind == Rebuilding.kind else self._uploads
-        work.go_on(tenant, run_id, chunk, remaining)
+        work.go_on(run, chunk, remaining)
 
     def rebuild(self, tenant: str, *, stale_only: bool = False, remaining: Remaining = lambda: inf) -> Run:
         """Makes the tenant's profiles anew from all their events, through the queue; how far it has got: `run`.
@@ -99,10 +99,7 @@ class Profiling:
 
     def run(self, tenant: str, run_id: str) -> Run:
         """A split upload or a rebuild as it stands. Raises `NotFound`."""
-        run = self._stores.runs.get(tenant, run_id)
-        if run is None:
-            raise NotFound(f"no run {run_id!r}", field="run")
-        return run
+        return self._stores.runs.find(tenant, run_id)
 
     def profile(self, tenant: str, user_id: str) -> tuple[Profile, Consent]:
         """The person's profile as of now, and the consent it is under.

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 
 import orjson
 
-from shared.errors import NotFound
 from shared.interests import ProfileReader
 from shared.splitting import Chunk, Remaining, Splitter
 from shared.stores import Stores
@@ -41,19 +40,9 @@ class Rebuilding:
         )
         return self._splitter.split(self._stores.runs.begin(run), self, remaining)
 
-    def go_on(self, tenant: str, run_id: str, chunk: int | None, remaining: Remaining) -> None:
-        """Does what a message of the queue asks for: a chunk's work, or (None) to split on.
-
-        Raises:
-            NotFound: there is no such run or chunk.
-        """
-        run = self._stores.runs.get(tenant, run_id)
-        if run is None:
-            raise NotFound(f"no run {run_id!r}", field="run")
-        if chunk is None:
-            self._splitter.split(run, self, remaining)
-        else:
-            self._splitter.take(run, chunk, self)
+    def go_on(self, run: Run, chunk: int | None, remaining: Remaining) -> None:
+        """Does what a message of the queue asks for (see `Splitter.go_on`)."""
+        self._splitter.go_on(run, chunk, self, remaining)
 
     def chunks(self, run: Run) -> Iterator[Chunk]:
         start = (run.cursor["pk"], run.cursor["sk"]) if run.cursor else None

@@ -82,6 +82,13 @@ class Splitter:
         self._finish_if_complete(run, work)
         return run
 
+    def go_on(self, run: Run, chunk: int | None, work: Work, remaining: Remaining) -> None:
+        """Does what a message of the queue asks for: a chunk's work, or (None) to split on. Raises as `take` does."""
+        if chunk is None:
+            self.split(run, work, remaining)
+        else:
+            self.take(run, chunk, work)
+
     def take(self, run: Run, chunk: int, work: Work) -> None:
         """Does one chunk's work, and the run's last step after the last chunk.
 

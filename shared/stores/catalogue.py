@@ -12,8 +12,6 @@
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -23,6 +21,7 @@ import orjson
 
 from shared.domain import Ad, CatalogueAd, Classification, Finding, FrequencyCap, IngestReport, Label
 from shared.errors import Conflict
+from shared.stores.faults import give_way
 from shared.stores.table import TRANSACTION_LIMIT, ConditionFailed, Key, Row, Table
 
 _ATTEMPTS = 30
@@ -178,7 +177,7 @@ class Catalogue:
                     written += len(changed)
                     break
                 except ConditionFailed:
-                    _pause(attempt)
+                    give_way(attempt)
             else:
                 raise Conflict("too many writers at the same catalogue", retry_after=1)
         return written
@@ -344,7 +343,3 @@ def _row_ad(row: Row) -> CatalogueAd:
         findings=tuple(Finding(**finding) for finding in document["findings"]),
         vector=row.get("vec", b""),
     )
-
-
-def _pause(attempt: int) -> None:
-    time.sleep(random.uniform(0, min(0.5, 0.005 * 2**attempt)))  # nosec B311: jitter, not a secret

@@ -10,7 +10,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -24,6 +23,7 @@ from shared.domain import LANGUAGES, Ad, Claim, Copy, Language
 from shared.errors import Conflict, Unprocessable
 from shared.policy.versions import claims_version, packs_version
 from shared.preprocess import match_key
+from shared.stores.faults import give_way
 from shared.stores.table import ConditionFailed, Key, Row, Table
 
 ANYONE = "-"  # the segment of copy that was written for nobody in particular
@@ -178,7 +178,7 @@ class Copies:
                 )
                 return
             except ConditionFailed:
-                _pause(attempt)
+                give_way(attempt)
         raise Conflict("too many writers at the same copy bank", retry_after=1)
 
     def bank_places(self, tenant: str, ad_id: str) -> list[tuple[str, str]]:
@@ -212,7 +212,7 @@ class Copies:
                 )
                 return True
             except ConditionFailed:
-                _pause(attempt)
+                give_way(attempt)
         raise Conflict("too many reviews of the same ad", retry_after=1)
 
     def approve(self, tenant: str, texts: Sequence[Approved]) -> None:
@@ -287,7 +287,3 @@ def _row_copies(row: Row) -> list[Copy]:
         claims = tuple(Claim(**claim | {"span": tuple(claim["span"])}) for claim in document.pop("claims"))
         copies.append(Copy(**document, claims=claims))
     return copies
-
-
-def _pause(attempt: int) -> None:
-    time.sleep(random.uniform(0, min(0.5, 0.005 * 2**attempt)))  # nosec B311: jitter, not a secret

@@ -21,10 +21,8 @@ from typing import Any
 import orjson
 
 from shared.domain import Decision, RankedAd, Reason
-from shared.errors import Conflict
-from shared.stores.faults import pause
 from shared.stores.people import person_key
-from shared.stores.table import ConditionFailed, Table
+from shared.stores.table import Table
 
 RESERVATION_SECONDS = 1800
 BUCKET_SECONDS = 600
@@ -77,7 +75,7 @@ class Delivery:
         for ad in decision.ads:
             if ad.ad_id in budgets:
                 actions.append(self._reserve(tenant, ad.ad_id, decision.at, bucket, bids.get(ad.ad_id, 0.0)))
-        self._transact(actions)
+        self._table.transact_in_turn(actions, "counters")
 
     def get_decision(self, tenant: str, decision_id: str) -> Decision | None:
         row = self._table.get(f"t/{tenant}/d/{decision_id}", "d")
@@ -141,19 +139,7 @@ class Delivery:
                         names={"#bucket": _bucket(decision.at)},
                     )
                 )
-        return self._transact(actions)
-
-    def _transact(self, actions: list[dict[str, Any]]) -> bool:
-        """False where the first action's condition failed; repeats while other writers are at the counters."""
-        for attempt in range(30):
-            try:
-                self._table.transact(actions)
-                return True
-            except ConditionFailed as error:
-                if error.failed:
-                    return False
-                pause(attempt, "the table", first=0.005, most=0.5)
-        raise Conflict("too many writers at the same counters", retry_after=1)
+        return self._table.transact_in_turn(actions, "counters")
 
     # Counters ---------------------------------------------------------------------------------------------------
 

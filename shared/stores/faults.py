@@ -113,6 +113,11 @@ def pause(attempt: int, what: str, *, first: float = 0.05, most: float = 2.0) ->
     time.sleep(wait)
 
 
+def give_way(attempt: int) -> None:
+    """Waits before repeat number `attempt` at rows that other writers are at. Raises `Unavailable` as `pause` does."""
+    pause(attempt, "the table", first=0.005, most=0.5)
+
+
 def _spend(what: str, wait: float = 0.0) -> None:
     held = _patience.get()
     if held is None:
@@ -128,7 +133,7 @@ def watch(client: Any, what: str) -> None:
         client.when_made(lambda made: watch(made, what))
         return
     meta = getattr(client, "meta", None)
-    if meta is None:  # a fake
+    if meta is None:  # no client of boto3: it has no events to watch
         return
     usual = meta.config.read_timeout
 

@@ -9,7 +9,6 @@ A child of a pass counts once: its last state and the pass's counter change in o
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,12 +16,10 @@ from typing import Any, Literal
 
 import orjson
 
-from shared.errors import Conflict
 from shared.stores.table import ConditionFailed, Key, Row, Table
 
 JobState = Literal["queued", "running", "done", "failed"]
 JOB_DAYS = 7
-_ATTEMPTS = 30  # at rows that other writers are at
 COUNTERS = ("done", "failed", "lower_rung", "copies", "candidates", "seconds", "tokens_in", "tokens_out")
 
 
@@ -130,21 +127,9 @@ class Jobs:
                 return True
             own = self._table.update_action(_key(tenant, job_id), expression, values, **options)
             grown = {name: value for name, value in (counts or {}).items() if value}
-            return self._together([own, self._add(tenant, parent, grown, sets["updated_at"])])
+            return self._table.transact_in_turn([own, self._add(tenant, parent, grown, sets["updated_at"])], "job")
         except ConditionFailed:
             return False
-
-    def _together(self, actions: Sequence[dict[str, Any]]) -> bool:
-        """All or nothing; False where a condition does not hold. Other writers at the same rows are waited for."""
-        for attempt in range(_ATTEMPTS):
-            try:
-                self._table.transact(actions)
-                return True
-            except ConditionFailed as error:
-                if error.failed:
-                    return False
-                time.sleep(random.uniform(0, min(0.5, 0.005 * 2**attempt)))  # nosec B311: jitter, not a secret
-        raise Conflict("too many writers at the same job", retry_after=1)
 
     def _add(self, tenant: str, parent: str, counts: Mapping[str, float], now: Any) -> dict[str, Any]:
         added = ", ".join(f"#{name} :{name}" for name in counts)
@@ -191,7 +176,7 @@ class Jobs:
         )
         rows = [_new(tenant, job_id, request, now) | {"parent": parent} for job_id, request in children.items()]
         puts = [self._table.put_action(row, condition="attribute_not_exists(pk)") for row in rows]
-        return self._together([head, *puts])
+        return self._table.transact_in_turn([head, *puts], "job")
 
 
 def _key(tenant: str, job_id: str) -> Key:

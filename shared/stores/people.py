@@ -16,9 +16,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-import random
 import secrets
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -27,6 +25,7 @@ import orjson
 
 from shared.domain import Consent, Event, Interest, Profile
 from shared.errors import Conflict, Unprocessable
+from shared.stores.faults import give_way
 from shared.stores.table import TRANSACTION_LIMIT, ConditionFailed, Key, Row, Table
 
 if TYPE_CHECKING:
@@ -118,7 +117,7 @@ class People:
                     pending = [key for key in pending if key not in there]
                     if not pending:
                         break
-                    _pause(attempt)
+                    give_way(attempt)
             else:
                 raise Conflict("too many writers at the same new people", retry_after=1)
         return found
@@ -156,7 +155,7 @@ class People:
                     accepted[uid] |= {stored.event.event_id for stored in many}
             if not todo:
                 return accepted
-            _pause(attempt)
+            give_way(attempt)
         raise Conflict("too many writers at the same person", retry_after=1)
 
     def _unseen(
@@ -272,7 +271,7 @@ class People:
                 )
                 return
             except ConditionFailed:
-                _pause(attempt)
+                give_way(attempt)
         raise Conflict("too many writers at the same person", retry_after=1)
 
     def state(self, tenant: str, uid: str) -> bytes:
@@ -441,7 +440,3 @@ def unpack_vectors(packed: Sequence[bytes]) -> np.ndarray:
     if not packed:
         return np.zeros((0, 384), dtype=np.float32)
     return np.frombuffer(b"".join(packed), dtype=np.float16).reshape(len(packed), -1).astype(np.float32)
-
-
-def _pause(attempt: int) -> None:
-    time.sleep(random.uniform(0, min(0.5, 0.005 * 2**attempt)))  # nosec B311: jitter, not a secret

@@ -11,19 +11,16 @@ cursor on condition that nobody else has, so of two at the same run one gives wa
 
 from __future__ import annotations
 
-import random
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
-from shared.errors import Conflict
+from shared.errors import NotFound
 from shared.stores.table import ConditionFailed, Row, Table
 
 RUN_DAYS = 30
-_ATTEMPTS = 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +94,13 @@ class Runs:
         row = self._table.get(*_key(tenant, run_id).values())
         return _run(tenant, run_id, row) if row else None
 
+    def find(self, tenant: str, run_id: str) -> Run:
+        """Raises `NotFound` where there is none."""
+        run = self.get(tenant, run_id)
+        if run is None:
+            raise NotFound(f"no run {run_id!r}", field="run")
+        return run
+
     def advance(
         self, run: Run, *, cursor: Mapping[str, Any] | None, emitted: int, whole: bool, problem: str | None = None
     ) -> Run | None:
@@ -145,15 +149,7 @@ class Runs:
                 sums | {":one": 1},
             ),
         ]
-        for attempt in range(_ATTEMPTS):
-            try:
-                self._table.transact(actions)
-                return True
-            except ConditionFailed as error:
-                if error.failed:
-                    return False
-                time.sleep(random.uniform(0, min(0.5, 0.005 * 2**attempt)))  # nosec B311: jitter, not a secret
-        raise Conflict("too many writers at the same run", retry_after=1)
+        return self._table.transact_in_turn(actions, "run")
 
     def chunks_with_rejections(self, tenant: str, run_id: str) -> list[int]:
         """Numbers of the finished chunks that rejected rows, in order."""

@@ -11,8 +11,8 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from shared.errors import Unavailable
-from shared.stores.faults import CALL_SECONDS, held_patience, passing, patience, pause, watch
+from shared.errors import Conflict, Unavailable
+from shared.stores.faults import CALL_SECONDS, give_way, held_patience, passing, patience, pause, watch
 
 Row = dict[str, Any]
 Key = tuple[str, str]
@@ -21,6 +21,7 @@ TRANSACTION_LIMIT = 100  # DynamoDB: actions in one TransactWriteItems
 BATCH_GET_LIMIT = 100
 BATCH_WRITE_LIMIT = 25
 _BATCH_ATTEMPTS = 6
+_TURNS = 30  # at rows that other writers are at
 _CONFLICT_ATTEMPTS = 10
 _THROTTLED_ATTEMPTS = 4  # at a transaction: botocore does not repeat one of which a part was throttled
 _WHO = "the table"
@@ -274,6 +275,22 @@ class Table:
             raise ValueError(f"{len(actions)} actions in one transaction: at most {TRANSACTION_LIMIT}")
         if actions:
             self._call("transact_write_items", TransactItems=list(actions))
+
+    def transact_in_turn(self, actions: Sequence[dict[str, Any]], what: str) -> bool:
+        """All or nothing; False where a condition does not hold. Other writers at the same rows are waited for.
+
+        Raises:
+            Conflict: there were too many of them; `what` they were at.
+        """
+        for attempt in range(_TURNS):
+            try:
+                self.transact(actions)
+                return True
+            except ConditionFailed as error:
+                if error.failed:
+                    return False
+                give_way(attempt)
+        raise Conflict(f"too many writers at the same {what}", retry_after=1)
 
     def put_many(self, rows: Iterable[Row]) -> None:
         """Unconditional writes in batches; for rows whose content follows from their key."""

@@ -77,6 +77,7 @@ def test_events_are_numbered_and_kept_once(stores: Stores) -> None:
     assert stores.people.event_vectors(TENANT, uid, ["a", "b"]) == {"b": VECTOR}
 
 
+@pytest.mark.slow
 def test_many_events_of_many_people_go_in_whole(stores: Stores) -> None:
     uids = list(stores.people.uids(TENANT, ["ann", "bob", "cid"]).values())
     batch = {uid: [event(f"{place}-{number}") for number in range(150)] for place, uid in enumerate(uids)}

@@ -224,6 +224,7 @@ def test_an_upload_goes_in_and_a_second_time_changes_nothing(built: System, aws:
     assert (other["accepted"], other["duplicates"]) == (0, 5)
 
 
+@pytest.mark.slow
 def test_a_gzip_cut_short_keeps_its_good_rows_and_says_so(built: System, aws: Aws) -> None:
     many = b"\n".join(orjson.dumps(event(event_id=f"e{n}", text=f"phone {n} {n * 7919}")) for n in range(400))
     whole = gzip.compress(many)

@@ -79,6 +79,7 @@ def test_evidence_of_ids_that_cannot_be_packed_fits_its_row_too() -> None:
     assert f"{FACE * 195}599" in acquired  # the latest stays
 
 
+@pytest.mark.slow
 def test_an_ad_full_of_findings_is_kept_and_says_the_first(built: System) -> None:
     from shared.policy.rules import check
 

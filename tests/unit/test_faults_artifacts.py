@@ -18,6 +18,8 @@ from shared.wiring import System, system
 from tests.data import artifact
 from tests.unit.test_api import AD, event, post
 
+pytestmark = pytest.mark.slow
+
 PARTS = ("encoder", "taxonomy-adproduct", "taxonomy-content")
 
 

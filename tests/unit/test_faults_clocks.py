@@ -19,6 +19,8 @@ from tests.conftest import TENANT
 from tests.fakes.system import Clock, FakeSystem
 from tests.unit.test_api import AD
 
+pytestmark = pytest.mark.slow
+
 SKEW = 600.0
 
 

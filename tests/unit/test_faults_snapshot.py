@@ -21,6 +21,8 @@ from tests.conftest import TENANT, Aws
 from tests.fakes.system import FakeSystem
 from tests.unit.test_api import AD, post
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def fake(stores: Stores) -> FakeSystem:

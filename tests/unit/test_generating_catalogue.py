@@ -16,6 +16,8 @@ from tests.conftest import TENANT, Aws
 from tests.fakes.generation import PHONE, World, make_world
 from tests.fakes.models import TOPICS
 
+pytestmark = pytest.mark.slow
+
 NUMBER = 7  # ads, p1 among them
 Message = dict[str, Any]
 

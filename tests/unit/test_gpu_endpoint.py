@@ -17,6 +17,8 @@ from tests import cloudformation
 from tests.cloudformation import ACCOUNT, PSEUDO, Stack, statements
 from tests.data import ROOT
 
+pytestmark = pytest.mark.slow
+
 REGION = PSEUDO["AWS::Region"]
 IMAGE = f"{ACCOUNT}.dkr.ecr.{REGION}.amazonaws.com/adtailor-vllm@sha256:{'0' * 64}"
 MODEL = "Qwen/Qwen3-4B-Instruct-2507"

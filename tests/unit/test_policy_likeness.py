@@ -12,6 +12,8 @@ from infra.training.train_policy import OUT, PROBABILITY, Line, lines_of, traine
 from shared.policy.likeness import grams, likeness
 from shared.policy.packs import book
 
+pytestmark = pytest.mark.slow
+
 # Lines in the manner of feeds and shops that name no goods' effect; none is in the training lines.
 ORDINARY_ZH = [
     "帽子压得住风，拍照也好看",

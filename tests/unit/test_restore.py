@@ -28,6 +28,7 @@ FUNCTIONS = {
     "profile": "/v1/events",
     "recommend": "/v1/recommendations",
 }
+pytestmark = pytest.mark.slow
 # One process is warmed and stands for the snapshot. A fork is a copy of its memory, but Python gives it random numbers
 # of its own, which a restored snapshot does not get: so its generators are put back to where the snapshot had them.
 SNAPSHOT = """

@@ -27,7 +27,7 @@ from tests.fakes.delivery import drain, receive, sqs_event
 from tests.unit.test_api import AD, AT, event, upload
 
 KEY = f"events/{TENANT}/many.jsonl"
-pytestmark = pytest.mark.usefixtures("small_chunks")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("small_chunks")]
 
 
 @pytest.fixture

@@ -57,6 +57,7 @@ def sources(of: Stack | None = None) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
+@pytest.mark.slow
 def test_cfn_lint_takes_the_expanded_template() -> None:
     """References, circular waits, types: of what is deployed, where `make template` sees what is written."""
     text = json.dumps(expanded(PATH, short=False))

@@ -35,7 +35,7 @@ from shared.generating.prompts import build_prompt
 from shared.models.artifacts import verify
 from tests.data import ROOT
 
-pytestmark = pytest.mark.filterwarnings("ignore::FutureWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::FutureWarning")]
 
 COLOURS = ("red", "green", "blue", "white", "black", "grey")
 THINGS = ("kettle", "lamp", "rug", "scarf")
