@@ -12,9 +12,9 @@ import numpy as np
 from shared.domain import Consent, Event, IngestReport, Profile, Rejection
 from shared.errors import NotFound, TooLarge
 from shared.ingest import Piece, Tally, Uploads
-from shared.interests import ProfileReader
 from shared.policy.consent import in_force
 from shared.preprocess import parse_event
+from shared.profiles import ProfileReader
 from shared.rebuilding import Rebuilding
 from shared.splitting import Remaining
 from shared.stores import Stores

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import orjson
 
-from shared.interests import ProfileReader
+from shared.profiles import ProfileReader
 from shared.splitting import Chunk, Remaining, Splitter
 from shared.stores import Stores
 from shared.stores.runs import Counts, Run

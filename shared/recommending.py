@@ -23,8 +23,8 @@ from shared.domain import (
     RankedAd,
     Reason,
 )
-from shared.interests import ProfileReader
 from shared.models.ranker import Ranker
+from shared.profiles import ProfileReader
 from shared.retrieval import Request, Retrieval
 from shared.snapshot import Project, Snapshot, Snapshots, step
 from shared.stores import Stores

@@ -23,11 +23,11 @@ from shared.stores.clients import Deferred
 if TYPE_CHECKING:
     from shared.classifying import Classifying
     from shared.generating import Generating
-    from shared.interests import ProfileReader
     from shared.models.classifier import Head, TaxonomyClassifier
     from shared.models.encoder import Encoder
     from shared.models.generator import Engine, TextGenerator
     from shared.models.sagemaker import SageMakerAsync
+    from shared.profiles import ProfileReader
     from shared.profiling import Profiling
     from shared.recommending import Recommending
     from shared.snapshot import Snapshots
@@ -204,7 +204,7 @@ class System:
 
     @cached_property
     def profiles(self) -> ProfileReader:
-        from shared.interests import ProfileReader
+        from shared.profiles import ProfileReader
 
         return ProfileReader(
             self.stores.people,

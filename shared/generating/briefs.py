@@ -20,7 +20,7 @@ from shared.stores import Stores
 from shared.stores.copies import ANYONE
 
 if TYPE_CHECKING:
-    from shared.interests import ProfileReader
+    from shared.profiles import ProfileReader
 
 FEW = "the segment has too few people: this copy is for anyone"
 

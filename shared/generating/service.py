@@ -27,7 +27,7 @@ from shared.stores import Stores
 from shared.stores.copies import ANYONE, Banked
 
 if TYPE_CHECKING:
-    from shared.interests import ProfileReader
+    from shared.profiles import ProfileReader
 
 LIGHT = 8  # the most copies that are written while the caller waits
 MAX_COPIES = 50

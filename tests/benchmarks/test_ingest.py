@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shared.interests import ProfileReader
 from shared.models.encoder import Encoder
+from shared.profiles import ProfileReader
 from shared.profiling import Profiling
 from shared.settings import Settings
 from shared.stores import Stores, open_stores

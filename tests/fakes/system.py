@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from shared.classifying import Classifying
 from shared.domain import Finding
 from shared.errors import NotFound
-from shared.interests import ProfileReader
 from shared.models.ranker import Ranker
+from shared.profiles import ProfileReader
 from shared.profiling import Profiling
 from shared.recommending import Recommending
 from shared.snapshot import Snapshots

@@ -27,6 +27,7 @@ LAYERS = {
     "stores": 3,
     "ingest": 4,
     "interests": 4,
+    "profiles": 4,
     "snapshot": 4,
     "rebuilding": 4,
     "splitting": 4,
