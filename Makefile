@@ -9,6 +9,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := -m pip install --disable-pip-version-check
 TOOLS := .tools
 ARTIFACTS := shared/artifacts
+TEMPLATES := template.yaml infra/gpu_endpoint/template.yaml infra/training_job/template.yaml
 DOCKER := $(shell docker info >/dev/null 2>&1 && echo yes)
 
 export PORT AWS_PORT LLM
@@ -27,10 +28,10 @@ BUILT := .aws-sam/.built
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check format lint types template scan unit models bench load fuzz costs build tools smollm2 clean reset
+.PHONY: help run test check format lint types template scan unit models report-understanding bench load fuzz costs build tools smollm2 clean reset
 
 help: ## Show this help
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo
 	@echo "  make run PORT=8081       another port             make run LLM=none      without a language model"
 	@echo "  make run LLM=smollm2     SmolLM2 (English)        make run LLM=http://…/v1  your own endpoint"
@@ -51,10 +52,10 @@ types: $(INSTALLED)
 	$(BIN)/mypy
 
 template: $(INSTALLED)
-	$(BIN)/cfn-lint template.yaml infra/gpu_endpoint/template.yaml
+	$(BIN)/cfn-lint $(TEMPLATES)
 
 scan: $(CHECKOV)
-	$(TOOLS)/checkov/bin/checkov -f template.yaml infra/gpu_endpoint/template.yaml --framework cloudformation --skip-download --compact --quiet
+	$(TOOLS)/checkov/bin/checkov -f $(TEMPLATES) --framework cloudformation --skip-download --compact --quiet
 
 unit: $(INSTALLED) $(MINISTACK) $(TRANSLATOR)
 	$(BIN)/python -m pytest -q -n auto -p no:benchmark -m 'not slow' tests/unit tests/contract $(ARGS)
@@ -64,6 +65,9 @@ format: $(INSTALLED) ## Format the code and mend what ruff can mend
 	$(BIN)/ruff check --fix .
 
 models: $(MODELS) ## Build the encoder and the taxonomies' label vectors
+
+report-understanding: $(INSTALLED) $(MODELS) ## Train a head on labels and write a page on how good it is (ARGS="--train F --test F")
+	@$(BIN)/python -m infra.evaluate.understanding_report $(ARGS)
 
 bench: $(INSTALLED) $(MINISTACK) $(SAM) $(MODELS) ## Measure against the budgets, print one table, keep the figures
 	$(BIN)/python -m pytest -q -s tests/benchmarks --record=tests/benchmarks/results.jsonl $(ARGS)
@@ -124,6 +128,6 @@ $(MODELS): $(addprefix infra/training/,build_encoder.py check_texts.txt graph.py
 	@$(BIN)/python -m infra.training.build_encoder
 	@touch $@
 
-$(BUILT): template.yaml infra/gpu_endpoint/template.yaml infra/layer.py infra/sam.py $(SAM) $(MODELS) $(shell find shared functions -name '*.py' -o -name '*.tsv' -o -name '*.json' -o -name '*.txt' -o -name '*.j2' -o -name Makefile 2>/dev/null)
+$(BUILT): $(TEMPLATES) infra/layer.py infra/sam.py $(SAM) $(MODELS) $(shell find shared functions -name '*.py' -o -name '*.tsv' -o -name '*.json' -o -name '*.txt' -o -name '*.j2' -o -name Makefile 2>/dev/null)
 	@$(BIN)/python -m infra.sam build
 	@touch $@

@@ -61,9 +61,12 @@ class InterestHeld(TypedDict):
     __pydantic_config__ = _WHOLE  # type: ignore[misc]
     id: str
     name: Name
+    categories: dict[Literal["adproduct", "content"], str | None]
     weight: Annotated[float, Field(gt=0, le=1)]
+    strength: Amount
     term: Literal["session", "long"]
     evidence: list[str]
+    against: list[str]
     enabled: bool
 
 
@@ -88,6 +91,34 @@ class ProfileAnswer(TypedDict):
     events: Count
     updated_at: AwareDatetime
     consent: ConsentInForce
+    versions: Versions
+
+
+class IdLinked(TypedDict):
+    """`ref` names the external id without saying it; `id` is there where the request named it."""
+
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    platform: str | None
+    ref: str
+    id: NotRequired[str]
+
+
+class LinkChanged(TypedDict):
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    platform: str | None
+    id: str
+    result: Literal["linked", "already_linked", "same", "unlinked", "not_linked"]
+
+
+class IdentitiesAnswer(TypedDict):
+    """`linked`: the person's other ids; `count`: how many ids they have in all; `changes`: of what was asked."""
+
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    user_id: str
+    ref: str
+    linked: list[IdLinked]
+    count: Annotated[int, Field(ge=1, le=20)]
+    changes: list[LinkChanged]
     versions: Versions
 
 
@@ -127,10 +158,13 @@ class ClassifyAnswer(TypedDict):
 
 
 class AdTaken(TypedDict):
+    """`category`: in the Ad Product Taxonomy; `content_category`: in the Content Taxonomy, null where it is absent."""
+
     __pydantic_config__ = _WHOLE  # type: ignore[misc]
     accepted: Literal[True]
     ad_id: str
     category: Category
+    content_category: Category | None
     findings: list[FindingMade]
     active: bool
     inactive_reason: str | None
@@ -173,6 +207,51 @@ class AdKept(AdTaken):
     start: NotRequired[AwareDatetime]
     end: NotRequired[AwareDatetime]
     targeting: NotRequired[dict[str, list[str]]]
+    versions: Versions
+
+
+class HeadKept(TypedDict):
+    """A trained head. `version`: that serves. Only one that labels were uploaded for has a `job`, an `upload` and its
+    `rows`; `waiting`: newer labels are trained on once the job has ended."""
+
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    name: str
+    state: Literal["training", "served", "failed"]
+    reason: str | None
+    version: str | None
+    started_by: Literal["upload", "schedule", "call"] | None
+    updated_at: AwareDatetime | None
+    job: NotRequired[str | None]
+    upload: NotRequired[str]
+    rows: NotRequired[Count]
+    rejected: NotRequired[Count]
+    waiting: NotRequired[bool]
+
+
+class HeadsAnswer(TypedDict):
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    heads: list[HeadKept]
+    versions: Versions
+
+
+class BaselineFigures(TypedDict):
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    accuracy: NotRequired[Share]
+    macro_f1: NotRequired[Share]
+
+
+class HeadFigures(BaselineFigures):
+    """On the rows held out for choosing; `ece`: expected calibration error."""
+
+    ece: NotRequired[Share]
+    baselines: dict[str, BaselineFigures]
+
+
+class HeadAnswer(HeadKept):
+    """`labels` and `metrics` are of the version that serves."""
+
+    labels: list[str]
+    metrics: HeadFigures | None
     versions: Versions
 
 
@@ -327,9 +406,12 @@ ANSWERS: dict[str, dict[int, Any]] = {
     "GET /v1/users/{user_id}/profile": {200: ProfileAnswer},
     "PATCH /v1/users/{user_id}/interests": {200: ProfileAnswer},
     "PUT /v1/users/{user_id}/consent": {200: ConsentAnswer},
+    "PUT /v1/users/{user_id}/identities": {200: IdentitiesAnswer},
     "POST /v1/classify": {200: ClassifyAnswer},
     "PUT /v1/ads": {200: AdsTaken},
     "GET /v1/ads/{ad_id}": {200: AdKept},
+    "GET /v1/heads": {200: HeadsAnswer},
+    "GET /v1/heads/{name}": {200: HeadAnswer},
     "POST /v1/copy": {200: CopyAnswer, 202: JobQueued},
     "POST /v1/copy/reviews": {200: ReviewsAnswer},
     "GET /v1/copy/{job_id}": {200: JobAnswer},

@@ -19,7 +19,7 @@ from shared.snapshot import build
 from shared.splitting import Remaining
 from shared.stores import Stores
 from shared.stores.catalogue import Stamp
-from shared.stores.people import pack_vector
+from shared.stores.people import pack_vector, unpack_vectors
 from shared.stores.runs import Run
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ MAX_REWRITE_BYTES = 100_000  # of an ad's rewrites, each of which is the whole t
 MAX_ANSWER_REWRITE_BYTES = 1_000_000  # of all texts of one request: Lambda answers with at most 6 MB
 CHUNK_BYTES = 1 << 18  # of an upload's ads taken in together: each is embedded twice, a long one in a tenth of a second
 DEFAULT_HEAD = "adproduct"
+CONTENT = "content"
 REQUIRED = frozenset({"ad_id", "title", "landing_url", "language", "domain"})
 
 Check = Callable[[str, str | None], list[Finding]]
@@ -133,6 +134,18 @@ class Classifying:
         if ad is None:
             raise NotFound(f"no ad {ad_id!r}", field="ad_id")
         return ad
+
+    def content_of(self, ads: Sequence[CatalogueAd]) -> list[Classification | None]:
+        """Each ad's place in the Content Taxonomy, from the vector that is kept of it; None where there is none.
+
+        It is not stored: a catalogue row stays as it is, and a new table of the taxonomy needs no new rows.
+        """
+        known = [ad for ad in ads if ad.vector]
+        if CONTENT not in self._classifiers() or not known:
+            return [None] * len(ads)
+        vectors = unpack_vectors([ad.vector for ad in known])
+        places = iter(self._classifiers()[CONTENT].classify_vectors(vectors, top=3))
+        return [next(places) if ad.vector else None for ad in ads]
 
     def ingest(
         self,

@@ -132,7 +132,14 @@ class CatalogueAd:
 
 @dataclass(frozen=True, slots=True)
 class Interest:
-    """Something a person cares about. `weight` lies in (0, 1] and sums to 1 over a term's interests when computed."""
+    """Something a person cares about. `weight` is its share of the term's evidence, in (0, 1].
+
+    strength: the evidence itself as of the reading, in units of one view; it depends on no other interest's, so without
+        the events in `evidence` it is less or the interest is gone.
+    evidence, against: ids of the latest events for it, and of the dismissals that lowered it; latest first.
+    categories: where it lies in each taxonomy, ``{"adproduct": id, "content": id}``; None where in none of its
+        categories. `id` is the one of the domain's own taxonomy.
+    """
 
     id: str
     name: dict[str, str]
@@ -142,6 +149,9 @@ class Interest:
     enabled: bool = True
     sensitive: bool = False
     vector: bytes = b""  # float16, (384,), unit length
+    strength: float = 0.0
+    against: tuple[str, ...] = ()
+    categories: dict[str, str | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -202,7 +202,8 @@ def lambda_entry(
 
     on_upload: (key, fingerprint, version, time left) of each S3 record. on_message: the JSON body of each SQS record,
         and the time left; a raise makes that record come back (partial batch failure). on_direct: by the event's
-        ``action``.
+        ``action``. Of a call with ``"asynchronous": true`` nobody reads the answer: an error that may pass is raised,
+        so that Lambda calls again.
     """
     if next(_events) == 0:
         metrics.add_metric("ColdStarts", MetricUnit.Count, 1)
@@ -270,6 +271,8 @@ def _direct(event: dict[str, Any], actions: Mapping[str, Callable[[dict[str, Any
     try:
         return action(event)
     except AdTailorError as error:
+        if event.get("asynchronous") is True and (error.status >= 500 or error.retryable):
+            raise
         return {"error": error.problem()}
     except KeyError as error:
         return {"error": BadInput("is missing from the call", field=str(error.args[0])).problem()}

@@ -1,162 +1,101 @@
-"""Events become interests: a commutative fold of events into per-item evidence, and interests read off that evidence.
+"""Interests read off a person's evidence: clusters of items in the topic space, named by the taxonomies.
 
-`fold` adds events in any order, at once or one by one, with the same result, because every sum is exponentially decayed
-to the time of the item's latest event. `interests_of` groups the items a person cares about by the similarity of their
-vectors, so that a person has several interests and not one average, and names each group by the taxonomy.
+Several vectors a person, found by hierarchical clustering and weighed by decayed evidence, as in PinnerSage (Pal et
+al., KDD 2020), with average linkage in the place of Ward's: as good on our texts, and its one threshold is a cosine.
+What is one cluster depends on which items there are, not on how much speaks for them, so interests stay while weights
+move.
+
+Removing exactly the events that an interest names as its evidence lowers its strength or removes it, as long as what
+is left of it is nearer to itself than to other clusters: an item's evidence never falls by an event for it or for
+another item, and what a dismissal takes away never falls with either.
 """
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import orjson
 
-from shared.domain import Classification, Interest
-from shared.models.taxonomy import load_taxonomy
+from shared.clusters import average_linkage
+from shared.domain import Classification, Interest, Label
+from shared.evidence import (
+    Evidence,
+    Stamped,
+    State,
+    acquired_items,
+    considered,
+    dump_state,
+    fold,
+    load_state,
+)
+from shared.models.taxonomy import TaxonomyName, load_taxonomy
 from shared.policy.sensitive import is_sensitive
-from shared.presets import DEFAULT_DOMAIN, preset
-from shared.stores.people import StoredEvent, pack_vector
+from shared.presets import preset
+from shared.stores.people import pack_vector
 
 if TYPE_CHECKING:
     from shared.models.classifier import TaxonomyClassifier
 
-MAX_ITEMS = 512  # a person's state keeps the items with the most evidence
-MAX_GROUPED = 200  # items that take part in the grouping
-MAX_EVIDENCE = 20  # event ids kept for one item, the latest
-MAX_STATE_BYTES = 300_000  # a row of DynamoDB holds 400 KB
-MAX_ACQUIRED_BYTES = 100_000  # of the ids of acquired items, the latest, in the profile's row
-ACQUIRING = frozenset({"purchase", "enrol", "complete"})
-ACQUIRED_HALF_LIVES = 3.0  # of its domain: for so long nobody needs to be offered the same thing again
+__all__ = [
+    "Evidence",
+    "State",
+    "acquired_items",
+    "considered",
+    "dump_state",
+    "fold",
+    "interests_of",
+    "load_state",
+]
+
 MAX_LONG, MAX_SESSION = 12, 4
-SAME_INTEREST = 0.50  # cosine in the topic space from which two items are of one group
+MAX_NAMED, MAX_NAMED_RECENT = 16, 4  # clusters that are classified: the strongest long-term and session ones
+MAX_EVIDENCE = 20  # event ids named for one interest, the latest
+MAX_AGAINST = 10  # and against it
+SAME_INTEREST = 0.20  # mean cosine in the topic space from which two clusters are one (`infra.evaluate.profiles_task`)
+SAME_ITEM = 0.50  # cosine in the topic space from which a dismissal counts in full; at `SAME_INTEREST`, for nothing
+LONGEST_SESSION = 86400.0  # seconds
 NOTHING = 1e-6  # evidence (in units of one view) that counts for nothing
-MIN_SHARE = 0.02  # an interest below this share of the person's evidence is noise
-SESSION_FLOOR = 0.25  # session evidence (in units of one view) below which a session is over
+TAXONOMIES: tuple[TaxonomyName, ...] = ("adproduct", "content")
+
+Vectors = np.ndarray
+Term = Literal["long", "session"]
 
 
-@dataclass(frozen=True, slots=True)
-class Evidence:
-    """What speaks for (or against) one item, decayed to `last`. `key` is ``i/{item_id}`` or ``e/{event_id}``."""
+@dataclass(slots=True)
+class _Reading:
+    """The items with evidence for them as of now: rows of `vectors` and `topics` (n, 384), sorted by place.
 
-    key: str
-    domain: str
-    long: float
-    session: float
-    last: float
-    events: tuple[tuple[float, str], ...]
-    acquired: float = 0.0  # when the item was last bought, enrolled in or completed; 0: never
+    gross: evidence for each item, net: the same less what dismissals take away; both (2, n), long-term and session.
+    lowers: (m, n), which of the dismissed items lower which item; dismissals: the latest of each of these m.
+    since: by domain, when its session began.
+    """
 
-    def merged(self, other: Evidence) -> Evidence:
-        """Both together; the order does not matter."""
-        first, second = (self, other) if self.last <= other.last else (other, self)
-        terms = preset(self.domain)
-        age = second.last - first.last
-        events = sorted({*self.events, *other.events}, reverse=True)[:MAX_EVIDENCE]
-        return Evidence(
-            key=self.key,
-            domain=self.domain,
-            long=second.long + first.long * 0.5 ** (age / terms.long_half_life),
-            session=second.session + first.session * 0.5 ** (age / terms.session_half_life),
-            last=second.last,
-            events=tuple(events),
-            acquired=max(self.acquired, other.acquired),
-        )
-
-    def at(self, now: float) -> tuple[float, float]:
-        """Long-term and session evidence as of `now`."""
-        terms = preset(self.domain)
-        age = max(0.0, now - self.last)
-        return self.long * 0.5 ** (age / terms.long_half_life), self.session * 0.5 ** (age / terms.session_half_life)
+    items: list[Evidence]
+    vectors: Vectors
+    topics: Vectors
+    gross: Vectors
+    net: Vectors
+    lowers: Vectors
+    dismissals: list[tuple[Stamped, ...]]
+    since: dict[str, float]
 
 
-State = dict[str, Evidence]
+@dataclass(slots=True)
+class _Named:
+    """Clusters of one category. rows: of all their items; heaviest: evidence of the one that says `categories`."""
 
-
-def evidence_of(stored: StoredEvent) -> Evidence | None:
-    """One event as evidence; None where it stands for nothing that could be an interest."""
-    event = stored.event
-    if event.item_id is not None and not stored.vector:
-        key = f"i/{event.item_id}"
-    elif stored.vector:
-        key = f"e/{event.event_id}"
-    else:
-        return None
-    domain = event.domain or DEFAULT_DOMAIN
-    weight = preset(domain).event_weights[event.event]
-    acquired = event.timestamp if event.event in ACQUIRING else 0.0
-    return Evidence(key, domain, weight, weight, event.timestamp, ((event.timestamp, event.event_id),), acquired)
-
-
-def fold(state: Mapping[str, Evidence], events: Iterable[StoredEvent]) -> tuple[State, int]:
-    """The state with `events` added, and how many there were."""
-    new = dict(state)
-    count = 0
-    for stored in events:
-        count += 1
-        evidence = evidence_of(stored)
-        if evidence is None:
-            continue
-        place = f"{evidence.domain}|{evidence.key}"
-        new[place] = new[place].merged(evidence) if place in new else evidence
-    if len(new) > MAX_ITEMS:
-        latest = max(evidence.last for evidence in new.values())
-        kept = sorted(new.items(), key=lambda entry: (-abs(entry[1].at(latest)[0]), entry[0]))[:MAX_ITEMS]
-        new = dict(kept)
-    return new, count
-
-
-def dump_state(state: Mapping[str, Evidence], count: int) -> bytes:
-    """The state packed into at most `MAX_STATE_BYTES`: evidence ids go first, then the weakest items."""
-    kept, depth = list(state.values()), MAX_EVIDENCE
-    while True:
-        rows = [[e.key, e.domain, e.long, e.session, e.last, e.events[:depth], e.acquired] for e in kept]
-        packed = zlib.compress(orjson.dumps({"count": count, "items": rows}), 1)
-        if len(packed) <= MAX_STATE_BYTES or len(kept) <= 1:
-            return packed
-        if depth > 1:
-            depth //= 2
-        else:
-            latest = max(evidence.last for evidence in kept)
-            kept = sorted(kept, key=lambda e: (-abs(e.at(latest)[0]), e.key))[: len(kept) // 2]
-
-
-def load_state(packed: bytes) -> tuple[State, int]:
-    if not packed:
-        return {}, 0
-    document = orjson.loads(zlib.decompress(packed))
-    state = {}
-    for key, domain, long, session, last, events, acquired in document["items"]:
-        state[f"{domain}|{key}"] = Evidence(
-            key, domain, long, session, last, tuple((float(at), event_id) for at, event_id in events), acquired
-        )
-    return state, document["count"]
-
-
-def acquired_items(state: Mapping[str, Evidence], now: float) -> tuple[str, ...]:
-    """Ids of the items that the person lately bought, enrolled in or completed."""
-    found = [
-        (evidence.acquired, evidence.key.removeprefix("i/"))
-        for evidence in state.values()
-        if evidence.key.startswith("i/")
-        and now - evidence.acquired < ACQUIRED_HALF_LIVES * preset(evidence.domain).long_half_life
-    ]
-    room = MAX_ACQUIRED_BYTES
-    kept: list[str] = []
-    for _, item_id in sorted(found, reverse=True):
-        room -= len(item_id.encode())
-        if room < 0:
-            break
-        kept.append(item_id)
-    return tuple(sorted(kept))
+    label: Label
+    categories: dict[str, str | None]
+    sensitive: bool
+    rows: list[int] = field(default_factory=list)
+    heaviest: float = -1.0
 
 
 def interests_of(
     state: Mapping[str, Evidence],
-    vectors: Mapping[str, np.ndarray],
+    vectors: Mapping[str, Vectors],
     classifiers: Mapping[str, TaxonomyClassifier],
     *,
     now: float,
@@ -164,126 +103,202 @@ def interests_of(
 ) -> tuple[Interest, ...]:
     """Interests, long-term ones first, each term in falling weight.
 
-    vectors: unit vectors (384,) by evidence key; items without one take no part.
+    vectors: unit vectors (384,) by evidence key; items without one take no part. What is asked for is at most that of
+        the items in ``considered(state, now)``.
     classifiers: by taxonomy name; a domain whose taxonomy is not there is named in Ad Product.
     sensitive_allowed: whether the person consented to sensitive interests. Without it nothing is inferred from the
-        health domain, and no group that falls into a sensitive category becomes an interest.
+        health domain, and no cluster that falls into a sensitive category of either taxonomy becomes an interest.
     """
-    found: list[Interest] = []
-    known = [e for e in state.values() if e.key in vectors and (sensitive_allowed or e.domain != "health")]
-    keys = [e.key for e in known]
-    topics: dict[str, np.ndarray] = {}
-    if keys:
-        projected = classifiers["adproduct"].project(np.stack([vectors[key] for key in keys]))
-        topics = dict(zip(keys, projected, strict=True))
-    for term, limit in (("long", MAX_LONG), ("session", MAX_SESSION)):
-        place = 0 if term == "long" else 1
-        weighed = sorted(((e.at(now)[place], e) for e in known), key=lambda pair: (-pair[0], pair[1].key))
-        if term == "session" and sum(max(weight, 0.0) for weight, _ in weighed) < SESSION_FLOOR:
+    known = {
+        place: evidence
+        for place, evidence in state.items()
+        if evidence.key in vectors and (sensitive_allowed or evidence.domain != "health")
+    }
+    items = [evidence for _, evidence in sorted(considered(known, now).items())]
+    if not items:
+        return ()
+    reading = _read(items, np.stack([vectors[evidence.key] for evidence in items]), classifiers, now)
+    named = _name(reading, _clusters(reading), classifiers, sensitive_allowed)
+    return (*_of_term(reading, named, "long", MAX_LONG), *_of_term(reading, named, "session", MAX_SESSION))
+
+
+def _read(
+    items: list[Evidence], vectors: Vectors, classifiers: Mapping[str, TaxonomyClassifier], now: float
+) -> _Reading:
+    topics = classifiers["adproduct"].project(vectors)
+    since = _sessions(items, now)
+    weights = np.array([evidence.at(now) for evidence in items]).T  # long, session, against
+    in_session = [bool(e.events) and e.events[0][0] >= since.get(e.domain, np.inf) for e in items]
+    gross = np.stack([weights[0], np.where(in_session, weights[1], 0.0)])
+    gross[gross < NOTHING] = 0.0
+    net, lowers, dismissed = _less_dismissals(items, topics, gross, weights[2])
+    rows = np.flatnonzero(gross.any(axis=0))
+    return _Reading(
+        [items[row] for row in rows],
+        vectors[rows],
+        topics[rows],
+        gross[:, rows],
+        net[:, rows],
+        lowers[:, rows],
+        [items[place].dismissals for place in dismissed],
+        since,
+    )
+
+
+def _sessions(items: Sequence[Evidence], now: float) -> dict[str, float]:
+    """By domain, the time of the first event of the session that is going on; absent where none is."""
+    times: dict[str, list[float]] = {}
+    for evidence in items:
+        if evidence.last > now - LONGEST_SESSION:
+            times.setdefault(evidence.domain, []).extend(at for at, _ in evidence.events)
+    since: dict[str, float] = {}
+    for domain, moments in times.items():
+        start, gap = now, preset(domain).session_gap
+        for at in sorted(moments, reverse=True):
+            if start - at > gap or now - at > LONGEST_SESSION:
+                break
+            start = at
+            since[domain] = at
+    return since
+
+
+def _less_dismissals(
+    items: Sequence[Evidence], topics: Vectors, gross: Vectors, against: Vectors
+) -> tuple[Vectors, Vectors, list[int]]:
+    """Evidence less what dismissals take away, (2, n); who lowers what, (m, n); and the m dismissed items' places.
+
+    A dismissal takes its own weight away from the near items of its domain together, from each in proportion to
+    nearness and evidence: all of a view of the item itself, next to nothing from a large interest at its edge. Each
+    item's rest is a non-decreasing function of the evidence for it and for every other item.
+    """
+    places = np.flatnonzero(against >= NOTHING)
+    domains = np.array([evidence.domain for evidence in items])
+    near = np.clip((topics[places] @ topics.T - SAME_INTEREST) / (SAME_ITEM - SAME_INTEREST), 0.0, 1.0)
+    near *= domains[places][:, None] == domains
+    near[np.arange(len(places)), places] = 1.0
+    taken = np.minimum(1.0, against[places] / np.maximum(gross @ near.T, NOTHING))
+    return gross * np.maximum(0.0, 1.0 - taken @ near), near > 0, places.tolist()
+
+
+def _clusters(reading: _Reading) -> list[list[int]]:
+    """Rows of the items of each cluster. Items of two domains are never one: they are named in different taxonomies."""
+    found: list[list[int]] = []
+    domains = np.array([evidence.domain for evidence in reading.items])
+    for domain in sorted(set(domains.tolist())):
+        rows = np.flatnonzero(domains == domain)
+        numbers = average_linkage(reading.topics[rows], SAME_INTEREST)
+        found += [rows[numbers == number].tolist() for number in range(int(numbers.max()) + 1)]
+    return found
+
+
+def _name(
+    reading: _Reading,
+    clusters: list[list[int]],
+    classifiers: Mapping[str, TaxonomyClassifier],
+    sensitive_allowed: bool,
+) -> list[_Named]:
+    """The strongest clusters under their categories, those of one category together."""
+    # What a cluster is about does not depend on what was dismissed of it.
+    weight = np.array([reading.gross[:, rows].sum(axis=1) for rows in clusters]).reshape(-1, 2)
+    chosen = {
+        int(place)
+        for term, limit in ((0, MAX_NAMED), (1, MAX_NAMED_RECENT))
+        for place in np.argsort(-weight[:, term], kind="stable")[:limit]
+        if weight[place, term] > 0
+    }
+    clusters, weights = [clusters[place] for place in sorted(chosen)], weight[sorted(chosen)].sum(axis=1).tolist()
+    placed = _placed([_unit(reading.gross[0, rows] @ reading.vectors[rows]) for rows in clusters], classifiers)
+    named: dict[tuple[str, bool], _Named] = {}
+    for rows, own_weight, labels in zip(clusters, weights, placed, strict=True):
+        domain = reading.items[rows[0]].domain
+        own = preset(domain).taxonomy
+        label = labels[own if own in labels else "adproduct"]
+        if label is None:
             continue
-        groups = _groups(weighed[:MAX_GROUPED], vectors, topics)
-        named = _named(groups, classifiers, sensitive_allowed)
-        total = sum(weight for _, weight, _, _ in named) or 1.0
-        for label, weight, centre, evidence in sorted(named, key=lambda one: -one[1])[:limit]:
-            share = weight / total
-            if share < MIN_SHARE:
-                continue
-            found.append(
-                Interest(
-                    id=label["id"],
-                    name=label["name"],
-                    weight=round(share, 4),
-                    term=term,  # type: ignore[arg-type]
-                    evidence=evidence,
-                    sensitive=label["sensitive"],
-                    vector=pack_vector(centre),
-                )
-            )
-    return tuple(found)
-
-
-@dataclass
-class _Group:
-    """Items of one topic. `centre` is the weighted sum of their vectors, `topic` of their places in the topic space."""
-
-    domain: str
-    centre: np.ndarray
-    topic: np.ndarray
-    weight: float
-    events: list[tuple[float, str]]
-
-
-def _groups(
-    weighed: list[tuple[float, Evidence]], vectors: Mapping[str, np.ndarray], topics: Mapping[str, np.ndarray]
-) -> list[_Group]:
-    """Leader clustering within a domain, strongest evidence first; evidence against an item lowers its group."""
-    groups: list[_Group] = []
-    for weight, evidence in weighed:
-        if abs(weight) < NOTHING:
-            continue
-        vector, topic = vectors[evidence.key], topics[evidence.key]
-        near = [
-            (float(topic @ group.topic) / float(np.linalg.norm(group.topic)), place)
-            for place, group in enumerate(groups)
-            if group.domain == evidence.domain
-        ]
-        cosine, place = max(near, default=(0.0, -1))
-        if cosine >= SAME_INTEREST:
-            group = groups[place]
-            group.weight += weight
-            if weight > 0:
-                group.centre = group.centre + weight * vector
-                group.topic = group.topic + weight * topic
-                group.events += evidence.events
-        elif weight > 0:
-            groups.append(_Group(evidence.domain, weight * vector, weight * topic, weight, list(evidence.events)))
-    return [group for group in groups if group.weight > 0]
-
-
-def _named(
-    groups: list[_Group], classifiers: Mapping[str, TaxonomyClassifier], sensitive_allowed: bool
-) -> list[tuple[dict[str, Any], float, np.ndarray, tuple[str, ...]]]:
-    """Groups with their taxonomy label, those of one label merged: (label, weight, centre, evidence)."""
-    merged: dict[str, tuple[dict[str, Any], float, np.ndarray, list[tuple[float, str]]]] = {}
-    for group, (taxonomy, result) in zip(groups, _labels(groups, classifiers), strict=True):
-        if result.abstained or not result.labels:
-            continue
-        top = result.labels[0]
-        tree = load_taxonomy(taxonomy)
-        sensitive = group.domain == "health" or is_sensitive(top.id, _ancestor_ids(tree))
+        categories: dict[str, str | None] = {
+            name: found.id if (found := labels.get(name)) else None for name in TAXONOMIES
+        }
+        sensitive = domain == "health" or any(_is_sensitive(one) for one in categories.values() if one)
         # A sensitive category is an interest only in the health domain and with consent (DESIGN section 7).
-        if sensitive and not (sensitive_allowed and group.domain == "health"):
+        if sensitive and not (sensitive_allowed and domain == "health"):
             continue
-        label = {"id": top.id, "name": dict(top.name), "sensitive": sensitive}
-        key = f"{top.id}|{sensitive}"
-        if key in merged:
-            known, weight, before, events = merged[key]
-            merged[key] = (known, weight + group.weight, before + group.centre, events + group.events)
-        else:
-            merged[key] = (label, group.weight, group.centre, list(group.events))
+        entry = named.setdefault((label.id, sensitive), _Named(label, categories, sensitive))
+        entry.rows += rows
+        if own_weight > entry.heaviest:  # of several clusters the heaviest one says where it is in the other taxonomy
+            entry.heaviest, entry.categories = own_weight, categories
+    return list(named.values())
+
+
+def _placed(
+    centres: list[Vectors], classifiers: Mapping[str, TaxonomyClassifier]
+) -> list[dict[TaxonomyName, Label | None]]:
+    """For each centre its category in each taxonomy that is there; None where the classifier abstains."""
+    if not centres:
+        return []
+    together = np.stack(centres).astype(np.float32)
+    answers: dict[TaxonomyName, list[Classification]] = {
+        name: classifiers[name].classify_vectors(together, top=1) for name in TAXONOMIES if name in classifiers
+    }
     return [
-        (
-            label,
-            weight,
-            centre / np.linalg.norm(centre),
-            tuple(event_id for _, event_id in sorted(set(events), reverse=True)[:MAX_EVIDENCE]),
-        )
-        for label, weight, centre, events in merged.values()
+        {
+            name: None if found[place].abstained or not found[place].labels else found[place].labels[0]
+            for name, found in answers.items()
+        }
+        for place in range(len(centres))
     ]
 
 
-def _labels(groups: list[_Group], classifiers: Mapping[str, TaxonomyClassifier]) -> list[tuple[str, Classification]]:
-    """The taxonomy and the classification of each group's centre, each taxonomy asked once."""
-    taxonomies = [preset(group.domain).taxonomy for group in groups]
-    taxonomies = [taxonomy if taxonomy in classifiers else "adproduct" for taxonomy in taxonomies]
-    found: dict[int, Classification] = {}
-    for taxonomy in set(taxonomies):
-        places = [place for place, name in enumerate(taxonomies) if name == taxonomy]
-        centres = np.stack([groups[place].centre / np.linalg.norm(groups[place].centre) for place in places])
-        results = classifiers[taxonomy].classify_vectors(centres.astype(np.float32), top=1)
-        found |= dict(zip(places, results, strict=True))
-    return [(taxonomy, found[place]) for place, taxonomy in enumerate(taxonomies)]
+def _is_sensitive(category_id: str) -> bool:
+    taxonomy: TaxonomyName = "content" if category_id.startswith("content:") else "adproduct"
+    tree = load_taxonomy(taxonomy)
+    return is_sensitive(category_id, lambda one: [category.id for category in tree.ancestors(one)])
 
 
-def _ancestor_ids(tree: Any) -> Callable[[str], list[str]]:
-    return lambda category_id: [category.id for category in tree.ancestors(category_id)]
+def _of_term(reading: _Reading, named: list[_Named], term: Term, limit: int) -> list[Interest]:
+    net = reading.net[0 if term == "long" else 1]
+    strengths = [float(net[one.rows].sum()) for one in named]
+    total = sum(strengths)
+    order = sorted(range(len(named)), key=lambda place: (-strengths[place], named[place].label.id))
+    found = []
+    for place in order[:limit]:
+        one, strength = named[place], strengths[place]
+        least = min(preset(reading.items[row].domain).least_share for row in one.rows)
+        if strength < NOTHING or strength < least * total:
+            continue
+        rows = [row for row in one.rows if net[row] > 0]
+        found.append(
+            Interest(
+                id=one.label.id,
+                name=dict(one.label.name),
+                weight=max(round(strength / total, 4), 1e-4),
+                term=term,
+                evidence=_ids([e for row in rows for e in _events(reading, row, term)], MAX_EVIDENCE),
+                sensitive=one.sensitive,
+                vector=pack_vector(_unit(net[rows] @ reading.vectors[rows])),
+                strength=round(strength, 6),
+                against=_ids(_against(reading, one.rows), MAX_AGAINST),
+                categories=one.categories,
+            )
+        )
+    return found
+
+
+def _events(reading: _Reading, row: int, term: Term) -> Sequence[Stamped]:
+    evidence = reading.items[row]
+    if term == "long":
+        return evidence.events
+    return [one for one in evidence.events if one[0] >= reading.since[evidence.domain]]
+
+
+def _against(reading: _Reading, rows: list[int]) -> list[Stamped]:
+    dismissed = np.flatnonzero(reading.lowers[:, rows].any(axis=1)).tolist()
+    return [one for place in dismissed for one in reading.dismissals[place]]
+
+
+def _ids(stamped: list[Stamped], limit: int) -> tuple[str, ...]:
+    """The latest ids, latest first, each once."""
+    return tuple(dict.fromkeys(event_id for _, event_id in sorted(set(stamped), reverse=True)[:limit]))
+
+
+def _unit(vector: Vectors) -> Vectors:
+    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-9))

@@ -1,4 +1,8 @@
-"""Profiles as of now: a person's cached fold, with what has come since folded into it."""
+"""Profiles as of now: a person's cached fold, with what has come since folded into it.
+
+The profile of linked ids is the fold over the events of them all. In it an event's id is ``{place}/{event_id}``, where
+`place` is that of its id within the group: event ids are unique within one id only. Who asks sees the event's own id.
+"""
 
 from __future__ import annotations
 
@@ -8,13 +12,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from shared.domain import Consent, Profile
+from shared.domain import Consent, Interest, Profile
 from shared.errors import Conflict
-from shared.interests import Evidence, acquired_items, dump_state, fold, interests_of, load_state
+from shared.interests import Evidence, acquired_items, considered, dump_state, fold, interests_of, load_state
 from shared.policy.consent import in_force
 from shared.stores.catalogue import Catalogue
 from shared.stores.faults import give_way
-from shared.stores.people import People, Person, unpack_vectors
+from shared.stores.people import People, StoredEvent, unpack_vectors
+from shared.stores.person import NOT_COUNTED, Member, Person
 
 if TYPE_CHECKING:
     from shared.models.classifier import TaxonomyClassifier
@@ -62,7 +67,7 @@ class ProfileReader:
                 if self._people.save_profile(tenant, person, replace(nobody, version=0), b"", 0):
                     return nobody, consent, person
                 continue
-            if person.profile is not None and not person.stale and not self._aged(person.profile, now):
+            if person.profile is not None and not self._behind(person) and not self._aged(person.profile, now):
                 return self._with_segments(tenant, person.profile), consent, person
             profile, saved = self._fold(tenant, user_id, person, consent, now)
             if saved:
@@ -71,9 +76,11 @@ class ProfileReader:
         raise Conflict("too many writers at the same person", retry_after=1)
 
     def rebuild(self, tenant: str, uid: str) -> None:
-        """Makes the person's profile anew from all of their events."""
+        """Makes the person's profile anew from all of their events; that of linked ids when the first of them comes."""
         for attempt in range(ATTEMPTS):
             person = self._people.load(tenant, uid, "")
+            if uid != person.uids[0]:
+                return
             consent = in_force(person.consent, self._consent_basis)
             if not consent.personalisation:
                 self.read(tenant, "", uid)  # takes away what was inferred
@@ -86,30 +93,62 @@ class ProfileReader:
     def _fold(
         self, tenant: str, user_id: str, person: Person, consent: Consent, now: float, *, anew: bool = False
     ) -> tuple[Profile, bool]:
-        state, count = ({}, 0) if anew else load_state(self._people.state(tenant, person.uid))
-        after = person.folded
+        anew = anew or self._recount(person)
+        state, count = ({}, 0) if anew else load_state(self._people.state(tenant, person.uid, group=person.group))
         if not state:
-            after, count = 0, 0
-        events = [e for e in self._people.events(tenant, person.uid, user_id, after=after) if e.seq <= person.head]
-        # Numbers have no gaps: fewer rows than numbers means that a transaction is still becoming visible.
-        whole = len(events) == person.head - after
+            count = 0
+        events: list[StoredEvent] = []
+        folded: dict[str, int] = {}
+        whole = True
+        for place, member in enumerate(person.members):
+            if not self._counts(member):
+                continue
+            after = max(member.folded, 0) if state else 0
+            new = [e for e in self._people.events(tenant, member.uid, user_id, after=after) if e.seq <= member.head]
+            # Numbers have no gaps: fewer rows than numbers means that a transaction is still becoming visible.
+            whole = whole and len(new) == member.head - after
+            events += (_placed(event, place) for event in new) if person.group else new
+            folded[member.uid] = member.head
         state, added = fold(state, events)
         count += added
-        vectors = self._vectors(tenant, person.uid, state)
-        interests = interests_of(state, vectors, self._classifiers(), now=now, sensitive_allowed=consent.sensitive)
-        version = person.profile.version if person.profile else 0
         known = {key: one for key, one in state.items() if consent.sensitive or one.domain != "health"}
+        vectors = self._vectors(tenant, person, considered(known, now))
+        interests = interests_of(known, vectors, self._classifiers(), now=now, sensitive_allowed=consent.sensitive)
+        version = person.profile.version if person.profile else 0
+        if person.group:
+            interests = tuple(_with_own_ids(interest) for interest in interests)
         profile = Profile(user_id, interests, (), now, count, version + 1, acquired_items(known, now))
         if not whole:
             return profile, False
-        return profile, self._people.save_profile(tenant, person, profile, dump_state(state, count), person.head)
+        upto = folded if person.group else person.head
+        return profile, self._people.save_profile(tenant, person, profile, dump_state(state, count), upto)
 
-    def _vectors(self, tenant: str, uid: str, state: Mapping[str, Evidence]) -> dict[str, np.ndarray]:
+    def _counts(self, member: Member) -> bool:
+        """Whether the id's events are part of the profile, of a person who may have one."""
+        return in_force(member.consent, self._consent_basis).personalisation
+
+    def _recount(self, person: Person) -> bool:
+        """Whether the profile of linked ids may hold events that do not count, or lack some that do."""
+        linked = bool(person.group)
+        return linked and any((member.folded == NOT_COUNTED) == self._counts(member) for member in person.members)
+
+    def _behind(self, person: Person) -> bool:
+        return person.stale or self._recount(person)
+
+    def _vectors(self, tenant: str, person: Person, state: Mapping[str, Evidence]) -> dict[str, np.ndarray]:
         item_keys = [e.key for e in state.values() if e.key.startswith("i/")]
         items = self._catalogue.resolve(tenant, (key.removeprefix("i/") for key in item_keys))
         packed = {f"i/{item_id}": item.vector for item_id, item in items.items() if item.vector}
-        own = [e.key.removeprefix("e/") for e in state.values() if e.key.startswith("e/")]
-        packed |= {f"e/{event_id}": v for event_id, v in self._people.event_vectors(tenant, uid, own).items()}
+        own: dict[str, list[str]] = {}
+        for evidence in state.values():
+            if evidence.key.startswith("e/"):
+                event_id = evidence.key.removeprefix("e/")
+                owner = person.members[int(event_id.partition("/")[0])].uid if person.group else person.uid
+                own.setdefault(owner, []).append(event_id)
+        for uid, event_ids in own.items():
+            by_own = {_own_id(event_id) if person.group else event_id: event_id for event_id in event_ids}
+            found = self._people.event_vectors(tenant, uid, by_own)
+            packed |= {f"e/{by_own[event_id]}": vector for event_id, vector in found.items()}
         return dict(zip(packed, unpack_vectors(list(packed.values())), strict=True))
 
     def _aged(self, profile: Profile, now: float) -> bool:
@@ -123,6 +162,19 @@ class ProfileReader:
             return profile
         holders = self._people.holders(tenant, held)
         return replace(profile, segments=tuple(i for i in held if holders[i] >= self._k_floor))
+
+
+def _placed(stored: StoredEvent, place: int) -> StoredEvent:
+    return replace(stored, event=replace(stored.event, event_id=f"{place}/{stored.event.event_id}"))
+
+
+def _own_id(placed: str) -> str:
+    return placed.partition("/")[2]
+
+
+def _with_own_ids(interest: Interest) -> Interest:
+    evidence, against = (tuple(dict.fromkeys(map(_own_id, ids))) for ids in (interest.evidence, interest.against))
+    return replace(interest, evidence=evidence, against=against)
 
 
 def _disabled(profile: Profile, disabled: frozenset[str]) -> Profile:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from shared.domain import Consent, Event, IngestReport, Profile, Rejection
-from shared.errors import NotFound, TooLarge
+from shared.errors import NotFound, TooLarge, Unprocessable
 from shared.ingest import Piece, Tally, Uploads
 from shared.policy.consent import in_force
 from shared.preprocess import parse_event
@@ -19,6 +20,7 @@ from shared.rebuilding import Rebuilding
 from shared.splitting import Remaining
 from shared.stores import Stores
 from shared.stores.catalogue import Item
+from shared.stores.linking import Identity, Linking
 from shared.stores.people import StoredEvent, pack_vector
 from shared.stores.runs import Run
 
@@ -27,6 +29,29 @@ if TYPE_CHECKING:
 
 MAX_EVENTS = 500  # in one request
 REQUIRED = frozenset({"user_id", "event", "timestamp"})
+
+
+@dataclass(frozen=True, slots=True)
+class NamedId:
+    """An external id as a request names it."""
+
+    id: str
+    platform: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Links:
+    """Who is linked, and what a request changed.
+
+    ref: reference of the id that was asked for. linked: the other ids. named: external ids by their reference, of those
+    that the request named. changes: each entry of the request with ``linked``, ``already_linked`` or ``same`` (it is
+    the id that was asked for), ``unlinked`` or ``not_linked``.
+    """
+
+    ref: str
+    linked: tuple[Identity, ...]
+    named: dict[str, str]
+    changes: tuple[tuple[NamedId, str], ...]
 
 
 class Profiling:
@@ -44,6 +69,7 @@ class Profiling:
         self._stores = stores
         self._encoder = encoder  # called at the first text: a batch of known items never loads the model
         self._profiles = profiles
+        self._linking = Linking(stores.table, stores.people)
         self._consent_basis = consent_basis
         self._clock = clock
         self._uploads = Uploads(
@@ -129,10 +155,82 @@ class Profiling:
         uid = self._stores.people.uid(tenant, user_id, create=True)
         if uid is None:
             raise NotFound(f"nobody is known as {user_id!r}", field="user_id")
-        self._stores.people.set_consent(tenant, uid, consent)
-        if not consent.personalisation:
+        said = self._stores.people.set_consent(tenant, uid, consent)
+        if not said.personalisation:
             self._profiles.read(tenant, user_id, uid)  # takes away what was inferred
-        return in_force(consent, self._consent_basis)
+        return in_force(said, self._consent_basis)
+
+    def identities(
+        self, tenant: str, user_id: str, *, link: Sequence[NamedId] = (), unlink: Sequence[NamedId] = ()
+    ) -> Links:
+        """Links ids of other platforms with the person's, and unlinks some; holds from the next answer on.
+
+        Linked ids are one person: one profile of the events of them all, one holder of each interest, one count of
+        impressions; a refusal through any of them wins. Each id keeps what it brought, so that it has it again, and
+        nothing else, once it is unlinked. A link brings along whom the other id is linked with. Each entry is all or
+        nothing; after an error a repeat is safe.
+
+        Raises:
+            NotFound: nobody is known as `user_id`, and nothing is to be linked with it.
+            Unprocessable: an id is in both lists; there would be more than 20; or the tenant needs consent, and has
+                none from the person or an id to be linked, not even a refusal: nothing may be kept about it.
+        """
+        people = self._stores.people
+        both = {one.id for one in link} & {one.id for one in unlink}
+        if both:
+            raise Unprocessable(f"link and unlink must be of different ids, not both of {min(both)!r}", field="unlink")
+        uids = self._linkable(tenant, user_id, [one.id for one in link])
+        if user_id not in uids:
+            raise NotFound(f"nobody is known as {user_id!r}", field="user_id")
+        uids |= people.known_uids(tenant, [one.id for one in unlink])
+        own = Identity(uids[user_id], people.ref(tenant, user_id))
+        touched = {own.uid}
+
+        def part(one: NamedId) -> bool:
+            if one.id not in uids:
+                return False
+            left = self._linking.unlink(tenant, own.uid, Identity(uids[one.id], people.ref(tenant, one.id)))
+            touched.update(left)
+            return bool(left)
+
+        parted = {one for one in unlink if part(one)}
+        changes: list[tuple[NamedId, str]] = []
+        if link:
+            self._linking.check(tenant, [own.uid, *(uids[one.id] for one in link)])
+        for one in link:
+            other = Identity(uids[one.id], people.ref(tenant, one.id), one.platform)
+            if other.uid == own.uid:
+                changes.append((one, "same"))
+            else:
+                changes.append((one, "linked" if self._linking.link(tenant, own, other) else "already_linked"))
+        # What came along with a link goes too.
+        parted |= {one for one in unlink if link and one not in parted and uids.get(one.id) != own.uid and part(one)}
+        changes += [(one, "unlinked" if one in parted else "not_linked") for one in unlink]
+        for uid in sorted(touched):
+            self._profiles.read(tenant, "", uid)  # everybody counts again as who they are now
+        return Links(
+            ref=own.ref,
+            linked=tuple(one for one in self._linking.linked(tenant, own) if one.uid != own.uid),
+            named={people.ref(tenant, one.id): one.id for one in (*link, *unlink)},
+            changes=tuple(changes),
+        )
+
+    def _linkable(self, tenant: str, user_id: str, others: Sequence[str]) -> dict[str, str]:
+        """uids of the ids that are to be linked, made where there may be one."""
+        people = self._stores.people
+        if not others:
+            return people.known_uids(tenant, [user_id])
+        if self._consent_basis != "required":
+            return people.uids(tenant, [user_id, *others])
+        uids = people.known_uids(tenant, [user_id, *others])
+        consents = people.consents(tenant, uids.values())
+        for one in (user_id, *others):
+            if uids.get(one) not in consents:
+                raise Unprocessable(
+                    f"{one!r} must be asked first: nothing is kept about an id without a word on consent",
+                    field="user_id" if one == user_id else "link",
+                )
+        return uids
 
     # ------------------------------------------------------------------------------------------------------------
 

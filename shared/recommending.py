@@ -113,6 +113,7 @@ class Recommending:
         interests = [i for i in profile.interests if i.enabled] if known else []
         # A person who refused is not followed, not even for caps: their decisions carry no uid.
         uid = uid if consent.personalisation and person is not None else None
+        uids = person.uids if person is not None and uid is not None else ()
         allowed = _allowed(snapshot, profile if known else None, consent if known else None, context, now)
         sequels = _sequels(snapshot, profile.acquired if known else ())
         queries = self._project(unpack_vectors([i.vector for i in interests])) if interests else NO_QUERIES
@@ -122,10 +123,10 @@ class Recommending:
             Request(interests, queries, allowed, sequels, language=context.language, domain=context.domain),
         )
         limit = CANDIDATES
-        order, scores = self._within_caps(tenant, uid, snapshot, retrieval.best(limit), now)
+        order, scores = self._within_caps(tenant, uids, snapshot, retrieval.best(limit), now)
         while len(order) < n and limit < retrieval.allowed:  # caps and budgets took too many: look further down
             limit *= 4
-            order, scores = self._within_caps(tenant, uid, snapshot, retrieval.best(limit), now)
+            order, scores = self._within_caps(tenant, uids, snapshot, retrieval.best(limit), now)
         picks = _diverse(snapshot, order, scores, n)
         chosen = order[picks].tolist()
         copies = self._copies(tenant, snapshot, chosen, profile.segments if known else ())
@@ -207,14 +208,15 @@ class Recommending:
         return self._snapshots.latest(tenant).version
 
     def _within_caps(
-        self, tenant: str, uid: str | None, snapshot: Snapshot, ranked: tuple[np.ndarray, np.ndarray], now: float
+        self, tenant: str, uids: Sequence[str], snapshot: Snapshot, ranked: tuple[np.ndarray, np.ndarray], now: float
     ) -> tuple[np.ndarray, np.ndarray]:
-        """`ranked` (rows and scores) without ads whose frequency cap or daily budget is reached."""
+        """`ranked` (rows and scores) without ads whose frequency cap or daily budget is reached. uids: the person's
+        ids, none of somebody unknown."""
         order, scores = ranked
         out: set[int] = set()
         capped = order[snapshot.capped[order]].tolist()
-        if capped and uid is not None:
-            shown = self._stores.delivery.impressions(tenant, uid)
+        if capped and uids:
+            shown = self._stores.delivery.impressions(tenant, *uids)
             for place in capped:
                 ad = snapshot.ads[place]
                 cap = ad.frequency_cap

@@ -29,6 +29,12 @@ class Settings:
         alone judges, which lets livelier copy of a strong model through, and more of what a weak one invents.
     consent_basis: ``asserted`` or ``required`` (DESIGN section 3).
     k_floor: the smallest group about which anything may be stored or shared.
+    training_image: of SageMaker training jobs; empty: none are started there. With it go training_role (ARN),
+        training_source (``s3://…/source.tar.gz``), training_job_prefix (first part of the jobs' names),
+        training_instance_type, training_spot, training_kms_key (empty: AWS's keys) and, for a network of one's own,
+        training_subnets and training_security_groups (by comma).
+    training_max_seconds: what a training job may take.
+    training_queue_url: of the local run, whose worker trains; empty: nobody does.
     pseudonym_key_file / pseudonym_secret_id: where the HMAC key of external ids is kept (a file locally).
     """
 
@@ -52,6 +58,17 @@ class Settings:
     llm_literal: bool = True
     sagemaker_endpoint: str = ""
     sagemaker_async_endpoint: str = ""
+    training_image: str = ""
+    training_role: str = ""
+    training_source: str = ""
+    training_job_prefix: str = "adtailor"
+    training_instance_type: str = "ml.g5.xlarge"
+    training_max_seconds: int = 3600
+    training_spot: bool = True
+    training_kms_key: str = ""
+    training_subnets: str = ""
+    training_security_groups: str = ""
+    training_queue_url: str = ""
     consent_basis: str = "required"
     k_floor: int = 50
     pseudonym_key_file: str = ""

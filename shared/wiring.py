@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from shared.profiling import Profiling
     from shared.recommending import Recommending
     from shared.snapshot import Snapshots
+    from shared.stores.training_jobs import TrainingJobs
+    from shared.training import Training
 
 TAXONOMIES = ("adproduct", "content")
 HELD_HEADS = 4  # trained heads that a process keeps loaded
@@ -123,6 +125,7 @@ class System:
             catalogue_queue_url=settings.catalogue_queue_url,
             event_queue_url=settings.event_queue_url,
             ad_queue_url=settings.ad_queue_url,
+            training_queue_url=settings.training_queue_url,
             pseudonym_key=key,
         )
 
@@ -248,6 +251,43 @@ class System:
         )
 
     @cached_property
+    def training(self) -> Training:
+        from shared.training import Training
+
+        return Training(
+            self.stores,
+            self._training_jobs(),
+            prefix=self.settings.training_job_prefix,
+            reserved=TAXONOMIES,
+            clock=self.clock,
+        )
+
+    def _training_jobs(self) -> TrainingJobs | None:
+        """What trains heads: SageMaker, else the worker of the local run, else nothing."""
+        settings = self.settings
+        if not settings.training_image and not settings.training_queue_url:
+            return None
+        from shared.stores.training_jobs import QueuedJobs, SageMakerJobs, SageMakerPlace
+
+        if not settings.training_image:
+            seconds = settings.training_max_seconds
+            return QueuedJobs(self.stores.queues, self.stores.objects, max_seconds=seconds)
+        place = SageMakerPlace(
+            image=settings.training_image,
+            role=settings.training_role,
+            source=settings.training_source,
+            bucket=settings.bucket_name,
+            instance_type=settings.training_instance_type,
+            max_seconds=settings.training_max_seconds,
+            spot=settings.training_spot,
+            kms_key=settings.training_kms_key,
+            subnets=_listed(settings.training_subnets),
+            security_groups=_listed(settings.training_security_groups),
+            stack=settings.training_job_prefix,
+        )
+        return SageMakerJobs(self._store_client("sagemaker"), place)
+
+    @cached_property
     def recommending(self) -> Recommending:
         from shared.models.ranker import Ranker
         from shared.recommending import Recommending
@@ -281,7 +321,7 @@ class System:
             versions=lambda: self.versions,
             timeout_seconds=self.settings.llm_timeout_seconds,
             style=self.settings.llm_prompt,
-            adapters=[name.strip() for name in self.settings.llm_adapters.split(",") if name.strip()],
+            adapters=_listed(self.settings.llm_adapters),
             price_per_hour=self.settings.llm_price_per_hour,
             constrained=self.settings.llm_constrained,
             literally=self.settings.llm_literal,
@@ -361,6 +401,11 @@ class _Classifiers(Mapping[str, "TaxonomyClassifier"]):
 
     def __len__(self) -> int:
         return len(TAXONOMIES)
+
+
+def _listed(names: str) -> tuple[str, ...]:
+    """What stands between the commas."""
+    return tuple(name.strip() for name in names.split(",") if name.strip())
 
 
 @cache

@@ -73,7 +73,7 @@ def stores_on(aws: Aws) -> Stores:
 
 
 @cache
-def _session() -> boto3.Session:
+def session() -> boto3.Session:
     """One session for all tests: reading the services' models anew would be most of a test's time."""
     return boto3.Session(region_name=REGION)
 
@@ -86,8 +86,8 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
     monkeypatch.setenv("AWS_DEFAULT_REGION", REGION)
     monkeypatch.delenv("AWS_ENDPOINT_URL", raising=False)
     with mock_aws():
-        session = _session()
-        yield make_resources(session.client("dynamodb"), session.client("s3"), session.client("sqs"), "adtailor-test")
+        client = session().client
+        yield make_resources(client("dynamodb"), client("s3"), client("sqs"), "adtailor-test")
 
 
 @pytest.fixture

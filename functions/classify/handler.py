@@ -1,21 +1,23 @@
-"""Front door of classification and the catalogue: API, S3 upload of ads, queue of catalogue tasks, direct call."""
+"""Front door of classification, the catalogue and the training of heads: API, S3 uploads, queues, direct calls."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path
 from pydantic import BaseModel, Field
 
 from shared.bodies import Whole
 from shared.classifying import TextResult
-from shared.domain import CatalogueAd, Classification, Finding, Rejection
+from shared.domain import CatalogueAd, Classification, Finding, IngestReport, Rejection
 from shared.entry import Remaining, create_app, lambda_entry, rfc3339, tenant_of
 from shared.ingest import run_body, tenant_of_key
+from shared.labels import PREFIX as LABELS
 from shared.policy.rules import check
 from shared.restore import prepare
 from shared.stores.runs import Run
+from shared.training import Head, Taken
 from shared.wiring import system
 
 router = APIRouter(prefix="/v1", tags=["classify"])
@@ -28,6 +30,14 @@ class Texts(BaseModel):
     texts: list[str] = Field(min_length=1)
     head: str | None = Field(default=None, max_length=64)
     top: Annotated[int, Field(ge=1, le=20), Whole] = 3
+
+
+class Retraining(BaseModel):
+    """A call to train again: one tenant's heads or everybody's; those with labels that no job has seen, or all."""
+
+    tenant: Annotated[str, Field(pattern="^[A-Za-z0-9_-]{1,64}$")] | None = None
+    force: bool = False
+    started_by: Literal["schedule", "call"] = "call"
 
 
 class Ads(BaseModel):
@@ -49,8 +59,10 @@ def classify(body: Texts, tenant: Tenant) -> dict[str, Any]:
 @router.put("/ads")
 def put_ads(body: Ads, tenant: Tenant) -> dict[str, Any]:
     """Writes ads to the catalogue; they can be shown within 10 seconds."""
-    kept = system().classifying.put_ads(tenant, body.ads)
-    return {"ads": [ad_body(ad) for ad in kept], "versions": system().versions}
+    outcomes = system().classifying.put_ads(tenant, body.ads)
+    content = iter(system().classifying.content_of([one for one in outcomes if isinstance(one, CatalogueAd)]))
+    bodies = [ad_body(one, next(content)) if isinstance(one, CatalogueAd) else rejected_body(one) for one in outcomes]
+    return {"ads": bodies, "versions": system().versions}
 
 
 @router.get("/ads/{ad_id:path}")
@@ -59,7 +71,41 @@ def get_ad(ad_id: Annotated[str, Path(min_length=1, max_length=200)], tenant: Te
     stored = system().classifying.get_ad(tenant, ad_id)
     facts = {name: value for name, value in asdict(stored.ad).items() if value not in (None, {}, "")}
     facts |= {name: rfc3339(facts[name]) for name in ("start", "end") if name in facts}
-    return facts | ad_body(stored) | {"versions": system().versions}
+    [content] = system().classifying.content_of([stored])
+    return facts | ad_body(stored, content) | {"versions": system().versions}
+
+
+@router.get("/heads")
+def get_heads(tenant: Tenant) -> dict[str, Any]:
+    """The heads that were trained on the caller's labels, or are being trained."""
+    return {"heads": [head_body(one) for one in system().training.heads(tenant)], "versions": system().versions}
+
+
+@router.get("/heads/{name}")
+def get_head(name: Annotated[str, Path(min_length=1, max_length=64)], tenant: Tenant) -> dict[str, Any]:
+    """A head: the state of its training, and the labels and figures of the version that serves."""
+    head = system().training.head(tenant, name)
+    figures = {"labels": list(head.labels), "metrics": head.metrics}
+    return head_body(head) | figures | {"versions": system().versions}
+
+
+def head_body(head: Head) -> dict[str, Any]:
+    row = head.row
+    if row is None:  # published by hand
+        body: dict[str, Any] = {"state": "served", "reason": None, "started_by": None, "updated_at": None}
+    else:
+        body = {
+            "state": row.state,
+            "reason": row.reason,
+            "started_by": row.started_by,
+            "updated_at": rfc3339(row.updated_at),
+            "job": row.job,
+            "upload": row.key,
+            "rows": row.rows,
+            "rejected": row.rejected,
+            "waiting": row.waiting is not None,
+        }
+    return {"name": head.name, "version": head.version} | body
 
 
 def category_body(classification: Classification) -> dict[str, Any]:
@@ -84,17 +130,21 @@ def finding_body(finding: Finding) -> dict[str, Any]:
     }
 
 
-def ad_body(outcome: CatalogueAd | Rejection) -> dict[str, Any]:
-    if isinstance(outcome, Rejection):
-        rejected = {"index": outcome.index, "field": outcome.field, "reason": outcome.reason}
-        return {"accepted": False, "active": False, "rejected": rejected}
+def rejected_body(outcome: Rejection) -> dict[str, Any]:
+    rejected = {"index": outcome.index, "field": outcome.field, "reason": outcome.reason}
+    return {"accepted": False, "active": False, "rejected": rejected}
+
+
+def ad_body(ad: CatalogueAd, content: Classification | None) -> dict[str, Any]:
+    """`content`: the ad's place in the Content Taxonomy."""
     return {
         "accepted": True,
-        "ad_id": outcome.ad.ad_id,
-        "category": category_body(outcome.category),
-        "findings": [finding_body(finding) for finding in outcome.findings],
-        "active": outcome.active,
-        "inactive_reason": outcome.inactive_reason,
+        "ad_id": ad.ad.ad_id,
+        "category": category_body(ad.category),
+        "content_category": category_body(content) if content else None,
+        "findings": [finding_body(finding) for finding in ad.findings],
+        "active": ad.active,
+        "inactive_reason": ad.inactive_reason,
     }
 
 
@@ -110,18 +160,31 @@ def warm() -> None:
 
 
 def on_upload(key: str, fingerprint: str, version: str | None, remaining: Remaining) -> dict[str, Any]:
+    if key.startswith(LABELS):
+        return labels_body(key, system().training.ingest(key))
     tenant = tenant_of_key(key, "ads")
     report = system().classifying.ingest(tenant, key, fingerprint=fingerprint, version=version, remaining=remaining)
     if isinstance(report, Run):
         return {"key": key} | run_body(report)
+    return {"key": key} | report_body(report)
+
+
+def report_body(report: IngestReport) -> dict[str, Any]:
     return {
-        "key": key,
         "accepted": report.accepted,
         "duplicates": report.duplicates,
         "rejected_count": report.rejected_count,
         "rejected": [{"index": r.index, "field": r.field, "reason": r.reason} for r in report.rejected[:100]],
         "problem": report.problem,
     }
+
+
+def labels_body(key: str, taken: Taken) -> dict[str, Any]:
+    """What an upload of labels led to. Nothing, for the rows that lie beside a head's: its next training reads them."""
+    body: dict[str, Any] = {"key": key, "started": taken.started}
+    if taken.row is not None:
+        body |= {"head": taken.row.head, "state": taken.row.state, "reason": taken.row.reason, "job": taken.row.job}
+    return body | (report_body(taken.report) if taken.report else {})
 
 
 def on_message(message: dict[str, Any], remaining: Remaining) -> None:
@@ -142,6 +205,19 @@ def direct_classify(call: dict[str, Any]) -> dict[str, Any]:
     return {"results": [text_body(result) for result in results], "versions": system().versions | {"head": version}}
 
 
+def retrain(call: dict[str, Any]) -> dict[str, Any]:
+    """Called by a person, or by the schedule."""
+    fields = {name: value for name, value in call.items() if name in Retraining.model_fields}
+    body = Retraining.model_validate(fields)
+    return system().training.retrain(body.tenant, force=body.force, started_by=body.started_by)
+
+
+def trained(call: dict[str, Any]) -> dict[str, Any]:
+    """A training job has ended: told by EventBridge, or by the worker of the local run."""
+    row = system().training.ended(call["tenant"], call["head"], call["job"])
+    return {"job": call["job"], "state": row.state if row else None}
+
+
 def lambda_handler(event: dict[str, Any], context: Any) -> Any:
     return lambda_entry(
         event,
@@ -149,7 +225,7 @@ def lambda_handler(event: dict[str, Any], context: Any) -> Any:
         app=app,
         on_upload=on_upload,
         on_message=on_message,
-        on_direct={"classify": direct_classify, "publish": publish},
+        on_direct={"classify": direct_classify, "publish": publish, "retrain": retrain, "trained": trained},
     )
 
 

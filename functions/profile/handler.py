@@ -6,13 +6,15 @@ from time import monotonic
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path
-from pydantic import BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
+from pydantic_core import PydanticCustomError
 
 from shared.bodies import ExternalId, Moment, Switch
 from shared.domain import Consent, Profile
 from shared.entry import Remaining, create_app, lambda_entry, rfc3339, tenant_of
 from shared.ingest import run_body, tenant_of_key
-from shared.profiling import report_body
+from shared.preprocess import fields
+from shared.profiling import Links, NamedId, report_body
 from shared.restore import prepare
 from shared.stores.runs import Run
 from shared.wiring import system
@@ -32,6 +34,32 @@ class Events(BaseModel):
 class InterestEdit(BaseModel):
     disable: list[InterestId] = Field(default=[], max_length=100)
     enable: list[InterestId] = Field(default=[], max_length=100)
+
+
+def _platform(value: str) -> str:
+    try:
+        found = fields.identifier(value, "The platform", longest=80)
+    except fields.Refused as refused:
+        raise PydanticCustomError("platform", "{reason}", {"reason": refused.reason}) from None
+    if found is None:
+        raise PydanticCustomError("platform", "The platform holds nothing to read.")
+    return found
+
+
+class LinkedId(BaseModel):
+    """An id that the tenant knows the person by elsewhere: what that platform's events have as their `user_id`.
+
+    Ids are the tenant's own, and taken as they come: where two platforms may give the same id to different people, the
+    sender prefixes them, here and in events (``wechat:o123``). `platform` is kept for information alone.
+    """
+
+    id: ExternalId
+    platform: Annotated[str, Field(min_length=1, max_length=80), AfterValidator(_platform)] | None = None
+
+
+class IdentityChange(BaseModel):
+    link: list[LinkedId] = Field(default=[], max_length=20)
+    unlink: list[LinkedId] = Field(default=[], max_length=20)
 
 
 class ConsentChange(BaseModel):
@@ -68,6 +96,32 @@ def put_consent(user_id: UserId, body: ConsentChange, tenant: Tenant) -> dict[st
     return {"user_id": user_id} | consent_body(system().profiling.set_consent(tenant, user_id, said))
 
 
+@router.put("/users/{user_id:path}/identities")
+def put_identities(user_id: UserId, body: IdentityChange, tenant: Tenant) -> dict[str, Any]:
+    """Links the person with their ids on other platforms, or unlinks them; both empty, it says who is linked.
+
+    Linked ids are one person, of 20 ids at most, from the next answer on; unlinked, each has its own again. No external
+    id is kept: an answer names those of its own request, and all by a reference.
+    """
+    link, unlink = ([NamedId(one.id, one.platform) for one in some] for some in (body.link, body.unlink))
+    links = system().profiling.identities(tenant, user_id, link=link, unlink=unlink)
+    return {"user_id": user_id} | links_body(links) | {"versions": system().versions}
+
+
+def links_body(links: Links) -> dict[str, Any]:
+    """Who is linked as the API answers it; `count` is of all ids of the person, the one asked for included."""
+    return {
+        "ref": links.ref,
+        "linked": [
+            {"platform": one.platform, "ref": one.ref}
+            | ({"id": links.named[one.ref]} if one.ref in links.named else {})
+            for one in links.linked
+        ],
+        "count": len(links.linked) + 1,
+        "changes": [{"platform": one.platform, "id": one.id, "result": result} for one, result in links.changes],
+    }
+
+
 def profile_body(profile: Profile, consent: Consent) -> dict[str, Any]:
     """A profile as the API answers it."""
     return {
@@ -76,9 +130,12 @@ def profile_body(profile: Profile, consent: Consent) -> dict[str, Any]:
             {
                 "id": interest.id,
                 "name": interest.name,
+                "categories": interest.categories,
                 "weight": interest.weight,
+                "strength": interest.strength,
                 "term": interest.term,
                 "evidence": list(interest.evidence),
+                "against": list(interest.against),
                 "enabled": interest.enabled,
             }
             for interest in profile.interests

@@ -41,6 +41,7 @@ FREE_WHILE_IDLE = frozenset(
         "AWS::ApplicationAutoScaling::ScalableTarget",
         "AWS::ApplicationAutoScaling::ScalingPolicy",
         "AWS::CloudFormation::Stack",
+        "AWS::Events::Rule",
         "AWS::IAM::Role",
         "AWS::Lambda::Permission",
         "AWS::Route53::RecordSet",
@@ -52,6 +53,7 @@ FREE_WHILE_IDLE = frozenset(
         "AWS::SQS::QueuePolicy",
         "AWS::SageMaker::Endpoint",
         "AWS::SageMaker::Model",
+        "AWS::Scheduler::Schedule",
         "AWS::Serverless::LayerVersion",
     }
 )

@@ -157,6 +157,23 @@ def policy(
 
 
 @app.command()
+def taxonomy(
+    test: Annotated[list[Path], typer.Option("--test", exists=True, dir_okay=False, help="Labelled rows; may repeat")],
+    report: Annotated[bool, typer.Option("--report", help="Print the rows whose label is wrong")] = False,
+    seed: Seed = 0,
+    budget_seconds: Budget = None,
+) -> None:
+    """Place labelled ads and posts in both taxonomies, zero-shot, beside name cosine and TF-IDF."""
+
+    def measure() -> dict[str, Any]:
+        from infra.evaluate.taxonomy_task import run
+
+        return run(test, ENCODER.parent, console, report=report)
+
+    _answer("taxonomy", measure)
+
+
+@app.command()
 def ope(log: File, target: File, seed: Seed = 0, budget_seconds: Budget = None) -> None:
     """Not there yet: estimate a policy's value from another's log."""
     _not_there_yet("ope")

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 HOST = "127.0.0.1"
-_LIFELINE = Path(__file__).with_name("lifeline.py")
+LIFELINE = Path(__file__).with_name("lifeline.py")
 _ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -69,7 +69,7 @@ class Child:
             # A group of its own keeps Ctrl-C in the terminal from reaching the child: the parent stops its children
             # in the order that lets them finish and save.
             self._process = subprocess.Popen(
-                [str(python), str(_LIFELINE), *module],
+                [str(python), str(LIFELINE), *module],
                 cwd=_ROOT,
                 env={**os.environ, **(env or {}), "PYTHONUNBUFFERED": "1"},
                 stdin=subprocess.PIPE,

@@ -13,7 +13,8 @@ from botocore.exceptions import ClientError
 from infra.local.ministack import REGION
 
 NAME = "adtailor"
-QUEUES = ("copy", "catalogue", "events", "ads", "uploads-events", "uploads-ads")
+UPLOADS = ("events", "ads", "labels")  # prefixes of the bucket whose objects are taken in
+QUEUES = ("copy", "catalogue", "events", "ads", "training", *(f"uploads-{prefix}" for prefix in UPLOADS))
 RECEIVES = 3  # after that a message goes to the dead-letter queue
 VISIBILITY_SECONDS = 60
 CREDENTIALS = {"AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local", "AWS_DEFAULT_REGION": REGION}
@@ -40,6 +41,7 @@ class Resources:
             "CATALOGUE_QUEUE_URL": self.queues["catalogue"],
             "EVENT_QUEUE_URL": self.queues["events"],
             "AD_QUEUE_URL": self.queues["ads"],
+            "TRAINING_QUEUE_URL": self.queues["training"],
         }
 
 
@@ -58,9 +60,7 @@ def create(endpoint_url: str, name: str = NAME) -> Resources:
     """Makes table, bucket, queues with dead-letter queues, and the bucket's notifications, where they are missing."""
     _table(client("dynamodb", endpoint_url), name)
     queues = _queues(client("sqs", endpoint_url), name)
-    _bucket(
-        client("s3", endpoint_url), name, {prefix: _arn(f"{name}-uploads-{prefix}") for prefix in ("events", "ads")}
-    )
+    _bucket(client("s3", endpoint_url), name, {prefix: _arn(f"{name}-uploads-{prefix}") for prefix in UPLOADS})
     return Resources(endpoint_url, name, name, queues)
 
 

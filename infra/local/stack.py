@@ -19,6 +19,7 @@ from shared.errors import ArtifactError
 ROOT = Path(__file__).resolve().parents[2]
 AWS_PORT = 4566
 TENANT = "demo"
+TRAINING_SECONDS = 1200  # of a head, at most; TRAINING_MAX_SECONDS overrides it
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,8 @@ class Stack:
             "LLM_MODEL": "local",
             **self._llm_settings,
             "PSEUDONYM_KEY_FILE": str(self.options.state / "pseudonym.key"),
+            "TRAINING_FOLDER": str(self.options.state / "training"),
+            "TRAINING_MAX_SECONDS": os.environ.get("TRAINING_MAX_SECONDS") or str(TRAINING_SECONDS),
             "THREADS": str(max(1, (os.cpu_count() or 2) // 2)),
             "ORT_DISABLE_TELEMETRY": "1",
             "POWERTOOLS_SERVICE_NAME": "adtailor",

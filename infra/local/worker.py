@@ -1,4 +1,4 @@
-"""Calls the real Lambda handlers for what AWS would: uploads to S3 and messages in the queues.
+"""Calls the real Lambda handlers for what AWS would: uploads to S3 and messages in the queues; and trains heads.
 
 A process of its own, so that ingest takes no time from the API. One thread a queue; a message is deleted when its
 handler succeeded, stays invisible while the handler works, and comes back after a failure until the queue's redrive
@@ -26,6 +26,8 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.local import resources
+from infra.local.training import Trainer
+from shared.wiring import system
 
 Handler = Callable[[dict[str, Any], Any], Any]
 
@@ -171,10 +173,16 @@ def sqs_record(message: Mapping[str, Any], queue: str) -> dict[str, Any]:
 def consumers(endpoint_url: str) -> list[Consumer]:
     """A consumer for every queue, with the handlers of functions/."""
     urls = resources.create(endpoint_url).queues
-    handler = {
+    handler: dict[str, Handler] = {
         function: importlib.import_module(f"functions.{function}.handler").lambda_handler
         for function in ("profile", "classify", "generate")
     }
+
+    handler["training"] = Trainer(
+        system().stores.objects,
+        Path(os.environ["TRAINING_FOLDER"]),
+        lambda call: handler["classify"](call, Context("classify")),
+    )
 
     def consumer(queue: str, function: str, **options: Any) -> Consumer:
         sqs = resources.client("sqs", endpoint_url, read_timeout=_WAIT_SECONDS + 20)
@@ -183,10 +191,12 @@ def consumers(endpoint_url: str) -> list[Consumer]:
     return [
         consumer("uploads-events", "profile", unwrap=True),
         consumer("uploads-ads", "classify", unwrap=True),
+        consumer("uploads-labels", "classify", unwrap=True),
         consumer("events", "profile"),
         consumer("ads", "classify"),
         consumer("catalogue", "classify", batch=10),
         consumer("copy", "generate"),
+        consumer("training", "training"),
     ]
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,9 @@ from numpy.typing import NDArray
 from sklearn.linear_model import LogisticRegression
 from torch import nn
 
+from infra.training import distributed
 from infra.training.calibrate import log_loss, temperature
+from infra.training.layers import Layer, attention_bias
 from infra.training.regression import fit_logistic, full_weights
 
 Ids = Sequence[list[int]]
@@ -23,30 +27,53 @@ Classes = NDArray[np.int64]
 INVERSE_PENALTIES = (0.001, 0.003, 0.01, 0.03, 0.1)
 FROZEN_ROWS = 16_000
 PROBE_ROWS = 96
+PAYS = 0.8  # of float32's time
 
 
 def device() -> torch.device:
-    """The GPU where there is one."""
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The GPU where there is one; each process of a machine has its own."""
+    if torch.cuda.is_available():
+        return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")) if distributed.active() else 0)
+    return torch.device("cpu")
 
 
-def mixed_precision(where: torch.device) -> AbstractContextManager[Any]:
-    """bfloat16 matrix products where the hardware has them; weights and sums stay in float32."""
+@lru_cache
+def bfloat16_pays(where: torch.device) -> bool:
+    """Whether products of an encoder's size are faster in bfloat16, found by trying.
+
+    Where the processor has them they take half the time, elsewhere several times as long: noise does not decide.
+    """
     if where.type == "cuda":
-        fast = torch.cuda.is_bf16_supported()
-    else:
-        fast = bool(getattr(torch.cpu, "_is_amx_tile_supported", bool)())
-    return torch.autocast(where.type, dtype=torch.bfloat16, enabled=fast)
+        return bool(torch.cuda.is_bf16_supported())
+    times = []
+    for kind in (torch.float32, torch.bfloat16):
+        left, right = torch.ones(512, 384, dtype=kind), torch.ones(384, 1536, dtype=kind)
+        taken = []
+        for _ in range(8):
+            began = time.perf_counter()
+            torch.matmul(left, right)
+            taken.append(time.perf_counter() - began)
+        times.append(min(taken))
+    return times[1] < PAYS * times[0]
 
 
 class Body:
-    """A BERT encoder cut in two: what runs once below, what is trained above. Runs on `where`."""
+    """A BERT encoder cut in two: what runs once below, what is trained above. Runs on `where`.
 
-    def __init__(self, model: Any, pad: int, where: torch.device) -> None:
+    bfloat16: whether matrix products are in bfloat16 (weights and sums stay in float32); None: where that is faster.
+    """
+
+    def __init__(self, model: Any, pad: int, where: torch.device, bfloat16: bool | None = None) -> None:
         self.model = model.to(where).eval().requires_grad_(False)
+        self.layers = nn.ModuleList(Layer.of(layer) for layer in model.encoder.layer).eval().requires_grad_(False)
         self.pad = pad
         self.where = where
-        self.depth = len(model.encoder.layer)
+        self.depth = len(self.layers)
+        self.bfloat16 = distributed.agreed(bfloat16_pays(where) if bfloat16 is None else bfloat16)
+
+    def mixed_precision(self) -> AbstractContextManager[Any]:
+        """The context that computing with it belongs in."""
+        return torch.autocast(self.where.type, dtype=torch.bfloat16, enabled=self.bfloat16)
 
     def batch(self, rows: Ids) -> tuple[torch.Tensor, torch.Tensor]:
         """Padded ids and mask, (n, longest)."""
@@ -61,9 +88,9 @@ class Body:
     def below(self, rows: Ids, layers: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Hidden states after the first `layers` layers (n, longest, hidden), and the mask."""
         ids, mask = self.batch(rows)
-        hidden = self.model.embeddings(input_ids=ids)
-        for layer in self.model.encoder.layer[:layers]:
-            hidden = layer(hidden, mask[:, None, None, :])
+        hidden, bias = self.model.embeddings(input_ids=ids), attention_bias(mask)
+        for layer in self.layers[:layers]:
+            hidden = layer(hidden, bias)
         return hidden, mask
 
 
@@ -100,14 +127,14 @@ class Frozen:
 
 
 def encode(body: Body, rows: Ids, on_batch: Callable[[int], None] = lambda _: None) -> NDArray[np.float32]:
-    """The frozen encoder's unit vectors, (n, hidden)."""
-    result = np.empty((len(rows), body.model.config.hidden_size), np.float32)
-    for members in by_length(rows, 64):
-        with torch.inference_mode(), mixed_precision(body.where):
+    """The frozen encoder's unit vectors, (n, hidden); processes share the work."""
+    result = np.zeros((len(rows), body.model.config.hidden_size), np.float32)
+    for members in distributed.mine(by_length(rows, 64)):
+        with torch.inference_mode(), body.mixed_precision():
             hidden, mask = body.below([rows[place] for place in members], body.depth)
             result[members] = pooled(hidden, mask).cpu().numpy()
-        on_batch(len(members))
-    return result
+        on_batch(len(members) * distributed.size())
+    return distributed.summed(result)
 
 
 def choose_threads(work: Callable[[], object]) -> None:
@@ -122,7 +149,7 @@ def choose_threads(work: Callable[[], object]) -> None:
         began = time.perf_counter()
         work()
         times[threads] = time.perf_counter() - began
-    torch.set_num_threads(min(times, key=lambda threads: times[threads]))
+    torch.set_num_threads(distributed.agreed(min(times, key=lambda threads: times[threads])))
 
 
 def freeze(
@@ -137,13 +164,13 @@ def freeze(
         choose_threads(lambda: encode(body, probe))
     began = time.perf_counter()
     encode(body, probe)
-    speed = (time.perf_counter() - began) / (tokens * body.depth)
+    speed = distributed.agreed(time.perf_counter() - began) / (tokens * body.depth)
     affordable = min(seconds / (speed * body.depth * tokens / len(probe)) - len(dev), FROZEN_ROWS)
     places = np.sort(order[: max(1000, int(affordable))])
     part = [rows[place] for place in places]
     began = time.perf_counter()
     vectors = encode(body, part, on_batch)
-    speed = (time.perf_counter() - began) / (sum(map(len, part)) * body.depth)
+    speed = distributed.agreed(time.perf_counter() - began) / (sum(map(len, part)) * body.depth)
     return Frozen(places, vectors, encode(body, dev, on_batch), speed)
 
 

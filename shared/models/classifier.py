@@ -2,13 +2,12 @@
 
 **Zero-shot.** Cosines of the encoder lie in a narrow cone (.75 to .9 for any two texts), Chinese and English texts in
 two halves of it. So vectors are first centred on the mean of texts about everything and freed of the language direction
-(`Space`). A category's score is the mean of two cosines: with its label vector, and with its three nearest terms. A
-softmax over all categories and one constant score for "none of them" gives each category its own probability; with its
-descendants' it makes the category's whole probability, so that a parent is never less likely than its child. Where the
-likeliest category is not likely enough, the answer backs off to the first ancestor that is; where none is, it abstains.
-
-The constants in `calibration` were chosen by hand on the short labelled list `tests/unit/adproduct_dev.tsv` and on the
-sample catalogue; they are a starting point, not a measured claim.
+(`Space`). A category's score is the weighted mean of two cosines, with its label vector and with its nearest terms
+(names, products of its hint, and ads and posts written as examples), plus its prior. "None of them" has a score too,
+which grows with the cosine to texts about nothing. A softmax over all of them gives each category its own probability;
+with its descendants' it makes the category's whole probability, so that a parent is never less likely than its child.
+Where the likeliest category is not likely enough, the answer backs off to the first ancestor that is; where none is, it
+abstains. What is weighed how is found by `infra/training/calibrate_taxonomy.py` and stored in the artefact.
 """
 
 from __future__ import annotations
@@ -35,20 +34,25 @@ Vectors = NDArray[np.float32]
 KIND = "label-vectors"
 HEAD_KIND = "head"
 VECTORS = "vectors.npz"
-NEAREST_TERMS = 3
+NEAREST_NOTHING = 3
 _ROWS = 64
-
-
-def calibration(taxonomy: str) -> dict[str, float]:
-    """`temperature` of the softmax, `none_score` of "none of them", and the least `threshold` to answer at."""
-    del taxonomy  # both scores have the same form, and so far the same scale
-    return {"temperature": 0.025, "none_score": 0.27, "threshold": 0.3}
 
 
 def unit(vectors: Vectors) -> Vectors:
     """The vectors scaled to unit length; a zero vector stays zero."""
     length = np.linalg.norm(vectors, axis=-1, keepdims=True)
     return cast(Vectors, (vectors / np.maximum(length, 1e-9)).astype(np.float32))
+
+
+def packed(vectors: Vectors) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Rows as int8 and what each is multiplied by: a quarter of the bytes, cosines within .002."""
+    scale = np.maximum(np.abs(vectors).max(axis=1), 1e-9) / 127
+    return np.rint(vectors / scale[:, None]).astype(np.int8), scale.astype(np.float32)
+
+
+def unpacked(values: NDArray[Any], scale: NDArray[Any]) -> Vectors:
+    """The rows that `packed` was given, about."""
+    return cast(Vectors, values.astype(np.float32) * scale.astype(np.float32)[:, None])
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,34 @@ class Space:
         return unit(centred - np.outer(centred @ self.direction, self.direction))
 
 
+class Terms:
+    """What categories are compared with besides their label vectors: unit vectors, each of one or more categories."""
+
+    def __init__(self, vectors: Vectors, category_of: NDArray[Any], term_of: NDArray[Any], categories: int) -> None:
+        """category_of, term_of: pairs of a category's and a vector's place. Each category has two terms at least."""
+        order = np.argsort(category_of, kind="stable")
+        self._columns = np.ascontiguousarray(vectors.T)
+        self._term_of = term_of[order]
+        counts = np.bincount(category_of, minlength=categories)
+        if len(counts) != categories or counts.min() < 2:
+            raise ValueError("a category has fewer than two terms")
+        self._starts = np.concatenate(([0], np.cumsum(counts)[:-1]))
+        self._counts = counts
+
+    def nearness(self, query: Vectors) -> Vectors:
+        """The mean cosine with each category's two nearest terms; (n, categories)."""
+        near = (query @ self._columns)[:, self._term_of]
+        first = np.maximum.reduceat(near, self._starts, axis=1)
+        near[near == np.repeat(first, self._counts, axis=1)] = -1.0
+        return cast(Vectors, (first + np.maximum.reduceat(near, self._starts, axis=1)) / 2)
+
+
+def nothingness(query: Vectors, nothing: Vectors) -> Vectors:
+    """The mean cosine with the nearest texts about nothing; (n,)."""
+    near = np.partition(query @ nothing.T, -NEAREST_NOTHING, axis=1)[:, -NEAREST_NOTHING:]
+    return cast(Vectors, near.mean(axis=1))
+
+
 class TaxonomyClassifier:
     """Zero-shot classification to one taxonomy. Ids carry the taxonomy as a prefix (``adproduct:1114``)."""
 
@@ -72,12 +104,17 @@ class TaxonomyClassifier:
         self.version = manifest.version
         self.encoder_version: str = metadata["encoder_version"]
         self._temperature = float(metadata["temperature"])
+        self._label_weight = float(metadata["label_weight"])
         self._none_score = float(metadata["none_score"])
+        self._none_weight = float(metadata["none_weight"])
         self.threshold = float(metadata["threshold"])
         self._space = Space(arrays["centre"].astype(np.float32), arrays["direction"].astype(np.float32))
-        self._labels: Vectors = arrays["labels"].astype(np.float32)
-        self._terms: Vectors = arrays["terms"].astype(np.float32)
+        self._labels = unpacked(arrays["labels"], arrays["labels_scale"])
+        self._nothing = unpacked(arrays["nothing"], arrays["nothing_scale"])
+        self._prior: Vectors = arrays["prior"].astype(np.float32)
         self.ids: list[str] = arrays["ids"].tolist()
+        terms = unpacked(arrays["terms"], arrays["terms_scale"])
+        self._terms = Terms(terms, arrays["category_of"], arrays["term_of"], len(self.ids))
         taxonomy = load_taxonomy(metadata["taxonomy"])
         if set(self.ids) != set(taxonomy):
             raise ArtifactError(f"label vectors {manifest.version} are of another table of {taxonomy!r}: `make models`")
@@ -90,7 +127,6 @@ class TaxonomyClassifier:
             (index for index, parent in enumerate(self._parents) if parent >= 0),
             key=lambda index: -taxonomy[self.ids[index]].tier,
         )
-        self._term_table = _term_table(arrays["category_of"], arrays["term_of"], len(self.ids), len(self._terms))
 
     @classmethod
     def load(cls, folder: Path, encoder_version: str | None = None) -> TaxonomyClassifier:
@@ -125,14 +161,13 @@ class TaxonomyClassifier:
         result = np.empty((len(vectors), len(self.ids)), np.float32)
         for start in range(0, len(vectors), _ROWS):
             query = self._space.project(np.asarray(vectors[start : start + _ROWS], np.float32))
-            near = np.full((len(query), len(self._terms) + 1), -2.0, np.float32)
-            near[:, :-1] = query @ self._terms.T
-            best = np.partition(near[:, self._term_table], -NEAREST_TERMS, axis=2)[:, :, -NEAREST_TERMS:]
-            scores = (query @ self._labels.T + best.mean(axis=2)) / 2
-            top = np.maximum(scores.max(axis=1, keepdims=True), self._none_score)
+            near = self._terms.nearness(query)
+            scores = self._label_weight * (query @ self._labels.T) + (1 - self._label_weight) * near + self._prior
+            none = (self._none_score + self._none_weight * nothingness(query, self._nothing))[:, None]
+            top = np.maximum(scores.max(axis=1, keepdims=True), none)
             weight = np.exp((scores - top) / self._temperature)
-            none = np.exp((self._none_score - top) / self._temperature)
-            result[start : start + _ROWS] = weight / (weight.sum(axis=1, keepdims=True) + none)
+            rest = np.exp((none - top) / self._temperature)
+            result[start : start + _ROWS] = weight / (weight.sum(axis=1, keepdims=True) + rest)
         whole = result.copy()
         for index in self._upwards:
             whole[:, self._parents[index]] += whole[:, index]
@@ -173,22 +208,6 @@ class TaxonomyClassifier:
     def _related(self, one: int, other: int) -> bool:
         """Whether one is the other, or above or below it."""
         return one in self._line[other] or other in self._line[one]
-
-
-def _term_table(
-    category_of: NDArray[np.int32], term_of: NDArray[np.int32], categories: int, nothing: int
-) -> NDArray[np.int32]:
-    """The terms of each category, (categories, most): at least three, by repetition; `nothing` fills the rest."""
-    owned: list[list[int]] = [[] for _ in range(categories)]
-    for category, term in zip(category_of.tolist(), term_of.tolist(), strict=True):
-        owned[category].append(term)
-    for terms in owned:
-        while len(terms) < NEAREST_TERMS:
-            terms.extend(terms[: NEAREST_TERMS - len(terms)])
-    table = np.full((categories, max(map(len, owned))), nothing, np.int32)
-    for category, terms in enumerate(owned):
-        table[category, : len(terms)] = terms
-    return table
 
 
 class Head:

@@ -10,7 +10,7 @@ contradicts them (Ad Product 1000, 1037 to 1041 and 1426; Content 376 and 497), 
 columns where the two differ.
 
 Table columns (tab separated, UTF-8, no quoting): id, parent, name_en, name_zh, hint_en, hint_zh. A root has an empty
-parent. A hint is a short list of products or phrases an ad of the category would mention; Content 3.1 has none.
+parent. A hint is a short list of products or phrases that an ad or a post of the category would mention.
 """
 
 from __future__ import annotations

@@ -16,6 +16,7 @@ from shared.stores.catalogue import Catalogue
 from shared.stores.copies import Banked, Copies
 from shared.stores.delivery import Delivery
 from shared.stores.faults import passing
+from shared.stores.heads import Heads
 from shared.stores.jobs import Jobs
 from shared.stores.objects import Objects
 from shared.stores.people import People
@@ -33,6 +34,7 @@ class Stores:
     copies: Copies
     jobs: Jobs
     runs: Runs
+    heads: Heads
     delivery: Delivery
     objects: Objects
     queues: Queues
@@ -62,8 +64,9 @@ def open_stores(
     event_queue_url: str,
     ad_queue_url: str,
     pseudonym_key: bytes,
+    training_queue_url: str = "",
 ) -> Stores:
-    """Stores on the given boto3 clients."""
+    """Stores on the given boto3 clients. training_queue_url: empty but in the local run."""
     table = Table(dynamodb, table_name)
     return Stores(
         people=People(table, pseudonym_key),
@@ -71,6 +74,7 @@ def open_stores(
         copies=Copies(table),
         jobs=Jobs(table),
         runs=Runs(table),
+        heads=Heads(table),
         delivery=Delivery(table),
         objects=Objects(s3, bucket_name),
         queues=Queues(
@@ -80,6 +84,7 @@ def open_stores(
                 "catalogue": catalogue_queue_url,
                 "events": event_queue_url,
                 "ads": ad_queue_url,
+                "training": training_queue_url,
             },
         ),
         table=table,

@@ -3,7 +3,7 @@
 ::
 
     t/{tenant}/d/{decision_id}   d               the decision; `fb` remembers which feedback has been counted
-    t/{tenant}/p/{uid}           f/{ad_id}       times of the ad's impressions to this person
+    t/{tenant}/p/{uid}           f/{ad_id}       times of the ad's impressions to this id of a person
     t/{tenant}/stats             {ad_id}         impressions, clicks, conversions, dismissals
     t/{tenant}/spend             {day}/{ad_id}   charged, and reserved by ten-minute bucket
 
@@ -143,10 +143,13 @@ class Delivery:
 
     # Counters ---------------------------------------------------------------------------------------------------
 
-    def impressions(self, tenant: str, uid: str) -> dict[str, list[float]]:
-        """Times of the impressions of each ad to this person, oldest first."""
-        rows = self._table.query(person_key(tenant, uid), prefix="f/")
-        return {row["sk"].removeprefix("f/"): sorted(float(at) for at in row["shown"]) for row in rows}
+    def impressions(self, tenant: str, *uids: str) -> dict[str, list[float]]:
+        """Times of the impressions of each ad to this person, through any of these ids of theirs, oldest first."""
+        shown: dict[str, list[float]] = {}
+        for uid in uids:
+            for row in self._table.query(person_key(tenant, uid), prefix="f/"):
+                shown.setdefault(row["sk"].removeprefix("f/"), []).extend(float(at) for at in row["shown"])
+        return {ad_id: sorted(times) for ad_id, times in shown.items()}
 
     def spent(self, tenant: str, ad_ids: Iterable[str], now: float) -> dict[str, float]:
         """Charged plus still reserved today (UTC) by ad; 0 where nothing is."""

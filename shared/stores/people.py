@@ -1,22 +1,29 @@
-"""People: pseudonyms, consent, event rows (the truth) and the profile (a versioned cache of their fold).
+"""People: consent, event rows (the truth) and the profile (a versioned cache of their fold).
 
-Rows of one person share the partition ``t/{tenant}/p/{uid}``::
+Rows of one id of a person share the partition ``t/{tenant}/p/{uid}``::
 
-    meta            head (number of the last event), consent and how often it changed, disabled interests
+    meta            head (number of the last event), consent and how often it changed, disabled interests;
+                    of a linked id also gid (its group) and uids (the ids of the group, sorted)
     e/{event_id}    one event, with its number `seq`
-    profile, state  the fold up to event number `folded`: what is served, and what the next fold starts from
-    f/{ad_id}       times of the ad's impressions to this person
+    profile, state  the fold up to event number `folded`: what is served, and what the next fold starts from;
+                    of a linked id empty, and closed by a `gid`
+    f/{ad_id}       times of the ad's impressions to this id
     d/{decision_id} pointer to a decision
 
-An event row and the person's `head` change in one transaction, so a fold up to `head` has seen exactly the rows that
+An event row and the id's `head` change in one transaction, so a fold up to `head` has seen exactly the rows that
 exist: writers may race, crash and repeat, and nothing is lost or counted twice.
+
+Ids of one person are linked by a group (`shared.stores.linking`), ``t/{tenant}/g/{gid}``, whose profile is the fold
+over all of them; every id keeps its own events, consent, disabled interests and impressions::
+
+    meta            members: by uid the reference to its external id, and its platform
+    profile, state  as above; `folds` has the number of the last event that is in it by uid
+
+Who is in a group never changes: a link or its end makes a new one.
 """
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -26,7 +33,9 @@ import orjson
 from shared.domain import Consent, Event, Interest, Profile
 from shared.errors import Conflict, Unprocessable
 from shared.stores.faults import give_way
-from shared.stores.table import TRANSACTION_LIMIT, ConditionFailed, Key, Row, Table
+from shared.stores.identities import Identities
+from shared.stores.person import NOT_COUNTED, Member, Person
+from shared.stores.table import TRANSACTION_LIMIT, ConditionFailed, Key, Row
 
 if TYPE_CHECKING:
     import numpy as np
@@ -44,83 +53,8 @@ class StoredEvent:
     vector: bytes = b""  # float16, (384,)
 
 
-@dataclass(frozen=True, slots=True)
-class Person:
-    """What is known of a person at one moment. `profile` is None before the first fold.
-
-    head: number of the last event; folded: that of the last one in the profile. changes: how often consent has changed;
-    folded_changes: how often it had when the profile was made.
-    """
-
-    uid: str
-    head: int
-    consent: Consent | None
-    disabled: frozenset[str]
-    profile: Profile | None
-    folded: int
-    changes: int = 0
-    folded_changes: int = 0
-
-    @property
-    def stale(self) -> bool:
-        return self.folded < self.head or self.folded_changes < self.changes
-
-
-class People:
-    """Store of people. `key` is the deployment's pseudonym key (HMAC-SHA256)."""
-
-    def __init__(self, table: Table, key: bytes) -> None:
-        self._table = table
-        self._key = key
-
-    # Pseudonyms -------------------------------------------------------------------------------------------------
-
-    def _mapping_key(self, tenant: str, user_id: str) -> Key:
-        message = f"{tenant}\x00{user_id.strip()}".encode()  # as events have it, whose ids are cleaned
-        return f"t/{tenant}/id/{hmac.new(self._key, message, hashlib.sha256).hexdigest()}", "id"
-
-    def uid(self, tenant: str, user_id: str, *, create: bool = False) -> str | None:
-        """The random uid behind an external id; None where there is none and `create` is false."""
-        if create:
-            return self.uids(tenant, [user_id])[user_id]
-        row = self._table.get(*self._mapping_key(tenant, user_id))
-        return row["uid"] if row else None
-
-    def known_uids(self, tenant: str, user_ids: Iterable[str]) -> dict[str, str]:
-        """uids of those external ids that have one."""
-        keys = {self._mapping_key(tenant, user_id): user_id for user_id in user_ids}
-        return {keys[key]: row["uid"] for key, row in self._table.get_many(keys).items()}
-
-    def uids(self, tenant: str, user_ids: Iterable[str]) -> dict[str, str]:
-        """uids of external ids, made where they do not exist yet; racing writers agree on one."""
-        keys = {self._mapping_key(tenant, user_id): user_id for user_id in dict.fromkeys(user_ids)}
-        found = {keys[key]: row["uid"] for key, row in self._table.get_many(keys).items()}
-        missing = [key for key, user_id in keys.items() if user_id not in found]
-        for start in range(0, len(missing), TRANSACTION_LIMIT):
-            pending = missing[start : start + TRANSACTION_LIMIT]
-            for attempt in range(_ATTEMPTS):
-                made = {key: secrets.token_hex(12) for key in pending}
-                try:
-                    self._table.transact(
-                        [
-                            self._table.put_action(
-                                {"pk": key[0], "sk": key[1], "uid": uid}, condition="attribute_not_exists(pk)"
-                            )
-                            for key, uid in made.items()
-                        ]
-                    )
-                    found |= {keys[key]: uid for key, uid in made.items()}
-                    break
-                except ConditionFailed:
-                    there = self._table.get_many(pending)
-                    found |= {keys[key]: row["uid"] for key, row in there.items()}
-                    pending = [key for key in pending if key not in there]
-                    if not pending:
-                        break
-                    give_way(attempt)
-            else:
-                raise Conflict("too many writers at the same new people", retry_after=1)
-        return found
+class People(Identities):
+    """Store of people."""
 
     # Events -----------------------------------------------------------------------------------------------------
 
@@ -219,94 +153,143 @@ class People:
     def load(self, tenant: str, uid: str, user_id: str) -> Person:
         """The person as of now (consistent read)."""
         pk = person_key(tenant, uid)
-        rows = self._table.get_many([(pk, "meta"), (pk, "profile")])
-        meta = rows.get((pk, "meta"), {})
-        stored = rows.get((pk, "profile"))
-        disabled = frozenset(meta.get("disabled", ()))
-        return Person(
-            uid=uid,
-            head=meta.get("head", 0),
-            consent=Consent(**meta["consent"]) if "consent" in meta else None,
-            disabled=disabled,
-            profile=_row_profile(stored, user_id, disabled) if stored else None,
-            folded=stored["folded"] if stored else 0,
-            changes=meta.get("changes", 0),
-            folded_changes=stored["changes"] if stored else 0,
-        )
+        for attempt in range(_ATTEMPTS):
+            rows = self._table.get_many([(pk, "meta"), (pk, "profile")])
+            meta = rows.get((pk, "meta"), {})
+            stored = rows.get((pk, "profile"))
+            if "gid" in meta:
+                if person := self._load_linked(tenant, uid, user_id, meta):
+                    return person
+            elif stored is None or "gid" not in stored:
+                member = _member(uid, meta, stored["folded"] if stored else 0)
+                return Person(
+                    uid,
+                    (member,),
+                    _row_profile(stored, user_id, member.disabled) if stored else None,
+                    stored["changes"] if stored else 0,
+                )
+            give_way(attempt)  # a link came or went between the reads of two rows
+        raise Conflict("too many writers at the same person", retry_after=1)
+
+    def _load_linked(self, tenant: str, uid: str, user_id: str, meta: Row) -> Person | None:
+        """None where the group is no more."""
+        group, uids = meta["gid"], meta["uids"]
+        key = (group_key(tenant, group), "profile")
+        rows = self._table.get_many([key, *((person_key(tenant, one), "meta") for one in uids)])
+        metas = {one: rows.get((person_key(tenant, one), "meta"), {}) for one in uids}
+        stored = rows.get(key)
+        if stored is None or any(one.get("gid") != group for one in metas.values()):
+            return None
+        folds = stored["folds"]
+        members = tuple(_member(one, row, folds.get(one, NOT_COUNTED)) for one, row in metas.items())
+        person = Person(uid, members, None, stored["changes"], group)
+        return replace(person, profile=_row_profile(stored, user_id, person.disabled))
 
     def consents(self, tenant: str, uids: Iterable[str]) -> dict[str, Consent]:
-        """What these people have said, where they have."""
-        keys = {(person_key(tenant, uid), "meta"): uid for uid in uids}
-        rows = self._table.get_many(keys, attributes=["consent"])
-        return {keys[key]: Consent(**row["consent"]) for key, row in rows.items() if "consent" in row}
+        """What was said through these ids, where something was; a refusal through one they are linked with wins."""
+        wanted = list(uids)
+        attributes = ["consent", "gid", "uids"]
+        rows = self._metas(tenant, wanted, attributes)
+        others = {one for row in rows.values() for one in row.get("uids", ())} - rows.keys()
+        if others:
+            rows |= self._metas(tenant, others, attributes)
+        own = {uid: Consent(**row["consent"]) for uid, row in rows.items() if "consent" in row}
+        found = {uid: own[uid] for uid in wanted if uid in own}
+        for uid in wanted:
+            linked = (own.get(one) for one in rows.get(uid, {}).get("uids", ()))
+            refusals = [one for one in linked if one is not None and not one.personalisation]
+            if refusals:
+                found[uid] = max(refusals, key=lambda one: one.at)
+        return found
 
-    def set_consent(self, tenant: str, uid: str, consent: Consent) -> None:
-        """Puts `consent` in force; the next read makes the profile anew under it."""
+    def _metas(self, tenant: str, uids: Iterable[str], attributes: Sequence[str]) -> dict[str, Row]:
+        keys = {(person_key(tenant, uid), "meta"): uid for uid in uids}
+        return {keys[key]: row for key, row in self._table.get_many(keys, attributes=attributes).items()}
+
+    def set_consent(self, tenant: str, uid: str, consent: Consent) -> Consent:
+        """Keeps what was said through this id, and returns what the person has said with it (see `said`); the next
+        read makes the profile anew under it."""
         value = {name: field for name, field in asdict(consent).items() if field is not None}
-        self._table.update(
+        row = self._table.update(
             (person_key(tenant, uid), "meta"),
             "SET consent = :consent ADD changes :one",
             {":consent": value, ":one": 1},
         )
+        if "gid" not in row:
+            return consent
+        return self.load(tenant, uid, "").consent or consent
 
     def edit_interests(self, tenant: str, uid: str, *, disable: Iterable[str], enable: Iterable[str]) -> None:
-        """Adds to and takes from the person's disabled interests, atomically.
+        """Adds to the interests that were disabled through this id, and takes from those disabled through any id of the
+        person, atomically.
 
         Raises:
             Unprocessable: more than 500 would be disabled.
         """
-        key = (person_key(tenant, uid), "meta")
+        disable, enable = set(disable), set(enable)
         for attempt in range(_ATTEMPTS):
-            row = self._table.get(*key) or {}
-            before = row.get("disabled")
-            after = sorted((set(before or ()) | set(disable)) - set(enable))
-            if len(after) > _MOST_DISABLED:
-                raise Unprocessable(f"more than {_MOST_DISABLED} interests would be disabled", field="disable")
+            row = self._table.get(person_key(tenant, uid), "meta") or {}
+            metas = {uid: row}
+            if "gid" in row:
+                metas |= self._metas(tenant, row["uids"], ["disabled", "gid"])
+            edits: list[tuple[Key, str, dict[str, Any], str]] = []
+            for one, meta in metas.items():
+                before = meta.get("disabled")
+                after = (set(before or ()) | (disable if one == uid else set())) - enable
+                if len(after) > _MOST_DISABLED:
+                    raise Unprocessable(f"more than {_MOST_DISABLED} interests would be disabled", field="disable")
+                if one == uid or after != set(before or ()):
+                    edits.append(_edit(person_key(tenant, one), before, sorted(after), row.get("gid")))
             try:
-                self._table.update(
-                    key,
-                    "SET disabled = :after",
-                    {":after": after} | ({":before": before} if before is not None else {}),
-                    condition="attribute_not_exists(disabled)" if before is None else "disabled = :before",
-                )
+                if len(edits) == 1:
+                    ((key, expression, values, condition),) = edits
+                    self._table.update(key, expression, values, condition=condition)
+                else:
+                    self._table.transact([self._table.update_action(k, e, v, condition=c) for k, e, v, c in edits])
                 return
             except ConditionFailed:
                 give_way(attempt)
         raise Conflict("too many writers at the same person", retry_after=1)
 
-    def state(self, tenant: str, uid: str) -> bytes:
-        """What the next fold starts from (opaque here); empty before the first."""
-        row = self._table.get(person_key(tenant, uid), "state")
+    def state(self, tenant: str, uid: str, *, group: str = "") -> bytes:
+        """What the next fold starts from (opaque here); empty before the first. group: of the person, where linked."""
+        row = self._table.get(_profile_key(tenant, uid, group), "state")
         return row["state"] if row else b""
 
-    def save_profile(self, tenant: str, person: Person, profile: Profile, state: bytes, folded: int) -> bool:
-        """Replaces `person`'s profile if nobody else has since; False where somebody has.
+    def save_profile(
+        self, tenant: str, person: Person, profile: Profile, state: bytes, folded: int | Mapping[str, int]
+    ) -> bool:
+        """Replaces `person`'s profile if nobody else has since; False where somebody has, or a link came or went.
 
+        folded: number of the last event that is in it; of linked ids by uid, those left out whose events do not count.
         The counts of who holds which interest change in the same transaction, so they stay exact.
         """
-        pk = person_key(tenant, person.uid)
+        pk = _profile_key(tenant, person.uid, person.group)
         version = person.profile.version if person.profile else 0
-        before = _held(person.profile)
-        after = _held(profile)
+        before = held(person.profile)
+        after = held(profile)
+        folds = dict(folded) if isinstance(folded, Mapping) else {}
+        number = folded if isinstance(folded, int) else sum(folds.values())
+        row = _profile_row(pk, replace(profile, version=version + 1), number, person.changes)
         actions = [
             self._table.put_action(
-                _profile_row(pk, replace(profile, version=version + 1), folded, person.changes),
+                row | {"folds": folds} if person.group else row,
                 condition="version = :version" if version else "attribute_not_exists(pk)",
                 values={":version": version} if version else None,
             ),
             self._table.put_action({"pk": pk, "sk": "state", "state": state}),
         ]
         for interest_id in sorted(before ^ after):
-            actions.append(
-                self._table.update_action(
-                    (f"t/{tenant}/holders", interest_id), "ADD holders :n", {":n": 1 if interest_id in after else -1}
-                )
-            )
+            actions.append(self.holders_action(tenant, interest_id, 1 if interest_id in after else -1))
         try:
             self._table.transact(actions[:TRANSACTION_LIMIT])
         except ConditionFailed:
             return False
         return True
+
+    def holders_action(self, tenant: str, interest_id: str, more: int) -> dict[str, Any]:
+        """Part of a transaction: counts people who hold the interest."""
+        return self._table.update_action((f"t/{tenant}/holders", interest_id), "ADD holders :n", {":n": more})
 
     def holders(self, tenant: str, interest_ids: Iterable[str]) -> dict[str, int]:
         """How many people hold each interest (long-term, not sensitive): what the k-floor asks."""
@@ -321,6 +304,26 @@ class People:
 def person_key(tenant: str, uid: str) -> str:
     """Partition key of everything about one person."""
     return f"t/{tenant}/p/{uid}"
+
+
+def group_key(tenant: str, group: str) -> str:
+    """Partition key of linked ids' common profile."""
+    return f"t/{tenant}/g/{group}"
+
+
+def _profile_key(tenant: str, uid: str, group: str) -> str:
+    return group_key(tenant, group) if group else person_key(tenant, uid)
+
+
+def _member(uid: str, meta: Row, folded: int) -> Member:
+    return Member(
+        uid=uid,
+        head=meta.get("head", 0),
+        folded=folded,
+        consent=Consent(**meta["consent"]) if "consent" in meta else None,
+        disabled=frozenset(meta.get("disabled", ())),
+        changes=meta.get("changes", 0),
+    )
 
 
 def _packs(events: Mapping[str, list[StoredEvent]]) -> Iterator[list[tuple[str, list[StoredEvent]]]]:
@@ -373,10 +376,28 @@ def _row_event(row: Row, user_id: str) -> StoredEvent:
     )
 
 
-def _held(profile: Profile | None) -> set[str]:
+def _edit(
+    pk: str, before: list[str] | None, after: list[str], group: str | None
+) -> tuple[Key, str, dict[str, Any], str]:
+    """The update (key, expression, values, condition) of one id's disabled interests."""
+    condition = "attribute_not_exists(disabled)" if before is None else "disabled = :before"
+    values: dict[str, Any] = {":after": after} | ({":before": before} if before is not None else {})
+    if group:  # one that has left since keeps its own
+        condition += " AND gid = :group"
+        values[":group"] = group
+    return (pk, "meta"), "SET disabled = :after", values, condition
+
+
+def held(profile: Profile | None) -> set[str]:
+    """Ids of the interests that the person is counted as a holder of."""
     if profile is None:
         return set()
     return {interest.id for interest in profile.interests if interest.term == "long" and not interest.sensitive}
+
+
+def empty_profile_row(pk: str, version: int) -> Row:
+    """A profile that the next read makes anew from all events."""
+    return _profile_row(pk, Profile("", (), (), updated_at=0.0, version=version), 0, 0)
 
 
 def _profile_row(pk: str, profile: Profile, folded: int, changes: int) -> Row:
@@ -388,6 +409,9 @@ def _profile_row(pk: str, profile: Profile, folded: int, changes: int) -> Row:
             "term": interest.term,
             "evidence": interest.evidence,
             "sensitive": interest.sensitive,
+            "strength": interest.strength,
+            "against": interest.against,
+            "categories": interest.categories,
         }
         for interest in profile.interests
     ]
@@ -412,7 +436,7 @@ def _row_profile(row: Row, user_id: str, disabled: frozenset[str]) -> Profile:
         user_id=user_id,
         interests=tuple(
             Interest(
-                **entry | {"evidence": tuple(entry["evidence"])},
+                **entry | {"evidence": tuple(entry["evidence"]), "against": tuple(entry.get("against", ()))},
                 enabled=entry["id"] not in disabled,
                 vector=row["vectors"][place * width : (place + 1) * width],
             )

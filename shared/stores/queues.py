@@ -1,4 +1,4 @@
-"""SQS: copy jobs, catalogue tasks, and the parts of large work on events and on ads."""
+"""SQS: copy jobs, catalogue tasks, the parts of large work on events and on ads, and the local run's training jobs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from shared.errors import Unavailable
 from shared.stores.faults import passing, watch
 
-QueueName = Literal["copy", "catalogue", "events", "ads"]
+QueueName = Literal["copy", "catalogue", "events", "ads", "training"]
 
 
 class Queues:

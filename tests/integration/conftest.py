@@ -22,6 +22,7 @@ from infra.local.processes import StartError
 from tests.data import ROOT, artifact
 
 TENANT = "demo"
+TRAINING_SECONDS = "20"  # of a head that a test uploads labels for
 
 
 @dataclass
@@ -42,6 +43,7 @@ class LocalSystem:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "infra.run_local", *self._ports_and_state(), *self.arguments],
                 cwd=ROOT,
+                env=os.environ | {"TRAINING_MAX_SECONDS": TRAINING_SECONDS},
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.STDOUT,

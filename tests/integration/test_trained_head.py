@@ -86,7 +86,9 @@ def test_the_manifest_says_what_made_it(trained: Training) -> None:
     metadata = manifest["metadata"]
     assert metadata["labels"] == sorted(WORDS)
     assert metadata["seed"] == 3
-    assert metadata["agreement"]["same_label"] >= 0.9
+    agreement = metadata["agreement"]
+    assert agreement["same_label"] >= 0.9 and agreement["cosine"] > 0.99 and agreement["least_cosine"] > 0.95
+    assert metadata["plan"]["stopped"] in ("planned", "patience")
     assert metadata["temperature"] > 0 and 0 <= metadata["threshold"] < 1
     assert {"accuracy", "macro_f1", "ece"} <= set(metadata["metrics"]["dev"])
 
@@ -136,4 +138,4 @@ def test_the_measuring_command_ends_with_one_json_object(tmp_path: Path) -> None
     repeated = {row["text"] for row in rows(90, 1)}
     assert result["test_texts_in_train"] == sum(row["text"] in repeated for row in rows(30, 2))
     for baseline in ("tfidf", "frozen_head"):
-        assert set(result["baselines"][baseline]) == {"accuracy", "macro_f1"}
+        assert {"accuracy", "macro_f1"} <= set(result["baselines"][baseline])

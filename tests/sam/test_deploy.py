@@ -238,6 +238,22 @@ def test_queued_copy_is_written(deployed: Deployed, catalogue: str) -> None:
     until("copy", 60, lambda: deployed.request("GET", job).json()["state"] == "done")
 
 
+def test_labels_without_training_fail_with_the_reason(deployed: Deployed, tmp_path: Path) -> None:
+    path = tmp_path / "topics.jsonl"
+    path.write_text('{"text": "a phone", "label": "phones"}\n{"text": "a soup", "label": "food"}\n')
+    deployed.cli(
+        "s3", "cp", "--quiet", str(path), f"s3://{deployed.outputs['BucketName']}/labels/{TENANT}/topics.jsonl"
+    )
+
+    def told() -> dict[str, Any] | None:
+        answer = deployed.request("GET", "/v1/heads/topics")
+        return dict(answer.json()) if answer.status_code == 200 else None
+
+    head = until("head", 60, told)
+    assert head["state"] == "failed" and "no training is configured" in head["reason"], head
+    assert [one["name"] for one in deployed.request("GET", "/v1/heads").json()["heads"]] == ["topics"]
+
+
 def test_rebuild_goes_through_the_queue(deployed: Deployed, events: Path, tmp_path: Path) -> None:
     answer = tmp_path / "answer.json"
 

@@ -87,6 +87,18 @@ def test_classify_upload(cloud: Cloud) -> None:
     assert b"title" in rejected.read()
 
 
+def test_labels_where_nobody_trains(cloud: Cloud) -> None:
+    rows = b'{"text": "a phone", "label": "phones"}\n{"text": "a soup", "label": "food"}\n{broken\n'
+    event = cloud.upload("labels/demo/topics.jsonl", rows, event_of("classify_labels_s3"))
+    (report,) = cloud.invoke("classify", event)["uploads"]
+    assert (report["state"], report["started"], report["accepted"]) == ("failed", False, 2), report
+    assert "no training is configured" in report["reason"]
+    again = cloud.invoke("classify", event_of("classify_train_direct"))
+    assert again["started"] == [] and again["failed"][0]["head"] == "topics", again
+    ended = cloud.invoke("classify", event_of("classify_trained_direct"))
+    assert ended["state"] is None  # of a job that nobody waits for
+
+
 def test_profile_api_and_direct(cloud: Cloud, behaviour: dict[str, Any]) -> None:
     assert (behaviour["accepted"], behaviour["duplicates"]) == (3, 0)
     assert [(one["index"], one["field"]) for one in behaviour["rejected"]] == [(3, "event")]

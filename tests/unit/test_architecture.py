@@ -26,6 +26,8 @@ LAYERS = {
     "models": 2,
     "stores": 3,
     "ingest": 4,
+    "clusters": 1,
+    "evidence": 4,
     "interests": 4,
     "profiles": 4,
     "snapshot": 4,
@@ -36,13 +38,15 @@ LAYERS = {
     "classifying": 5,
     "generating": 5,
     "recommending": 5,
+    "training": 5,
+    "labels": 2,
     "bodies": 2,
     "idempotency": 6,
     "wiring": 6,
     "entry": 7,
     "restore": 7,
 }
-USE_CASES = {"profiling", "classifying", "generating", "recommending"}
+USE_CASES = {"profiling", "classifying", "generating", "recommending", "training"}
 OFFLINE_ONLY = {"torch", "transformers", "sklearn", "pandas", "infra", "functions", "tests"}
 LONGEST = 500
 

@@ -17,7 +17,17 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from shared.domain import Classification
 from shared.errors import ArtifactError
 from shared.models.artifacts import MANIFEST, write_manifest
-from shared.models.classifier import HEAD_KIND, Head, TaxonomyClassifier
+from shared.models.classifier import (
+    HEAD_KIND,
+    VECTORS,
+    Head,
+    TaxonomyClassifier,
+    Terms,
+    nothingness,
+    packed,
+    unit,
+    unpacked,
+)
 from shared.models.encoder import Encoder
 from shared.models.taxonomy import load_taxonomy
 from tests.data import artifact
@@ -132,6 +142,42 @@ def test_content_labels_an_article(encoder: Encoder) -> None:
     results = content.classify_vectors(encoder.encode(["如何挑选一款智能手机", "养猫新手指南", "Basketball playoffs"]))
     names = [result.labels[0].name["en"] for result in results]
     assert names[:2] == ["Smartphones", "Cats"] and "Basketball" in names[2]
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_nearness_is_the_mean_of_the_two_nearest_terms(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    terms = unit(random.standard_normal((9, 8)).astype(np.float32))
+    category_of = np.array([2, 0, 0, 1, 1, 1, 2, 2, 0, 2])
+    term_of = np.array([0, 1, 2, 3, 4, 5, 6, 7, 8, 1])
+    query = unit(random.standard_normal((3, 8)).astype(np.float32))
+    found = Terms(terms, category_of, term_of, 3).nearness(query)
+    for place, vector in enumerate(query):
+        for category in range(3):
+            near = sorted(terms[term_of[category_of == category]] @ vector)[-2:]
+            assert found[place, category] == pytest.approx(np.mean(near), abs=1e-5)
+
+
+def test_a_category_needs_two_terms() -> None:
+    with pytest.raises(ValueError, match="fewer than two"):
+        Terms(np.eye(3, dtype=np.float32), np.array([0, 0, 1]), np.array([0, 1, 2]), 2)
+
+
+def test_nothingness_is_the_mean_of_the_nearest_three() -> None:
+    nothing = np.eye(5, dtype=np.float32)
+    query = np.array([[0.9, 0.3, 0.0, 0.3, 0.1]], np.float32)
+    assert nothingness(query, nothing)[0] == pytest.approx(0.5)
+
+
+@given(st.integers(0, 2**32 - 1))
+def test_packed_rows_come_back_almost_as_they_were(seed: int) -> None:
+    rows = unit(np.random.default_rng(seed).standard_normal((4, 384)).astype(np.float32))
+    back = unpacked(*packed(rows))
+    assert (unit(back) * rows).sum(axis=1).min() > 0.9995
+
+
+def test_the_artefacts_are_small() -> None:
+    assert sum((artifact(f"taxonomy-{name}") / VECTORS).stat().st_size for name in ("adproduct", "content")) < 8e6
 
 
 def test_label_vectors_of_another_encoder_are_refused() -> None:

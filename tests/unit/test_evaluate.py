@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,10 +15,10 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 from typer.testing import CliRunner
 
-from infra.evaluate import rank
+from infra.evaluate import classify, rank
 from infra.evaluate.__main__ import app
 from infra.training import calibrate
-from infra.training.baselines import tfidf
+from infra.training.baselines import majority, tfidf, tfidf_model
 from infra.training.labels import Rows
 
 CLASSES = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=60)
@@ -76,6 +79,91 @@ def test_tfidf_reads_chinese_by_characters_and_english_by_words() -> None:
     assert tfidf(train, Rows(["phone", "the match"], [])).tolist() == ["t", "s"]
 
 
+def test_tfidf_falls_back_to_characters_and_knows_how_sure_it_is() -> None:
+    train = Rows(["a b", "b a", "c d", "d c"], ["x", "x", "y", "y"])  # no word of two letters
+    found = tfidf_model(train, Rows(["a", "d"], []))
+    assert (found.names, found.labels.tolist()) == (["x", "y"], ["x", "y"])
+    np.testing.assert_allclose(found.probabilities.sum(axis=1), 1.0)
+
+
+def test_the_most_frequent_label() -> None:
+    assert majority(Rows(["1", "2", "3", "4"], ["b", "a", "b", "a"])) == ("a", 0.5)
+    label, share = majority(Rows(["1", "2", "3"], ["b", "a", "b"]))
+    assert label == "b" and share == pytest.approx(2 / 3)
+
+
+# Measuring a head ---------------------------------------------------------------------------------------------------
+
+
+class _Head:
+    """Says the label whose name stands in the text, the first where none does."""
+
+    name, version, threshold = "measured", "v1", 0.5
+
+    def probabilities(self, texts: list[str]) -> np.ndarray:
+        places = [1 if "y" in text else 0 for text in texts]
+        return (np.eye(2)[places] * 0.8 + 0.1).astype(np.float32)
+
+
+@pytest.fixture
+def trainer(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """Stands for the training, which needs torch; what it was given comes back."""
+    asked: list[dict[str, Any]] = []
+
+    def figures(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
+        return {"accuracy": calibrate.accuracy(truth, predicted), "macro_f1": calibrate.macro_f1(truth, predicted)}
+
+    def train(rows: Rows, dev: Rows, folder: Path, name: str, **options: Any) -> SimpleNamespace:
+        asked.append(options | {"rows": rows, "dev": dev})
+        manifest = SimpleNamespace(metadata={"temperature": 1.0})
+        frozen = np.zeros(len(options["asked"]), np.int64)
+        return SimpleNamespace(
+            folder=folder,
+            labels=["x", "y"],
+            seconds=1.0,
+            dev={},
+            plan={},
+            curve=[],
+            manifest=manifest,
+            frozen_test=frozen,
+        )
+
+    module: Any = ModuleType("infra.training.train_head")
+    module.figures, module.train = figures, train
+    export: Any = ModuleType("infra.training.export")
+    export.Refused = type("Refused", (Exception,), {})
+    monkeypatch.setitem(sys.modules, "infra.training.train_head", module)
+    monkeypatch.setitem(sys.modules, "infra.training.export", export)
+    monkeypatch.setattr("shared.models.classifier.Head.load", lambda folder, threads: _Head())
+    return asked
+
+
+def write_rows(path: Path, rows: list[tuple[str, str]]) -> Path:
+    path.write_text("".join(json.dumps({"text": text, "label": label}) + "\n" for text, label in rows))
+    return path
+
+
+def test_classify_measures_what_is_served_beside_its_baselines(tmp_path: Path, trainer: list[dict[str, Any]]) -> None:
+    rows = [(f"{label} text {place}", label) for place in range(20) for label in "xy"]
+    train = write_rows(tmp_path / "train.jsonl", [*rows, rows[0]])
+    test = write_rows(tmp_path / "test.jsonl", [("x new", "x"), ("y new", "y"), ("y odd", "x"), ("z", "z"), rows[0]])
+    more = tmp_path / "more.jsonl"
+    more.write_text('{"text": "unlabelled"}\n')
+    found = classify.measure(train, test, unlabelled=more, budget_seconds=60)
+    figures = found.figures
+    assert figures["accuracy"] == pytest.approx(3 / 5) and figures["n"] == 5
+    assert figures["interval95"] == [0.2307, 0.8824]
+    assert (figures["test_texts_in_train"], figures["test_labels_not_in_train"]) == (1, 1)
+    assert figures["notes"] == ["train.jsonl: 1 row repeat a text and its label; each counts."]
+    assert set(figures["baselines"]) == {"tfidf", "frozen_head", "majority"}
+    assert figures["baselines"]["tfidf"]["ece"] >= 0 and figures["baselines"]["majority"]["accuracy"] == 3 / 5
+    assert found.truth.tolist() == [0, 1, 0, -1, 0] and found.predicted.tolist() == [0, 1, 1, 0, 0]
+    given = trainer[0]
+    assert given["unlabelled"] == ["unlabelled"] and len(given["rows"]) + len(given["dev"]) == 41
+    assert not set(given["rows"].texts) & {"x new", "y new"}  # nothing is fitted on the test rows
+    assert json.loads(json.dumps(figures)) == figures
+
+
 # The command --------------------------------------------------------------------------------------------------------
 
 NOT_YET = {
@@ -101,7 +189,7 @@ def test_a_file_that_cannot_be_measured_on(tmp_path: Path) -> None:
     file.write_text('{"text": "a"}\n')
     result = CliRunner().invoke(app, ["classify", "--train", str(file), "--test", str(file)])
     assert (result.exit_code, result.stdout) == (1, "")
-    assert "rows.jsonl, row 1" in result.stderr
+    assert "rows.jsonl, line 1: no label" in result.stderr.replace("\n", " ")
     assert CliRunner().invoke(app, ["classify", "--train", str(tmp_path / "none"), "--test", str(file)]).exit_code == 2
 
 

@@ -39,7 +39,10 @@ def same(one: dict[str, Evidence], other: dict[str, Evidence]) -> None:
     for key, evidence in one.items():
         assert evidence.last == other[key].last
         assert evidence.events == other[key].events
+        assert evidence.dismissals == other[key].dismissals
+        assert evidence.acquired == other[key].acquired
         assert evidence.long == pytest.approx(other[key].long, rel=1e-6, abs=1e-9)
+        assert evidence.against == pytest.approx(other[key].against, rel=1e-6, abs=1e-9)
         assert evidence.session == pytest.approx(other[key].session, rel=1e-6, abs=1e-9)
 
 

@@ -220,7 +220,7 @@ def test_uploads_and_their_chunks_are_read_chunks_and_rejected_lines_written(
             for resource in listed(statement["Resource"]):
                 if action in ("s3:GetObject", "s3:PutObject", "s3:DeleteObject"):
                     folders.setdefault(action[3:], set()).add(resource["Sub"].split("/", 1)[1])
-    own = {"profile": {"events/*"}, "classify": {"ads/*", "artifacts/*", "catalogue/*"}}[function]
+    own = {"profile": {"events/*"}, "classify": {"ads/*", "labels/*", "artifacts/*", "catalogue/*"}}[function]
     assert folders["GetObject"] == own | {"chunks/*"}
     assert folders["PutObject"] == (own & {"catalogue/*"}) | {"chunks/*", "rejected/*"}
     assert folders["DeleteObject"] == {"chunks/*", "rejected/*"}
@@ -247,14 +247,16 @@ def test_bucket_is_closed_and_forgets_raw_uploads(resources: dict[str, Any]) -> 
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
     rules = {rule.get("Prefix"): rule.get("ExpirationInDays") for rule in bucket["LifecycleConfiguration"]["Rules"]}
     assert {rules[prefix] for prefix in ("events/", "ads/", "rejected/")} == {7}
+    assert rules["checkpoints/"] == 7 and "labels/" not in rules  # a schedule trains again on the labels that lie there
     assert rules["chunks/"] == 15  # a dead letter, which waits 14 days, may still ask for one
     (statement,) = resources["BucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
     assert statement["Effect"] == "Deny" and statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
 
 
 def test_uploads_trigger_their_function(template: dict[str, Any]) -> None:
-    for function, prefix in (("profile", "events/"), ("classify", "ads/")):
-        upload = template["Resources"][f"{function.capitalize()}Function"]["Properties"]["Events"]["Upload"]
+    uploads = (("profile", "Upload", "events/"), ("classify", "Upload", "ads/"), ("classify", "Labels", "labels/"))
+    for function, event, prefix in uploads:
+        upload = template["Resources"][f"{function.capitalize()}Function"]["Properties"]["Events"][event]
         assert upload["Type"] == "S3"
         assert upload["Properties"]["Filter"]["S3Key"]["Rules"] == [{"Name": "prefix", "Value": prefix}]
     # Not by reference: bucket, function and role would wait for each other.
@@ -263,7 +265,7 @@ def test_uploads_trigger_their_function(template: dict[str, Any]) -> None:
 
 
 def test_there_is_an_event_for_every_way_in() -> None:
-    ways = {"profile": "api s3 sqs direct", "classify": "api s3 sqs direct"}
+    ways = {"profile": "api s3 sqs direct", "classify": "api s3 sqs direct labels_s3 train_direct trained_direct"}
     ways["generate"] = "api sqs direct reviews_api catalogue_direct catalogue_sqs"
     ways["recommend"] = "api direct"
     expected = {f"{function}_{way}.json" for function, many in ways.items() for way in many.split()}

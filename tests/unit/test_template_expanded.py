@@ -23,6 +23,9 @@ FUNCTIONS = ("ProfileFunction", "ClassifyFunction", "GenerateFunction", "Recomme
 BUCKET = f"arn:aws:s3:::adtailor-data-{ACCOUNT}"
 CERTIFICATE = f"arn:aws:acm:eu-central-1:{ACCOUNT}:certificate/0123"
 KEY = f"arn:aws:kms:eu-central-1:{ACCOUNT}:key/0123"
+IMAGE = "763104351884.dkr.ecr.eu-central-1.amazonaws.com/pytorch-training:2.8.0-cpu-py312"
+SOURCE = f"s3://adtailor-data-{ACCOUNT}/artifacts-source/0123456789ab/source.tar.gz"
+TRAINS = {"TrainingImageUri": IMAGE, "TrainingSource": SOURCE}
 DOMAIN = {"DomainName": "ads.example.com", "CertificateArn": CERTIFICATE}
 
 
@@ -150,6 +153,7 @@ def test_whatever_changes_a_function_publishes_it(changes: dict[str, Any], publi
 
 # What a function's settings and snapshot hang on, and too long for a version's description (256 characters).
 LONG = {"LlmUrl", "LlmModel", "Adapters", "SageMakerEndpoint", "SageMakerAsyncEndpoint", "KmsKeyArn", "AwsEndpointUrl"}
+LONG |= {"TrainingImageUri", "TrainingSource", "TrainingSubnets", "TrainingSecurityGroups"}
 DERIVED = {"OwnEndpoint": "GpuEndpoint", "OwnAsyncEndpoint": "GpuEndpoint", "InstructsModel": "GpuEndpoint"}
 
 
@@ -182,6 +186,7 @@ def test_other_settings_make_another_version(function: str) -> None:
     for name in settings - described - {"AwsEndpointUrl"}:
         assert name in declared["Release"]["Description"] or name.startswith("SageMaker"), name
     longest = {"Release": 32, "Stage": 16, "Tenant": 64, "KFloor": 12, "LlmPricePerHour": 12}
+    longest["TrainingMaxSeconds"] = 12
     for name in described:
         values = declared[name].get("AllowedValues", ["x" * longest.get(name, 0)])
         longest[name] = max(len(str(value)) for value in values)
@@ -244,7 +249,8 @@ def test_uploads_call_functions_and_nothing_that_is_written_does() -> None:
         (rule,) = one["Filter"]["S3Key"]["Rules"]
         assert rule["Name"] == "prefix"
         called[rule["Value"]] = one["Function"]
-    assert called == {"events/": "<ProfileFunctionAliaslive>", "ads/": "<ClassifyFunctionAliaslive>"}
+    classify = "<ClassifyFunctionAliaslive>"
+    assert called == {"events/": "<ProfileFunctionAliaslive>", "ads/": classify, "labels/": classify}
     written = {
         resource.removeprefix(f"{BUCKET}/").removesuffix("*")
         for role in stack().resources().values()
@@ -264,6 +270,105 @@ def test_uploads_that_fail_for_good_are_kept_with_their_error() -> None:
     for one in found.values():
         assert one["Qualifier"] == "live" and one["MaximumRetryAttempts"] == 2
         assert one["DestinationConfig"]["OnFailure"]["Destination"].endswith(":adtailor-failed-uploads")
+
+
+# Training -------------------------------------------------------------------------------------------------------------
+
+JOBS = f"arn:aws:sagemaker:eu-central-1:{ACCOUNT}:training-job/adtailor-head-*"
+NESTED = ROOT / "infra" / "training_job" / "template.yaml"
+
+
+def granted(of: Stack, role: str) -> dict[str, set[str]]:
+    """Resources by action of a role."""
+    found: dict[str, set[str]] = {}
+    for statement in statements(of.resources()[role]):
+        for action in statement["Action"]:
+            found.setdefault(action, set()).update(statement["Resource"])
+    return found
+
+
+def training(**given: str) -> Stack:
+    """The stack of what tells of jobs, with the parameters that the main one passes."""
+    passed = stack(**TRAINS, **given).resources()["TrainingStack"]["Properties"]["Parameters"]
+    return Stack(cloudformation.load(NESTED), passed)
+
+
+def test_by_default_nobody_trains_and_nothing_is_made_for_it() -> None:
+    plain = stack().resources()
+    assert not {"TrainingRole", "TrainingStack"} & set(plain)
+    variables = plain["ClassifyFunction"]["Properties"]["Environment"]["Variables"]
+    assert variables["TRAINING_IMAGE"] == variables["TRAINING_ROLE"] == ""
+    assert not any(action.startswith(("sagemaker:", "iam:")) for action in granted(stack(), "ClassifyRole"))
+
+
+def test_the_function_may_start_jobs_of_its_name_and_hand_them_their_role() -> None:
+    found = granted(stack(**TRAINS), "ClassifyRole")
+    for action in ("CreateTrainingJob", "AddTags", "DescribeTrainingJob"):
+        assert found[f"sagemaker:{action}"] == {JOBS}
+    assert found["iam:PassRole"] == {"<TrainingRole.Arn>"}
+    (passes,) = (
+        one for one in statements(stack(**TRAINS).resources()["ClassifyRole"]) if "iam:PassRole" in one["Action"]
+    )
+    assert passes["Condition"] == {"StringEquals": {"iam:PassedToService": "sagemaker.amazonaws.com"}}
+
+
+@pytest.mark.parametrize("network", [{}, {"TrainingSubnets": "subnet-1a,subnet-2b", "TrainingSecurityGroups": "sg-1a"}])
+def test_a_job_reads_labels_and_writes_heads_and_checkpoints_and_no_more(network: dict[str, str]) -> None:
+    whole = stack(**TRAINS, **network)
+    found = granted(whole, "TrainingRole")
+    assert found["s3:GetObject"] == {f"{BUCKET}/labels/*", f"{BUCKET}/checkpoints/*", f"arn:aws:s3:::{SOURCE[5:]}"}
+    assert found["s3:PutObject"] == {f"{BUCKET}/artifacts/*/heads/*", f"{BUCKET}/checkpoints/*"}
+    assert found["s3:ListBucket"] == {BUCKET}
+    assert found["ecr:BatchGetImage"] == {"arn:aws:ecr:eu-central-1:763104351884:repository/pytorch-training"}
+    everywhere = {action for action, resources in found.items() if "*" in resources}
+    described = {action for action in everywhere if action.startswith("ec2:Describe")}
+    assert everywhere == {"ecr:GetAuthorizationToken", "cloudwatch:PutMetricData"} | described
+    assert bool(described) == bool(network) == any(action.startswith("ec2:") for action in found)
+    (trust,) = whole.resources()["TrainingRole"]["Properties"]["AssumeRolePolicyDocument"]["Statement"]
+    assert trust["Principal"] == {"Service": "sagemaker.amazonaws.com"}
+    assert trust["Condition"] == {"StringEquals": {"aws:SourceAccount": ACCOUNT}}
+    own = granted(stack(**TRAINS, **network, KmsKeyArn=KEY), "TrainingRole")
+    assert own["kms:Decrypt"] == own["kms:CreateGrant"] == {KEY}
+
+
+def test_the_end_of_a_job_and_the_schedule_call_the_function() -> None:
+    plain = training().resources()
+    assert set(plain) == {"Ended", "EndedMayCall", "Failed"}
+    rule = plain["Ended"]["Properties"]
+    assert rule["EventPattern"]["detail"] == {
+        "TrainingJobName": [{"prefix": "adtailor-head-"}],
+        "TrainingJobStatus": ["Completed", "Failed", "Stopped"],
+    }
+    (target,) = rule["Targets"]
+    assert target["Arn"] == plain["EndedMayCall"]["Properties"]["FunctionName"] == "<ClassifyFunctionAliaslive>"
+    assert plain["EndedMayCall"]["Properties"]["SourceArn"] == "<Ended.Arn>"
+    detail = {"TrainingJobName": "adtailor-head-x", "HyperParameters": {"tenant": "demo", "head": "topics"}}
+    told = target["InputTransformer"]["InputTemplate"]
+    for name, path in target["InputTransformer"]["InputPathsMap"].items():
+        value: Any = {"detail": detail}
+        for part in path.removeprefix("$.").split("."):
+            value = value[part]
+        told = told.replace(f"<{name}>", json.dumps(value))
+    expected = json.loads((ROOT / "tests" / "events" / "classify_trained_direct.json").read_text(encoding="utf-8"))
+    assert json.loads(told) == expected | {"tenant": "demo", "head": "topics", "job": "adtailor-head-x"}
+    timed = training(TrainingSchedule="cron(0 3 ? * SUN *)").resources()
+    schedule = timed["Retraining"]["Properties"]
+    assert schedule["ScheduleExpression"] == "cron(0 3 ? * SUN *)"
+    assert schedule["Target"]["Arn"] == "<ClassifyFunctionAliaslive>"
+    assert json.loads(schedule["Target"]["Input"]) == {
+        "action": "retrain",
+        "asynchronous": True,
+        "started_by": "schedule",
+    }
+    (calls,) = statements(timed["SchedulerRole"])
+    assert (calls["Action"], calls["Resource"]) == (["lambda:InvokeFunction"], ["<ClassifyFunctionAliaslive>"])
+
+
+def test_a_failed_training_raises_an_alarm_on_the_codes_own_figure() -> None:
+    alarm = training().resources()["Failed"]["Properties"]
+    assert alarm["MetricName"] in counted() and alarm["Namespace"] == "AdTailor"
+    assert alarm["Dimensions"] == [{"Name": "service", "Value": "adtailor"}]
+    assert alarm["AlarmActions"] == ["<AlarmTopic>"] and alarm["TreatMissingData"] == "notBreaching"
 
 
 # Queues, topics, logs, the bucket -------------------------------------------------------------------------------------
@@ -435,6 +540,14 @@ def test_a_domain_is_the_only_way_in_where_there_is_one() -> None:
         ({"GenerateConcurrency": "5"}, "GenerateConcurrency"),
         ({"GenerateConcurrency": "10"}, "GenerateConcurrency"),
         ({"RecommendConcurrency": "-1"}, "RecommendConcurrency"),
+        ({"TrainingImageUri": IMAGE}, "TrainingImageUri needs TrainingSource"),
+        ({"TrainingSource": SOURCE}, "TrainingSource needs TrainingImageUri"),
+        ({"TrainingSchedule": "rate(1 day)"}, "TrainingSchedule needs TrainingImageUri"),
+        ({**TRAINS, "TrainingSchedule": "every day"}, "TrainingSchedule"),
+        ({**TRAINS, "TrainingSubnets": "subnet-1a"}, "TrainingSubnets need TrainingSecurityGroups"),
+        ({**TRAINS, "TrainingSecurityGroups": "sg-1a"}, "TrainingSecurityGroups need TrainingSubnets"),
+        ({**TRAINS, "TrainingInstanceType": "ml.p4d.24xlarge"}, "TrainingInstanceType"),
+        ({**TRAINS, "TrainingImageUri": "pytorch:2.8"}, "TrainingImageUri"),
     ],
 )
 def test_what_cannot_work_is_refused(given: dict[str, str], problem: str) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import gzip
-import json
 import math
 import random
 from collections.abc import Iterator
@@ -16,11 +14,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from infra.training import finetune, ngrams
+from infra.training import finetune, loop, ngrams, recipe
 from infra.training.calibrate import log_loss, temperature
 from infra.training.export import Refused, compare, publish
 from infra.training.frozen import Body, freeze, full_logits, linear_head
-from infra.training.labels import Rows, read_labels, split
 from infra.training.train_classifier import sparkline
 from shared.models.artifacts import write_manifest
 from shared.models.sessions import open_session
@@ -60,17 +57,17 @@ def body() -> Iterator[Body]:
     torch.set_num_threads(threads)
 
 
-PLAN = finetune.Plan(layers=2, length=16, epochs=10, batch=16, rate=2e-3, seconds_per_epoch=0.0)
+PLAN = recipe.Recipe(layers=2, length=16, epochs=10, batch=16, rate=2e-3)
 
 
-def fit(body: Body, rows: tuple[list[list[int]], np.ndarray], seed: int) -> tuple[np.ndarray, list[finetune.Progress]]:
+def fit(body: Body, rows: tuple[list[list[int]], np.ndarray], seed: int) -> tuple[np.ndarray, list[loop.Progress]]:
     ids, classes = rows
     frozen = freeze(body, ids[:120], ids[120:], seed, math.inf)
     linear = linear_head(frozen, classes[:120], classes[120:], CLASSES)
     kept = finetune.Kept(body, ids[:120], 1)
     dev = finetune.Kept(body, ids[120:], 1)
     top = finetune.start_top(body, frozen, linear, CLASSES, 2)
-    curve: list[finetune.Progress] = []
+    curve: list[loop.Progress] = []
     finetune.train(
         top, kept, classes[:120], (dev, classes[120:]), PLAN, seed=seed, seconds=math.inf, report=curve.append
     )
@@ -85,11 +82,11 @@ def before(body: Body) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def fitted(
     before: dict[str, Any], body: Body, rows: tuple[list[list[int]], np.ndarray]
-) -> tuple[np.ndarray, list[finetune.Progress]]:
+) -> tuple[np.ndarray, list[loop.Progress]]:
     return fit(body, rows, 0)
 
 
-Fitted = tuple[np.ndarray, list[finetune.Progress]]
+Fitted = tuple[np.ndarray, list[loop.Progress]]
 
 
 @pytest.mark.slow
@@ -98,7 +95,7 @@ def test_training_learns(body: Body, rows: tuple[list[list[int]], np.ndarray]) -
     frozen = freeze(body, ids, ids[:30], 0, math.inf)
     linear = linear_head(frozen, classes, classes[:30], CLASSES)
     kept, top = finetune.Kept(body, ids, 1), finetune.start_top(body, frozen, linear, CLASSES, 2)
-    curve: list[finetune.Progress] = []
+    curve: list[loop.Progress] = []
     plan = dataclasses.replace(PLAN, epochs=30)
     start = (finetune.predict(top, kept).argmax(axis=1) == classes).mean()
     finetune.train(top, kept, classes, None, plan, seed=0, seconds=math.inf, report=curve.append)
@@ -124,8 +121,7 @@ def test_the_same_seed_gives_the_same_head(
 
 
 def test_another_seed_trains_in_another_order() -> None:
-    rows = [[0, *range(length), 2] for length in range(60)]
-    first, again, other = (finetune._shuffled(rows, 8, np.random.default_rng(seed)) for seed in (0, 0, 1))
+    first, again, other = (loop.shuffled(list(range(2, 62)), 8, np.random.default_rng(seed)) for seed in (0, 0, 1))
     assert first == again != other
     assert sorted(place for batch in other for place in batch) == list(range(60))
 
@@ -145,7 +141,7 @@ def test_no_time_leaves_the_frozen_head(body: Body, rows: tuple[list[list[int]],
         top, kept, classes[:120], (dev, classes[120:]), PLAN, seed=0, seconds=1e-9, report=lambda _: None
     )
     expected = full_logits(linear, frozen.standard(frozen.dev_vectors), CLASSES)
-    assert reached == 1.0
+    assert reached.reached == 1.0 and reached.stopped == "time"
     np.testing.assert_allclose(finetune.predict(top, dev), expected, atol=0.1)
 
 
@@ -166,20 +162,20 @@ def test_lower_layers_can_be_computed_again(
 @pytest.mark.parametrize(("seconds", "deeper"), [(20.0, False), (2000.0, True)])
 def test_the_plan_follows_the_time(seconds: float, deeper: bool) -> None:
     lengths = np.full(5000, 40)
-    plan = finetune.plan(lengths, 10, 12, 2e-5, seconds, None)
+    plan = recipe.choose(lengths, 10, 12, 2e-5, seconds, None)
     assert 0 < plan.epochs <= 5
-    assert (plan.layers == 8) == deeper
+    assert (plan.layers == 12) == deeper
 
 
 def test_few_rows_a_class_are_trained_gently() -> None:
     lengths = np.full(1000, 20)
-    many, few = (finetune.plan(lengths, classes, 12, 1e-6, 1e4, None) for classes in (5, 100))
+    many, few = (recipe.choose(lengths, classes, 12, 1e-6, 1e4, None) for classes in (5, 100))
     assert few.layers < many.layers and few.rate < many.rate
 
 
 def test_a_fixed_number_of_epochs_does_not_look_at_the_speed() -> None:
     lengths = np.random.default_rng(0).integers(5, 300, 500)
-    slow, fast = (finetune.plan(lengths, 3, 12, speed, 60.0, 2.0) for speed in (1.0, 1e-9))
+    slow, fast = (recipe.choose(lengths, 3, 12, speed, 60.0, 2.0) for speed in (1.0, 1e-9))
     assert (slow.layers, slow.length, slow.epochs, slow.batch) == (fast.layers, fast.length, fast.epochs, fast.batch)
 
 
@@ -221,40 +217,6 @@ def test_the_graph_computes_what_was_fitted(tmp_path: Path, rows: tuple[list[lis
 def test_texts_of_unknown_ngrams_get_the_prior(rows: tuple[list[list[int]], np.ndarray]) -> None:
     model = ngrams.fit(*rows, CLASSES)
     np.testing.assert_allclose(model.logits([[190, 191, 192]])[0], model.bias, atol=0.2)
-
-
-# Rows ---------------------------------------------------------------------------------------------------------------
-
-
-def test_rows_are_cleaned_as_in_serving(tmp_path: Path) -> None:
-    path = tmp_path / "rows.jsonl.gz"
-    lines = [{"text": "<b>ＡＢＣ</b>  手机\u200b", "label": 3}, {"text": "<br>", "label": "x"}]
-    path.write_bytes(gzip.compress("\n".join(json.dumps(line) for line in lines).encode()))
-    assert read_labels(path) == Rows(["ABC 手机"], ["3"])
-
-
-@pytest.mark.parametrize("line", ['{"text": "a"}', '{"label": "a"}', '{"text": 1, "label": "a"}', "{"])
-def test_a_bad_row_is_named(tmp_path: Path, line: str) -> None:
-    path = tmp_path / "rows.jsonl"
-    path.write_text('{"text": "a", "label": "b"}\n' + line)
-    with pytest.raises(ValueError, match=r"rows\.jsonl, (row|line) 2"):
-        read_labels(path)
-
-
-def test_split_holds_out_of_every_label_and_keeps_equal_texts_together() -> None:
-    texts = [f"text {place // 2}" for place in range(200)]
-    labels = [("a", "b", "c", "c")[place // 2 % 4] for place in range(200)]
-    train, dev = split(Rows([*texts, "single"], [*labels, "rare"]), 0.2, 0)
-    assert len(train) + len(dev) == 201
-    assert not set(train.texts) & set(dev.texts)
-    assert set(train.labels) == {"a", "b", "c", "rare"}
-    assert dev.labels.count("c") == 2 * dev.labels.count("a") == 20
-    assert split(Rows(texts, labels), 0.2, 0) != split(Rows(texts, labels), 0.2, 1)
-
-
-def test_too_few_rows_to_hold_out() -> None:
-    with pytest.raises(ValueError, match="--dev"):
-        split(Rows(["a", "b"], ["x", "y"]), 0.1, 0)
 
 
 # Export -------------------------------------------------------------------------------------------------------------

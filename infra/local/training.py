@@ -1,0 +1,93 @@
+"""Trains heads in the local run: the worker's stand-in for SageMaker, one job at a time and behind everything else.
+
+A job gets a folder laid out as SageMaker does and runs the very entry script that SageMaker runs. Whoever stops the
+local system stops the job; its message comes back at the next start, and it goes on from its checkpoints.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from infra.local import resources
+from infra.local.processes import LIFELINE
+from shared.stores.objects import Objects
+from shared.stores.training_jobs import QUEUED, RUNNING, JobStatus, read_status, write_status
+
+_ROOT = Path(__file__).resolve().parents[2]
+GRACE_SECONDS = 120.0  # beyond its limit, for starting and publishing
+NICE = 19
+
+
+class Trainer:
+    """Handles the messages of the training queue. folder: of the jobs' files. ended: told of a job that has ended, as
+    EventBridge would tell the function."""
+
+    def __init__(self, objects: Objects, folder: Path, ended: Callable[[dict[str, Any]], Any]) -> None:
+        self._objects = objects
+        self._folder = folder
+        self._ended = ended
+
+    def __call__(self, event: Mapping[str, Any], _: Any) -> None:
+        """Called as a function is, with SQS records."""
+        for record in event["Records"]:
+            received = int(record.get("attributes", {}).get("ApproximateReceiveCount", 1))
+            self.handle(json.loads(record["body"]), last=received >= resources.RECEIVES)
+
+    def handle(self, message: Mapping[str, Any], *, last: bool = False) -> None:
+        """Does the job of a message, unless it has been done. last: the message will not come again."""
+        name, parameters = message["job"], message["parameters"]
+        before = read_status(self._objects, name)
+        if before == RUNNING and last:
+            write_status(self._objects, name, JobStatus("failed", "the local system was stopped too often meanwhile"))
+        elif before in (None, QUEUED, RUNNING):
+            write_status(self._objects, name, RUNNING)
+            try:
+                reason = self._run(self._folder / name, parameters, float(message["max_seconds"]) + GRACE_SECONDS)
+            except Exception as error:  # whatever it is, the job has ended, and its head must say so
+                traceback.print_exc()
+                reason = f"{type(error).__name__}: {error}"
+            write_status(self._objects, name, JobStatus("failed", reason) if reason else JobStatus("completed"))
+            shutil.rmtree(self._folder / name, ignore_errors=True)
+        call = {"action": "trained", "asynchronous": True, "job": name}
+        self._ended(call | {"tenant": parameters["tenant"], "head": parameters["head"]})
+
+    def _run(self, root: Path, parameters: Mapping[str, str], seconds: float) -> str | None:
+        """Why the job failed; None where it did not."""
+        self._lay_out(root, parameters)
+        command = [sys.executable, str(LIFELINE), "infra.training_job.entry", "--root", str(root), "--no-install"]
+        with subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.PIPE) as process:
+            with contextlib.suppress(OSError):
+                os.setpriority(os.PRIO_PROCESS, process.pid, NICE)
+            try:
+                status = process.wait(seconds)
+            except subprocess.TimeoutExpired:
+                process.terminate()
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(10)
+                process.kill()
+                return f"the job took longer than {seconds:.0f} s"
+        if status == 0:
+            return None
+        failure = root / "output" / "failure"
+        told = failure.read_text(encoding="utf-8") if failure.exists() else ""
+        return told or f"the job ended with exit status {status}"
+
+    def _lay_out(self, root: Path, parameters: Mapping[str, str]) -> None:
+        """Makes the folders and files that the entry script expects; checkpoints of an earlier try stay."""
+        data, config = root / "input" / "data" / "train", root / "input" / "config"
+        for folder in (data, config, root / "checkpoints"):
+            folder.mkdir(parents=True, exist_ok=True)
+        (config / "hyperparameters.json").write_text(json.dumps(dict(parameters)))
+        prefix = f"labels/{parameters['tenant']}/"
+        for key in self._objects.keys(f"{prefix}{parameters['head']}."):
+            with (data / key.removeprefix(prefix)).open("wb") as file:
+                shutil.copyfileobj(self._objects.stream(key), file)

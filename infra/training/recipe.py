@@ -1,0 +1,96 @@
+"""Every number of a training in one place, and the one function that chooses them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+# Trained layers and longest text, the best first; the first that leaves time for enough epochs is taken.
+CHOICES = (
+    *((12, 192), (12, 128), (8, 192), (8, 128), (6, 192), (6, 128), (4, 192), (4, 128), (4, 96), (4, 64)),
+    *((2, 64), (2, 32), (1, 32)),
+)
+FEW, FEW_LAYERS = 100, 4  # rows a class
+# Forward and backward pass of a trained layer, and what goes along with them, in forward passes.
+PASSES = 3.3
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What is trained, for how long and how.
+
+    layers: trained ones, from the top. length: tokens of a text that are read. epochs: at most. batch: rows, over all
+    processes. rate: AdamW's for the top layer; each layer below has `layer_decay` of it, the head `head_rate` times.
+    dropout, attention_dropout: of hidden values and of attention weights. warm_up: share of the steps over which the
+    rate rises. ema: decay of the averaged weights that are measured and kept, 0 for the weights themselves.
+    adversarial: the worst change of the first trained layer's input that is trained on too (Miyato et al. 2017), as a
+    share of that input's length, 0: off. rdrop: weight of the divergence of two passes under different dropout (Liang
+    et al. 2021), 0: off. checks: measurements on the development rows; patience: how many in a row may be worse than
+    the best. seconds_per_epoch: expected.
+    """
+
+    layers: int
+    length: int
+    epochs: float
+    batch: int
+    rate: float
+    layer_decay: float = 0.9
+    head_rate: float = 2.0
+    weight_decay: float = 0.01
+    label_smoothing: float = 0.05
+    dropout: float = 0.1
+    attention_dropout: float = 0.0
+    warm_up: float = 0.06
+    clip: float = 1.0
+    ema: float = 0.0
+    adversarial: float = 0.0
+    rdrop: float = 0.0
+    checks: int = 8
+    patience: int = 3
+    seconds_per_epoch: float = 0.0
+
+    @property
+    def passes(self) -> int:
+        """Forward and backward passes a step."""
+        return (2 if self.rdrop else 1) * (2 if self.adversarial else 1)
+
+
+def choose(
+    lengths: NDArray[np.int64], classes: int, depth: int, speed: float, seconds: float, epochs: float | None
+) -> Recipe:
+    """The recipe for a training set whose texts have `lengths` tokens.
+
+    Few rows a class are trained gently: fewer layers and a smaller rate, or the encoder forgets more than it learns.
+
+    speed: measured seconds of one layer's forward pass over one token, all processes together. seconds: what training
+    may take. epochs: fixed where given; then nothing depends on the measured speed.
+    """
+    rows = len(lengths)
+    few = rows < FEW * classes
+    wanted = 4.0 if few else 6.0 if rows < 4000 else 4.0 if rows < 12_000 else 3.0
+    enough = 1.0 if rows >= 12_000 else 0.6 * wanted
+    batch, rate = (16, 3e-5) if few else (16, 1e-4) if rows < 4000 else (32, 2e-4)
+    base = Recipe(layers=1, length=1, epochs=wanted, batch=batch, rate=rate)
+    longest = int(np.percentile(lengths, 99))
+    found = base
+    for most, limit in CHOICES:
+        layers = min(most, depth)
+        if few and layers > FEW_LAYERS:
+            continue
+        length = min(limit, longest)
+        tokens = float(np.minimum(lengths, length).sum())
+        once = tokens * speed * (depth - layers)
+        epoch = PASSES * base.passes * tokens * speed * layers
+        affordable = (seconds - once) / max(epoch, 1e-9)
+        found = replace(
+            base,
+            layers=layers,
+            length=length,
+            epochs=epochs or float(np.clip(affordable, 0.2, wanted)),
+            seconds_per_epoch=epoch,
+        )
+        if affordable >= enough or epochs is not None:
+            break
+    return found

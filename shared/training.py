@@ -1,0 +1,364 @@
+"""Use case of functions/classify: an upload of labels, or a schedule, starts the training of a head.
+
+The job itself publishes what it has trained (``artifacts/{tenant}/heads/``); here is kept what was uploaded, which job
+trains on it and how that ended. One job at a time trains a head: labels that come meanwhile wait for its end.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+
+from shared.domain import IngestReport
+from shared.errors import ArtifactError, Conflict, NotFound, Unavailable, Unprocessable
+from shared.ingest import rejected_key
+from shared.labels import HEAD, PREFIX, Place, Survey, place_of, survey
+from shared.stores import Stores
+from shared.stores.heads import HeadRow
+from shared.stores.training_jobs import JobStatus, TrainingJob, TrainingJobs, TrainingRefused
+from shared.telemetry import MetricUnit, logger, metrics
+
+NO_TRAINING = "no training is configured (TrainingImageUri): train with infra.training.train_classifier and --publish"
+LONGEST_NAME = 63  # SageMaker: of a training job
+CLOCK_SLACK = 120.0  # seconds by which S3's clock and ours may differ
+SILENCE = 900.0  # seconds after which a job that nobody confirmed was never started
+ASKED_AT_ONCE = 3  # jobs whose state one request for all heads asks for
+MOST_HEADS = 100  # of an answer
+RETRAIN_SECONDS = 120.0  # of one call; what is left is for the next
+_TURNS = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """A head as it stands. version: that serves, None where none does. row: None for a head that was published without
+    an upload. labels, metrics: of that version, where one head was asked for."""
+
+    name: str
+    row: HeadRow | None
+    version: str | None
+    labels: tuple[str, ...] = ()
+    metrics: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What an upload of labels led to. started: by this very call. report: of its rows, where they were read."""
+
+    row: HeadRow | None
+    started: bool = False
+    report: IngestReport | None = None
+
+
+class Training:
+    """Starts training jobs and keeps how they ended. jobs: None where nobody trains."""
+
+    def __init__(
+        self,
+        stores: Stores,
+        jobs: TrainingJobs | None,
+        *,
+        clock: Callable[[], float],
+        prefix: str = "adtailor",
+        reserved: Collection[str] = (),
+    ) -> None:
+        """prefix: first part of the jobs' names, which the function's role names. reserved: names that are no heads."""
+        self._stores = stores
+        self._jobs = jobs
+        self._prefix = prefix
+        self._reserved = reserved
+        self._clock = clock
+
+    def ingest(self, key: str, *, started_by: str = "upload", force: bool = False) -> Taken:
+        """Checks an uploaded file of labels and starts the job that trains on it; once, however often it is told.
+
+        A file that cannot be trained on, or a job that is refused, leaves the head failed with the reason. Rejected
+        lines go to ``rejected/{tenant}/…`` as those of other uploads do.
+
+        Raises:
+            Unprocessable: the key names no head; NotFound: there is no such object (any more); Unavailable.
+        """
+        place = place_of(key)
+        if place.head in self._reserved:
+            raise Unprocessable(f"{place.head!r} is the name of a taxonomy: give the head another", field="key")
+        if place.part != "train":
+            return Taken(None)  # the next training reads it
+        for _ in range(_TURNS):
+            taken = self._turn(place, key, started_by, force)
+            if taken is not None:
+                return taken
+        raise Conflict(f"too many uploads of the head {place.head} at once", retry_after=5)
+
+    def ended(self, tenant: str, head: str, job: str) -> HeadRow | None:
+        """Notes how a job ended; None where the head's job is another one by now.
+
+        Raises:
+            Unavailable: how it ended is not known yet.
+        """
+        row = self._stores.heads.get(tenant, head)
+        if row is None or row.job != job:
+            logger.info("a job that no head waits for has ended", extra={"job": job})
+            return None
+        settled = self._settled(tenant, row)
+        if settled.state == "training" and settled.job == job:
+            raise Unavailable(f"how the training job {job} ended is not known yet", retry_after=60)
+        return settled
+
+    def retrain(self, tenant: str | None = None, *, force: bool = False, started_by: str = "call") -> dict[str, Any]:
+        """Starts jobs for the labels that no job has trained on yet, of one tenant or of all; with `force` for all.
+
+        What is in the bucket counts, so an upload whose notice was lost is found too.
+        """
+        until = self._clock() + RETRAIN_SECONDS
+        prefix = f"{PREFIX}{tenant}/" if tenant else PREFIX
+        outcome: dict[str, Any] = {"started": [], "unchanged": 0, "failed": [], "left": 0}
+        for place, key in self._labels(prefix):
+            if self._clock() > until:
+                outcome["left"] += 1
+                continue
+            row = self._stores.heads.get(place.tenant, place.head)
+            if row is not None:
+                row = self._settled(place.tenant, row)
+                if row.key != key and self._stores.objects.exists(row.key):
+                    continue  # two files of one head: the one that was uploaded last counts
+            try:
+                taken = self.ingest(key, started_by=started_by, force=force)
+            except NotFound:
+                continue  # deleted meanwhile
+            named = {"tenant": place.tenant, "head": place.head}
+            if taken.started:
+                outcome["started"].append(named)
+            elif taken.report is not None:
+                outcome["failed"].append(named | {"reason": taken.row.reason if taken.row else None})
+            else:
+                outcome["unchanged"] += 1
+        if outcome["left"]:
+            logger.warning("heads are left for the next retraining", extra={"left": outcome["left"]})
+        return outcome
+
+    def heads(self, tenant: str) -> list[Head]:
+        """The first `MOST_HEADS` of the tenant's heads, by name: those that labels were uploaded for, and those that
+        were published without."""
+        rows = {row.head: row for row in self._stores.heads.all(tenant)}
+        names = sorted(rows.keys() | self._published_names(tenant))[:MOST_HEADS]
+        asked = 0
+        found = []
+        for name in names:
+            row = rows.get(name)
+            if row is not None and row.state == "training" and asked < ASKED_AT_ONCE:
+                row, asked = self._settled(tenant, row), asked + 1
+            found.append(Head(name, row, self._version(tenant, name)))
+        return found
+
+    def head(self, tenant: str, name: str) -> Head:
+        """One head, with the labels and figures of what it serves. Raises `NotFound`."""
+        row = self._stores.heads.get(tenant, name) if HEAD.fullmatch(name) else None
+        if row is not None:
+            row = self._settled(tenant, row)
+        version = self._version(tenant, name) if HEAD.fullmatch(name) else None
+        if row is None and version is None:
+            raise NotFound(f"no head {name!r}: upload labels/{tenant}/{name}.jsonl", field="name")
+        if version is None:
+            return Head(name, row, None)
+        try:
+            manifest = orjson.loads(self._stores.objects.get(f"{_artifacts(tenant)}{name}/{version}/manifest.json"))
+        except NotFound:
+            raise ArtifactError(f"head {name}: the version that is named as its latest is not there") from None
+        metadata = manifest.get("metadata", {})
+        labels = tuple(one if isinstance(one, str) else str(one["id"]) for one in metadata.get("labels", ()))
+        return Head(name, row, version, labels, _figures(metadata.get("metrics", {})))
+
+    # An upload ----------------------------------------------------------------------------------------------------
+
+    def _turn(self, place: Place, key: str, started_by: str, force: bool) -> Taken | None:
+        """One try at an upload; None where somebody else has written the head's row meanwhile."""
+        tenant, head = place.tenant, place.head
+        before = self._stores.heads.get(tenant, head)
+        opened = self._stores.objects.open(key)
+        with closing(opened.reader):
+            if before is not None and before.state == "training":
+                if (before.key, before.fingerprint) == (key, opened.fingerprint):
+                    return Taken(before if before.submitted else self._submit(place, before))
+                before = self._settled(tenant, before)
+                if before.state == "training":
+                    waits = self._stores.heads.save(tenant, replace(before, waiting=key, updated_at=self._clock()))
+                    return Taken(waits) if waits else None
+            if before is not None and not force and _is_done(before, key, opened.fingerprint, opened.modified):
+                return Taken(before)
+            found = survey(opened.reader, place.name)
+        report = self._report(key, found)
+        attempt = before.attempt + 1 if before else 1
+        now = self._clock()
+        row = HeadRow(
+            head,
+            "training",
+            key,
+            opened.fingerprint,
+            opened.modified,
+            now,
+            attempt=attempt,
+            job=job_name(self._prefix, tenant, head, opened.fingerprint, attempt),
+            started_by=started_by,
+            started_at=now,
+            rows=found.rows,
+            labels=len(found.labels),
+            rejected=found.rejected_count,
+            version=before.version if before else None,
+            revision=before.revision if before else 0,
+        )
+        problem = found.hopeless or (NO_TRAINING if self._jobs is None else None)
+        if problem is not None:
+            row = replace(row, state="failed", reason=problem, job=None)
+            logger.warning("labels are not trained on", extra={"key": key, "detail": problem})
+        saved = self._stores.heads.save(tenant, row)
+        if saved is None:
+            return None
+        if problem is None:
+            saved = self._submit(place, saved)
+        # Last: whoever is cut off before this is told of the upload again, and goes on where the row says.
+        self._stores.catalogue.finish_upload(
+            tenant, key, opened.fingerprint, report, self._clock(), since=opened.modified
+        )
+        return Taken(saved, started=saved.state == "training", report=report)
+
+    def _submit(self, place: Place, row: HeadRow) -> HeadRow:
+        """Starts the job that the row names."""
+        if self._jobs is None or row.job is None:
+            return row
+        try:
+            self._jobs.start(TrainingJob(row.job, place.tenant, place.head, row.key.rsplit("/", 1)[-1]))
+        except TrainingRefused as error:
+            logger.error("a training job was refused", extra={"job": row.job, "detail": str(error)})
+            return self._fail(place.tenant, row, str(error))
+        saved = self._stores.heads.save(place.tenant, replace(row, submitted=True))
+        if saved is None:
+            return row  # who came between knows more: a second notice of the upload, or the job's end
+        metrics.add_metric("TrainingsStarted", MetricUnit.Count, 1)
+        logger.info("a training job was started", extra={"job": row.job, "key": row.key, "rows": row.rows})
+        return saved
+
+    def _report(self, key: str, found: Survey) -> IngestReport:
+        """Keeps the rejected lines; the report of an upload, of which nothing is accepted where it is hopeless."""
+        lines = [{"line": one.index, "field": one.field, "reason": one.reason} for one in found.rejected]
+        problem = found.hopeless or found.problem
+        if problem:
+            lines.append({"line": None, "field": "upload", "reason": problem})
+        if lines:
+            body = b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in lines)
+            self._stores.objects.put(rejected_key(key), body, "application/x-ndjson")
+        else:
+            self._stores.objects.delete([rejected_key(key)])  # that of an earlier upload under this key
+        accepted = 0 if found.hopeless else found.rows
+        metrics.add_metric("RowsAccepted", MetricUnit.Count, accepted)
+        metrics.add_metric("RowsRejected", MetricUnit.Count, found.rejected_count)
+        return IngestReport(accepted, 0, tuple(found.rejected), found.rejected_count, problem)
+
+    # The end of a job ---------------------------------------------------------------------------------------------
+
+    def _settled(self, tenant: str, row: HeadRow) -> HeadRow:
+        """The row as it is once the job's state has been asked for; that a job cannot be asked changes nothing."""
+        if row.state != "training" or self._jobs is None or row.job is None:
+            return row
+        try:
+            status = self._jobs.find(row.job)
+        except (TrainingRefused, Unavailable) as error:
+            logger.warning("a training job cannot be asked", extra={"job": row.job, "detail": str(error)})
+            return row
+        if status is not None:
+            row = replace(row, submitted=True)
+        elif row.submitted:
+            status = JobStatus("failed", "the training job is not there any more")
+        elif self._clock() - row.updated_at < SILENCE:
+            return row
+        else:
+            status = JobStatus("failed", "the training job was never started")
+        if status.state == "running":
+            return row
+        ended = self._serve(tenant, row) if status.state == "completed" else self._fail(tenant, row, status.reason)
+        if ended.waiting is None or ended.state == "training":
+            return ended
+        try:
+            return self.ingest(ended.waiting).row or ended
+        except NotFound:
+            return ended  # what waited has been deleted
+
+    def _serve(self, tenant: str, row: HeadRow) -> HeadRow:
+        try:
+            pointer = self._stores.objects.open(f"{_artifacts(tenant)}{row.head}/latest")
+        except NotFound:
+            return self._fail(tenant, row, "the job ended without publishing a head")
+        with closing(pointer.reader):
+            version = pointer.reader.read().decode()
+        if pointer.modified < row.started_at - CLOCK_SLACK:
+            return self._fail(tenant, row, "the job ended without publishing a head; the one before still serves")
+        served = replace(row, state="served", version=version, updated_at=self._clock())
+        return self._stores.heads.save(tenant, served) or self._stores.heads.get(tenant, row.head) or row
+
+    def _fail(self, tenant: str, row: HeadRow, reason: str | None) -> HeadRow:
+        failed = replace(row, state="failed", reason=(reason or "the job failed")[:1000], updated_at=self._clock())
+        saved = self._stores.heads.save(tenant, failed)
+        if saved is None:
+            return self._stores.heads.get(tenant, row.head) or row
+        metrics.add_metric("TrainingsFailed", MetricUnit.Count, 1)
+        logger.error("a training failed", extra={"job": row.job, "detail": failed.reason})
+        return saved
+
+    # What there is ------------------------------------------------------------------------------------------------
+
+    def _labels(self, prefix: str) -> Iterator[tuple[Place, str]]:
+        for key in self._stores.objects.keys(prefix):
+            try:
+                place = place_of(key)
+            except Unprocessable:
+                continue
+            if place.part == "train" and place.head not in self._reserved:
+                yield place, key
+
+    def _published_names(self, tenant: str) -> set[str]:
+        prefix = _artifacts(tenant)
+        keys = (key.removeprefix(prefix) for key in self._stores.objects.keys(prefix))
+        return {key.removesuffix("/latest") for key in keys if key.endswith("/latest") and key.count("/") == 1}
+
+    def _version(self, tenant: str, head: str) -> str | None:
+        try:
+            return self._stores.objects.get(f"{_artifacts(tenant)}{head}/latest").decode()
+        except NotFound:
+            return None
+
+
+def job_name(prefix: str, tenant: str, head: str, fingerprint: str, attempt: int) -> str:
+    """The same for the same try at the same labels; what fits of the head's name is in it, for who reads a list."""
+    digest = hashlib.sha256(f"{tenant}\0{head}\0{fingerprint}\0{attempt}".encode()).hexdigest()[:12]
+    room = LONGEST_NAME - len(prefix) - len("-head--") - len(digest)
+    words = "-".join(part for part in head.lower().replace("_", "-").split("-") if part)[: max(room, 0)].strip("-")
+    return "-".join(part for part in (prefix, "head", words, digest) if part)
+
+
+def _artifacts(tenant: str) -> str:
+    return f"artifacts/{tenant}/heads/"
+
+
+def _is_done(row: HeadRow, key: str, fingerprint: str, modified: float) -> bool:
+    """Whether a job has trained on these labels, or they were found wanting. What failed for want of a job, or was
+    uploaded once more after it had failed, is tried again."""
+    if (row.key, row.fingerprint) != (key, fingerprint):
+        return False
+    wanting = row.job is None and row.reason != NO_TRAINING
+    return row.state == "served" or (row.modified == modified and (row.submitted or wanting))
+
+
+def _figures(measured: Mapping[str, Any]) -> dict[str, Any]:
+    """Accuracy, macro-F1 and calibration error on the development rows, and those of the baselines beside them."""
+    own = measured.get("dev", {})
+    found: dict[str, Any] = {name: own[name] for name in ("accuracy", "macro_f1", "ece") if name in own}
+    beside = measured.get("baselines") or {name: one for name, one in measured.items() if name != "dev"}
+    baselines = {
+        name: {key: one[key] for key in ("accuracy", "macro_f1") if key in one}
+        for name, one in beside.items()
+        if isinstance(one, Mapping)
+    }
+    return found | {"baselines": baselines}

@@ -1,0 +1,329 @@
+"""What a training job is made of: both ways to start one, the source archive, the entry script, the local worker."""
+
+from __future__ import annotations
+
+import ast
+import io
+import json
+import os
+import re
+import subprocess
+import sys
+import tarfile
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infra.local.training import Trainer
+from infra.training_job import entry, package
+from shared import labels
+from shared.errors import Unavailable
+from shared.models.classifier import Head
+from shared.stores import Stores
+from shared.stores.training_jobs import (
+    JobStatus,
+    SageMakerJobs,
+    SageMakerPlace,
+    TrainingJob,
+    TrainingRefused,
+    read_status,
+    write_status,
+)
+from shared.training import job_name
+from tests.conftest import REGION, TENANT, Aws, session, stores_on
+from tests.data import ROOT
+from tests.fakes.training import GOOD, PLACE, ROLE, Trainers, queued_trainers, sagemaker_trainers
+
+JOB = TrainingJob("adtailor-head-topics-0123456789ab", TENANT, "topics", "topics.jsonl")
+
+
+# Both adapters of the port --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["sagemaker", "queue"])
+def trainers(request: pytest.FixtureRequest, aws: Aws) -> Trainers:
+    stores = stores_on(aws)
+    return sagemaker_trainers(stores) if request.param == "sagemaker" else queued_trainers(stores, aws)
+
+
+def test_a_name_is_started_once_and_its_state_can_be_asked_for(trainers: Trainers) -> None:
+    assert trainers.jobs.find(JOB.name) is None
+    trainers.jobs.start(JOB)
+    assert trainers.jobs.find(JOB.name) == JobStatus("running")
+    trainers.end(JOB.name, "completed", None)
+    trainers.jobs.start(JOB)
+    assert trainers.started() == 1
+    assert trainers.jobs.find(JOB.name) == JobStatus("completed")
+    other = replace(JOB, name="adtailor-head-topics-000000000000")
+    trainers.jobs.start(other)
+    trainers.end(other.name, "failed", "one label alone")
+    assert trainers.jobs.find(other.name) == JobStatus("failed", "one label alone")
+
+
+@pytest.mark.parametrize(
+    ("code", "error"),
+    [
+        ("ResourceLimitExceeded", TrainingRefused),
+        ("AccessDeniedException", TrainingRefused),
+        ("ValidationException", TrainingRefused),
+        ("ThrottlingException", Unavailable),
+    ],
+)
+def test_what_may_pass_is_told_from_what_does_not(aws: Aws, code: str, error: type[Exception]) -> None:
+    trainers = sagemaker_trainers(stores_on(aws))
+    assert trainers.plane is not None
+    trainers.plane.refuse = code
+    with pytest.raises(error, match=code):
+        trainers.jobs.start(JOB)
+
+
+@pytest.mark.parametrize("status", ["Stopped", "Failed"])
+def test_a_job_without_a_reason_gets_one(aws: Aws, status: str) -> None:
+    trainers = sagemaker_trainers(stores_on(aws))
+    trainers.jobs.start(JOB)
+    trainers.end(JOB.name, status, None)
+    assert trainers.jobs.find(JOB.name) == JobStatus("failed", f"the job ended as {status}")
+    assert trainers.plane is not None
+    trainers.plane.jobs()[JOB.name].secondary_status = "MaxRuntimeExceeded"
+    assert "out of its time" in str(trainers.jobs.find(JOB.name))
+
+
+# Own key or not, spare capacity or not, own network or not, an instance with disks of its own or without.
+PLACES = [
+    PLACE,
+    replace(PLACE, spot=False),
+    replace(PLACE, kms_key="arn:aws:kms:eu-central-1:123456789012:key/1", instance_type="ml.c5.2xlarge"),
+    replace(PLACE, kms_key="arn:aws:kms:eu-central-1:123456789012:key/1"),
+    replace(PLACE, subnets=("subnet-0a",), security_groups=("sg-0a",)),
+]
+
+
+@pytest.mark.parametrize("place", PLACES)
+def test_boto3_takes_the_request(aws: Aws, place: SageMakerPlace) -> None:
+    client = session().client("sagemaker")
+    SageMakerJobs(client, place).start(JOB)
+    made = client.describe_training_job(TrainingJobName=JOB.name)
+    assert made["RoleArn"] == ROLE and made["EnableManagedSpotTraining"] == place.spot
+    assert made["HyperParameters"] == {
+        "tenant": TENANT,
+        "head": "topics",
+        "labels": "topics.jsonl",
+        "seed": "0",
+        "budget_seconds": "2700",
+    }
+    assert made["StoppingCondition"].get("MaxWaitTimeInSeconds", 0) == (7200 if place.spot else 0)
+    assert made["OutputDataConfig"].get("KmsKeyId", "") == place.kms_key
+    on_its_disks = place.instance_type.startswith("ml.g")
+    assert ("VolumeKmsKeyId" in made["ResourceConfig"]) == bool(place.kms_key and not on_its_disks)
+    assert made.get("VpcConfig", {}).get("Subnets", []) == list(place.subnets)
+    channels = {one["ChannelName"]: one["DataSource"]["S3DataSource"]["S3Uri"] for one in made["InputDataConfig"]}
+    assert channels == {"train": f"s3://adtailor-test/labels/{TENANT}/topics.", "source": PLACE.source}
+    command = SageMakerJobs(client, place).request(JOB)["AlgorithmSpecification"]["ContainerEntrypoint"]
+    assert all(len(part) <= 256 for part in command) and "infra.training_job.entry" in command[-1]
+
+
+@given(
+    st.from_regex("[a-z][a-z0-9-]{0,40}[a-z0-9]", fullmatch=True),
+    st.from_regex(labels.HEAD, fullmatch=True),
+)
+def test_job_names_are_what_sagemaker_takes(prefix: str, head: str) -> None:
+    prefix = re.sub("-+", "-", prefix)
+    name = job_name(prefix, "t", head, "etag", 1)
+    assert re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", name) and name.startswith(f"{prefix}-head-")
+    assert len({name, job_name(prefix, "u", head, "etag", 1), job_name(prefix, "t", head, "etag", 2)}) == 3
+    assert name == job_name(prefix, "t", head, "etag", 1)
+
+
+# The worker of the local run ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("reason", "state"), [(None, "completed"), ("too little memory", "failed")])
+def test_the_worker_does_a_job_once_and_tells_of_its_end(
+    stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reason: str | None, state: str
+) -> None:
+    told: list[dict[str, Any]] = []
+    runs: list[Path] = []
+    trainer = Trainer(stores.objects, tmp_path, told.append)
+
+    def run(root: Path, parameters: Any, seconds: float) -> str | None:
+        runs.append(root)
+        return reason
+
+    monkeypatch.setattr(trainer, "_run", run)
+    parameters = {"tenant": TENANT, "head": "topics", "labels": "topics.jsonl"}
+    body = {"job": "one", "max_seconds": 60, "parameters": parameters}
+    for _ in range(2):
+        trainer({"Records": [{"body": json.dumps(body), "attributes": {"ApproximateReceiveCount": "1"}}]}, None)
+    assert runs == [tmp_path / "one"]
+    assert read_status(stores.objects, "one") == JobStatus(state, reason)  # type: ignore[arg-type]
+    assert [(call["action"], call["head"], call["job"]) for call in told] == [("trained", "topics", "one")] * 2
+
+
+def test_a_job_that_is_cut_off_again_and_again_has_failed(stores: Stores, tmp_path: Path) -> None:
+    told: list[dict[str, Any]] = []
+    write_status(stores.objects, "one", JobStatus("running"))
+    body = {"job": "one", "max_seconds": 60, "parameters": {"tenant": TENANT, "head": "topics"}}
+    record = {"body": json.dumps(body), "attributes": {"ApproximateReceiveCount": "3"}}
+    Trainer(stores.objects, tmp_path, told.append)({"Records": [record]}, None)
+    assert "stopped too often" in str(read_status(stores.objects, "one")) and told
+
+
+# The source archive ---------------------------------------------------------------------------------------------------
+
+
+@cache
+def archive() -> bytes:
+    return package.build()
+
+
+def closure(module: str, seen: set[str]) -> Iterator[str]:
+    """Names of the modules from elsewhere that a module of ours imports, itself or through others of ours."""
+    if module in seen:
+        return
+    seen.add(module)
+    path = ROOT / module.replace(".", "/")
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        for name in names:
+            if name.split(".")[0] not in ("infra", "shared"):
+                yield name.split(".")[0]
+            elif (ROOT / name.replace(".", "/")).with_suffix(".py").exists() or (
+                ROOT / name.replace(".", "/")
+            ).is_dir():
+                yield from closure(name, seen)
+
+
+def test_the_archive_holds_all_that_training_imports_and_nothing_else_of_weight() -> None:
+    data = archive()
+    with tarfile.open(fileobj=io.BytesIO(data)) as opened:
+        names = set(opened.getnames())
+    seen: set[str] = set()
+    foreign = set(closure("infra.training.train_classifier", seen)) | set(closure("infra.training_job.entry", seen))
+    ours = {name.replace(".", "/") for name in seen}
+    assert {name for name in ours if f"{name}.py" not in names and f"{name}/__init__.py" not in names} == set()
+    distributions = {"sklearn": "scikit-learn", "torch": ""}
+    pinned = {line.partition("==")[0] for line in package.requirements().splitlines()} | {""}
+    brought = {
+        "botocore": "boto3",
+        "starlette": "fastapi",
+        "ahocorasick": "pyahocorasick",
+        "safetensors": "safetensors",
+    }
+    for name in foreign - set(sys.stdlib_module_names):
+        wanted = distributions.get(name, brought.get(name, name.replace("_", "-")))
+        assert wanted in pinned, f"training imports {name}: package.PACKAGES does not have it"
+    assert len(data) < 10_000_000
+    assert not any(name.startswith("shared/artifacts/") or "__pycache__" in name for name in names)
+
+
+def test_the_archive_is_named_by_its_content(aws: Aws, tmp_path: Path) -> None:
+    data = archive()
+    assert data == package.build()
+    first = package.publish(aws.s3, f"s3://{aws.bucket}/artifacts-source", data)
+    assert first == package.publish(aws.s3, f"s3://{aws.bucket}/artifacts-source/", data)
+    (tmp_path / "one-1-py3-none-any.whl").write_bytes(b"wheel")
+    assert package.publish(aws.s3, f"s3://{aws.bucket}/artifacts-source", package.build(wheels=tmp_path)) != first
+    assert len(aws.s3.list_objects_v2(Bucket=aws.bucket)["Contents"]) == 2
+    with pytest.raises(package.PackageError, match="s3://bucket/prefix"):
+        package.publish(aws.s3, "bucket/prefix", data)
+
+
+# The entry script -----------------------------------------------------------------------------------------------------
+
+
+def laid_out(root: Path, body: bytes, **parameters: str) -> Path:
+    """A folder as SageMaker lays it out."""
+    (root / "input" / "config").mkdir(parents=True)
+    (root / "input" / "data" / "train").mkdir(parents=True)
+    (root / "input" / "data" / "train" / "topics.jsonl").write_bytes(body)
+    given_ = {"tenant": TENANT, "head": "topics", "labels": "topics.jsonl", "seed": "0", "budget_seconds": "20"}
+    (root / "input" / "config" / "hyperparameters.json").write_text(json.dumps(given_ | parameters))
+    return root
+
+
+def test_rows_are_written_as_the_script_reads_them(tmp_path: Path) -> None:
+    root = laid_out(tmp_path, GOOD + b"{broken\n" + b'{"text": "seven", "label": 7}\n')
+    data = root / "input" / "data" / "train"
+    (data / "topics.dev.csv").write_text("text,label\nx,a\n")
+    (data / "topics.unlabelled.jsonl").write_text('{"text": "no label"}\n')
+    parameters = json.loads((root / "input" / "config" / "hyperparameters.json").read_text())
+    files = entry.prepare(root, parameters)
+    assert set(files) == {"train", "dev", "unlabelled"}
+    rows = [json.loads(line) for line in files["train"].read_text().splitlines()]
+    assert len(rows) == 7 and rows[-1] == {"text": "seven", "label": "7"}
+    given_ = entry.arguments(root, parameters, files)
+    assert given_[-1] == "--publish" and given_[given_.index("--dev") + 1] == str(files["dev"])
+    assert given_[given_.index("--checkpoints") + 1] == str(root / "checkpoints")
+
+
+def test_a_failure_is_told_where_sagemaker_looks(tmp_path: Path) -> None:
+    root = laid_out(tmp_path, b"not JSON\n")
+    command = [sys.executable, "-m", "infra.training_job.entry", "--root", str(root), "--no-install"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert (root / "output" / "failure").read_text() == "topics.jsonl has no row that can be used"
+
+
+def test_the_reason_is_what_the_script_said_last(capfd: pytest.CaptureFixture[str]) -> None:
+    command = entry.Command()
+    torchrun = (
+        "print('E1126 12:43:29.65 7 lib/torch/distributed/elastic/multiprocessing/api.py:1002] failed')"
+        + "; print('x')" * 90
+    )
+    script = f"print('working'); print('not trained: a classifier needs two labels'); {torchrun}; exit(3)"
+    assert command.run([sys.executable, "-c", script]) == 3
+    assert command.reason() == "a classifier needs two labels"
+    assert command.run([sys.executable, "-c", f"print('[rank0]: out of memory'); {torchrun}; exit(1)"]) == 1
+    assert command.reason() == "[rank0]: out of memory"
+    assert command.run([sys.executable, "-c", "raise SystemExit('out of memory')"]) == 1
+    assert command.reason() == "out of memory"
+    command.stop()
+    assert command.run([sys.executable, "-c", "import time; time.sleep(60)"]) != 0
+    assert command.reason() == "the job was stopped"
+
+
+@pytest.mark.parametrize(("gpus", "count"), [("0", 1), ("4", 4)])
+def test_a_process_a_gpu(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, gpus: str, count: int) -> None:
+    monkeypatch.setenv("SM_NUM_GPUS", gpus)
+    assert entry.processes({}) == count and entry.processes({"processes": "2"}) == 2
+    ran: list[list[str]] = []
+    command = entry.Command()
+
+    def run(line: Any, env: Any = None) -> int:
+        ran.append(list(line))
+        return 0
+
+    monkeypatch.setattr(command, "run", run)
+    root = laid_out(tmp_path, GOOD)
+    entry.train(root, json.loads((root / "input" / "config" / "hyperparameters.json").read_text()), command)
+    assert (f"--nproc-per-node={count}" in ran[0]) == (count > 1)
+    assert "infra.training.train_classifier" in ran[0]
+
+
+@pytest.mark.slow
+def test_the_archive_trains_a_head_where_sagemaker_unpacks_it(tmp_path: Path) -> None:
+    """For real, but for the packages, which are there, and the bucket, which is not: so it ends with that failure."""
+    code, row = tmp_path / "code", '{"text": "%s", "label": "%s"}\n'
+    with tarfile.open(fileobj=io.BytesIO(archive())) as opened:
+        opened.extractall(code, filter="data")
+    words = {"phones": "phone screen camera battery", "cooking": "recipe oven flour soup"}
+    pairs = [(f"{a} and {b}", label) for label, some in words.items() for a in some.split() for b in some.split()]
+    root = laid_out(tmp_path / "ml", "".join(row % pair for pair in pairs).encode(), budget_seconds="10")
+    nowhere = {"AWS_ENDPOINT_URL": "http://127.0.0.1:9", "AWS_ACCESS_KEY_ID": "x", "AWS_SECRET_ACCESS_KEY": "x"}
+    environment = os.environ | nowhere | {"AWS_DEFAULT_REGION": REGION, "BUCKET_NAME": "b", "OMP_NUM_THREADS": "1"}
+    environment.pop("PYTHONPATH", None)
+    command = [sys.executable, "-m", "infra.training_job.entry", "--root", str(root), "--no-install"]
+    done = subprocess.run(command, cwd=code, env=environment, capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 1 and "32 rows, 0 rejected" in done.stdout, done.stdout[-3000:] + done.stderr[-3000:]
+    assert "127.0.0.1:9" in (root / "output" / "failure").read_text()
+    (answer,) = Head.load(root / "model" / "topics", threads=1).classify(["a recipe for soup"])
+    assert answer.labels[0].id == "cooking"
