@@ -34,13 +34,22 @@ Budget = Annotated[float | None, typer.Option("--budget-seconds", min=1, help="A
 
 
 @app.command()
-def classify(train: Train, test: Test, dev: Dev = None, seed: Seed = 0, budget_seconds: Budget = None) -> None:
+def classify(
+    train: Train,
+    test: Test,
+    dev: Dev = None,
+    unlabelled: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help='More texts, rows {"text"}: help few labels')
+    ] = None,
+    seed: Seed = 0,
+    budget_seconds: Budget = None,
+) -> None:
     """Train a head on labels and measure it beside TF-IDF and the frozen encoder."""
 
     def measure() -> dict[str, Any]:
         from infra.evaluate.classify import run
 
-        return run(train, test, dev, seed=seed, budget_seconds=budget_seconds, console=console)
+        return run(train, test, dev, unlabelled=unlabelled, seed=seed, budget_seconds=budget_seconds, console=console)
 
     _answer("classify", measure)
 

@@ -3,12 +3,12 @@
 With 8 to 32 rows a label a regression's weights are mostly noise. The discriminant of Gaussians with one covariance
 needs only the labels' means, and shrinking that covariance towards a sphere (Friedman 1989) keeps it usable with fewer
 rows than dimensions. What a label is called says what it is about: its name's vector is a further row of evidence. How
-far to shrink and how much the names weigh is found by cross-validation on the training rows alone.
+far to shrink, and how much the names and the labels' frequencies weigh, is found by cross-validation on the training
+rows alone. Unlabelled texts help by self-training (Scudder 1965): those that the head is surest of become rows.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,13 +16,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from infra.training.calibrate import log_loss, temperature
+from infra.training.calibrate import log_loss, softmax, temperature
+from infra.training.regression import fit_logistic, full_weights
 
 Classes = NDArray[np.int64]
 FOLDS = 5
 SHRINKAGES = (0.5, 0.7, 0.8, 0.9)
 NAME_WEIGHTS = (0.0, 0.25, 0.5, 1.0)
+PRIOR_WEIGHTS = (0.0, 0.5, 1.0)
 MOST_ROWS_A_LABEL = 50
+# Self-training: texts a label at most, how many of them one labelled row counts for, and the penalty of the regression.
+MOST_GUESSED, ROW_COUNTS_FOR, INVERSE_PENALTY = 500, 3.0, 0.003
 
 
 @dataclass(frozen=True)
@@ -33,6 +37,7 @@ class FewShot:
     bias: NDArray[np.float32]
     shrinkage: float
     name_weight: float
+    prior_weight: float
     loss: float  # mean negative log likelihood of rows held out in cross-validation
 
 
@@ -43,7 +48,9 @@ def suits(rows: int, labels: int) -> bool:
 
 def spoken(labels: Sequence[str]) -> list[str]:
     """Labels as words: without a prefix that all of them share (``news_sports``), `_` and `-` as spaces."""
-    shared = os.path.commonprefix(list(labels)) if len(labels) > 1 else ""
+    first, last = min(labels), max(labels)
+    same = next((place for place, pair in enumerate(zip(first, last, strict=False)) if pair[0] != pair[1]), len(first))
+    shared = first[:same] if len(labels) > 1 else ""
     cut = max(shared.rfind(mark) for mark in "_-/:.") + 1
     return [" ".join(label[cut:].replace("_", " ").replace("-", " ").split()) or label for label in labels]
 
@@ -100,18 +107,43 @@ def fit(data: NDArray[np.float32], classes: Classes, names: NDArray[np.float32],
             scale = _name_logits(rows[out], words, logits)
             for other, name_weight in enumerate(NAME_WEIGHTS):
                 held[place, other, out] = logits + name_weight * scale * (rows[out] @ words.T)
-    best = (np.inf, 0, 0, 1.0)
+    prior = np.log((np.bincount(classes, minlength=count) + 1) / (len(classes) + count))
+    best: tuple[float, int, int, float, float] = (np.inf, 0, 0, 1.0, 0.0)
     for place in range(len(SHRINKAGES)):
         for other in range(len(NAME_WEIGHTS)):
             heat = temperature(held[place, other], classes)
-            best = min(best, (log_loss(held[place, other] / heat, classes), place, other, heat))
-    loss, place, other, heat = best
-    weight, bias = _discriminant(rows, classes, count, SHRINKAGES[place : place + 1])[0]
-    scale = NAME_WEIGHTS[other] * _name_logits(rows, words, rows @ weight.T + bias)
+            for weight in PRIOR_WEIGHTS:
+                loss = log_loss(held[place, other] / heat + weight * prior, classes)
+                best = min(best, (loss, place, other, heat, float(weight)))
+    loss, place, other, heat, prior_weight = best
+    matrix, bias = _discriminant(rows, classes, count, SHRINKAGES[place : place + 1])[0]
+    scale = NAME_WEIGHTS[other] * _name_logits(rows, words, rows @ matrix.T + bias)
     return FewShot(
-        ((weight + scale * words) / heat).astype(np.float32),
-        (bias / heat).astype(np.float32),
+        ((matrix + scale * words) / heat).astype(np.float32),
+        (bias / heat + prior_weight * prior).astype(np.float32),
         SHRINKAGES[place],
         NAME_WEIGHTS[other],
+        prior_weight,
         loss,
     )
+
+
+def self_trained(
+    head: FewShot, data: NDArray[np.float32], classes: Classes, more: NDArray[np.float32]
+) -> tuple[NDArray[np.float32], NDArray[np.float32], int]:
+    """A regression on the labelled rows and on those of `more` (m, d) that `head` is surest of: weight, bias, and how
+    many of them it took."""
+    count = len(head.bias)
+    guessed = softmax((more @ head.weight.T + head.bias).astype(np.float64))
+    label, sure = guessed.argmax(axis=1), guessed.max(axis=1)
+    most = min(MOST_GUESSED, len(more) // (2 * count))
+    taken: list[int] = []
+    for one in range(count):
+        places = np.flatnonzero(label == one)
+        taken += places[np.argsort(-sure[places], kind="stable")][:most].tolist()
+    weights = np.concatenate([np.full(len(data), ROW_COUNTS_FOR), sure[taken]])
+    model = fit_logistic(
+        np.concatenate([data, more[taken]]), np.concatenate([classes, label[taken]]), INVERSE_PENALTY, weights
+    )
+    weight, bias = full_weights(model, count)
+    return weight, bias, len(taken)

@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from sklearn.linear_model import LogisticRegression
 from torch import nn
 
 from infra.training import distributed, loop
@@ -27,7 +26,6 @@ from infra.training.frozen import Body, Classes, Frozen, Ids, by_length, pooled
 from infra.training.layers import Drop, attention_bias
 from infra.training.loop import Batch, Measured, Outcome, Progress
 from infra.training.recipe import Recipe
-from infra.training.regression import full_weights
 
 # Of one machine, by all of its processes; where the hidden states do not fit, each batch's are computed again.
 MOST_KEPT_BYTES = 3 << 30
@@ -221,11 +219,12 @@ def embed(top: Top, kept: Kept) -> NDArray[np.float32]:
     return _in_batches(kept, top.head.in_features, top.vectors)
 
 
-def start_top(body: Body, frozen: Frozen, linear: LogisticRegression, classes: int, layers: int) -> Top:
-    """The untrained top: copies of the encoder's last `layers` layers, and the linear head."""
+def start_top(body: Body, frozen: Frozen, start: tuple[NDArray[np.float32], NDArray[np.float32]], layers: int) -> Top:
+    """The untrained top: copies of the encoder's last `layers` layers, and a linear head over standardised vectors,
+    `start`: weight (classes, hidden), bias (classes,)."""
     trained = copy.deepcopy(body.layers[body.depth - layers :]).requires_grad_(True)
-    top = Top(trained, torch.from_numpy(frozen.centre), torch.from_numpy(frozen.spread), classes)
-    weight, bias = full_weights(linear, classes)
+    weight, bias = start
+    top = Top(trained, torch.from_numpy(frozen.centre), torch.from_numpy(frozen.spread), len(bias))
     with torch.no_grad():
         top.head.weight.copy_(torch.from_numpy(weight))
         top.head.bias.copy_(torch.from_numpy(bias))

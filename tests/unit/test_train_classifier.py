@@ -18,6 +18,7 @@ from infra.training import finetune, loop, ngrams, recipe
 from infra.training.calibrate import log_loss, temperature
 from infra.training.export import Refused, compare, publish
 from infra.training.frozen import Body, freeze, full_logits, linear_head
+from infra.training.regression import full_weights
 from infra.training.train_classifier import sparkline
 from shared.models.artifacts import write_manifest
 from shared.models.sessions import open_session
@@ -66,7 +67,7 @@ def fit(body: Body, rows: tuple[list[list[int]], np.ndarray], seed: int) -> tupl
     linear = linear_head(frozen, classes[:120], classes[120:], CLASSES)
     kept = finetune.Kept(body, ids[:120], 1)
     dev = finetune.Kept(body, ids[120:], 1)
-    top = finetune.start_top(body, frozen, linear, CLASSES, 2)
+    top = finetune.start_top(body, frozen, full_weights(linear, CLASSES), 2)
     curve: list[loop.Progress] = []
     finetune.train(
         top, kept, classes[:120], (dev, classes[120:]), PLAN, seed=seed, seconds=math.inf, report=curve.append
@@ -94,7 +95,7 @@ def test_training_learns(body: Body, rows: tuple[list[list[int]], np.ndarray]) -
     ids, classes = rows
     frozen = freeze(body, ids, ids[:30], 0, math.inf)
     linear = linear_head(frozen, classes, classes[:30], CLASSES)
-    kept, top = finetune.Kept(body, ids, 1), finetune.start_top(body, frozen, linear, CLASSES, 2)
+    kept, top = finetune.Kept(body, ids, 1), finetune.start_top(body, frozen, full_weights(linear, CLASSES), 2)
     curve: list[loop.Progress] = []
     plan = dataclasses.replace(PLAN, epochs=30)
     start = (finetune.predict(top, kept).argmax(axis=1) == classes).mean()
@@ -136,7 +137,7 @@ def test_no_time_leaves_the_frozen_head(body: Body, rows: tuple[list[list[int]],
     frozen = freeze(body, ids[:120], ids[120:], 0, math.inf)
     linear = linear_head(frozen, classes[:120], classes[120:], CLASSES)
     kept, dev = finetune.Kept(body, ids[:120], 1), finetune.Kept(body, ids[120:], 1)
-    top = finetune.start_top(body, frozen, linear, CLASSES, 2)
+    top = finetune.start_top(body, frozen, full_weights(linear, CLASSES), 2)
     reached = finetune.train(
         top, kept, classes[:120], (dev, classes[120:]), PLAN, seed=0, seconds=1e-9, report=lambda _: None
     )
