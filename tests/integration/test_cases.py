@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from infra.load import freshness
 from infra.local.sample import ads
 from tests.integration.conftest import TENANT, LocalSystem
 
@@ -185,3 +186,7 @@ def test_many_writers_at_one_person_lose_nothing_and_the_next_read_has_it_all(lo
     profile = local_system.http.get("/v1/users/busy/profile").json()
     assert profile["events"] == 180
     assert "手机" in profile["interests"][0]["name"]["zh"]
+
+
+def test_an_event_is_in_the_next_recommendation(system: LocalSystem) -> None:
+    assert [one.asked for one in freshness.measure(system.http, 6)] == [1] * 6
