@@ -241,9 +241,10 @@ class BaselineFigures(TypedDict):
 
 
 class HeadFigures(BaselineFigures):
-    """On the rows held out for choosing; `ece`: expected calibration error."""
+    """On the rows held out for choosing; `ece`: expected calibration error; `warning`: why it should not be trusted."""
 
     ece: NotRequired[Share]
+    warning: NotRequired[str]
     baselines: dict[str, BaselineFigures]
 
 

@@ -355,6 +355,8 @@ def _figures(measured: Mapping[str, Any]) -> dict[str, Any]:
     """Accuracy, macro-F1 and calibration error on the development rows, and those of the baselines beside them."""
     own = measured.get("dev", {})
     found: dict[str, Any] = {name: own[name] for name in ("accuracy", "macro_f1", "ece") if name in own}
+    if isinstance(measured.get("warning"), str):
+        found["warning"] = measured["warning"]
     beside = measured.get("baselines") or {name: one for name, one in measured.items() if name != "dev"}
     baselines = {
         name: {key: one[key] for key in ("accuracy", "macro_f1") if key in one}

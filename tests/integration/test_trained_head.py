@@ -91,6 +91,7 @@ def test_the_manifest_says_what_made_it(trained: Training) -> None:
     assert metadata["plan"]["stopped"] in ("planned", "patience")
     assert metadata["temperature"] > 0 and 0 <= metadata["threshold"] < 1
     assert {"accuracy", "macro_f1", "ece"} <= set(metadata["metrics"]["dev"])
+    assert "warning" not in metadata["metrics"]
 
 
 @pytest.mark.parametrize("name", ["model.onnx", "tokenizer.json"])

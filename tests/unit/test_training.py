@@ -131,6 +131,15 @@ def trainers(request: pytest.FixtureRequest, aws: Aws) -> Trainers:
     return sagemaker_trainers(stores) if request.param == "sagemaker" else queued_trainers(stores, aws)
 
 
+def test_a_head_that_is_worth_nothing_says_so_where_it_is_looked_at(service: Service) -> None:
+    service.upload(GOOD)
+    service.publish(warning="right as often as by chance")
+    service.end()
+    head = service.training.head(TENANT, "topics")
+    assert head.metrics is not None and head.metrics["warning"] == "right as often as by chance"
+    assert list(head.metrics["baselines"]) == ["frozen_head"]
+
+
 def test_an_upload_starts_one_job_and_its_end_is_a_served_head(trainers: Trainers) -> None:
     service = Service(trainers, Clock(time.time()))
     taken = service.upload(GOOD + b"{broken\n")
