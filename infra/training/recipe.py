@@ -52,6 +52,7 @@ class Recipe:
     checks: int = 8
     patience: int = 3
     seconds_per_epoch: float = 0.0
+    hurried: bool = False  # with more time it would be another one
 
     @property
     def passes(self) -> int:
@@ -88,7 +89,13 @@ def choose(
             epoch = PASSES * tried.passes * tokens * speed * layers
             affordable = (seconds - once) / max(epoch, 1e-9)
             planned = epochs or float(np.clip(affordable, 0.2, wanted))
-            found = replace(tried, epochs=planned, ema=_average(planned * rows / batch), seconds_per_epoch=epoch)
+            found = replace(
+                tried,
+                epochs=planned,
+                ema=_average(planned * rows / batch),
+                seconds_per_epoch=epoch,
+                hurried=epochs is None and (found is not base or planned < 0.75 * wanted),
+            )
             # A second pass over each batch pays once there is time for the rows to be seen a few times.
             enough = 0.5 * wanted if adversarial or rows < 12_000 else 0.25 * wanted
             if affordable >= enough or epochs is not None:

