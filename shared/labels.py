@@ -8,22 +8,26 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 from shared.domain import Rejection
 from shared.errors import Unprocessable
-from shared.uploads import Row, StreamProblem, read_rows
-from shared.uploads.lines import Readable, UnreadableError
+from shared.uploads import Place as FilePlace
+from shared.uploads import Row, RowReader, StreamProblem, read_rows
+from shared.uploads.lines import Readable, UnreadableError, plain_bytes
 
 PREFIX = "labels/"
 MOST_ROWS = 2_000_000
-MOST_BYTES = 1 << 30  # as uploaded
+MOST_LINES = 2_000_001  # physical ones, blank ones included: the rows and a header
+MOST_BYTES = 1 << 30  # as uploaded, and of what that inflates to
 MOST_LABELS = 1_000
 LONGEST_LABEL = 200  # characters
+TOO_SLOW = "The file could not be read in time: fewer, or shorter, rows."
 LEAST_LABELS = 2
 KEPT_REJECTIONS = 1_000
+_LOOKED_AFTER = 1_000  # outcomes between two looks at the time: a broken CSV has many to a piece
 
 Part = Literal["train", "dev", "unlabelled"]
 _NEEDED: dict[Part, frozenset[str]] = {
@@ -31,9 +35,10 @@ _NEEDED: dict[Part, frozenset[str]] = {
     "dev": frozenset({"text", "label"}),
     "unlabelled": frozenset({"text"}),
 }
-HEAD = re.compile(r"[A-Za-z0-9_-]{1,64}")
-_TENANT = HEAD
-_FILE = re.compile(r"(?P<head>[A-Za-z0-9_-]{1,64})(\.(?P<part>dev|unlabelled))?\.(jsonl|ndjson|csv)(\.gz)?")
+_HEAD = r"(?=[_-]*[A-Za-z0-9])[A-Za-z0-9_-]{1,64}"
+HEAD = re.compile(_HEAD)
+_TENANT = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_FILE = re.compile(rf"(?P<head>{_HEAD})(\.(?P<part>dev|unlabelled))?\.(jsonl|ndjson|csv)(\.gz)?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,8 +61,8 @@ def place_of(key: str) -> Place:
     found = _FILE.fullmatch(parts[-1])
     if len(parts) != 3 or parts[0] != "labels" or not _TENANT.fullmatch(parts[1]) or found is None:
         raise Unprocessable(
-            f"upload to labels/{{tenant}}/{{head}}.jsonl (or .csv, with .gz), a head being letters, digits, - and _; "
-            f"not to {key}",
+            f"upload to labels/{{tenant}}/{{head}}.jsonl (or .csv, with .gz), a head being letters, digits, - and _, "
+            f"at least one of them a letter or digit; not to {key}",
             field="key",
         )
     return Place(parts[1], found["head"], cast("Part", found["part"] or "train"), parts[-1])
@@ -78,7 +83,13 @@ def read_labels(stream: Readable, name: str, part: Part = "train") -> Iterator[L
     A label may be a number. Labels and texts lose the white space around them; a text may be of any length that fits a
     line (the model reads its beginning).
     """
-    for row in read_rows(stream, name, _NEEDED[part]):
+    return _labels(read_rows(stream, name, _NEEDED[part]), part)
+
+
+def _labels(
+    rows: Iterable[Row | Rejection | StreamProblem], part: Part
+) -> Iterator[LabelRow | Rejection | StreamProblem]:
+    for row in rows:
         yield _labelled(row, part) if isinstance(row, Row) else row
 
 
@@ -112,15 +123,19 @@ class Survey:
     hopeless: str | None = None  # why nothing can be trained on it
 
 
-def survey(stream: Readable, name: str) -> Survey:
+def survey(stream: Readable, name: str, late: Callable[[], bool] = lambda: False) -> Survey:
     """Reads the file through, to its end or to where it is past helping; memory does not grow with it.
+
+    late: whether the time for it is up, which makes the file hopeless: another try would take as long.
 
     Raises:
         OSError, Unavailable: whatever reading the stream raises.
     """
     found = Survey()
-    bounded = _Bounded(stream)
-    for row in read_labels(bounded, name):
+    bounded = _Bounded(stream, name, late)
+    # From a place, the reader takes the bytes as they come: they have been inflated, once, where they are counted.
+    reader = RowReader(bounded, name, _NEEDED["train"], FilePlace(0, 0, (), packed=False))
+    for count, row in enumerate(_labels(reader, "train")):
         if isinstance(row, LabelRow):
             found.rows += 1
             found.labels[row.label] += 1
@@ -132,12 +147,14 @@ def survey(stream: Readable, name: str) -> Survey:
                 found.rejected.append(row)
         if len(found.labels) > MOST_LABELS:
             found.hopeless = f"more than {MOST_LABELS:,} different labels: a label is a class, not a text"
-            return found
-        if found.rows + found.rejected_count > MOST_ROWS:
+        elif found.rows + found.rejected_count > MOST_ROWS:
             found.hopeless = f"more than {MOST_ROWS:,} rows"
+        elif count % _LOOKED_AFTER == 0 and late():
+            found.hopeless = TOO_SLOW
+        if found.hopeless:
             return found
-    if bounded.left < 0:
-        found.hopeless = found.problem
+    if bounded.passed:
+        found.hopeless = bounded.passed
     elif not found.rows:
         first = found.rejected[0] if found.rejected else None
         why = f"line {first.index}, {first.field}: {first.reason}" if first else found.problem or "The file is empty."
@@ -148,15 +165,47 @@ def survey(stream: Readable, name: str) -> Survey:
 
 
 class _Bounded:
-    """A stream of which at most `MOST_BYTES` are read."""
+    """The plain bytes of a stream, up to where it passes a bound: bytes as they come or inflated, lines, time.
 
-    def __init__(self, stream: Readable) -> None:
+    Blank lines give no row, and a small gzip may hold millions: so lines are counted here.
+    """
+
+    def __init__(self, stream: Readable, name: str, late: Callable[[], bool]) -> None:
+        self._late = late
+        self._pieces = plain_bytes(_Counted(stream, self._look), name.lower().endswith(".gz"))
+        self._size = 0
+        self._lines = 0
+        self.passed: str | None = None  # why nothing more is read
+
+    def read(self, _: int, /) -> bytes:
+        """The next piece."""
+        piece = next(self._pieces, b"")
+        self._size += len(piece)
+        self._lines += piece.count(b"\n")
+        self._look(self._size)
+        return piece
+
+    def _look(self, size: int) -> None:
+        if size > MOST_BYTES:
+            self.passed = f"The file is larger than {MOST_BYTES:,} bytes."
+        elif self._lines > MOST_LINES:
+            self.passed = f"The file has more than {MOST_LINES:,} lines, blank ones included."
+        elif self._late():
+            self.passed = TOO_SLOW
+        if self.passed:
+            raise UnreadableError(self.passed)
+
+
+class _Counted:
+    """A stream whose bytes are counted: `look` is told how many there have been."""
+
+    def __init__(self, stream: Readable, look: Callable[[int], None]) -> None:
         self._stream = stream
-        self.left = MOST_BYTES
+        self._look = look
+        self._size = 0
 
     def read(self, size: int, /) -> bytes:
         data = self._stream.read(size)
-        self.left -= len(data)
-        if self.left < 0:
-            raise UnreadableError(f"The file is larger than {MOST_BYTES:,} bytes.")
+        self._size += len(data)
+        self._look(self._size)
         return data

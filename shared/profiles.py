@@ -14,6 +14,7 @@ import numpy as np
 
 from shared.domain import Consent, Interest, Profile
 from shared.errors import Conflict
+from shared.evidence import permitted, settled
 from shared.interests import Evidence, acquired_items, considered, dump_state, fold, interests_of, load_state
 from shared.policy.consent import in_force
 from shared.stores.catalogue import Catalogue
@@ -97,22 +98,22 @@ class ProfileReader:
         state, count = ({}, 0) if anew else load_state(self._people.state(tenant, person.uid, group=person.group))
         if not state:
             count = 0
-        events: list[StoredEvent] = []
+        before = bool(state)
         folded: dict[str, int] = {}
         whole = True
         for place, member in enumerate(person.members):
             if not self._counts(member):
                 continue
-            after = max(member.folded, 0) if state else 0
+            after = max(member.folded, 0) if before else 0
             new = [e for e in self._people.events(tenant, member.uid, user_id, after=after) if e.seq <= member.head]
             # Numbers have no gaps: fewer rows than numbers means that a transaction is still becoming visible.
             whole = whole and len(new) == member.head - after
-            events += (_placed(event, place) for event in new) if person.group else new
+            state, added = fold(state, (_placed(e, place) for e in new) if person.group else new, place)
+            count += added
             folded[member.uid] = member.head
-        state, added = fold(state, events)
-        count += added
-        known = {key: one for key, one in state.items() if consent.sensitive or one.domain != "health"}
-        vectors = self._vectors(tenant, person, considered(known, now))
+        sensitive = self._sensitive(person, consent)
+        vectors, domains = self._vectors(tenant, person, considered(permitted(state, sensitive), now))
+        known = settled(state, sensitive, domains)
         interests = interests_of(known, vectors, self._classifiers(), now=now, sensitive_allowed=consent.sensitive)
         version = person.profile.version if person.profile else 0
         if person.group:
@@ -127,6 +128,15 @@ class ProfileReader:
         """Whether the id's events are part of the profile, of a person who may have one."""
         return in_force(member.consent, self._consent_basis).personalisation
 
+    def _sensitive(self, person: Person, consent: Consent) -> frozenset[int]:
+        """Places of the person's ids whose sensitive events count: where the person may have sensitive interests, of
+        those through which that was said. An id's silence takes nothing away from the others, and gives nothing of its
+        own."""
+        if not consent.sensitive:
+            return frozenset()
+        own = (in_force(member.consent, self._consent_basis) for member in person.members)
+        return frozenset(place for place, one in enumerate(own) if one.sensitive)
+
     def _recount(self, person: Person) -> bool:
         """Whether the profile of linked ids may hold events that do not count, or lack some that do."""
         linked = bool(person.group)
@@ -135,10 +145,14 @@ class ProfileReader:
     def _behind(self, person: Person) -> bool:
         return person.stale or self._recount(person)
 
-    def _vectors(self, tenant: str, person: Person, state: Mapping[str, Evidence]) -> dict[str, np.ndarray]:
+    def _vectors(
+        self, tenant: str, person: Person, state: Mapping[str, Evidence]
+    ) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+        """By evidence key the vectors, and the domains of the items that have one."""
         item_keys = [e.key for e in state.values() if e.key.startswith("i/")]
         items = self._catalogue.resolve(tenant, (key.removeprefix("i/") for key in item_keys))
         packed = {f"i/{item_id}": item.vector for item_id, item in items.items() if item.vector}
+        domains = {f"i/{item_id}": item.domain for item_id, item in items.items() if item.domain}
         own: dict[str, list[str]] = {}
         for evidence in state.values():
             if evidence.key.startswith("e/"):
@@ -149,7 +163,7 @@ class ProfileReader:
             by_own = {_own_id(event_id) if person.group else event_id: event_id for event_id in event_ids}
             found = self._people.event_vectors(tenant, uid, by_own)
             packed |= {f"e/{by_own[event_id]}": vector for event_id, vector in found.items()}
-        return dict(zip(packed, unpack_vectors(list(packed.values())), strict=True))
+        return dict(zip(packed, unpack_vectors(list(packed.values())), strict=True)), domains
 
     def _aged(self, profile: Profile, now: float) -> bool:
         limit = REFRESH_SECONDS if any(i.term == "session" for i in profile.interests) else 86400.0

@@ -184,7 +184,11 @@ class Profiling:
             raise NotFound(f"nobody is known as {user_id!r}", field="user_id")
         uids |= people.known_uids(tenant, [one.id for one in unlink])
         own = Identity(uids[user_id], people.ref(tenant, user_id))
-        touched = {own.uid}
+        if link:  # before anything is changed
+            parting = [uids[one.id] for one in unlink if one.id in uids]
+            self._linking.check(tenant, own.uid, [uids[one.id] for one in link], parting)
+        # A repeat has to put right what an earlier attempt left off, who is no longer linked included.
+        touched = {own.uid, *(uids[one.id] for one in unlink if one.id in uids)}
 
         def part(one: NamedId) -> bool:
             if one.id not in uids:
@@ -195,8 +199,6 @@ class Profiling:
 
         parted = {one for one in unlink if part(one)}
         changes: list[tuple[NamedId, str]] = []
-        if link:
-            self._linking.check(tenant, [own.uid, *(uids[one.id] for one in link)])
         for one in link:
             other = Identity(uids[one.id], people.ref(tenant, one.id), one.platform)
             if other.uid == own.uid:

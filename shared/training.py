@@ -8,16 +8,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
+from itertools import groupby
+from math import inf
 from typing import Any
 
 import orjson
 
 from shared.domain import IngestReport
-from shared.errors import ArtifactError, Conflict, NotFound, Unavailable, Unprocessable
+from shared.errors import AdTailorError, ArtifactError, Conflict, NotFound, Unavailable, Unprocessable
 from shared.ingest import rejected_key
 from shared.labels import HEAD, PREFIX, Place, Survey, place_of, survey
+from shared.splitting import Remaining
 from shared.stores import Stores
 from shared.stores.heads import HeadRow
 from shared.stores.training_jobs import JobStatus, TrainingJob, TrainingJobs, TrainingRefused
@@ -29,7 +32,9 @@ CLOCK_SLACK = 120.0  # seconds by which S3's clock and ours may differ
 SILENCE = 900.0  # seconds after which a job that nobody confirmed was never started
 ASKED_AT_ONCE = 3  # jobs whose state one request for all heads asks for
 MOST_HEADS = 100  # of an answer
-RETRAIN_SECONDS = 120.0  # of one call; what is left is for the next
+RETRAIN_SECONDS = 100.0  # of one call; what is left is for the next
+SURVEY_SECONDS = 60.0  # for reading a file of labels through: behind `RETRAIN_SECONDS` within the function's time-out
+SPARE_SECONDS = 15.0  # of the function's time, for what comes behind the reading
 _TURNS = 8
 
 
@@ -73,11 +78,13 @@ class Training:
         self._reserved = reserved
         self._clock = clock
 
-    def ingest(self, key: str, *, started_by: str = "upload", force: bool = False) -> Taken:
+    def ingest(
+        self, key: str, *, started_by: str = "upload", force: bool = False, remaining: Remaining = lambda: inf
+    ) -> Taken:
         """Checks an uploaded file of labels and starts the job that trains on it; once, however often it is told.
 
         A file that cannot be trained on, or a job that is refused, leaves the head failed with the reason. Rejected
-        lines go to ``rejected/{tenant}/…`` as those of other uploads do.
+        lines go to ``rejected/{tenant}/…`` as those of other uploads do. remaining: seconds that the caller has.
 
         Raises:
             Unprocessable: the key names no head; NotFound: there is no such object (any more); Unavailable.
@@ -88,16 +95,17 @@ class Training:
         if place.part != "train":
             return Taken(None)  # the next training reads it
         for _ in range(_TURNS):
-            taken = self._turn(place, key, started_by, force)
+            taken = self._turn(place, key, started_by, force, remaining)
             if taken is not None:
                 return taken
         raise Conflict(f"too many uploads of the head {place.head} at once", retry_after=5)
 
     def ended(self, tenant: str, head: str, job: str) -> HeadRow | None:
-        """Notes how a job ended; None where the head's job is another one by now.
+        """Notes how a job ended, and goes on with the labels that came meanwhile; None where the head's job is another
+        one by now.
 
         Raises:
-            Unavailable: how it ended is not known yet.
+            Unavailable: how it ended is not known yet, or the labels cannot be taken; told again, it goes on.
         """
         row = self._stores.heads.get(tenant, head)
         if row is None or row.job != job:
@@ -106,30 +114,37 @@ class Training:
         settled = self._settled(tenant, row)
         if settled.state == "training" and settled.job == job:
             raise Unavailable(f"how the training job {job} ended is not known yet", retry_after=60)
-        return settled
+        if settled.waiting is None or settled.state == "training":
+            return settled
+        with suppress(NotFound):  # what waited has been deleted
+            settled = self.ingest(settled.waiting).row or settled
+        return self._with_none_waiting(tenant, settled)
 
     def retrain(self, tenant: str | None = None, *, force: bool = False, started_by: str = "call") -> dict[str, Any]:
         """Starts jobs for the labels that no job has trained on yet, of one tenant or of all; with `force` for all.
 
-        What is in the bucket counts, so an upload whose notice was lost is found too.
+        What is in the bucket counts, so an upload whose notice was lost is found too; of several files of one head
+        the one that was uploaded last. A head that cannot be looked at is among the failed, and holds no other up.
         """
         until = self._clock() + RETRAIN_SECONDS
         prefix = f"{PREFIX}{tenant}/" if tenant else PREFIX
         outcome: dict[str, Any] = {"started": [], "unchanged": 0, "failed": [], "left": 0}
-        for place, key in self._labels(prefix):
+        for (owner, head), files in groupby(self._labels(prefix), lambda file: (file[0].tenant, file[0].head)):
+            written = {key: modified for _, key, modified in files}
             if self._clock() > until:
                 outcome["left"] += 1
                 continue
-            row = self._stores.heads.get(place.tenant, place.head)
-            if row is not None:
-                row = self._settled(place.tenant, row)
-                if row.key != key and self._stores.objects.exists(row.key):
-                    continue  # two files of one head: the one that was uploaded last counts
+            named = {"tenant": owner, "head": head}
             try:
-                taken = self.ingest(key, started_by=started_by, force=force)
+                taken = self._retrained(owner, head, written, started_by, force)
             except NotFound:
                 continue  # deleted meanwhile
-            named = {"tenant": place.tenant, "head": place.head}
+            except Exception as error:  # whatever it is, the heads behind this one have their turn
+                logger.exception("a head cannot be trained again", extra=named)
+                known = isinstance(error, AdTailorError)
+                reason = str(error) if known else "it cannot be trained now: see the log of the function"
+                outcome["failed"].append(named | {"reason": reason})
+                continue
             if taken.started:
                 outcome["started"].append(named)
             elif taken.report is not None:
@@ -140,18 +155,32 @@ class Training:
             logger.warning("heads are left for the next retraining", extra={"left": outcome["left"]})
         return outcome
 
+    def _retrained(self, tenant: str, head: str, written: Mapping[str, float], started_by: str, force: bool) -> Taken:
+        """written: the head's files of labels, and when they were uploaded."""
+        row = self._stores.heads.get(tenant, head)
+        if row is not None:
+            row = self._settled(tenant, row)
+        # S3 knows whole seconds: of two files of the same one, the row says which came last.
+        last = (row.waiting, row.key) if row else (None, None)
+        newest = max(written, key=lambda key: (written[key], key == last[0], key == last[1]))
+        taken = self.ingest(newest, started_by=started_by, force=force)
+        return replace(taken, row=self._with_none_waiting(tenant, taken.row)) if taken.row else taken
+
     def heads(self, tenant: str) -> list[Head]:
         """The first `MOST_HEADS` of the tenant's heads, by name: those that labels were uploaded for, and those that
         were published without."""
         rows = {row.head: row for row in self._stores.heads.all(tenant)}
-        names = sorted(rows.keys() | self._published_names(tenant))[:MOST_HEADS]
         asked = 0
-        found = []
-        for name in names:
-            row = rows.get(name)
+        found: list[Head] = []
+        for name in sorted(rows.keys() | set(self._stores.objects.folders(_artifacts(tenant)))):
+            if len(found) == MOST_HEADS:
+                break
+            row, version = rows.get(name), self._version(tenant, name)
+            if row is None and version is None:
+                continue  # something lies there, but no head was published
             if row is not None and row.state == "training" and asked < ASKED_AT_ONCE:
                 row, asked = self._settled(tenant, row), asked + 1
-            found.append(Head(name, row, self._version(tenant, name)))
+            found.append(Head(name, row, version))
         return found
 
     def head(self, tenant: str, name: str) -> Head:
@@ -174,7 +203,7 @@ class Training:
 
     # An upload ----------------------------------------------------------------------------------------------------
 
-    def _turn(self, place: Place, key: str, started_by: str, force: bool) -> Taken | None:
+    def _turn(self, place: Place, key: str, started_by: str, force: bool, remaining: Remaining) -> Taken | None:
         """One try at an upload; None where somebody else has written the head's row meanwhile."""
         tenant, head = place.tenant, place.head
         before = self._stores.heads.get(tenant, head)
@@ -189,7 +218,8 @@ class Training:
                     return Taken(waits) if waits else None
             if before is not None and not force and _is_done(before, key, opened.fingerprint, opened.modified):
                 return Taken(before)
-            found = survey(opened.reader, place.name)
+            until = self._clock() + min(SURVEY_SECONDS, remaining() - SPARE_SECONDS)
+            found = survey(opened.reader, place.name, lambda: self._clock() > until)
         report = self._report(key, found)
         attempt = before.attempt + 1 if before else 1
         now = self._clock()
@@ -213,7 +243,9 @@ class Training:
         problem = found.hopeless or (NO_TRAINING if self._jobs is None else None)
         if problem is not None:
             row = replace(row, state="failed", reason=problem, job=None)
-            logger.warning("labels are not trained on", extra={"key": key, "detail": problem})
+            # Without the reason, which may name a label.
+            counted = {"rows": found.rows, "labels": len(found.labels), "rejected": found.rejected_count}
+            logger.warning("labels are not trained on", extra={"key": key, "trains": self._jobs is not None} | counted)
         saved = self._stores.heads.save(tenant, row)
         if saved is None:
             return None
@@ -232,7 +264,7 @@ class Training:
         try:
             self._jobs.start(TrainingJob(row.job, place.tenant, place.head, row.key.rsplit("/", 1)[-1]))
         except TrainingRefused as error:
-            logger.error("a training job was refused", extra={"job": row.job, "detail": str(error)})
+            logger.error("a training job was refused", extra={"job": row.job, "detail": error.detail})
             return self._fail(place.tenant, row, str(error))
         saved = self._stores.heads.save(place.tenant, replace(row, submitted=True))
         if saved is None:
@@ -260,13 +292,14 @@ class Training:
     # The end of a job ---------------------------------------------------------------------------------------------
 
     def _settled(self, tenant: str, row: HeadRow) -> HeadRow:
-        """The row as it is once the job's state has been asked for; that a job cannot be asked changes nothing."""
+        """The row as it is once the job's state has been asked for; that a job cannot be asked changes nothing. Labels
+        that wait stay with it: whoever starts jobs goes on with them."""
         if row.state != "training" or self._jobs is None or row.job is None:
             return row
         try:
             status = self._jobs.find(row.job)
         except (TrainingRefused, Unavailable) as error:
-            logger.warning("a training job cannot be asked", extra={"job": row.job, "detail": str(error)})
+            logger.warning("a training job cannot be asked", extra={"job": row.job, "detail": error.detail})
             return row
         if status is not None:
             row = replace(row, submitted=True)
@@ -278,13 +311,14 @@ class Training:
             status = JobStatus("failed", "the training job was never started")
         if status.state == "running":
             return row
-        ended = self._serve(tenant, row) if status.state == "completed" else self._fail(tenant, row, status.reason)
-        if ended.waiting is None or ended.state == "training":
-            return ended
-        try:
-            return self.ingest(ended.waiting).row or ended
-        except NotFound:
-            return ended  # what waited has been deleted
+        return self._serve(tenant, row) if status.state == "completed" else self._fail(tenant, row, status.reason)
+
+    def _with_none_waiting(self, tenant: str, row: HeadRow) -> HeadRow:
+        """The row once the labels that waited have been looked at: they were trained on before, or are gone."""
+        if row.waiting is None or row.state == "training":
+            return row
+        saved = self._stores.heads.save(tenant, replace(row, waiting=None, updated_at=self._clock()))
+        return saved or self._stores.heads.get(tenant, row.head) or row
 
     def _serve(self, tenant: str, row: HeadRow) -> HeadRow:
         try:
@@ -304,24 +338,20 @@ class Training:
         if saved is None:
             return self._stores.heads.get(tenant, row.head) or row
         metrics.add_metric("TrainingsFailed", MetricUnit.Count, 1)
-        logger.error("a training failed", extra={"job": row.job, "detail": failed.reason})
+        logger.error("a training failed", extra={"job": row.job})  # its reason may name a label
         return saved
 
     # What there is ------------------------------------------------------------------------------------------------
 
-    def _labels(self, prefix: str) -> Iterator[tuple[Place, str]]:
-        for key in self._stores.objects.keys(prefix):
+    def _labels(self, prefix: str) -> Iterator[tuple[Place, str, float]]:
+        """Files to train on, and when they were uploaded; those of a head come together, as keys are in order."""
+        for key, modified in self._stores.objects.dated_keys(prefix):
             try:
                 place = place_of(key)
             except Unprocessable:
                 continue
             if place.part == "train" and place.head not in self._reserved:
-                yield place, key
-
-    def _published_names(self, tenant: str) -> set[str]:
-        prefix = _artifacts(tenant)
-        keys = (key.removeprefix(prefix) for key in self._stores.objects.keys(prefix))
-        return {key.removesuffix("/latest") for key in keys if key.endswith("/latest") and key.count("/") == 1}
+                yield place, key, modified
 
     def _version(self, tenant: str, head: str) -> str | None:
         try:

@@ -166,7 +166,7 @@ class System:
             known = ", ".join(TAXONOMIES)
             raise NotFound(f"no head {name!r}: train one, or use {known}", field="head") from None
         if (tenant, name, version) not in self._heads:
-            folder = Path(gettempdir()) / "adtailor-heads" / tenant / name / version
+            folder = _head_folder(tenant, name, version)
             if not folder.exists():
                 self._download(name, f"{prefix}/{version}/", folder)
             try:
@@ -177,6 +177,7 @@ class System:
             self._heads[tenant, name, version] = loaded
             for other in list(self._heads)[:-HELD_HEADS]:
                 self._heads.pop(other, None)
+                rmtree(_head_folder(*other), ignore_errors=True)  # or /tmp fills up
             return loaded
         return self._heads[tenant, name, version]
 
@@ -401,6 +402,10 @@ class _Classifiers(Mapping[str, "TaxonomyClassifier"]):
 
     def __len__(self) -> int:
         return len(TAXONOMIES)
+
+
+def _head_folder(tenant: str, name: str, version: str) -> Path:
+    return Path(gettempdir()) / "adtailor-heads" / tenant / name / version
 
 
 def _listed(names: str) -> tuple[str, ...]:

@@ -161,7 +161,7 @@ def warm() -> None:
 
 def on_upload(key: str, fingerprint: str, version: str | None, remaining: Remaining) -> dict[str, Any]:
     if key.startswith(LABELS):
-        return labels_body(key, system().training.ingest(key))
+        return labels_body(key, system().training.ingest(key, remaining=remaining))
     tenant = tenant_of_key(key, "ads")
     report = system().classifying.ingest(tenant, key, fingerprint=fingerprint, version=version, remaining=remaining)
     if isinstance(report, Run):

@@ -19,8 +19,10 @@ from typing import Any
 
 from infra.local import resources
 from infra.local.processes import LIFELINE
+from shared.errors import Unprocessable
+from shared.labels import place_of
 from shared.stores.objects import Objects
-from shared.stores.training_jobs import QUEUED, RUNNING, JobStatus, read_status, write_status
+from shared.stores.training_jobs import QUEUED, REFUSED, RUNNING, JobStatus, read_status, write_status
 
 _ROOT = Path(__file__).resolve().parents[2]
 GRACE_SECONDS = 120.0  # beyond its limit, for starting and publishing
@@ -47,21 +49,21 @@ class Trainer:
         name, parameters = message["job"], message["parameters"]
         before = read_status(self._objects, name)
         if before == RUNNING and last:
-            write_status(self._objects, name, JobStatus("failed", "the local system was stopped too often meanwhile"))
+            write_status(self._objects, name, _failed("the local system was stopped too often meanwhile"))
         elif before in (None, QUEUED, RUNNING):
             write_status(self._objects, name, RUNNING)
             try:
                 reason = self._run(self._folder / name, parameters, float(message["max_seconds"]) + GRACE_SECONDS)
             except Exception as error:  # whatever it is, the job has ended, and its head must say so
                 traceback.print_exc()
-                reason = f"{type(error).__name__}: {error}"
+                reason = f"{type(error).__name__}: {error}"  # for who reads S3: the head shows what was meant for it
             write_status(self._objects, name, JobStatus("failed", reason) if reason else JobStatus("completed"))
             shutil.rmtree(self._folder / name, ignore_errors=True)
         call = {"action": "trained", "asynchronous": True, "job": name}
         self._ended(call | {"tenant": parameters["tenant"], "head": parameters["head"]})
 
     def _run(self, root: Path, parameters: Mapping[str, str], seconds: float) -> str | None:
-        """Why the job failed; None where it did not."""
+        """Why the job failed, as SageMaker would have it; None where it did not."""
         self._lay_out(root, parameters)
         command = [sys.executable, str(LIFELINE), "infra.training_job.entry", "--root", str(root), "--no-install"]
         with subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.PIPE) as process:
@@ -74,7 +76,7 @@ class Trainer:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     process.wait(10)
                 process.kill()
-                return f"the job took longer than {seconds:.0f} s"
+                return f"{REFUSED}the job took longer than {seconds:.0f} s"
         if status == 0:
             return None
         failure = root / "output" / "failure"
@@ -89,5 +91,13 @@ class Trainer:
         (config / "hyperparameters.json").write_text(json.dumps(dict(parameters)))
         prefix = f"labels/{parameters['tenant']}/"
         for key in self._objects.keys(f"{prefix}{parameters['head']}."):
+            try:
+                place_of(key)
+            except Unprocessable:
+                continue  # in a folder, or no file of labels
             with (data / key.removeprefix(prefix)).open("wb") as file:
                 shutil.copyfileobj(self._objects.stream(key), file)
+
+
+def _failed(sentence: str) -> JobStatus:
+    return JobStatus("failed", f"{REFUSED}{sentence}")

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import pickle
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -75,7 +76,7 @@ class Stage:
         for path in reversed(self._states()):
             try:
                 return dict(torch.load(path, map_location="cpu", weights_only=True))
-            except (OSError, RuntimeError, EOFError, ValueError, KeyError):
+            except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
                 continue  # a broken disk; the state before it is as good
         return None
 

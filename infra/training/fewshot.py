@@ -25,6 +25,8 @@ SHRINKAGES = (0.5, 0.7, 0.8, 0.9)
 NAME_WEIGHTS = (0.0, 0.25, 0.5, 1.0)
 PRIOR_WEIGHTS = (0.0, 0.5, 1.0)
 MOST_ROWS_A_LABEL = 50
+LEAST_VARIANCE = 0.01  # of standardised vectors
+MOST_CELLS = 4_000_000  # rows times labels that the settings are chosen on
 # Self-training: texts a label at most, how many of them one labelled row counts for, and the penalty of the regression.
 MOST_GUESSED, ROW_COUNTS_FOR, INVERSE_PENALTY = 500, 3.0, 0.003
 
@@ -64,13 +66,15 @@ def _discriminant(
     np.add.at(means, classes, data)
     means /= np.maximum(sizes, 1)[:, None]
     means[sizes == 0] = means[sizes > 0].mean(axis=0)
-    within = data - means[classes]
-    covariance = within.T @ within / max(len(data) - int((sizes > 0).sum()), 1)
-    level = float(np.trace(covariance)) / len(covariance)
+    # Where no label has two rows, nothing is known of the spread within one: that of all rows stands for it.
+    repeated = bool((sizes > 1).any())
+    within = data - (means[classes] if repeated else data.mean(axis=0))
+    covariance = within.T @ within / max(len(data) - (int((sizes > 0).sum()) if repeated else 1), 1)
+    level = max(float(np.trace(covariance)) / len(covariance), LEAST_VARIANCE)
     found = []
     for shrinkage in shrinkages:
         shrunk = (1 - shrinkage) * covariance
-        shrunk[np.diag_indices_from(shrunk)] += shrinkage * level + 1e-6
+        shrunk[np.diag_indices_from(shrunk)] += shrinkage * level
         weight = np.linalg.solve(shrunk, means.T).T
         found.append((weight, -0.5 * (weight * means).sum(axis=1)))
     return found
@@ -97,23 +101,28 @@ def fit(data: NDArray[np.float32], classes: Classes, names: NDArray[np.float32],
         nth[place] = seen[classes[place]]
         seen[classes[place]] += 1
     fold = (nth + classes) % FOLDS
-    held = np.zeros((len(SHRINKAGES), len(NAME_WEIGHTS), len(rows), count))
+    some = np.sort(order[: max(MOST_CELLS // count, 1)])
+    truth = classes[some]
+    held = np.zeros((len(SHRINKAGES), len(some), count), np.float32)
+    named = np.zeros_like(held)
     for number in range(FOLDS):
         out = fold == number
-        if not out.any() or out.all():
+        asked = out[some]
+        if not asked.any() or out.all():
             continue
         for place, (weight, bias) in enumerate(_discriminant(rows[~out], classes[~out], count, SHRINKAGES)):
-            logits = rows[out] @ weight.T + bias
-            scale = _name_logits(rows[out], words, logits)
-            for other, name_weight in enumerate(NAME_WEIGHTS):
-                held[place, other, out] = logits + name_weight * scale * (rows[out] @ words.T)
+            part = rows[some[asked]]
+            logits = part @ weight.T + bias
+            held[place, asked] = logits
+            named[place, asked] = _name_logits(part, words, logits) * (part @ words.T)
     prior = np.log((np.bincount(classes, minlength=count) + 1) / (len(classes) + count))
     best: tuple[float, int, int, float, float] = (np.inf, 0, 0, 1.0, 0.0)
     for place in range(len(SHRINKAGES)):
-        for other in range(len(NAME_WEIGHTS)):
-            heat = temperature(held[place, other], classes)
+        for other, name_weight in enumerate(NAME_WEIGHTS):
+            logits = held[place] + name_weight * named[place]
+            heat = temperature(logits, truth)
             for prior_weight in PRIOR_WEIGHTS:
-                loss = log_loss(held[place, other] / heat + prior_weight * prior, classes)
+                loss = log_loss(logits / heat + prior_weight * prior, truth)
                 best = min(best, (loss, place, other, heat, prior_weight))
     loss, place, other, heat, prior_weight = best
     matrix, bias = _discriminant(rows, classes, count, SHRINKAGES[place : place + 1])[0]

@@ -27,6 +27,7 @@ Classes = NDArray[np.int64]
 INVERSE_PENALTIES = (0.001, 0.003, 0.01, 0.03, 0.1)
 FROZEN_ROWS = 16_000
 PROBE_ROWS = 96
+LEAST_ROWS = 20  # of each class, where there are so many
 PAYS = 0.8  # of float32's time
 
 
@@ -153,9 +154,16 @@ def choose_threads(work: Callable[[], object]) -> None:
 
 
 def freeze(
-    body: Body, rows: Ids, dev: Ids, seed: int, seconds: float, on_batch: Callable[[int], None] = lambda _: None
+    body: Body,
+    rows: Ids,
+    dev: Ids,
+    seed: int,
+    seconds: float,
+    on_batch: Callable[[int], None] = lambda _: None,
+    classes: Classes | None = None,
 ) -> Frozen:
-    """Vectors of the untouched encoder: of every row, or of as many drawn ones as `seconds` allow (at least 1,000)."""
+    """Vectors of the untouched encoder: of every row, or of as many drawn ones as `seconds` allow (at least 1,000, and
+    some of each of the `classes`)."""
     generator = np.random.default_rng(seed)
     order = generator.permutation(len(rows))
     probe = [rows[place] for place in order[:PROBE_ROWS]]
@@ -166,7 +174,10 @@ def freeze(
     encode(body, probe)
     speed = distributed.agreed(time.perf_counter() - began) / (tokens * body.depth)
     affordable = min(seconds / (speed * body.depth * tokens / len(probe)) - len(dev), FROZEN_ROWS)
-    places = np.sort(order[: max(1000, int(affordable))])
+    places = order[: max(1000, int(affordable))]
+    if classes is not None and len(places) < len(rows):
+        places = np.union1d(places, _firsts(classes, order, LEAST_ROWS))
+    places = np.sort(places)
     part = [rows[place] for place in places]
     began = time.perf_counter()
     vectors = encode(body, part, on_batch)
@@ -174,12 +185,23 @@ def freeze(
     return Frozen(places, vectors, encode(body, dev, on_batch), speed)
 
 
+def _firsts(classes: Classes, order: NDArray[np.int64], most: int) -> NDArray[np.int64]:
+    """The first `most` places of each class in `order`."""
+    by_class = order[np.argsort(classes[order], kind="stable")]
+    _, starts, counts = np.unique(classes[by_class], return_index=True, return_counts=True)
+    return np.concatenate(
+        [by_class[start : start + min(count, most)] for start, count in zip(starts, counts, strict=True)]
+    )
+
+
 def linear_head(frozen: Frozen, labels: Classes, dev_labels: Classes, classes: int) -> LogisticRegression:
     """A logistic regression on the frozen vectors, its penalty the best on the development rows."""
     data, dev = frozen.standard(frozen.vectors), frozen.standard(frozen.dev_vectors)
     losses = {}
     # A smaller sample is enough to see which penalty is right.
-    some = slice(None) if len(data) <= 6000 else slice(None, None, len(data) // 6000 + 1)
+    some = np.arange(len(data))
+    if len(data) > 6000:
+        some = np.union1d(some[:: len(data) // 6000 + 1], _firsts(labels, some, LEAST_ROWS))
     known = dev_labels >= 0
     for strength in INVERSE_PENALTIES:
         model = fit_logistic(data[some], labels[some], strength)

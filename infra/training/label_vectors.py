@@ -32,6 +32,7 @@ from infra.training import tuning
 from infra.training.check_texts import check_texts
 from infra.training.install import install, is_current
 from infra.training.tuning import Row
+from shared.models import classifier
 from shared.models import taxonomy as taxonomies
 from shared.models.artifacts import load_manifest, write_manifest
 from shared.models.classifier import KIND, VECTORS, Space, Terms, packed, unit
@@ -154,7 +155,7 @@ def recipe(name: str, encoder: Encoder) -> str:
     digest = hashlib.sha256(f"{name} {encoder.version}".encode())
     for table in sorted(path.name for path in (files(taxonomies.__package__) / "taxonomy_data").iterdir()):
         digest.update((files(taxonomies.__package__) / "taxonomy_data" / table).read_bytes())
-    for source in (Path(__file__), Path(tuning.__file__), tuning.FILE, CALIBRATION):
+    for source in (Path(__file__), Path(tuning.__file__), Path(classifier.__file__), tuning.FILE, CALIBRATION):
         digest.update(source.read_bytes())
     digest.update("\n".join(check_texts()).encode())
     return digest.hexdigest()[:16]

@@ -215,7 +215,8 @@ class _Training:
         on_step: Callable[[float], None],
         stage: Stage | None,
     ) -> None:
-        self.task, self.batches, self.recipe, self.seconds = task, batches, recipe, seconds
+        self.task, self.batches, self.recipe = task, batches, recipe
+        self.seconds = distributed.agreed(seconds)  # each process has a clock of its own
         self.report, self.on_step, self.stage = report, on_step, stage
         self.module = task.module
         groups = [group | {"peak": group["lr"]} for group in task.groups()]

@@ -109,7 +109,9 @@ def prepare(
     with progress_bar(console) as bar:
         task = bar.add_task("vectors of the untouched encoder", total=len(ids) + len(dev_ids))
         short, dev_short = ([row[:FROZEN_TOKENS] for row in part] for part in (ids, dev_ids))
-        frozen = freeze(body, short, dev_short, seed, seconds * FROZEN_SHARE, lambda count: bar.advance(task, count))
+        frozen = freeze(
+            body, short, dev_short, seed, seconds * FROZEN_SHARE, lambda count: bar.advance(task, count), classes
+        )
     with console.status("logistic regressions on them and on n-grams"):
         linear, wide = distributed.on_first(
             lambda: (

@@ -33,7 +33,7 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, get_args
 
 import typer
 from rich.console import Console
@@ -41,6 +41,8 @@ from rich.table import Table
 
 from infra.training.labels import DEV_SHARE, Rows, read_labels, read_texts, split
 from shared.errors import ArtifactError
+from shared.labels import HEAD
+from shared.models.taxonomy import TaxonomyName
 
 if TYPE_CHECKING:
     from infra.training.loop import Progress
@@ -114,8 +116,10 @@ def command(
     publish: Annotated[bool, typer.Option("--publish", help="Upload it, so that the running system serves it")] = False,
 ) -> None:
     """Trains a classifier on a labels file and writes it as an artefact."""
-    if not name.replace("-", "").replace("_", "").isalnum():
-        raise typer.BadParameter("letters, digits, - and _", param_hint="--name")
+    if not HEAD.fullmatch(name):
+        raise typer.BadParameter("up to 64 of A-Z, a-z, 0-9, - and _", param_hint="--name")
+    if name in get_args(TaxonomyName):
+        raise typer.BadParameter(f"{name} is a taxonomy's name", param_hint="--name")
     try:
         rows = read_labels(only_file(train_file))
         notes = list(rows.notes)

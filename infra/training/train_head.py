@@ -14,7 +14,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
@@ -38,6 +38,7 @@ from shared.preprocess.text import PREPROCESS_VERSION
 
 # The exported head is checked on at least so many development rows, and on as many more as make so many tokens.
 CHECKED, CHECKED_TOKENS = 300, 40_000
+MOST_MEASURED = 2000  # development rows that the course of a training is measured on; settings are chosen on all
 # Above this many rows a tenth more of them is not worth training again.
 REFIT_ROWS = 12_000
 
@@ -98,8 +99,9 @@ def fine_tune(
         bar.update(task, completed=len(part[0]))
         dev = None
         if choose_best:
-            dev_kept = finetune.Kept(body, [row[: chosen.length] for row in material.dev_ids], below)
-            dev = dev_kept, material.dev_classes
+            asked = np.sort(np.random.default_rng(seed).permutation(len(material.dev_ids))[:MOST_MEASURED])
+            dev_kept = finetune.Kept(body, [material.dev_ids[place][: chosen.length] for place in asked], below)
+            dev = dev_kept, material.dev_classes[asked]
         task = bar.add_task("training", total=1.0)
 
         def measured(progress: loop.Progress) -> None:
@@ -122,7 +124,10 @@ def fine_tune(
             on_step=lambda share: bar.update(task, completed=share),
             stage=stage,
         )
-        logits = finetune.predict(top, dev[0]) if dev is not None else np.zeros((0, len(material.labels)), np.float32)
+        logits = np.zeros((0, len(material.labels)), np.float32)
+        if choose_best:
+            whole = finetune.Kept(body, [row[: chosen.length] for row in material.dev_ids], below, keep=False)
+            logits = finetune.predict(top, whole)
     if outcome.resumed:
         console.print(f"went on from step {outcome.resumed:,}", highlight=False)
     if outcome.stopped != "planned":
@@ -178,6 +183,8 @@ def train(
     labels = sorted(set(rows.labels))
     if len(labels) < 2:
         raise ValueError("a classifier needs at least two labels")
+    if not set(dev.labels) & set(labels):
+        raise ValueError(f"no development row has a label of the training rows ({labels[0]!r}, {labels[1]!r} …)")
     saved = None
     if checkpoints is not None:
         settings = {"seed": seed, "epochs": epochs, "seconds": budget_seconds, "bfloat16": bfloat16}
@@ -221,12 +228,15 @@ def train(
     took = time.monotonic() - started
     choice = distributed.on_first(lambda: choose(deep, material.wide.logits(material.dev_ids), material.dev_classes))
 
-    refitted = distributed.agreed(refit and left(0.9) > took * ratio)
+    # Where the best state came early, what follows it is worse: the second training ends there too.
+    again = replace(planned, epochs=planned.epochs * outcome.reached) if outcome.reached > 0 else planned
+    refitted = distributed.agreed(refit and left(0.85) > took * ratio * (outcome.reached or 1.0))
     if saved is not None:
         # A training that was killed in its second half does not turn back.
         refitted = bool(saved.decided("refitted") or refitted)
         saved.decide("refitted", refitted)
     if refitted:
+        first = top, material.wide, material.linear
         part = material.ids + material.dev_ids, everything.classes(labels)
         with console.status("the linear models on all rows"):
             material.wide, material.linear = distributed.on_first(
@@ -239,9 +249,12 @@ def train(
         top = finetune.start_top(material.body, material.frozen, material.start, planned.layers)
         if outcome.reached > 0:
             stage = saved.stage("refit") if saved else None
-            top, _, _ = fine_tune(
-                material, planned, part, choose_best=False, seconds=left(0.85), stage=stage, **options
+            top, _, second = fine_tune(
+                material, again, part, choose_best=False, seconds=left(0.85), stage=stage, **options
             )
+            if second.stopped != "planned":
+                # Half-way through it is another model than the one that was measured.
+                (top, material.wide, material.linear), refitted = first, False
     frozen_test = np.zeros(0, np.int64)
     if asked is not None:
         vectors = encode(material.body, [row[:FROZEN_TOKENS] for row in material.tokens(asked.texts)])

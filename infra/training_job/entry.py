@@ -3,7 +3,8 @@
 Expects SageMaker's folders under ``/opt/ml``: the labels in ``input/data/train``, their names and the budget in
 ``input/config/hyperparameters.json`` (`shared.stores.training_jobs.hyper_parameters`). It installs the pinned packages,
 runs `infra.training.train_classifier`, with torchrun where there are several GPUs, and leaves the reason of a failure
-in ``output/failure``, which SageMaker shows. The local run calls it too, with a folder of its own (``--root``) and the
+in ``output/failure``, which SageMaker shows: what follows ``not trained: `` there is for who uploaded the labels, and
+anything else for who runs the system. The local run calls it too, with a folder of its own (``--root``) and the
 packages that are there (``--no-install``).
 
 Until the packages are installed only the standard library is imported.
@@ -27,7 +28,8 @@ from typing import Any
 SOURCE = Path(__file__).resolve().parents[2]
 REQUIREMENTS = SOURCE / "training-requirements.txt"
 WHEELS = SOURCE / "wheels"  # in the archive where the job has no way to a package index
-REFUSED = "not trained: "  # how train_classifier says why it gave up
+# How train_classifier says why it gave up; `shared.stores.training_jobs` has it too, which cannot be imported yet.
+REFUSED = "not trained: "
 # How torchrun begins what it says itself of processes that failed, at length.
 TORCHRUN = re.compile(r"[EW]\d{4} \S+ \d+ \S*torch/distributed/elastic/")
 LAST_LINES = 3
@@ -35,7 +37,7 @@ LONGEST_REASON = 1000  # characters; SageMaker shows 1,024
 
 
 class JobError(Exception):
-    """The job cannot go on; the message is for who uploaded the labels."""
+    """The job cannot go on; what follows `REFUSED` in the message is for who uploaded the labels."""
 
 
 class Command:
@@ -73,10 +75,10 @@ class Command:
         return self._child.returncode
 
     def reason(self) -> str:
-        """Why the command failed, from what it printed."""
+        """Why the command failed, from what it printed; with `REFUSED` before what was meant to be told."""
         if self.stopped:
-            return "the job was stopped"
-        return self._refusal or " / ".join(self.lines) or "it ended without a word"
+            return f"{REFUSED}the job was stopped"
+        return f"{REFUSED}{self._refusal}" if self._refusal else " / ".join(self.lines) or "it ended without a word"
 
 
 def install(command: Command) -> None:
@@ -121,7 +123,7 @@ def prepare(root: Path, parameters: Mapping[str, str]) -> dict[str, Path]:
     for part, given in names.items():
         for name in given:
             if not (folder / name).is_file():
-                raise JobError(f"the labels {name} are not there: they were deleted, or renamed")
+                raise JobError(f"{REFUSED}the labels {name} are not there: they were deleted, or renamed")
             target, count, rejected = work / f"{part}.jsonl", 0, 0
             with (folder / name).open("rb") as stream, target.open("w", encoding="utf-8") as file:
                 for row in read_labels(stream, name, part):
@@ -137,7 +139,7 @@ def prepare(root: Path, parameters: Mapping[str, str]) -> dict[str, Path]:
             if count:
                 found[part] = target
     if "train" not in found:
-        raise JobError(f"{parameters['labels']} has no row that can be used")
+        raise JobError(f"{REFUSED}{parameters['labels']} has no row that can be used")
     return {str(part): path for part, path in found.items()}
 
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -52,9 +52,22 @@ class Linking:
             give_way(attempt)
         raise Conflict("too many writers at the same person", retry_after=1)
 
-    def check(self, tenant: str, uids: Iterable[str]) -> None:
-        """Raises `Unprocessable` where `uids` and whom they are linked with would be too many for one person."""
-        _check(len({one for uid in set(uids) for one in self._people.load(tenant, uid, "").uids}))
+    def check(self, tenant: str, uid: str, link: Collection[str], unlink: Iterable[str]) -> None:
+        """Raises `Unprocessable` where `uid`, once `unlink` have left it in this order, and then `link`, with whom they
+        are linked with, would be too many for one person."""
+        mine = set(self._people.load(tenant, uid, "").uids)
+        groups = [mine]
+        for one in unlink:
+            if one in mine and len(mine) > 1:
+                mine.remove(one)
+                groups.append({one})
+                if one == uid:
+                    mine = groups[-1]
+        for one in set(link):
+            if not any(one in group for group in groups):
+                groups.append(set(self._people.load(tenant, one, "").uids))
+        together = {uid, *link}
+        _check(len(set().union(*(group for group in groups if group & together))))
 
     def link(self, tenant: str, one: Identity, other: Identity) -> bool:
         """Makes two ids, and all that they are linked with, one person; False where they were.

@@ -114,11 +114,26 @@ class Objects:
         return True
 
     def keys(self, prefix: str) -> Iterator[str]:
+        """In the order of their bytes."""
+        return (key for key, _ in self.dated_keys(prefix))
+
+    def dated_keys(self, prefix: str) -> Iterator[tuple[str, float]]:
+        """Keys, and when what lies there was written (epoch seconds, whole ones)."""
+        for page in self._pages(Prefix=prefix):
+            for entry in page.get("Contents", ()):
+                yield entry["Key"], entry["LastModified"].timestamp()
+
+    def folders(self, prefix: str) -> Iterator[str]:
+        """What stands behind `prefix`, which ends in a slash, and before the next one: one listing of these alone."""
+        for page in self._pages(Prefix=prefix, Delimiter="/"):
+            for entry in page.get("CommonPrefixes", ()):
+                yield entry["Prefix"].removeprefix(prefix).removesuffix("/")
+
+    def _pages(self, **listed: str) -> Iterator[Any]:
         token: dict[str, str] = {}
         while True:
-            page = self._call("list_objects_v2", Prefix=prefix, **token)
-            for entry in page.get("Contents", ()):
-                yield entry["Key"]
+            page = self._call("list_objects_v2", **listed, **token)
+            yield page
             if not page.get("IsTruncated"):
                 return
             token = {"ContinuationToken": page["NextContinuationToken"]}

@@ -5,6 +5,7 @@ A job is started by name, and a name is started once. What is asked of a job is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -16,11 +17,15 @@ from shared.errors import NotFound
 from shared.stores.faults import passing, watch
 from shared.stores.objects import Objects
 from shared.stores.queues import Queues
+from shared.telemetry import logger
 
 JobState = Literal["queued", "running", "completed", "failed"]
 SPARE_SHARE = 0.25  # of a job's time, for starting, installing and publishing
 SPOT_WAIT = 2.0  # times the job's own limit: how long it may wait for spare capacity and go on after interruptions
 VOLUME_GB = 30
+REFUSED = "not trained: "  # how the job says what is for who uploaded the labels (`infra.training_job.entry`)
+UNTOLD = "the job failed: see its log"
+_EXIT = re.compile(r", exit code: \d+$")  # SageMaker's, behind what the job said
 _WHO = "SageMaker"
 _CHANNELS = "/opt/ml/input/data"
 _CODE = "/opt/ml/code"
@@ -32,6 +37,15 @@ _STATES: dict[str, JobState] = {
     "Completed": "completed",
     "Failed": "failed",
     "Stopped": "failed",
+}
+
+
+# By error code, for who uploaded the labels: AWS's own words name roles, accounts and other resources.
+_REFUSALS = {
+    "AccessDeniedException": "the system lacks a permission",
+    "ResourceLimitExceeded": "the account's quota of training instances of this type is used up",
+    "ResourceNotFound": "something that training needs is not there",
+    "ValidationException": "a setting of the training is not as it must be",
 }
 
 
@@ -59,7 +73,13 @@ QUEUED, RUNNING = JobStatus("queued"), JobStatus("running")
 
 
 class TrainingRefused(Exception):
-    """The job cannot be started, and trying again as it is would not help; carries the sentence."""
+    """The job cannot be started, and trying again as it is would not help; carries the sentence.
+
+    detail: AWS's own words, for the log alone."""
+
+    def __init__(self, sentence: str, detail: str = "") -> None:
+        super().__init__(sentence)
+        self.detail = detail or sentence
 
 
 class TrainingJobs(Protocol):
@@ -131,8 +151,12 @@ class SageMakerJobs:
         if state != "failed":
             return JobStatus(state)
         limit = found.get("SecondaryStatus") in ("MaxRuntimeExceeded", "MaxWaitTimeExceeded")
-        usual = "it ran out of its time (TrainingMaxSeconds)" if limit else f"the job ended as {status}"
-        return JobStatus(state, str(found.get("FailureReason") or usual))
+        if limit:
+            return JobStatus(state, "it ran out of its time (TrainingMaxSeconds)")
+        told = str(found.get("FailureReason") or "")
+        if told and not told.startswith("AlgorithmError"):  # of what the job itself printed, its own log is told
+            logger.error("a training job failed", extra={"job": name, "detail": told})
+        return JobStatus(state, told_reason(told) if told else f"the job ended as {status}")
 
     def request(self, job: TrainingJob) -> dict[str, Any]:
         """The arguments of CreateTrainingJob.
@@ -221,8 +245,16 @@ def _refusal(error: Exception) -> Exception:
         return unavailable
     if isinstance(error, ClientError):
         told = error.response["Error"]
-        return TrainingRefused(f"SageMaker refuses the job ({told['Code']}): {told.get('Message', '')[:500]}")
-    return TrainingRefused(f"SageMaker cannot be asked: {error}")
+        code = told["Code"]
+        why = _REFUSALS.get(code, "see the log of the function that starts it")
+        return TrainingRefused(f"SageMaker refuses the job ({code}): {why}", f"{code}: {told.get('Message', '')[:500]}")
+    return TrainingRefused("SageMaker cannot be asked: see the log of the function that starts jobs", str(error))
+
+
+def told_reason(told: str) -> str:
+    """What of a job's own failure is for who uploaded the labels: its sentence, never the end of a traceback."""
+    _, _, sentence = told.partition(REFUSED)
+    return _EXIT.sub("", sentence).strip() or UNTOLD
 
 
 class QueuedJobs:
@@ -244,7 +276,9 @@ class QueuedJobs:
 
     def find(self, name: str) -> JobStatus | None:
         known = read_status(self._objects, name)
-        return RUNNING if known == QUEUED else known
+        if known is None or known.state != "failed":
+            return RUNNING if known == QUEUED else known
+        return JobStatus("failed", told_reason(known.reason or ""))
 
 
 def read_status(objects: Objects, name: str) -> JobStatus | None:

@@ -152,6 +152,42 @@ def test_a_person_has_so_many_ids_at_most(system: FakeSystem, monkeypatch: pytes
     assert len(change(system, "b0", link="new", unlink="a1").linked) == 4
 
 
+def test_too_many_is_said_before_anything_is_unlinked(system: FakeSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(linking, "MOST_LINKED", 4)
+    change(system, "a", link="a0 a1 a2")
+    change(system, "b", link="b0 b1")
+    for link, unlink, number in (
+        ("b", "a0 a1", 5),
+        ("new new2", "a0", 5),
+        ("a0 b b0", "a1 a", 6),
+        ("a0 b b0", "a a1", 7),  # a1 stays with those whom a has left
+        ("b", "a0 b1 a1", 5),
+    ):
+        with pytest.raises(Unprocessable, match=rf"{number} ids .*limit is 4"):
+            change(system, "a", link=link, unlink=unlink)
+        assert (len(change(system, "a").linked), len(change(system, "b").linked)) == (3, 2)
+    assert len(change(system, "a", link="b", unlink="a0 a1 a2").linked) == 3
+    # Who leaves takes nobody along.
+    assert len(change(system, "b1", link="a0 a1", unlink="b1").linked) == 2
+
+
+def test_a_repeat_counts_those_whom_a_crash_left_uncounted(system: FakeSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    for user in ("ann", "bob", "eve"):
+        act(system, user, "purchase", "watch of steel")
+    change(system, "ann", link="bob eve")
+
+    def crash(*rest: Any) -> None:
+        raise OSError("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(system.profiles), "read", crash)
+        with pytest.raises(OSError, match="gone"):
+            change(system, "ann", unlink="bob")
+    assert system.stores.people.interest_holders(TENANT, WATCH) == 0
+    assert results(change(system, "ann", unlink="bob")) == {"bob": "not_linked"}
+    assert system.stores.people.interest_holders(TENANT, WATCH) == 2
+
+
 # Consent and edits --------------------------------------------------------------------------------------------------
 
 
@@ -192,6 +228,77 @@ def test_sensitive_interests_need_every_word_that_was_said(system: FakeSystem) -
     assert shown(system, "ann").interests == ()
     assert say(system, "o123", True, sensitive=True).sensitive
     assert shown(system, "ann").interests
+
+
+def sent(system: FakeSystem, user: str, **fields: Any) -> None:
+    row = {"user_id": user, "event": "purchase", "timestamp": system.clock.now - 60, **fields}
+    assert system.profiling.post_events(TENANT, [row]).accepted == 1
+
+
+def sensitive(system: FakeSystem, user: str) -> list[set[str]]:
+    """Event ids of each sensitive long-term interest."""
+    found = [one for one in shown(system, user).interests if one.term == "long" and one.sensitive]
+    assert not system.stores.people.interest_holders(TENANT, TOPICS["pressure"])
+    return [set(one.evidence) for one in found]
+
+
+@pytest.mark.parametrize(
+    ("topic", "named", "known_before"),
+    [("shoe", {}, True), ("shoe", {}, False), ("pressure", {}, True), ("pressure", {"domain": "health"}, False)],
+)
+def test_health_items_are_health_whether_or_not_an_event_says_so(
+    system: FakeSystem, topic: str, named: dict[str, str], known_before: bool
+) -> None:
+    """Also one that is about shoes: what counts is the domain, not the category alone."""
+    ads = ad("h1", topic, domain="health"), ad("w1", "watch"), ad("s1", "shoe")
+    for user in ("ann", "bob"):  # as many as make a segment
+        if not known_before:
+            sent(system, user, item_id="h1", event_id="one", **named)
+    catalogue(system, *ads)
+    for user in ("ann", "bob"):
+        if known_before:
+            sent(system, user, item_id="h1", event_id="one", **named)
+        seen = shown(system, user)
+        assert (seen.interests, seen.segments, seen.acquired, seen.events) == ((), (), (), 1)
+    assert not system.stores.people.interest_holders(TENANT, TOPICS[topic])
+    answer = system.recommending.recommend(TENANT, "ann", n=3)
+    assert {reason.code for one in answer.ads for reason in one.reasons} == {"general"}
+    say(system, "ann", True, sensitive=True)
+    assert sensitive(system, "ann") == [{"one"}]
+    assert not system.stores.people.interest_holders(TENANT, TOPICS[topic])
+    say(system, "ann", True)
+    assert shown(system, "ann").interests == ()
+
+
+def test_an_item_that_is_no_ad_has_the_domain_that_it_came_with(system: FakeSystem) -> None:
+    sent(system, "eve", item_id="page", text="shoe for sore feet", domain="health")
+    sent(system, "ann", item_id="page")
+    assert shown(system, "ann").interests == ()
+    say(system, "ann", True, sensitive=True)
+    assert len(sensitive(system, "ann")) == 1
+
+
+def test_what_is_kept_of_a_silent_id_makes_no_sensitive_interest(system: FakeSystem) -> None:
+    catalogue(system, ad("h1", "pressure", domain="health"))
+    say(system, "ann", True, sensitive=True)
+    for user in ("ann", "bob"):
+        sent(system, user, text="pressure is high", domain="health", event_id=f"{user}-text")
+        sent(system, user, item_id="h1", event_id=f"{user}-ad")
+        sent(system, user, item_id="h1", domain="health", event_id=f"{user}-named")
+    own = {f"ann-{one}" for one in ("text", "ad", "named")}
+    assert (sensitive(system, "ann"), shown(system, "bob").interests) == ([own], ())
+    change(system, "ann", link="bob")
+    assert sensitive(system, "ann") == sensitive(system, "bob") == [own]
+    assert system.profiling.profile(TENANT, "bob")[1].sensitive and shown(system, "bob").events == 6
+    sent(system, "bob", item_id="h1", event_id="later")
+    assert sensitive(system, "ann") == [own]
+    say(system, "bob", True, sensitive=True)
+    theirs = {"later", *(one.replace("ann", "bob") for one in own)}
+    assert sensitive(system, "ann") == [own | theirs]
+    say(system, "bob", True)
+    assert sensitive(system, "ann") == []
+    change(system, "ann", unlink="bob")
+    assert (sensitive(system, "ann"), shown(system, "bob").interests) == ([own], ())
 
 
 def test_where_consent_is_required_only_ids_with_their_own_count(stores: Stores) -> None:

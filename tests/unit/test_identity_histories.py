@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from shared.domain import Consent, Profile
+from shared.evidence import settled
 from shared.interests import fold, interests_of
 from shared.profiling import NamedId
 from shared.stores.people import held, unpack_vectors
@@ -19,8 +20,10 @@ from tests.conftest import TENANT, Aws, stores_on
 from tests.fakes.models import TOPICS, TopicClassifier
 from tests.fakes.system import FakeSystem
 from tests.unit.test_identities import wire_rows
+from tests.unit.test_recommending import ad
 
 NAMES = "abc"
+HEALTH_AD = "pressure3"
 
 
 @dataclass
@@ -56,7 +59,7 @@ class World:
                 "text": f"{topic} number {flags}",
                 "event_id": f"e{self.sent // 2}",
                 **({"item_id": f"{topic}{flags}"} if flags % 2 else {}),
-                **({"domain": "health"} if topic == "pressure" else {}),
+                **({"domain": "health"} if topic == "pressure" and flags != 3 else {}),  # of an ad of that domain
             }
             if profiling.post_events(TENANT, [row]).accepted:
                 assert profiling.post_events("never", [row]).accepted
@@ -97,15 +100,21 @@ class World:
         counted = [name for name in uids if name in said or self.system.consent_basis == "asserted"]
         if not counted or not all(one.personalisation for one in said.values()):
             return (), 0, set()
-        events, vectors = [], {}
+        events, vectors, total = [], {}, 0
+        domains = {HEALTH_AD: "health"}
         for name in counted:
+            own = said.get(name)
             for stored in people.events(TENANT, uids[name], ""):
+                total += 1
+                health = "health" in (stored.event.domain, domains.get(stored.event.item_id or ""))
+                if health and not (own is not None and own.sensitive):
+                    continue
                 event_id = f"{name} {stored.event.event_id}"
                 object.__setattr__(stored.event, "event_id", event_id)
                 events.append(stored)
                 if stored.vector:
                     vectors[f"e/{event_id}"] = unpack_vectors([stored.vector])[0]
-        state, count = fold({}, events)
+        state = settled(fold({}, events)[0], {0}, {f"i/{item_id}": domain for item_id, domain in domains.items()})
         keys = [one.key for one in state.values() if one.key.startswith("i/")]
         for item_id, item in self.system.stores.catalogue.resolve(TENANT, (key[2:] for key in keys)).items():
             vectors[f"i/{item_id}"] = unpack_vectors([item.vector])[0]
@@ -125,7 +134,7 @@ class World:
             )
             for one in found
         ]
-        return plain, count, held(Profile("", found, (), now))
+        return plain, total, held(Profile("", found, (), now))
 
     def check(self, turn: int) -> None:
         """Everybody through one of their ids, whose turn it is."""
@@ -194,6 +203,8 @@ def test_linked_ids_are_the_fold_of_their_events_and_unlinked_ones_as_if_never_l
 ) -> None:
     _empty(aws)
     world = World(FakeSystem(stores_on(aws), consent_basis=basis))
+    for tenant in (TENANT, "never"):
+        world.system.classifying.put_ads(tenant, [ad(HEALTH_AD, "pressure", domain="health")])
     for turn, step in enumerate(steps):
         world.step(*step)
         world.check(turn)

@@ -15,15 +15,56 @@ from hypothesis import strategies as st
 from shared import evidence
 from shared.domain import DOMAINS, EVENT_TYPES, Event
 from shared.errors import ArtifactError
-from shared.evidence import Evidence, considered, dump_state, fold, load_state, weight_of
+from shared.evidence import Evidence, considered, dump_state, fold, load_state, permitted, settled, weight_of
 from shared.presets import FILE, parse_presets, preset
 from shared.stores.people import StoredEvent
 
 NOW = 1_790_000_000.0
 
 
-def event(kind: str, age: float, item: str, number: int, **more: Any) -> StoredEvent:
+def event(kind: str, age: float, item: str, number: int | str, **more: Any) -> StoredEvent:
     return StoredEvent(Event("u", kind, NOW - age, f"e{number}", item_id=item, **more))
+
+
+def test_where_events_name_no_domain_that_of_their_item_counts_whenever_it_becomes_known() -> None:
+    events = [event("view", 60, "a", 0), event("purchase", 30, "a", 1, domain="health"), event("view", 9, "b", 2)]
+    state = load_state(dump_state(*fold({}, events)))[0]
+    assert settled(state, {0}, {}).keys() == {"ecommerce|i/a", "health|i/a", "ecommerce|i/b"}
+    assert settled(state, (), {}).keys() == {"ecommerce|i/a", "ecommerce|i/b"}  # a is nothing that is known yet
+    health = {"i/a": "health", "i/b": "education"}
+    together = settled(state, {0}, health)
+    assert together.keys() == {"health|i/a", "education|i/b"}
+    assert [event_id for _, event_id in together["health|i/a"].events] == ["e1", "e0"]
+    assert not together["health|i/a"].assumed and together["health|i/a"].acquired == NOW - 30
+    assert settled(state, (), health).keys() == {"education|i/b"}
+    # A domain that an event names is the sender's word, whatever the catalogue says.
+    named = fold({}, [event("view", 60, "a", 0, domain="social")])[0]
+    assert settled(named, (), health).keys() == {"social|i/a"}
+
+
+def test_sensitive_evidence_counts_only_of_the_ids_that_it_was_allowed_through() -> None:
+    state: dict[str, Evidence] = {}
+    for owner in (0, 7):
+        rows = [
+            event("view", 60, item, f"{owner}{item}", domain=named) for item, named in (("a", None), ("b", "health"))
+        ]
+        state, _ = fold(state, [*rows, event("view", 50, "c", owner, domain="ecommerce")], owner)
+    state = load_state(dump_state(state, 6))[0]
+    health = {"i/a": "health"}
+
+    def ids(allowed: set[int], domains: dict[str, str]) -> dict[str, list[str]]:
+        found = settled(permitted(state, allowed), allowed, domains)
+        assert found == settled(state, allowed, domains)
+        return {place: sorted(i for _, i in one.events) for place, one in found.items()}
+
+    both = ["e0", "e7"]
+    assert ids({0, 7}, health) == {"health|i/a": ["e0a", "e7a"], "health|i/b": ["e0b", "e7b"], "ecommerce|i/c": both}
+    assert ids({7}, health) == {"health|i/a": ["e7a"], "health|i/b": ["e7b"], "ecommerce|i/c": both}
+    assert ids(set(), health) == {"ecommerce|i/c": both}
+    assert ids(set(), {}) == {"ecommerce|i/a": ["e0a", "e7a"], "ecommerce|i/c": both}
+    alone = fold({}, [event("view", 60, "a", 0)])[0]
+    twice = settled(fold(alone, [event("view", 60, "a", 1)], 3)[0], (), {})["ecommerce|i/a"]
+    assert twice.long == pytest.approx(2 * alone["|i/a"].long)
 
 
 def many(count: int, items: int, seed: int) -> list[StoredEvent]:
@@ -162,5 +203,5 @@ def test_what_is_read_are_the_strongest_items_and_the_last_ones() -> None:
     state, _ = fold({}, [*old, event("view", 0, "new", 10_000)])
     chosen = considered(state, NOW)
     assert len(chosen) == evidence.MAX_READ
-    assert "ecommerce|i/new" in chosen
+    assert "|i/new" in chosen
     assert considered(dict(reversed(state.items())), NOW).keys() == chosen.keys()

@@ -54,6 +54,8 @@ def test_a_key_names_a_head(key: str, head: str, part: str) -> None:
         "labels/demo/头.jsonl",
         "labels/demo/x.txt",
         "labels/demo/x.test.csv",
+        "labels/demo/---.jsonl",
+        "labels/demo/_.dev.csv",
     ],
 )
 def test_another_key_is_refused_with_the_form_it_should_have(key: str) -> None:
@@ -109,6 +111,28 @@ def test_bounds_stop_the_reading(monkeypatch: pytest.MonkeyPatch) -> None:
     long = json.dumps({"text": "x" * 100_000, "label": "y" * 201}).encode()
     (rejected,) = read_labels(io.BytesIO(long), "x.jsonl")
     assert isinstance(rejected, Rejection) and "201 characters" in rejected.reason
+
+
+def test_what_a_small_gzip_inflates_to_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(labels, "MOST_LINES", 100_000)
+    blank = gzip.compress(b"\n" * 300_000)
+    assert len(blank) < 1000 and "100,000 lines, blank ones included" in str(
+        survey(io.BytesIO(blank), "x.jsonl.gz").hopeless
+    )
+    assert "lines, blank" in str(survey(io.BytesIO(b"text,label\n" + b"\n" * 300_000), "x.csv").hopeless)
+    twice = survey(io.BytesIO(gzip.compress(blank)), "x.jsonl.gz")
+    assert twice.hopeless is not None and "no row can be used" in twice.hopeless
+    monkeypatch.setattr(labels, "MOST_BYTES", 1 << 20)
+    long = gzip.compress(b'{"text": "%s", "label": "a"}\n' % (b"x" * 600_000) * 3)
+    assert len(long) < 1 << 20
+    assert "larger than 1,048,576 bytes" in str(survey(io.BytesIO(long), "x.jsonl.gz").hopeless)
+
+
+@pytest.mark.parametrize("body", [b"\n" * 200_000, b'"\n' * 50_000, GOOD * 20_000])
+def test_a_file_that_takes_too_long_is_hopeless(body: bytes) -> None:
+    looks = iter([False] * 3)
+    found = survey(io.BytesIO(b"text,label\n" + body), "x.csv", lambda: next(looks, True))
+    assert found.hopeless == labels.TOO_SLOW and found.rows + found.rejected_count <= 8192
 
 
 def test_a_csv_needs_its_columns() -> None:
@@ -177,7 +201,7 @@ def test_a_failed_job_says_why_and_the_head_before_it_still_serves(service: Serv
     service.publish()
     service.end()
     service.upload(GOOD + GOOD)
-    failed = service.end("failed", "not enough memory")
+    failed = service.end("failed", "AlgorithmError: not trained: not enough memory, exit code: 1")
     assert (failed.state, failed.reason) == ("failed", "not enough memory")
     assert service.training.head(TENANT, "topics").version == "v1"
     assert not service.training.ingest(KEY).started  # the same notice again
@@ -203,6 +227,104 @@ def test_labels_that_come_while_a_job_runs_wait_for_its_end(service: Service) ->
     ended = service.end()
     assert ended.state == "training" and ended.job != first and ended.rows == 12 and ended.waiting is None
     assert service.trainers.started() == 2
+
+
+@pytest.mark.parametrize("found_by", ["event", "schedule"])
+def test_labels_that_waited_are_trained_whoever_was_cut_off(
+    service: Service, monkeypatch: pytest.MonkeyPatch, found_by: str
+) -> None:
+    job = service.upload().row.job
+    service.upload(GOOD + GOOD)
+    service.publish()
+    service.trainers.end(job, "completed", None)
+    head = service.training.head(TENANT, "topics").row  # settles the state, and starts nothing
+    assert head is not None and (head.state, head.waiting) == ("served", KEY) and service.trainers.started() == 1
+    if found_by == "event":
+        with monkeypatch.context() as patch:
+            patch.setattr(service.trainers.stores.objects, "open", _unavailable)
+            with pytest.raises(Unavailable):
+                service.training.ended(TENANT, "topics", job)
+        service.training.ended(TENANT, "topics", job)
+    else:
+        assert service.training.retrain()["started"] == [{"tenant": TENANT, "head": "topics"}]
+    assert (service.row.state, service.row.rows, service.row.waiting) == ("training", 12, None)
+    assert service.trainers.started() == 2
+
+
+def _unavailable(*_: Any, **__: Any) -> Any:
+    raise Unavailable("object storage does not answer")
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_what_waited_and_needs_no_training_waits_no_longer(service: Service, gone: bool) -> None:
+    other = f"labels/{TENANT}/topics.ndjson"
+    service.upload()
+    if gone:
+        service.upload(key=other)
+        service.trainers.stores.objects.delete([other])
+    else:
+        service.upload(GOOD + GOOD)
+        service.trainers.stores.objects.put(KEY, GOOD)  # as it was
+    service.publish()
+    ended = service.end()
+    assert (ended.state, ended.waiting, service.trainers.started()) == ("served", None, 1)
+
+
+def test_of_two_files_of_a_head_the_later_is_trained_on(service: Service) -> None:
+    service.upload()
+    service.publish()
+    service.end()
+    later = f"labels/{TENANT}/topics.csv"
+    written = service.trainers.stores.objects.dated_keys
+    service.trainers.stores.objects.put(later, b"text,label\na,x\nb,y\n")
+    service.training._stores.objects.dated_keys = lambda prefix: (  # type: ignore[method-assign]
+        (key, at + 5 * (key == later)) for key, at in written(prefix)
+    )
+    assert service.training.retrain()["started"] and service.row.key == later
+    service.publish()
+    service.end()
+    assert service.training.retrain()["unchanged"] == 1
+
+
+def test_a_head_that_cannot_be_looked_at_holds_no_other_up(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    objects = service.trainers.stores.objects
+    for name in ("a", "b", "c"):
+        objects.put(f"labels/{TENANT}/{name}.jsonl", GOOD)
+    opened = objects.open
+
+    def broken(key: str, *given: Any, **more: Any) -> Any:
+        if "/a." in key:
+            raise Unavailable("object storage does not answer")
+        if "/b." in key:
+            raise RuntimeError("arn:aws:iam::123456789012:role/x")
+        return opened(key, *given, **more)
+
+    monkeypatch.setattr(objects, "open", broken)
+    outcome = service.training.retrain()
+    assert outcome["started"] == [{"tenant": TENANT, "head": "c"}]
+    assert [one["head"] for one in outcome["failed"]] == ["a", "b"]
+    assert "does not answer" in outcome["failed"][0]["reason"] and "arn" not in outcome["failed"][1]["reason"]
+
+
+def test_a_file_that_is_not_read_in_time_is_told_once(service: Service) -> None:
+    service.trainers.stores.objects.put(KEY, GOOD)
+    clock, ticks = service.training._clock, iter(range(10_000))
+    service.training._clock = lambda: clock() + 10 * next(ticks)
+    taken = service.training.ingest(KEY, remaining=lambda: 30.0)
+    service.training._clock = clock
+    assert (taken.row.state, taken.row.reason) == ("failed", labels.TOO_SLOW)  # type: ignore[union-attr]
+    assert service.training.ingest(KEY).report is None and service.trainers.started() == 0
+
+
+def test_a_label_is_not_logged(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[Any] = []
+    for level in ("info", "warning", "error"):
+        monkeypatch.setattr(f"shared.training.logger.{level}", lambda *args, **more: lines.append((args, more)))
+    service.upload(b'{"text": "x", "label": "secret"}\n')
+    assert "secret" in service.row.reason
+    service.upload()
+    assert "secret" in service.end("failed", "not trained: only one row of secret").reason
+    assert len(lines) >= 3 and "secret" not in str(lines)
 
 
 def test_a_lost_event_is_found_by_asking(service: Service) -> None:
@@ -376,6 +498,13 @@ def test_a_head_published_by_hand_is_there_too(front: Service) -> None:
         assert client.get("/v1/heads/topics").json()["labels"] == ["a", "b"]
 
 
+def test_heads_are_listed_without_what_lies_in_them(front: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    front.publish("v7")
+    front.trainers.stores.objects.put(f"artifacts/{TENANT}/heads/unfinished/v1/manifest.json", b"{}")
+    monkeypatch.setattr(type(front.trainers.stores.objects), "keys", _unavailable)
+    assert [head.name for head in front.training.heads(TENANT)] == ["topics"]
+
+
 def test_a_pointer_to_nothing_is_no_missing_head(front: Service) -> None:
     front.trainers.stores.objects.put(f"artifacts/{TENANT}/heads/topics/latest", b"v9")
     with TestClient(handler.app) as client:
@@ -385,6 +514,9 @@ def test_a_pointer_to_nothing_is_no_missing_head(front: Service) -> None:
 
 def test_the_system_trains_where_it_is_told_to(built: System) -> None:
     assert built._training_jobs() is None
+    for name in ("adproduct", "content"):
+        with pytest.raises(Unprocessable, match="name of a taxonomy"):
+            built.training.ingest(f"labels/{TENANT}/{name}.jsonl")
     built.settings = replace(built.settings, training_queue_url="http://queue")
     assert isinstance(built._training_jobs(), QueuedJobs)
     built.settings = replace(built.settings, training_image="image", training_subnets="subnet-1, subnet-2")

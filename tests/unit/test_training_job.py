@@ -22,11 +22,14 @@ from hypothesis import strategies as st
 
 from infra.local.training import Trainer
 from infra.training_job import entry, package
-from shared import labels
+from shared import labels, wiring
 from shared.errors import Unavailable
 from shared.models.classifier import Head
+from shared.settings import Settings
 from shared.stores import Stores
 from shared.stores.training_jobs import (
+    REFUSED,
+    UNTOLD,
     JobStatus,
     SageMakerJobs,
     SageMakerPlace,
@@ -62,7 +65,7 @@ def test_a_name_is_started_once_and_its_state_can_be_asked_for(trainers: Trainer
     assert trainers.jobs.find(JOB.name) == JobStatus("completed")
     other = replace(JOB, name="adtailor-head-topics-000000000000")
     trainers.jobs.start(other)
-    trainers.end(other.name, "failed", "one label alone")
+    trainers.end(other.name, "failed", "AlgorithmError: not trained: one label alone, exit code: 1")
     assert trainers.jobs.find(other.name) == JobStatus("failed", "one label alone")
 
 
@@ -79,8 +82,24 @@ def test_what_may_pass_is_told_from_what_does_not(aws: Aws, code: str, error: ty
     trainers = sagemaker_trainers(stores_on(aws))
     assert trainers.plane is not None
     trainers.plane.refuse = code
-    with pytest.raises(error, match=code):
+    with pytest.raises(error, match=code) as raised:
         trainers.jobs.start(JOB)
+    assert "no more of these" not in str(raised.value)  # AWS's own words, which name roles and accounts
+    if isinstance(raised.value, TrainingRefused):
+        assert raised.value.detail == f"{code}: no more of these"
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        "ClientError: Data download failed: arn:aws:iam::123456789012:role/training may not s3:GetObject",
+        "AlgorithmError: ValueError: could not convert 'a label' / [rank0]: out of memory, exit code: 1",
+    ],
+)
+def test_of_a_failure_only_what_was_meant_for_the_tenant_is_told(trainers: Trainers, told: str) -> None:
+    trainers.jobs.start(JOB)
+    trainers.end(JOB.name, "failed", told)
+    assert trainers.jobs.find(JOB.name) == JobStatus("failed", UNTOLD)
 
 
 @pytest.mark.parametrize("status", ["Stopped", "Failed"])
@@ -130,7 +149,7 @@ def test_boto3_takes_the_request(aws: Aws, place: SageMakerPlace) -> None:
 
 @given(
     st.from_regex("[a-z][a-z0-9-]{0,40}[a-z0-9]", fullmatch=True),
-    st.from_regex(labels.HEAD, fullmatch=True),
+    st.from_regex("[A-Za-z0-9_-]{1,64}", fullmatch=True).filter(labels.HEAD.fullmatch),
 )
 def test_job_names_are_what_sagemaker_takes(prefix: str, head: str) -> None:
     prefix = re.sub("-+", "-", prefix)
@@ -172,6 +191,28 @@ def test_a_job_that_is_cut_off_again_and_again_has_failed(stores: Stores, tmp_pa
     record = {"body": json.dumps(body), "attributes": {"ApproximateReceiveCount": "3"}}
     Trainer(stores.objects, tmp_path, told.append)({"Records": [record]}, None)
     assert "stopped too often" in str(read_status(stores.objects, "one")) and told
+
+
+def test_only_files_of_labels_are_laid_out(stores: Stores, tmp_path: Path) -> None:
+    for name in ("news.jsonl", "news.dev.csv", "news.old/1.jsonl", "news.txt", "news-short.jsonl"):
+        stores.objects.put(f"labels/{TENANT}/{name}", GOOD)
+    Trainer(stores.objects, tmp_path, lambda call: None)._lay_out(tmp_path, {"tenant": TENANT, "head": "news"})
+    laid = tmp_path / "input" / "data" / "train"
+    assert sorted(path.name for path in laid.iterdir()) == ["news.dev.csv", "news.jsonl"]
+
+
+def test_what_a_process_gives_up_leaves_its_disk(
+    stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(wiring, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(Head, "load", lambda folder, threads=0: folder.name)
+    system = wiring.System(Settings(), stores)
+    for n in range(wiring.HELD_HEADS + 2):
+        stores.objects.put(f"artifacts/{TENANT}/heads/mine/latest", f"v{n}".encode())
+        stores.objects.put(f"artifacts/{TENANT}/heads/mine/v{n}/manifest.json", b"{}")
+        system.head(TENANT, "mine")
+    held = {path.name for path in (tmp_path / "adtailor-heads" / TENANT / "mine").iterdir()}
+    assert held == {version for _, _, version in system._heads} and len(held) == wiring.HELD_HEADS
 
 
 # The source archive ---------------------------------------------------------------------------------------------------
@@ -270,7 +311,8 @@ def test_a_failure_is_told_where_sagemaker_looks(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "infra.training_job.entry", "--root", str(root), "--no-install"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
-    assert (root / "output" / "failure").read_text() == "topics.jsonl has no row that can be used"
+    assert (root / "output" / "failure").read_text() == "not trained: topics.jsonl has no row that can be used"
+    assert entry.REFUSED == REFUSED
 
 
 def test_the_reason_is_what_the_script_said_last(capfd: pytest.CaptureFixture[str]) -> None:
@@ -281,14 +323,14 @@ def test_the_reason_is_what_the_script_said_last(capfd: pytest.CaptureFixture[st
     )
     script = f"print('working'); print('not trained: a classifier needs two labels'); {torchrun}; exit(3)"
     assert command.run([sys.executable, "-c", script]) == 3
-    assert command.reason() == "a classifier needs two labels"
+    assert command.reason() == "not trained: a classifier needs two labels"
     assert command.run([sys.executable, "-c", f"print('[rank0]: out of memory'); {torchrun}; exit(1)"]) == 1
     assert command.reason() == "[rank0]: out of memory"
     assert command.run([sys.executable, "-c", "raise SystemExit('out of memory')"]) == 1
     assert command.reason() == "out of memory"
     command.stop()
     assert command.run([sys.executable, "-c", "import time; time.sleep(60)"]) != 0
-    assert command.reason() == "the job was stopped"
+    assert command.reason() == "not trained: the job was stopped"
 
 
 @pytest.mark.parametrize(("gpus", "count"), [("0", 1), ("4", 4)])
