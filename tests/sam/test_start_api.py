@@ -23,7 +23,7 @@ def test_classify(api: httpx2.Client) -> None:
     answer = api.post("/v1/classify", json={"texts": ["最新款智能手机，限时优惠！", "A gold wedding ring"], "top": 2})
     assert answer.status_code == 200, answer.text
     phone, ring = answer.json()["results"]
-    assert len(phone["labels"]) == len(ring["labels"]) == 2
+    assert all(1 <= len(one["labels"]) <= 2 for one in (phone, ring))
     assert phone["labels"][0]["id"] != ring["labels"][0]["id"]
 
 
