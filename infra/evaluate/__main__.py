@@ -47,9 +47,11 @@ def classify(
     """Train a head on labels and measure it beside TF-IDF and the frozen encoder."""
 
     def measure() -> dict[str, Any]:
-        from infra.evaluate.classify import run
+        from infra.evaluate.classify import measure as train_and_measure
 
-        return run(train, test, dev, unlabelled=unlabelled, seed=seed, budget_seconds=budget_seconds, console=console)
+        return train_and_measure(
+            train, test, dev, unlabelled=unlabelled, seed=seed, budget_seconds=budget_seconds, console=console
+        ).figures
 
     _answer("classify", measure)
 

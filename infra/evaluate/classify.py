@@ -58,32 +58,6 @@ class Measured:
         return self.probabilities.max(axis=1)
 
 
-def run(
-    train_file: Path,
-    test_file: Path,
-    dev_file: Path | None = None,
-    *,
-    seed: int = 0,
-    budget_seconds: float | None = None,
-    unlabelled: Path | None = None,
-    console: Console | None = None,
-) -> dict[str, Any]:
-    """Trains, measures and returns the figures.
-
-    Raises:
-        ValueError: a file cannot be trained on; the message says why.
-    """
-    return measure(
-        train_file,
-        test_file,
-        dev_file,
-        seed=seed,
-        budget_seconds=budget_seconds,
-        unlabelled=unlabelled,
-        console=console,
-    ).figures
-
-
 def measure(
     train_file: Path,
     test_file: Path,

@@ -10,11 +10,9 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import orjson
-import pytest
 
 from shared.domain import Event, Profile
 from shared.evidence import Evidence, State, acquired_items, considered, dump_state, fold, load_state
@@ -24,12 +22,11 @@ from shared.models.encoder import Encoder
 from shared.stores.people import StoredEvent, _profile_row
 from shared.stores.table import marshal
 from tests.benchmarks.table import Figures
-from tests.data import ROOT
+from tests.data import ROOT, artifact
 
 NOW = 1_790_000_000.0
 EVENTS, ITEMS, DAYS = 10_000, 2_000, 90
 SAMPLE = ROOT / "infra" / "sample"
-ARTIFACTS = ROOT / "shared" / "artifacts"
 KINDS = ("view", "click", "favourite", "cart", "purchase", "like", "comment", "share", "dismiss")
 ODDS = (60, 15, 3, 4, 3, 6, 2, 2, 5)
 
@@ -72,15 +69,14 @@ def milliseconds(call: Callable[[], object], times: int) -> float:
     return float(np.median(taken))
 
 
-@pytest.mark.skipif(not Path(ARTIFACTS / "encoder" / "model.onnx").exists(), reason="needs `make models`")
 def test_a_profile_of_ten_thousand_events(figures: Figures) -> None:
     known = texts()
     events, text_of = history(known)
-    base = Encoder.load(ARTIFACTS / "encoder", threads=1).encode([text for _, text in known])
+    base = Encoder.load(artifact("encoder"), threads=1).encode([text for _, text in known])
     noise = np.random.default_rng(7).normal(size=(ITEMS, 384)).astype(np.float32) * 0.005
     items = unit(base[text_of] + noise)
     vectors = {f"i/item-{item:05d}": items[item] for item in range(ITEMS)}
-    classifiers = {name: TaxonomyClassifier.load(ARTIFACTS / f"taxonomy-{name}") for name in ("adproduct", "content")}
+    classifiers = {name: TaxonomyClassifier.load(artifact(f"taxonomy-{name}")) for name in ("adproduct", "content")}
 
     state, count = fold({}, events)
     packed = dump_state(state, count)

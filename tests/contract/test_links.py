@@ -19,6 +19,8 @@ from tests.conftest import TENANT
 from tests.fakes.models import TOPICS
 from tests.fakes.system import FakeSystem
 
+pytestmark = pytest.mark.slow
+
 WATCH, PHONE = TOPICS["watch"], TOPICS["phone"]
 
 

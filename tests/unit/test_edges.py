@@ -34,6 +34,8 @@ from tests.fakes.delivery import drain
 from tests.fakes.system import FakeSystem
 from tests.unit.test_api import AD, event, post, upload
 
+pytestmark = pytest.mark.slow
+
 ITEM_BYTES = 400 * 1024
 TRANSACTION_BYTES = 4 << 20
 FACE = "\U0001f600"  # four bytes in UTF-8

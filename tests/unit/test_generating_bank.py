@@ -17,6 +17,8 @@ from tests.conftest import TENANT
 from tests.fakes.generation import GOOD, PHONE, PHONE_EN, World, make_world, texts
 from tests.fakes.models import TOPICS
 
+pytestmark = pytest.mark.slow
+
 WATCH = {
     "ad_id": "w1",
     "title": "A watch for the road",

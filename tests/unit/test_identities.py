@@ -27,6 +27,8 @@ from tests.fakes.system import FakeSystem
 from tests.unit.test_api import event, post
 from tests.unit.test_recommending import act, ad, catalogue, feedback, ids
 
+pytestmark = pytest.mark.slow
+
 WATCH, PHONE = TOPICS["watch"], TOPICS["phone"]
 
 

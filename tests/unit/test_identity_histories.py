@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +22,8 @@ from tests.fakes.models import TOPICS, TopicClassifier
 from tests.fakes.system import FakeSystem
 from tests.unit.test_identities import wire_rows
 from tests.unit.test_recommending import ad
+
+pytestmark = pytest.mark.slow
 
 NAMES = "abc"
 HEALTH_AD = "pressure3"

@@ -49,6 +49,7 @@ def test_dependencies_are_in_the_layer(name: str) -> None:
     assert needed - set(pinned()) <= LEFT_OUT.get(name, set())
 
 
+@pytest.mark.slow
 def test_what_the_code_imports_is_in_the_layer() -> None:
     owners = packages_distributions()
     for path in sorted([*(ROOT / "shared").rglob("*.py"), *(ROOT / "functions").rglob("*.py")]):

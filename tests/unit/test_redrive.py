@@ -16,6 +16,8 @@ from rich.console import Console
 from infra import redrive
 from infra.redrive import Cloud
 
+pytestmark = pytest.mark.slow
+
 REGION = "eu-central-1"
 ACCOUNT = "123456789012"
 FUNCTION = f"arn:aws:lambda:{REGION}:{ACCOUNT}:function:adtailor-ProfileFunction-1A2B"

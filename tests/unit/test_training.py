@@ -27,6 +27,8 @@ from tests.data import ROOT
 from tests.fakes.system import Clock
 from tests.fakes.training import GOOD, KEY, Service, Trainers, queued_trainers, sagemaker_trainers
 
+pytestmark = pytest.mark.slow
+
 JOB = TrainingJob("adtailor-head-topics-0123456789ab", TENANT, "topics", "topics.jsonl")
 
 

@@ -43,6 +43,8 @@ from tests.conftest import REGION, TENANT, Aws, session, stores_on
 from tests.data import ROOT
 from tests.fakes.training import GOOD, PLACE, ROLE, Trainers, queued_trainers, sagemaker_trainers
 
+pytestmark = pytest.mark.slow
+
 JOB = TrainingJob("adtailor-head-topics-0123456789ab", TENANT, "topics", "topics.jsonl")
 
 

@@ -305,6 +305,7 @@ def test_a_csv_full_of_damage_loses_no_good_line_before_it_and_counts_every_line
     assert max(places) <= number + sum(1 + line.count(b"\n") for line in lines)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["x.jsonl", "x.csv", "x.jsonl.gz"])
 def test_memory_does_not_grow_with_the_file(name: str) -> None:
     line = b'{"a":1}\n' if "json" in name else b"1,2\n"
