@@ -108,10 +108,17 @@ class Splitter:
         self._finish_if_complete(runs.get(run.tenant, run.run_id) or run, work)
 
     def _finish_if_complete(self, run: Run, work: Work) -> None:
-        if run.complete and not run.done:
+        if not run.complete or run.done:
+            return
+        try:
             work.finish(run)
-            if self._stores.runs.close(run):
-                work.clean(run)
+        except NotFound:  # another invocation finished it, and cleaned up what this one was about to read
+            if not self._stores.runs.find(run.tenant, run.run_id).done:
+                raise
+            logger.info("another invocation finished this run", extra={"run": run.run_id})
+            return
+        if self._stores.runs.close(run):
+            work.clean(run)
 
     def _send(self, run: Run, *, chunk: int | None = None) -> None:
         body: dict[str, Any] = {"action": "split", "tenant": run.tenant, "run": run.run_id}

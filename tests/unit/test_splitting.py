@@ -201,6 +201,26 @@ def test_of_two_splitters_one_gives_way(built: System, aws: Aws) -> None:
     assert len(receive(aws.sqs, aws.event_queue_url)) == 1  # a chunk that was queued before: it counts once
 
 
+def test_of_two_that_write_the_result_the_late_one_finds_it_done(
+    built: System, aws: Aws, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = upload(aws, KEY, b"\n".join(lines(30)))
+    uploads = built.profiling._uploads
+    finish, beaten = type(uploads).finish, []
+
+    def late(self: Any, run: Any) -> None:
+        if not beaten:
+            beaten.append(run)
+            splitting.Splitter(built.stores, "events")._finish_if_complete(run, uploads)
+        finish(self, run)
+
+    monkeypatch.setattr(type(uploads), "finish", late)
+    for chunk in range(answer["chunks"]):
+        built.profiling.go_on(TENANT, answer["run"], chunk)
+    assert beaten and report(built)["rejected"] == expected(lines(30))["rejected"]
+    assert built.stores.objects.exists(f"rejected/{TENANT}/many.jsonl.events.jsonl") and chunks(aws) == []
+
+
 def test_without_time_left_the_rest_is_split_later(
     built: System,
     aws: Aws,
