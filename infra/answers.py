@@ -207,6 +207,7 @@ class AdKept(AdTaken):
     start: NotRequired[AwareDatetime]
     end: NotRequired[AwareDatetime]
     targeting: NotRequired[dict[str, list[str]]]
+    exclusion_labels: NotRequired[list[str]]
     versions: Versions
 
 
@@ -373,6 +374,9 @@ class AdShown(TypedDict):
     label: Name | None
     provenance: dict[str, Any]
     score: float
+    variant: str | None
+    propensity: float
+    variant_propensity: float
     reasons: list[ReasonShown]
 
 
@@ -393,6 +397,8 @@ class FeedbackTaken(TypedDict):
     ad_id: str
     result: Literal["counted", "repeated", "refused"]
     reason: NotRequired[str]
+    implied_impression: NotRequired[bool]
+    charged: NotRequired[bool]
 
 
 class FeedbackAnswer(TypedDict):

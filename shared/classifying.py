@@ -167,6 +167,8 @@ class Classifying:
     def publish(self, tenant: str) -> str | None:
         """Publishes the catalogue as it is; the version in service, None where another builder is at it."""
         pointer = build(self._stores, tenant, clock=self._clock)
+        if pointer:
+            self._stores.log_progress.add_tenant(tenant)
         return pointer.version if pointer else None
 
     # ------------------------------------------------------------------------------------------------------------

@@ -62,7 +62,8 @@ class Ad:
 
     `bid_cpm` and `daily_budget` are in the advertiser's currency (per thousand impressions; per UTC day).
     `targeting` may hold ``platforms``, ``languages``, ``segments``, ``interests`` (taxonomy ids): lists, any of which
-    must match where present. `attributes` are flat facts (name to string or number).
+    must match where present. `attributes` are flat facts (name to string or number). `exclusion_labels`: two ads of
+    different campaigns that share one are never in the same answer (competitive separation).
     """
 
     ad_id: str
@@ -81,6 +82,7 @@ class Ad:
     start: float | None = None
     end: float | None = None
     targeting: dict[str, list[str]] = field(default_factory=dict)
+    exclusion_labels: tuple[str, ...] = ()
 
     @property
     def text(self) -> str:
@@ -155,8 +157,19 @@ class Interest:
 
 
 @dataclass(frozen=True, slots=True)
+class RecentItem:
+    """An item that a person last had to do with at epoch second `at`, and the interest it belongs to ("": to none)."""
+
+    item_id: str
+    at: float
+    interest_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
-    """The versioned fold of a person's events. `acquired`: what they lately bought, enrolled in or completed."""
+    """The versioned fold of a person's events. `acquired`: what they lately bought, enrolled in or completed. `recent`:
+    the items they last had to do with, the latest first; none that a sensitive interest was read off without consent.
+    """
 
     user_id: str
     interests: tuple[Interest, ...]
@@ -165,6 +178,7 @@ class Profile:
     events: int = 0
     version: int = 0
     acquired: tuple[str, ...] = ()
+    recent: tuple[RecentItem, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,6 +236,8 @@ class Reason:
 class RankedAd:
     """One slot of a decision; `propensity` is the chance that the policy in force showed this ad in this slot.
 
+    variant: which of the ad's copies is shown (`shared.stores.copies.text_key`), and `variant_propensity` the chance
+    that it was, given the ad.
     `copy_label`: what people are to be shown of where the text comes from, by language; None where no model wrote it.
     `copy_provenance`: the same for machines.
     """
@@ -234,11 +250,16 @@ class RankedAd:
     propensity: float = 1.0
     copy_label: dict[str, str] | None = None
     copy_provenance: dict[str, Any] = field(default_factory=dict)
+    variant: str | None = None
+    variant_propensity: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """What was shown to whom, and why: the unit of feedback and of learning."""
+    """What was shown to whom, and why: the unit of feedback and of learning. The place of an ad in `ads` is its slot.
+
+    log: what else is remembered of it, for estimating other policies, packed by `shared.decision_log`.
+    """
 
     decision_id: str
     uid: str | None
@@ -246,6 +267,7 @@ class Decision:
     ads: tuple[RankedAd, ...]
     personalised: bool
     versions: dict[str, str]
+    log: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from shared.clusters import average_linkage
-from shared.domain import Classification, Interest, Label
+from shared.domain import Classification, Interest, Label, RecentItem
 from shared.evidence import (
     Evidence,
     Stamped,
@@ -47,10 +47,12 @@ __all__ = [
     "fold",
     "interests_of",
     "load_state",
+    "read_off",
 ]
 
 MAX_LONG, MAX_SESSION = 12, 4
 MAX_NAMED, MAX_NAMED_RECENT = 16, 4  # clusters that are classified: the strongest long-term and session ones
+MAX_RECENT = 20  # items named as the last ones
 MAX_EVIDENCE = 20  # event ids named for one interest, the latest
 MAX_AGAINST = 10  # and against it
 SAME_INTEREST = 0.35  # mean cosine in the topic space from which two clusters are one (`infra.evaluate.profiles_task`)
@@ -101,13 +103,26 @@ def interests_of(
     now: float,
     sensitive_allowed: bool,
 ) -> tuple[Interest, ...]:
-    """Interests, long-term ones first, each term in falling weight.
+    """The interests alone of `read_off`."""
+    return read_off(state, vectors, classifiers, now=now, sensitive_allowed=sensitive_allowed)[0]
+
+
+def read_off(
+    state: Mapping[str, Evidence],
+    vectors: Mapping[str, Vectors],
+    classifiers: Mapping[str, TaxonomyClassifier],
+    *,
+    now: float,
+    sensitive_allowed: bool,
+) -> tuple[tuple[Interest, ...], tuple[RecentItem, ...]]:
+    """Interests, long-term ones first, each term in falling weight; and the last items, latest first.
 
     vectors: unit vectors (384,) by evidence key; items without one take no part. What is asked for is at most that of
         the items in ``considered(state, now)``.
     classifiers: by taxonomy name; a domain whose taxonomy is not there is named in Ad Product.
     sensitive_allowed: whether the person consented to sensitive interests. Without it nothing is inferred from the
-        health domain, and no cluster that falls into a sensitive category of either taxonomy becomes an interest.
+        health domain, and no cluster that falls into a sensitive category of either taxonomy becomes an interest, nor
+        is any of its items among the last ones.
     """
     known = {
         place: evidence
@@ -116,10 +131,11 @@ def interests_of(
     }
     items = [evidence for _, evidence in sorted(considered(known, now).items())]
     if not items:
-        return ()
+        return (), ()
     reading = _read(items, np.stack([vectors[evidence.key] for evidence in items]), classifiers, now)
-    named = _name(reading, _clusters(reading), classifiers, sensitive_allowed)
-    return (*_of_term(reading, named, "long", MAX_LONG), *_of_term(reading, named, "session", MAX_SESSION))
+    named, unnamed = _name(reading, _clusters(reading), classifiers, sensitive_allowed)
+    interests = (*_of_term(reading, named, "long", MAX_LONG), *_of_term(reading, named, "session", MAX_SESSION))
+    return interests, _recent(reading, named, unnamed)
 
 
 def _read(
@@ -196,8 +212,9 @@ def _name(
     clusters: list[list[int]],
     classifiers: Mapping[str, TaxonomyClassifier],
     sensitive_allowed: bool,
-) -> list[_Named]:
-    """The strongest clusters under their categories, those of one category together."""
+) -> tuple[list[_Named], list[int]]:
+    """The strongest clusters under their categories, those of one category together; and the rows of those that are in
+    no category."""
     # What a cluster is about does not depend on what was dismissed of it.
     weight = np.array([reading.gross[:, rows].sum(axis=1) for rows in clusters]).reshape(-1, 2)
     chosen = {
@@ -209,12 +226,11 @@ def _name(
     clusters, weights = [clusters[place] for place in sorted(chosen)], weight[sorted(chosen)].sum(axis=1).tolist()
     placed = _placed([_unit(reading.gross[0, rows] @ reading.vectors[rows]) for rows in clusters], classifiers)
     named: dict[tuple[str, bool], _Named] = {}
+    unnamed: list[int] = []
     for rows, own_weight, labels in zip(clusters, weights, placed, strict=True):
         domain = reading.items[rows[0]].domain
         own = preset(domain).taxonomy
         label = labels[own if own in labels else "adproduct"]
-        if label is None:
-            continue
         categories: dict[str, str | None] = {
             name: found.id if (found := labels.get(name)) else None for name in TAXONOMIES
         }
@@ -222,11 +238,24 @@ def _name(
         # A sensitive category is an interest only in the health domain and with consent (DESIGN section 7).
         if sensitive and not (sensitive_allowed and domain == "health"):
             continue
+        if label is None:
+            unnamed += rows
+            continue
         entry = named.setdefault((label.id, sensitive), _Named(label, categories, sensitive))
         entry.rows += rows
         if own_weight > entry.heaviest:  # of several clusters the heaviest one says where it is in the other taxonomy
             entry.heaviest, entry.categories = own_weight, categories
-    return list(named.values())
+    return list(named.values()), unnamed
+
+
+def _recent(reading: _Reading, named: list[_Named], unnamed: list[int]) -> tuple[RecentItem, ...]:
+    owners = [("", row) for row in unnamed] + [(one.label.id, row) for one in named for row in one.rows]
+    found = [
+        RecentItem(reading.items[row].key.removeprefix("i/"), reading.items[row].events[0][0], interest_id)
+        for interest_id, row in owners
+        if reading.items[row].key.startswith("i/") and reading.items[row].events and reading.net[0, row] > 0
+    ]
+    return tuple(sorted(found, key=lambda one: (-one.at, one.item_id))[:MAX_RECENT])
 
 
 def _placed(

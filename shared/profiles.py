@@ -15,7 +15,7 @@ import numpy as np
 from shared.domain import Consent, Interest, Profile
 from shared.errors import Conflict
 from shared.evidence import permitted, settled
-from shared.interests import Evidence, acquired_items, considered, dump_state, fold, interests_of, load_state
+from shared.interests import Evidence, acquired_items, considered, dump_state, fold, load_state, read_off
 from shared.policy.consent import in_force
 from shared.stores.catalogue import Catalogue
 from shared.stores.faults import give_way
@@ -114,11 +114,11 @@ class ProfileReader:
         sensitive = self._sensitive(person, consent)
         vectors, domains = self._vectors(tenant, person, considered(permitted(state, sensitive), now))
         known = settled(state, sensitive, domains)
-        interests = interests_of(known, vectors, self._classifiers(), now=now, sensitive_allowed=consent.sensitive)
+        interests, recent = read_off(known, vectors, self._classifiers(), now=now, sensitive_allowed=consent.sensitive)
         version = person.profile.version if person.profile else 0
         if person.group:
             interests = tuple(_with_own_ids(interest) for interest in interests)
-        profile = Profile(user_id, interests, (), now, count, version + 1, acquired_items(known, now))
+        profile = Profile(user_id, interests, (), now, count, version + 1, acquired_items(known, now), recent)
         if not whole:
             return profile, False
         upto = folded if person.group else person.head

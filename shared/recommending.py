@@ -2,42 +2,48 @@
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from shared import decision_log
 from shared.domain import (
-    DOMAINS,
-    FEEDBACK_TYPES,
-    LANGUAGES,
-    Ad,
-    Consent,
-    Copy,
     Decision,
-    Event,
     Interest,
-    Profile,
     RankedAd,
     Reason,
 )
+from shared.eligibility import Context, Limits, allowed, sequels, terms_of
+from shared.errors import Conflict
+from shared.exploration import Ration, Slate, Traits, slate
+from shared.feedback import Feedback, FeedbackItem
+from shared.histories import Histories
+from shared.models.features import History
 from shared.models.ranker import Ranker
 from shared.profiles import ProfileReader
-from shared.retrieval import Request, Retrieval
-from shared.snapshot import Project, Snapshot, Snapshots, step
+from shared.reasons import reasons
+from shared.retrieval import Request
+from shared.scoring import NO_QUERIES, Models, Scoring
+from shared.snapshot import Project, Snapshot, Snapshots
 from shared.stores import Stores
-from shared.stores.copies import ANYONE, gate_stamp
-from shared.stores.people import StoredEvent, unpack_vectors
+from shared.stores.delivery import new_decision_id
+from shared.stores.people import unpack_vectors
 from shared.telemetry import MetricUnit, metrics
+from shared.trained import Found
+from shared.variants import Chosen, variants
 
-CANDIDATES = 400  # that go on from retrieval to caps, budgets and diversity
+if TYPE_CHECKING:
+    from shared.models.trained_ranker import Prepared, TrainedRanker
+
+CANDIDATES = 400  # that go on from retrieval to the click model
+SHORTLIST = 100  # of them that a slate is made of, at least: their caps and budgets are looked up
 DIVERSITY = 0.35  # nats of click probability that full likeness to what is already chosen costs
 SAME_CAMPAIGN = 3  # ads of one campaign or brand in one answer, where there are others
-REASON_SIMILARITY = 0.35  # cosine in the topic space from which an interest is named as the reason
-NO_QUERIES = np.zeros((0, 384), dtype=np.float32)
-FEEDBACK_PAST_SECONDS = 7 * 86400
+DRAWS = 20  # slates for one answer, where others take the last of a budget or cap at the same moment
+HELD_PREPARED = 8  # tenants whose catalogue is kept as the trained ranker sees it
 # What of a copy's provenance goes out with it: where it comes from, not who looked at it.
 _TOLD = (
     "generator",
@@ -50,30 +56,39 @@ _TOLD = (
     "content_id",
     "aigc",
 )
-# What an act on an ad tells about the person, as an event on it; an impression tells nothing.
-_LEARNT = {"click": "click", "conversion": "purchase", "dismiss": "dismiss"}
 
 
 @dataclass(frozen=True, slots=True)
-class Context:
-    """Where the ad would be shown."""
+class Exploring:
+    """How much of an answer is there to be learned from: see `shared.exploration.slate`."""
 
-    domain: str | None = None
-    language: str | None = None
-    platform: str | None = None
-    placement: str | None = None
+    epsilon: float = 0.0
+    rotation: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
-class FeedbackItem:
-    decision_id: str
-    ad_id: str
-    type: str
-    timestamp: float
+class _Asked:
+    """One request, with what is known of who asks. uids: ids that caps follow; none of somebody unknown."""
+
+    tenant: str
+    n: int
+    context: Context
+    now: float
+    snapshot: Snapshot
+    uid: str | None
+    uids: tuple[str, ...]
+    interests: Sequence[Interest]
+    queries: np.ndarray
+    segments: tuple[str, ...]
+    history: History
+    versions: dict[str, str]
 
 
 class Recommending:
-    """Chooses ads and learns from feedback."""
+    """Chooses ads, and takes what happens to them.
+
+    rankers: the trained ranker in service for a tenant, if any.
+    """
 
     def __init__(
         self,
@@ -81,18 +96,25 @@ class Recommending:
         snapshots: Snapshots,
         profiles: ProfileReader,
         ranker: Ranker,
+        rankers: Callable[[str], Found[TrainedRanker]],
         *,
         project: Project,
         versions: dict[str, str],
+        exploring: Exploring,
         clock: Callable[[], float],
     ) -> None:
         self._stores = stores
         self._snapshots = snapshots
         self._profiles = profiles
         self._ranker = ranker
+        self._rankers = rankers
         self._project = project
         self._versions = versions
+        self._exploring = exploring
         self._clock = clock
+        self._prepared: dict[str, tuple[str, str, Prepared]] = {}
+        self._histories = Histories(stores.catalogue, project=project)
+        self._feedback = Feedback(stores, clock=clock)
 
     def recommend(
         self, tenant: str, user_id: str, *, n: int = 5, context: Context | None = None, personalised: bool = True
@@ -113,287 +135,204 @@ class Recommending:
         interests = [i for i in profile.interests if i.enabled] if known else []
         # A person who refused is not followed, not even for caps: their decisions carry no uid.
         uid = uid if consent.personalisation and person is not None else None
-        uids = person.uids if person is not None and uid is not None else ()
-        allowed = _allowed(snapshot, profile if known else None, consent if known else None, context, now)
-        sequels = _sequels(snapshot, profile.acquired if known else ())
-        queries = self._project(unpack_vectors([i.vector for i in interests])) if interests else NO_QUERIES
-        retrieval = Retrieval(
-            snapshot,
-            self._ranker,
-            Request(interests, queries, allowed, sequels, language=context.language, domain=context.domain),
-        )
-        limit = CANDIDATES
-        order, scores = self._within_caps(tenant, uids, snapshot, retrieval.best(limit), now)
-        while len(order) < n and limit < retrieval.allowed:  # caps and budgets took too many: look further down
-            limit *= 4
-            order, scores = self._within_caps(tenant, uids, snapshot, retrieval.best(limit), now)
-        picks = _diverse(snapshot, order, scores, n)
-        chosen = order[picks].tolist()
-        copies = self._copies(tenant, snapshot, chosen, profile.segments if known else ())
-        matches = _matches(snapshot, interests, queries, chosen)
-        ads = tuple(
-            RankedAd(
-                ad_id=snapshot.ads[place].ad_id,
-                copy=copy.text,
-                score=round(float(scores[pick]), 6),
-                reasons=(_reason(interest, snapshot.ads[place], context, bool(sequels[place]), bool(interests)),),
-                copy_served_by=copy.served_by,
-                copy_label=copy.label,
-                copy_provenance={name: copy.provenance[name] for name in _TOLD if name in copy.provenance},
-            )
-            for pick, place, copy, interest in zip(picks, chosen, copies, matches, strict=True)
-        )
-        decision = Decision(
-            decision_id=secrets.token_hex(12),
-            uid=uid,
-            at=now,
-            ads=ads,
-            personalised=bool(interests),
-            versions=self._versions | self._snapshot_versions(tenant, snapshot),
-        )
-        shown = [snapshot.ads[place] for place in chosen]
-        self._stores.delivery.put_decision(
+        trained = self._rankers(tenant)
+        asked = _Asked(
             tenant,
-            decision,
-            {ad.ad_id: ad.bid_cpm / 1000 for ad in shown},
-            {ad.ad_id: ad.daily_budget for ad in shown if ad.daily_budget is not None},
+            n,
+            context,
+            now,
+            snapshot,
+            uid,
+            person.uids if person is not None and uid is not None else (),
+            interests,
+            self._project(unpack_vectors([i.vector for i in interests])) if interests else NO_QUERIES,
+            profile.segments if known else (),
+            self._histories.of(tenant, snapshot, profile, now) if known else History(),
+            self._versions_of(tenant, snapshot, trained),
         )
+        mask, excluded = allowed(snapshot, profile if known else None, consent if known else None, context, now)
+        request = Request(
+            interests,
+            asked.queries,
+            mask,
+            sequels(snapshot, profile.acquired if known else ()),
+            language=context.language,
+            domain=context.domain,
+        )
+        scoring = Scoring(snapshot, self._models(tenant, snapshot, trained.artefact), request, asked.history, now)
+        decision = self._decide(asked, scoring, excluded)
         metrics.add_metric("Decisions", MetricUnit.Count, 1)
         return decision
 
-    def feedback(self, tenant: str, items: Sequence[FeedbackItem]) -> list[dict[str, Any]]:
-        """What became of each item: ``counted``, ``repeated`` or ``refused`` with its reason."""
-        results: list[dict[str, Any]] = []
-        now = self._clock()
-        for place, item in enumerate(items):
-            answer: dict[str, Any] = {"index": place, "decision_id": item.decision_id, "ad_id": item.ad_id}
-            decision = self._stores.delivery.get_decision(tenant, item.decision_id)
-            reason = _feedback_problem(item, decision, now)
-            if decision is None or reason:
-                results.append(answer | {"result": "refused", "reason": reason})
-                continue
-            if decision.uid is not None and self._refused(tenant, decision.uid):
-                decision = replace(decision, uid=None)  # a refusal since the decision: it counts, for nobody
-            counted = self._stores.delivery.record(tenant, decision, item.ad_id, item.type, item.timestamp)
-            if decision.uid is not None and item.type in _LEARNT:
-                # Written again on a repeat: its id is the same, so a crash after `record` is made good.
-                self._learn(tenant, decision.uid, item)
-            results.append(answer | {"result": "counted" if counted else "repeated"})
-        return results
+    def _decide(self, asked: _Asked, scoring: Scoring, excluded: dict[str, int]) -> Decision:
+        """Draws a slate and stores it with what it takes of budgets and caps: where somebody else took the last of one
+        at the same moment, it is drawn anew without that ad.
 
-    def _refused(self, tenant: str, uid: str) -> bool:
-        said = self._stores.people.consents(tenant, [uid]).get(uid)
-        return said is not None and not said.personalisation
+        Raises:
+            Conflict: `DRAWS` slates in turn met such ads.
+        """
+        limits = Limits(self._stores, asked.tenant, asked.snapshot, asked.uids, asked.now)
+        decision_id = new_decision_id(asked.now)
+        rng = np.random.default_rng(int.from_bytes(blake2b(decision_id.encode(), digest_size=16).digest()))
+        for redraws in range(DRAWS):
+            rows, scores = self._shortlist(asked, scoring, limits)
+            plan = self._slate(asked, rows, scores)
+            decision = self._decision(asked, scoring, decision_id, plan, rows, scores, rng)
+            record = _record(asked, scoring, plan, rows, scores, redraws, self._exploring, excluded | limits.excluded)
+            decision = replace(decision, log=decision_log.pack(record, decision))
+            terms = {ad.ad_id: terms_of(asked.snapshot.ads[asked.snapshot.places[ad.ad_id]]) for ad in decision.ads}
+            taken = self._stores.delivery.put_decision(asked.tenant, decision, terms, asked.uids, asked.now)
+            if not taken:
+                return decision
+            limits.refuse(asked.snapshot.places[ad_id] for ad_id in taken)
+        raise Conflict("too many others are at the last of these budgets", retry_after=1)
 
-    def _learn(self, tenant: str, uid: str, item: FeedbackItem) -> None:
-        event = Event(
-            user_id="",
-            event=_LEARNT[item.type],
-            timestamp=item.timestamp,
-            event_id=f"fb:{item.decision_id}:{item.ad_id}:{item.type}",
-            item_id=item.ad_id,
+    def _shortlist(self, asked: _Asked, scoring: Scoring, limits: Limits) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and click probabilities of the best ads that caps and budgets leave room for."""
+        wanted, limit = max(SHORTLIST, 6 * asked.n), CANDIDATES
+        while True:
+            rows, scores = scoring.best(limit)
+            places = limits.first(rows, wanted)
+            # Caps and budgets took too many: look further down.
+            if len(places) >= asked.n or len(rows) >= scoring.allowed:
+                return rows[places], scores[places]
+            limit *= 4
+
+    def _slate(self, asked: _Asked, rows: np.ndarray, scores: np.ndarray) -> Slate:
+        snapshot, context = asked.snapshot, asked.context
+        diversity = DIVERSITY if context.diversity is None else context.diversity
+        return slate(
+            scores,
+            [_traits(snapshot, row, context) for row in rows.tolist()],
+            asked.n,
+            epsilon=self._exploring.epsilon,
+            rotation=self._exploring.rotation,
+            vectors=snapshot.vectors[rows],
+            diversity=diversity,
         )
-        ad = self._stores.catalogue.get_ad(tenant, item.ad_id)
-        if ad is not None:
-            event = Event(**{name: getattr(event, name) for name in event.__slots__} | {"domain": ad.ad.domain})
-        self._stores.people.append_events(tenant, {uid: [StoredEvent(event)]})
 
-    def _snapshot_versions(self, tenant: str, snapshot: Snapshot) -> dict[str, str]:
-        """The snapshot in service, and (`snapshot_refused`) the newer one that cannot be read."""
+    def _decision(
+        self,
+        asked: _Asked,
+        scoring: Scoring,
+        decision_id: str,
+        plan: Slate,
+        rows: np.ndarray,
+        scores: np.ndarray,
+        rng: np.random.Generator,
+    ) -> Decision:
+        places = plan.draw(rng)
+        snapshot, shown = asked.snapshot, rows[list(places)]
+        rates = snapshot.prior[shown].tolist()
+        ads = [snapshot.ads[row] for row in shown.tolist()]
+        pairs = list(zip(ads, rates, strict=True))
+        copies = variants(self._stores, asked.tenant, pairs, asked.segments, rng, asked.now)
+        explored = [place not in plan.base for place in places]
+        named = reasons(snapshot, scoring, shown, asked.interests, asked.queries, asked.context, explored=explored)
+        slots = tuple(
+            _slot(ad.ad_id, float(scores[place]), one.reason, chosen, plan.propensity(place, slot))
+            for slot, (place, ad, chosen, one) in enumerate(zip(places, ads, copies, named, strict=True))
+        )
+        return Decision(decision_id, asked.uid, asked.now, slots, bool(asked.interests), asked.versions)
+
+    def _models(self, tenant: str, snapshot: Snapshot, trained: TrainedRanker | None) -> Models:
+        if trained is None:
+            return Models(self._ranker)
+        held = self._prepared.get(tenant)
+        if held is None or held[:2] != (snapshot.version, trained.version):
+            prepared = trained.prepare([ad.ad_id for ad in snapshot.ads], snapshot.vectors)
+            held = snapshot.version, trained.version, prepared
+        self._prepared.pop(tenant, None)
+        self._prepared[tenant] = held
+        for other in list(self._prepared)[:-HELD_PREPARED]:
+            self._prepared.pop(other, None)
+        return Models(self._ranker, trained, held[2])
+
+    def _versions_of(self, tenant: str, snapshot: Snapshot, trained: Found[TrainedRanker]) -> dict[str, str]:
+        """What answers; `snapshot_refused` and `ranker_refused` name a newer one that cannot be read."""
+        versions = self._versions | {"snapshot": snapshot.version, "ranker": self._ranker.version}
+        if trained.artefact is not None:
+            versions["ranker"] = trained.artefact.version
+        if trained.refused is not None:
+            versions["ranker_refused"] = trained.refused
         refused = self._snapshots.refused(tenant)
-        return {"snapshot": snapshot.version} | ({"snapshot_refused": refused} if refused is not None else {})
+        return versions | ({"snapshot_refused": refused} if refused is not None else {})
+
+    def feedback(self, tenant: str, items: Sequence[FeedbackItem]) -> list[dict[str, Any]]:
+        """See `shared.feedback.Feedback.take`."""
+        return self._feedback.take(tenant, items)
 
     def ready(self, tenant: str) -> str:
         """The version of the snapshot in service. Raises `NotFound` where there is none."""
         return self._snapshots.latest(tenant).version
 
-    def _within_caps(
-        self, tenant: str, uids: Sequence[str], snapshot: Snapshot, ranked: tuple[np.ndarray, np.ndarray], now: float
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """`ranked` (rows and scores) without ads whose frequency cap or daily budget is reached. uids: the person's
-        ids, none of somebody unknown."""
-        order, scores = ranked
-        out: set[int] = set()
-        capped = order[snapshot.capped[order]].tolist()
-        if capped and uids:
-            shown = self._stores.delivery.impressions(tenant, *uids)
-            for place in capped:
-                ad = snapshot.ads[place]
-                cap = ad.frequency_cap
-                if cap is None:
-                    continue
-                recent = [at for at in shown.get(ad.ad_id, ()) if at > now - cap.hours * 3600]
-                if len(recent) >= cap.count:
-                    out.add(place)
-        budgeted = order[snapshot.budgeted[order]].tolist()
-        if budgeted:
-            spent = self._stores.delivery.spent(tenant, (snapshot.ads[place].ad_id for place in budgeted), now)
-            for place in budgeted:
-                ad = snapshot.ads[place]
-                if ad.daily_budget is not None and spent[ad.ad_id] + ad.bid_cpm / 1000 > ad.daily_budget:
-                    out.add(place)
-        if not out:
-            return order, scores
-        within = ~np.isin(order, list(out))
-        return order[within], scores[within]
 
-    def _copies(self, tenant: str, snapshot: Snapshot, chosen: Sequence[int], segments: Sequence[str]) -> list[Copy]:
-        """The copy to show for each ad: the bank's for one of the person's segments, then for anyone, then the
-        advertiser's own title."""
-        wanted = [
-            (snapshot.ads[place].ad_id, segment, snapshot.ads[place].language)
-            for place in chosen
-            for segment in (*segments, ANYONE)
-        ]
-        banked = self._stores.copies.bank_get_many(tenant, wanted)
-        shown: list[Copy] = []
-        for place in chosen:
-            ad = snapshot.ads[place]
-            stamp = gate_stamp(ad)
-            for segment in (*segments, ANYONE):
-                # What was checked against other facts or older rules waits until generation has looked at it again.
-                held = banked.get((ad.ad_id, segment, ad.language), ())
-                copies = [copy for copy in held if copy.provenance.get("gate") == stamp]
-                if copies:
-                    shown.append(replace(copies[0], served_by="bank" if segment == ANYONE else "segment"))
-                    break
-            else:
-                shown.append(Copy(ad.title, ad.language, "advertiser", provenance={"generator": "advertiser"}))
-        return shown
+def _slot(ad_id: str, score: float, reason: Reason, chosen: Chosen, propensity: float) -> RankedAd:
+    copy = chosen.copy
+    return RankedAd(
+        ad_id=ad_id,
+        copy=copy.text,
+        score=round(score, 6),
+        reasons=(reason,),
+        copy_served_by=copy.served_by,
+        propensity=propensity,
+        copy_label=copy.label,
+        copy_provenance={name: copy.provenance[name] for name in _TOLD if name in copy.provenance},
+        variant=chosen.variant,
+        variant_propensity=chosen.chance,
+    )
 
 
-def _allowed(
-    snapshot: Snapshot, profile: Profile | None, consent: Consent | None, context: Context, now: float
-) -> np.ndarray:
-    """Mask (n,) of the ads that may be shown at all: dates, language, targeting, the health domain's rule, and nothing
-    that the person has just bought or is already taking."""
-    mask = (snapshot.start <= now) & (now < snapshot.end)
-    if context.language is not None:
-        spoken = snapshot.language == LANGUAGES.index(context.language)
-        if spoken.any():
-            mask &= spoken
-    # Health advertising follows the page it stands on, or a person who has asked for it and consented.
-    if not (consent is not None and consent.sensitive) and context.domain != "health":
-        mask &= snapshot.domain != DOMAINS.index("health")
-    if profile is not None:
-        for ad_id in profile.acquired:
-            if ad_id in snapshot.places:
-                mask[snapshot.places[ad_id]] = False
-    interest_ids = {i.id for i in profile.interests if i.enabled and not i.sensitive} if profile else set()
-    segments = set(profile.segments) if profile else set()
-    offers = {
-        "platforms": {context.platform} if context.platform else set(),
-        "languages": {context.language} if context.language else set(),
-        "segments": segments,
-        "interests": interest_ids,
-    }
-    for name, (named, wanting) in snapshot.targeting.items():
-        offered = offers.get(name, set())
-        # What the request does not say cannot exclude; what is known of the person must match.
-        if name in ("platforms", "languages") and not offered:
-            continue
-        matched = np.zeros(len(mask), dtype=bool)
-        for value in offered & wanting.keys():
-            matched[wanting[value]] = True
-        mask[named] &= matched[named]
-    return mask
+def _traits(snapshot: Snapshot, row: int, context: Context) -> Traits:
+    ad, counted = snapshot.ads[row], {}
+    if ad.campaign_id:
+        counted[f"c:{ad.campaign_id}"] = Ration(SAME_CAMPAIGN)
+    if ad.brand:
+        counted[f"b:{ad.brand}"] = Ration(SAME_CAMPAIGN)
+    category = snapshot.categories[snapshot.category[row]]
+    if context.max_per_category is not None and category:
+        counted[f"t:{category}"] = Ration(context.max_per_category, strict=True)
+    return Traits(counted, snapshot.labels[row], ad.campaign_id)
 
 
-def _sequels(snapshot: Snapshot, acquired: Sequence[str]) -> np.ndarray:
-    """Mask (n,) of the ads that come right after an acquired one in its series (attributes ``series``, ``level``)."""
-    mask = np.zeros(len(snapshot.ads), dtype=bool)
-    if not acquired:
-        return mask
-    reached: dict[tuple[str, str], float] = {}
-    for ad_id in acquired:
-        place = snapshot.places.get(ad_id)
-        own = step(snapshot.ads[place]) if place is not None else None
-        if own is not None:
-            language, series, level = own
-            reached[language, series] = max(reached.get((language, series), level), level)
-    for (language, series), level in reached.items():
-        mask[snapshot.sequels.get((language, series, level), [])] = True
-    return mask
-
-
-def _diverse(snapshot: Snapshot, order: np.ndarray, scores: np.ndarray, n: int) -> list[int]:
-    """Maximal marginal relevance (Carbonell and Goldstein, 1998) over `order`, campaigns and brands rationed first.
-    Returns places in `order`.
-
-    A ration never makes the answer shorter: what it held back fills up at the end.
-    """
-    if not len(order):
-        return []
-    best = float(scores.max()) or 1.0
-    relevance = np.log(scores / best + 1e-6)
-    likeness = np.zeros(len(order), dtype=np.float32)
-    vectors = snapshot.vectors[order]
-    chosen: list[int] = []
-    open_ = np.ones(len(order), dtype=bool)
-    rationed: dict[str, int] = {}
-    while len(chosen) < n and open_.any():
-        value = np.where(open_, relevance - DIVERSITY * likeness, -np.inf)
-        pick = int(np.argmax(value))
-        open_[pick] = False
-        ad = snapshot.ads[order[pick]]
-        groups = [f"c:{ad.campaign_id}"] * bool(ad.campaign_id) + [f"b:{ad.brand}"] * bool(ad.brand)
-        if any(rationed.get(group, 0) >= SAME_CAMPAIGN for group in groups):
-            continue
-        for group in groups:
-            rationed[group] = rationed.get(group, 0) + 1
-        chosen.append(pick)
-        likeness = np.maximum(likeness, vectors @ vectors[pick])
-    if len(chosen) < n:
-        chosen += [pick for pick in range(len(order)) if pick not in chosen][: n - len(chosen)]
-    return chosen
-
-
-def _matches(
-    snapshot: Snapshot, interests: Sequence[Interest], queries: np.ndarray, chosen: Sequence[int]
-) -> list[Interest | None]:
-    """For each chosen ad the interest it was chosen for; None where it was none."""
-    if not interests or not chosen:
-        return [None] * len(chosen)
-    cosines = snapshot.vectors[chosen] @ queries.T
-    matches: list[Interest | None] = []
-    for row, place in zip(cosines, chosen, strict=True):
-        same = [i for i in interests if i.id == snapshot.categories[snapshot.category[place]]]
-        best = int(np.argmax(row))
-        if same:
-            matches.append(max(same, key=lambda i: i.weight))
-        else:
-            matches.append(interests[best] if row[best] >= REASON_SIMILARITY or interests[best].sensitive else None)
-    return matches
-
-
-def _reason(interest: Interest | None, ad: Ad, context: Context, sequel: bool, personalised: bool) -> Reason:
-    """What truly put the ad there. A sensitive interest is never named, here or anywhere else."""
-    place = 0 if ad.language == "zh" else 1
-    if sequel and ad.domain != "health":
-        return Reason("next_step", ("您已学内容的下一阶段", "The next step after what you have taken")[place])
-    if interest is not None and not interest.sensitive:
-        name = interest.name[ad.language]
-        if interest.term == "session":
-            text = (f"因为您刚刚在看“{name}”", f"Because you are looking at {name}")[place]
-        else:
-            text = (f"因为您对“{name}”感兴趣", f"Because you are interested in {name}")[place]
-        return Reason(f"interest_{interest.term}", text, interest.id)
-    if interest is not None:
-        return Reason("consented_content", ("根据您同意的个性化设置推荐", "Based on what you consented to")[place])
-    if personalised:
-        return Reason("related", ("与您近期的浏览相近", "Close to what you have been looking at")[place])
-    if context.domain == ad.domain:
-        return Reason("context", ("与您正在浏览的内容相关", "Fits the page you are on")[place])
-    return Reason("general", ("通用推荐，未根据您的兴趣", "A general choice, not based on your interests")[place])
-
-
-def _feedback_problem(item: FeedbackItem, decision: Decision | None, now: float) -> str | None:
-    if item.type not in FEEDBACK_TYPES:
-        return f"type: one of {', '.join(FEEDBACK_TYPES)}"
-    if decision is None:
-        return "decision_id: no such decision, or it is older than it is kept"
-    if item.ad_id not in {ad.ad_id for ad in decision.ads}:
-        return "ad_id: the decision did not show this ad"
-    if not decision.at - 300 <= item.timestamp <= now + 300:
-        return "timestamp: before the decision or in the future"
-    return None
+def _record(
+    asked: _Asked,
+    scoring: Scoring,
+    plan: Slate,
+    rows: np.ndarray,
+    scores: np.ndarray,
+    redraws: int,
+    exploring: Exploring,
+    excluded: Mapping[str, int],
+) -> decision_log.Record:
+    snapshot, context, chances = asked.snapshot, asked.context, plan.places()
+    known = rows[[place for place, _ in chances]]
+    columns = scoring.columns(known) if len(known) else np.zeros((0, 0), dtype=np.float32)
+    candidates = [
+        decision_log.Candidate(
+            ad_id=snapshot.ads[row].ad_id,
+            campaign_id=snapshot.ads[row].campaign_id,
+            category=snapshot.categories[snapshot.category[row]] or None,
+            labels=sorted(snapshot.labels[row]),
+            score=round(float(scores[place]), 6),
+            slot=slot,
+            propensity=plan.chances[slot][place],
+            base=place == plan.base[slot],
+            features=features,
+        )
+        for (place, slot), row, features in zip(chances, known.tolist(), columns.tolist(), strict=True)
+    ]
+    return decision_log.Record(
+        domain=context.domain,
+        language=context.language,
+        platform=context.platform,
+        placement=context.placement,
+        n=asked.n,
+        epsilon=exploring.epsilon,
+        rotation=plan.rotation,
+        redraws=redraws,
+        history=asked.history.ids,
+        history_ages=asked.history.ages.tolist(),
+        candidates=candidates,
+        excluded=excluded,
+    )

@@ -22,7 +22,8 @@ class Request:
     """What ads are matched with.
 
     queries: the interests' vectors (m, 384) in the snapshot's space. allowed: mask (n,) of the ads that may be shown.
-    sequels: mask (n,) of those that come right after something acquired.
+    sequels: mask (n,) of those that come right after something acquired. extra: log-odds (n,), finite, that another
+    model adds to every ad's; None where there is none.
     """
 
     interests: Sequence[Interest]
@@ -31,6 +32,7 @@ class Request:
     sequels: np.ndarray
     language: str | None = None
     domain: str | None = None
+    extra: np.ndarray | None = None
 
 
 class Retrieval:
@@ -69,12 +71,37 @@ class Retrieval:
             lower, upper = self._bounded(quantized, places)
             # As many ads as are wanted reach this for certain, so what cannot reach it is not among the best.
             places = places[upper >= np.partition(lower, -limit)[-limit]]
-        scores = self._ranker.predict(self._features(places, *self._matches(places)))
+        odds = self._odds(places, *self._matches(places))
         if len(places) > limit:
-            best = np.sort(np.argpartition(-scores, limit)[:limit])
-            places, scores = places[best], scores[best]
-        order = np.argsort(-scores, kind="stable")
-        return places[order], scores[order]
+            best = np.sort(np.argpartition(-odds, limit)[:limit])
+            places, odds = places[best], odds[best]
+        order = np.argsort(-odds, kind="stable")
+        return places[order], 1 / (1 + np.exp(-odds[order]))
+
+    def columns(self, places: np.ndarray) -> dict[str, np.ndarray]:
+        """What the request and the snapshot say about these ads, by the names of `shared.models.features.FEATURES`,
+        each float32 (len(places),)."""
+        snapshot = self._snapshot
+        similarity, session = self._matches(places)
+        features = self._features(places, similarity, session)
+        extra = self._request.extra
+        return {
+            "prior": _log_odds(features.prior),
+            "campaign_prior": _log_odds(snapshot.campaign_prior[places]),
+            "similarity": similarity,
+            "category": features.category,
+            "session": session,
+            "language": features.language,
+            "domain": features.domain,
+            "sequel": features.sequel,
+            "next_item": np.zeros_like(similarity) if extra is None else extra[places].astype(np.float32),
+            "bid": np.log1p(snapshot.bid[places]),
+        }
+
+    def _odds(self, places: np.ndarray, similarity: np.ndarray, session: np.ndarray) -> np.ndarray:
+        odds = self._ranker.log_odds(self._features(places, similarity, session))
+        extra = self._request.extra
+        return odds if extra is None else np.asarray(odds + extra[places], dtype=np.float32)
 
     def _bounded(self, quantized: QuantizedVectors, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What the log-odds of these ads are at least and at most."""
@@ -83,7 +110,7 @@ class Retrieval:
             maxima, error = quantized.maxima(groups)
             similarity = np.maximum.reduce(maxima)[places]
             session = np.clip(maxima[-1][places], 0, 1) if self._session.any() else np.zeros_like(similarity)
-            odds = self._ranker.log_odds(self._features(places, similarity, session))
+            odds = self._odds(places, similarity, session)
             slack = self._ranker.slack(error[places])
             self._bounds = odds - slack, odds + slack
         return self._bounds
@@ -117,3 +144,8 @@ class Retrieval:
 def _matching(names: Sequence[str], wanted: str | None) -> np.ndarray:
     """1 at the place of the wanted name, else 0; all 0 where nothing is wanted."""
     return np.array([name == wanted for name in names], dtype=np.float32)
+
+
+def _log_odds(rates: np.ndarray) -> np.ndarray:
+    rates = np.clip(rates, 1e-6, 1 - 1e-6)
+    return np.log(rates / (1 - rates))

@@ -29,6 +29,8 @@ class Settings:
         alone judges, which lets livelier copy of a strong model through, and more of what a weak one invents.
     consent_basis: ``asserted`` or ``required`` (DESIGN section 3).
     k_floor: the smallest group about which anything may be stored or shared.
+    exploration: chance that a slot shows an ad other than its best, and rotation that the filled slots change places,
+        both in [0, 0.5]: what other policies are estimated from (`shared.exploration`). 0: nothing can be learned.
     training_image: of SageMaker training jobs; empty: none are started there. With it go training_role (ARN),
         training_source (``s3://…/source.tar.gz``), training_job_prefix (first part of the jobs' names),
         training_instance_type, training_spot, training_kms_key (empty: AWS's keys) and, for a network of one's own,
@@ -58,6 +60,8 @@ class Settings:
     llm_literal: bool = True
     sagemaker_endpoint: str = ""
     sagemaker_async_endpoint: str = ""
+    exploration: float = 0.05
+    rotation: float = 0.05
     training_image: str = ""
     training_role: str = ""
     training_source: str = ""
@@ -100,6 +104,9 @@ class Settings:
             raise ValueError(f"LLM_ENGINE={settings.llm_engine!r}: one of {', '.join(ENGINES)}")
         if settings.llm_prompt not in PROMPTS:
             raise ValueError(f"LLM_PROMPT={settings.llm_prompt!r}: one of {', '.join(PROMPTS)}")
+        for name in ("exploration", "rotation"):
+            if not 0 <= getattr(settings, name) <= 0.5:
+                raise ValueError(f"{name.upper()}={getattr(settings, name)!r}: a number from 0 to 0.5")
         return settings
 
 

@@ -9,66 +9,52 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
 import orjson
 
-from shared.domain import DOMAINS, LANGUAGES, Ad, FrequencyCap
+from shared.assembly import QUANTIZED_FROM, Snapshot, Step, assemble, step
 from shared.errors import NotFound, Unavailable
-from shared.models.quantized import QuantizedVectors
+from shared.refreshing import Reading, step_back
 from shared.stores import Stores
 from shared.stores.catalogue import Pointer
 from shared.stores.table import ConditionFailed
 from shared.telemetry import logger
 
+__all__ = [
+    "QUANTIZED_FROM",
+    "Project",
+    "Snapshot",
+    "Snapshots",
+    "Step",
+    "Unreadable",
+    "assemble",
+    "build",
+    "load",
+    "step",
+]
+
 POINTER_SECONDS = 2.0  # how long a reader trusts the pointer it has
 HELD_TENANTS = 8  # snapshots that a process keeps, the latest loaded: one of 100,000 ads has 200 MB of vectors
-QUANTIZED_FROM = 4096  # ads from which an int8 copy of the vectors pays, and the import of ONNX Runtime with it
+STALE_SECONDS = 6.0  # for which a large snapshot may be served after it was last seen to be the published one
+BEHIND_FROM = (
+    5000  # ads from which a new version is read behind the requests: reading so many takes a tenth of a second
+)
 LEASE_SECONDS = 120.0
 REFUSED_SECONDS = 10.0  # before a snapshot that cannot be read is looked at again
 
 
-Step = tuple[str, str, float]  # language, series, level
-
-
-@dataclass(frozen=True, slots=True)
-class Snapshot:
-    """Ads with what retrieval and filters need, row by row; `places` gives an ad's row by its id.
-
-    vectors: float32 (n, 384), unit length, in the topic space of `shared.models.classifier`, where cosines tell topics
-    apart and languages do not.
-    category: the label's id of each ad as a place in `categories` ("" where the classifier abstained), int (n,);
-    language and domain likewise, as places in `LANGUAGES` and `DOMAINS`. prior: smoothed click rate (n,).
-    quantized: an int8 copy of the vectors, a quarter of their size; None where there are few.
-    capped, budgeted: whether the ad has a frequency cap, a daily budget, bool (n,).
-    targeting: by name (``platforms``) the rows of the ads that name any, and by value the rows of those that want it.
-    sequels: rows of the ads that come right after a step (`step`) of their series.
-    """
-
-    version: str
-    ads: tuple[Ad, ...]
-    places: dict[str, int]
-    vectors: np.ndarray
-    categories: tuple[str, ...]
-    category: np.ndarray
-    prior: np.ndarray
-    language: np.ndarray
-    domain: np.ndarray
-    start: np.ndarray
-    end: np.ndarray
-    quantized: QuantizedVectors | None
-    capped: np.ndarray
-    budgeted: np.ndarray
-    targeting: dict[str, tuple[np.ndarray, dict[str, np.ndarray]]]
-    sequels: dict[Step, np.ndarray]
-
-
 DIMENSIONS = 384
-PRIOR_IMPRESSIONS = 200.0  # weight of the catalogue's mean click rate in an ad's own
+PRIOR_IMPRESSIONS = 200.0  # weight of a campaign's click rate in its ad's own, and of the catalogue's in the campaign's
 DEFAULT_CLICK_RATE = 0.01
+_NOT_SHOWN = {"clicks": 0, "impressions": 0}
+_BETWEEN = b",\n"  # two rows; no JSON string holds a line feed
+_PIECE_BYTES = 1 << 16  # of JSON that are parsed, and
+_PIECE_VECTORS = 4096  # vectors that are projected, in one go
 
 
 def build(stores: Stores, tenant: str, *, clock: Callable[[], float]) -> Pointer | None:
@@ -94,30 +80,30 @@ def build(stores: Stores, tenant: str, *, clock: Callable[[], float]) -> Pointer
 
 def _publish(stores: Stores, tenant: str, head: int) -> Pointer:
     stats = stores.delivery.stats(tenant)
-    clicks = sum(row["clicks"] for row in stats.values())
-    shown = sum(row["impressions"] for row in stats.values())
-    mean = (clicks + DEFAULT_CLICK_RATE * PRIOR_IMPRESSIONS) / (shown + PRIOR_IMPRESSIONS)
     rows: list[dict[str, Any]] = []
     vectors: list[bytes] = []
     # An ad that is written while the pages are read comes twice: its last state counts.
     latest = {stored.ad.ad_id: stored for stored in stores.catalogue.iter_ads(tenant)}
+    mean, campaigns = _click_rates(stats, {ad_id: stored.ad.campaign_id or "" for ad_id, stored in latest.items()})
     for stored in latest.values():
         if not stored.active or not stored.vector:
             continue
         if not _sound(stored.vector):  # it would spoil the whole snapshot
             logger.error("ad left out: its vector cannot be used", extra={"tenant": tenant, "ad_id": stored.ad.ad_id})
             continue
-        seen = stats.get(stored.ad.ad_id, {"clicks": 0, "impressions": 0})
+        seen = stats.get(stored.ad.ad_id, _NOT_SHOWN)
+        expected = campaigns.get(stored.ad.campaign_id or "", mean)
         label = stored.category.labels[0] if stored.category.labels and not stored.category.abstained else None
         rows.append(
             {
                 "ad": {name: value for name, value in asdict(stored.ad).items() if value not in (None, {}, "")},
                 "category": label.id if label else "",
-                "prior": (seen["clicks"] + mean * PRIOR_IMPRESSIONS) / (seen["impressions"] + PRIOR_IMPRESSIONS),
+                "prior": _smoothed(seen["clicks"], seen["impressions"], expected),
+                "campaign_prior": expected,
             }
         )
         vectors.append(stored.vector)
-    body, packed = orjson.dumps(rows), b"".join(vectors)
+    body, packed = b"[" + _BETWEEN.join(map(orjson.dumps, rows)) + b"]", b"".join(vectors)
     version = f"{head:08d}-{_digest(body, packed)}"
     key = f"catalogue/{tenant}/{version}"
     stores.objects.put(f"{key}/vectors.f16", packed)
@@ -125,6 +111,26 @@ def _publish(stores: Stores, tenant: str, head: int) -> Pointer:
     pointer = Pointer(version, key, head)
     stores.catalogue.publish(tenant, pointer)
     return pointer
+
+
+def _click_rates(
+    stats: Mapping[str, Mapping[str, int]], campaign_of: Mapping[str, str]
+) -> tuple[float, dict[str, float]]:
+    """The catalogue's click rate, and each campaign's, smoothed towards it. Ads that are no longer shown count."""
+    clicks = sum(row["clicks"] for row in stats.values())
+    shown = sum(row["impressions"] for row in stats.values())
+    mean = _smoothed(clicks, shown, DEFAULT_CLICK_RATE)
+    sums: dict[str, tuple[int, int]] = {}
+    for ad_id, row in stats.items():
+        campaign = campaign_of.get(ad_id)
+        if campaign:
+            clicks, shown = sums.get(campaign, (0, 0))
+            sums[campaign] = clicks + row["clicks"], shown + row["impressions"]
+    return mean, {campaign: _smoothed(*counts, mean) for campaign, counts in sums.items()}
+
+
+def _smoothed(clicks: float, shown: float, expected: float) -> float:
+    return (clicks + expected * PRIOR_IMPRESSIONS) / (shown + PRIOR_IMPRESSIONS)
 
 
 def _digest(body: bytes, packed: bytes) -> str:
@@ -145,6 +151,10 @@ def _queue(stores: Stores, tenant: str, *, delay_seconds: int = 0) -> None:
 Project = Callable[[np.ndarray], np.ndarray]
 
 
+def _go_on() -> None:
+    """Gives way to nobody."""
+
+
 class Unreadable(Exception):
     """A published snapshot cannot be served. `damaged`: its objects are gone, or not what the builder wrote."""
 
@@ -153,8 +163,11 @@ class Unreadable(Exception):
         self.damaged = damaged
 
 
-def load(stores: Stores, pointer: Pointer, project: Project) -> Snapshot:
-    """Reads a published snapshot. Raises `Unreadable`, or `Unavailable` where the objects cannot be reached."""
+def load(stores: Stores, pointer: Pointer, project: Project, give_way: Callable[[], None] = _go_on) -> Snapshot:
+    """Reads a published snapshot. give_way: called between pieces of the work.
+
+    Raises `Unreadable`, or `Unavailable` where the objects cannot be reached.
+    """
     try:
         body = stores.objects.get(f"{pointer.key}/ads.json")
         packed = stores.objects.get(f"{pointer.key}/vectors.f16")
@@ -163,76 +176,38 @@ def load(stores: Stores, pointer: Pointer, project: Project) -> Snapshot:
     if _digest(body, packed) != pointer.version.rpartition("-")[2]:
         raise Unreadable("its content is not that of its version", damaged=True)
     try:
-        rows = orjson.loads(body)
-        vectors = np.frombuffer(packed, dtype=np.float16).reshape(len(rows), DIMENSIONS).astype(np.float32)
-        vectors = project(vectors) if len(rows) else vectors
-        if not np.isfinite(vectors.sum()):
-            raise ValueError("a vector is not finite")
-        return assemble(pointer.version, rows, vectors)
+        vectors = _vectors(packed, project, give_way)
+        del packed  # or it is held beside the ads
+        return assemble(pointer.version, _rows(body, give_way), vectors)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         # As it was written, but not by this version of the code, so that publishing it again would not help.
         raise Unreadable(f"{type(error).__name__}: {error}", damaged=False) from error
 
 
-def assemble(version: str, rows: list[dict[str, Any]], vectors: np.ndarray) -> Snapshot:
-    """A snapshot of rows as `_publish` writes them and their vectors in the topic space."""
-    ads = []
-    for row in rows:
-        ad = row["ad"]
-        if "frequency_cap" in ad:
-            ad["frequency_cap"] = FrequencyCap(**ad["frequency_cap"])
-        ads.append(Ad(**ad))
-    infinity = float("inf")
-    categories, category = np.unique(np.array([row["category"] for row in rows], dtype=str), return_inverse=True)
-    return Snapshot(
-        version=version,
-        ads=tuple(ads),
-        places={ad.ad_id: place for place, ad in enumerate(ads)},
-        vectors=vectors,
-        categories=tuple(categories.tolist()),
-        category=category,
-        prior=np.array([row["prior"] for row in rows], dtype=np.float32),
-        language=np.array([LANGUAGES.index(ad.language) for ad in ads], dtype=np.int8),
-        domain=np.array([DOMAINS.index(ad.domain) for ad in ads], dtype=np.int8),
-        start=np.array([ad.start if ad.start is not None else -infinity for ad in ads]),
-        end=np.array([ad.end if ad.end is not None else infinity for ad in ads]),
-        quantized=QuantizedVectors(vectors) if len(ads) >= QUANTIZED_FROM else None,
-        capped=np.array([ad.frequency_cap is not None for ad in ads], dtype=bool),
-        budgeted=np.array([ad.daily_budget is not None for ad in ads], dtype=bool),
-        targeting=_targeting(ads),
-        sequels=_sequels(ads),
-    )
+def _vectors(packed: bytes, project: Project, give_way: Callable[[], None]) -> np.ndarray:
+    """The vectors in the topic space, float32 (n, 384)."""
+    stored = np.frombuffer(packed, dtype=np.float16).reshape(-1, DIMENSIONS)
+    vectors = np.empty(stored.shape, dtype=np.float32)
+    for start in range(0, len(stored), _PIECE_VECTORS):
+        piece = slice(start, start + _PIECE_VECTORS)
+        vectors[piece] = project(stored[piece].astype(np.float32))
+        if not np.isfinite(vectors[piece].sum()):
+            raise ValueError("a vector is not finite")
+        give_way()
+    return vectors
 
 
-def step(ad: Ad) -> Step | None:
-    """Where the ad stands in a series (attributes ``series``, ``level``); None where in none."""
-    series, level = ad.attributes.get("series"), ad.attributes.get("level")
-    if not isinstance(series, str) or not isinstance(level, int | float):
-        return None
-    return ad.language, series, float(level)
-
-
-def _sequels(ads: Sequence[Ad]) -> dict[Step, np.ndarray]:
-    found: dict[Step, list[int]] = {}
-    for place, ad in enumerate(ads):
-        if ad.attributes and (own := step(ad)) is not None:
-            language, series, level = own
-            found.setdefault((language, series, level - 1), []).append(place)
-    return {before: np.array(places) for before, places in found.items()}
-
-
-def _targeting(ads: Sequence[Ad]) -> dict[str, tuple[np.ndarray, dict[str, np.ndarray]]]:
-    named: dict[str, list[int]] = {}
-    wanting: dict[str, dict[str, list[int]]] = {}
-    for place, ad in enumerate(ads):
-        for name, values in ad.targeting.items():
-            named.setdefault(name, []).append(place)
-            for value in values:
-                wanting.setdefault(name, {}).setdefault(value, []).append(place)
-    return {
-        name: (np.array(places), {value: np.array(rows) for value, rows in wanting.get(name, {}).items()})
-        for name, places in named.items()
-    }
+def _rows(body: bytes, give_way: Callable[[], None]) -> Iterator[dict[str, Any]]:
+    """The rows of a JSON array, parsed some at a time where each stands on its own line, as `_publish` writes them."""
+    if not (body.startswith(b"[") and body.endswith(b"]")):
+        raise ValueError("no array of ads")
+    start, stop = 1, len(body) - 1
+    while start < stop:
+        end = body.find(_BETWEEN, start + _PIECE_BYTES)
+        end = stop if end < 0 else end
+        yield from orjson.loads(b"[" + body[start:end] + b"]")
+        start = end + len(_BETWEEN)
+        give_way()
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,18 +216,33 @@ class _Refused:
     at: float
 
 
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """A snapshot in service. head: that of its pointer. looked: when the pointer was last read. current: when it last
+    named this snapshot."""
+
+    snapshot: Snapshot
+    head: int
+    looked: float
+    current: float
+
+
 class Snapshots:
     """The latest snapshot of each tenant, loaded once a version and looked for again every `POINTER_SECONDS`.
 
-    Where the published one cannot be read, the one that is held stays in service, and `refused` says so.
+    A large one is read behind the requests, which are served from the one that is held; never from one that was
+    superseded more than `STALE_SECONDS` ago, where they wait instead. Where the published one cannot be read, the one
+    that is held stays in service, and `refused` says so.
     """
 
     def __init__(self, stores: Stores, *, project: Project, clock: Callable[[], float]) -> None:
         self._stores = stores
         self._project = project
         self._clock = clock
-        self._held: dict[str, tuple[float, Snapshot]] = {}
+        self._held: dict[str, _Held] = {}
         self._refused: dict[str, _Refused] = {}
+        self._readings: dict[str, Reading] = {}  # under way: one a tenant
+        self._lock = threading.Lock()
 
     def latest(self, tenant: str) -> Snapshot:
         """
@@ -262,40 +252,93 @@ class Snapshots:
         """
         now = self._clock()
         held = self._held.get(tenant)
-        if held is not None and _within(now - held[0], POINTER_SECONDS):
-            return held[1]
+        reading = self._readings.get(tenant)
+        if reading is not None and (held is None or not self._may_serve(tenant, held, now)):
+            reading.wait()
+            held = self._held.get(tenant)
+        if held is not None and _within(now - held.looked, POINTER_SECONDS):
+            return held.snapshot
         pointer = self._stores.catalogue.pointer(tenant)
         if pointer is None:
             raise NotFound("no catalogue has been published yet: send ads first (PUT /v1/ads)")
-        if held is not None and held[1].version == pointer.version:
-            snapshot = held[1]
+        if held is not None and held.snapshot.version == pointer.version:
             self._refused.pop(tenant, None)
-        else:
-            try:
-                snapshot = self._load(tenant, pointer, now)
-            except Unavailable:
-                if held is None:
-                    raise
-                snapshot = held[1]
-        self._held.pop(tenant, None)
-        self._held[tenant] = (now, snapshot)
-        for other in list(self._held)[:-HELD_TENANTS]:
-            self._held.pop(other, None)
+            self._hold(tenant, replace(held, looked=now, current=now))
+            return held.snapshot
+        if held is None:
+            snapshot = self._load(tenant, pointer, now)
+            self._hold(tenant, _Held(snapshot, pointer.head, now, now))
+            return snapshot
+        large = len(held.snapshot.ads) + pointer.head - held.head >= BEHIND_FROM  # each ad more is a write more
+        if large and self._may_serve(tenant, held, now):
+            self._look(tenant, held, now)
+            self._read_behind(tenant, pointer, now)
+            return held.snapshot
+        try:
+            snapshot = self._load(tenant, pointer, now)
+        except Unavailable:
+            self._look(tenant, held, now)
+            return held.snapshot
+        self._hold(tenant, _Held(snapshot, pointer.head, now, now))
         return snapshot
+
+    def _may_serve(self, tenant: str, held: _Held, now: float) -> bool:
+        """Whether there is time to read a newer one: it is not old yet, or the newer one could not be read before."""
+        return _within(now - held.current, STALE_SECONDS) or tenant in self._refused
+
+    def _hold(self, tenant: str, held: _Held) -> None:
+        with self._lock:
+            self._held.pop(tenant, None)
+            self._held[tenant] = held
+            for other in list(self._held)[:-HELD_TENANTS]:
+                self._held.pop(other, None)
+
+    def _look(self, tenant: str, held: _Held, now: float) -> None:
+        """Notes that the pointer was read, unless another one is held by now."""
+        with self._lock:
+            if self._held.get(tenant) is held:
+                self._held[tenant] = replace(held, looked=now)
+
+    def _read_behind(self, tenant: str, pointer: Pointer, now: float) -> None:
+        def work() -> None:
+            try:
+                snapshot = self._load(tenant, pointer, now, step_back)
+                # As of when it was named: the next request looks whether there is a newer one.
+                self._hold(tenant, _Held(snapshot, pointer.head, now, now))
+            except Unavailable:
+                pass  # `_load` has said so
+            except Exception:
+                logger.exception("snapshot not read", extra={"tenant": tenant, "snapshot": pointer.version})
+                self._refused[tenant] = _Refused(pointer.version, now)
+            finally:
+                self._readings.pop(tenant, None)
+
+        if self._known_bad(tenant, pointer, now):
+            return
+        reading = Reading(work)
+        if self._readings.setdefault(tenant, reading) is reading:
+            try:
+                reading.start()
+            except RuntimeError as error:
+                self._readings.pop(tenant, None)
+                logger.warning("no thread to read a snapshot", extra={"tenant": tenant, "reason": str(error)})
 
     def refused(self, tenant: str) -> str | None:
         """The version that is published but cannot be read, where there is one."""
         refused = self._refused.get(tenant)
         return refused.version if refused is not None else None
 
-    def _load(self, tenant: str, pointer: Pointer, now: float) -> Snapshot:
+    def _known_bad(self, tenant: str, pointer: Pointer, now: float) -> bool:
         known = self._refused.get(tenant)
+        return known is not None and known.version == pointer.version and _within(now - known.at, REFUSED_SECONDS)
+
+    def _load(self, tenant: str, pointer: Pointer, now: float, give_way: Callable[[], None] = _go_on) -> Snapshot:
         problem = f"the catalogue's snapshot {pointer.version} cannot be read"
-        if known is not None and known.version == pointer.version and _within(now - known.at, REFUSED_SECONDS):
+        if self._known_bad(tenant, pointer, now):
             raise Unavailable(problem, retry_after=int(REFUSED_SECONDS))
         where = {"tenant": tenant, "snapshot": pointer.version}
         try:
-            snapshot = load(self._stores, pointer, self._project)
+            snapshot = load(self._stores, pointer, self._project, give_way)
         except Unreadable as error:
             logger.error("snapshot refused", extra=where | {"reason": str(error)})
             self._refused[tenant] = _Refused(pointer.version, now)

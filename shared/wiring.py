@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from functools import cache, cached_property
 from pathlib import Path
-from shutil import rmtree
-from tempfile import TemporaryDirectory, gettempdir
+from tempfile import gettempdir
 from typing import TYPE_CHECKING, Any, cast
 
 from shared import preprocess
@@ -19,6 +17,7 @@ from shared.errors import ArtifactError, NotFound
 from shared.settings import Settings, initialization
 from shared.stores import Stores, file_key, open_stores, secret_key
 from shared.stores.clients import Deferred
+from shared.trained import Trained, fetch, forget
 
 if TYPE_CHECKING:
     from shared.classifying import Classifying
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from shared.models.encoder import Encoder
     from shared.models.generator import Engine, TextGenerator
     from shared.models.sagemaker import SageMakerAsync
+    from shared.models.trained_ranker import TrainedRanker
     from shared.profiles import ProfileReader
     from shared.profiling import Profiling
     from shared.recommending import Recommending
@@ -166,33 +166,18 @@ class System:
             known = ", ".join(TAXONOMIES)
             raise NotFound(f"no head {name!r}: train one, or use {known}", field="head") from None
         if (tenant, name, version) not in self._heads:
-            folder = _head_folder(tenant, name, version)
-            if not folder.exists():
-                self._download(name, f"{prefix}/{version}/", folder)
+            folder = fetch(self.stores.objects, tenant, f"heads/{name}", version)
             try:
                 loaded = Head.load(folder, threads=self.settings.threads)
             except ArtifactError:
-                rmtree(folder, ignore_errors=True)  # the next request fetches it anew: it may have been mended
+                forget(tenant, f"heads/{name}", version)  # the next request fetches it anew: it may have been mended
                 raise
             self._heads[tenant, name, version] = loaded
             for other in list(self._heads)[:-HELD_HEADS]:
                 self._heads.pop(other, None)
-                rmtree(_head_folder(*other), ignore_errors=True)  # or /tmp fills up
+                forget(other[0], f"heads/{other[1]}", other[2])  # or /tmp fills up
             return loaded
         return self._heads[tenant, name, version]
-
-    def _download(self, name: str, prefix: str, folder: Path) -> None:
-        keys = list(self.stores.objects.keys(prefix))
-        if not keys:
-            raise ArtifactError(f"head {name}: the version that is named as its latest is not there")
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        # It gets its name when it is whole: whoever dies on the way leaves nothing that the next one trusts.
-        with TemporaryDirectory(dir=folder.parent, prefix=".part-") as part:
-            for key in keys:
-                (Path(part) / key.removeprefix(prefix)).write_bytes(self.stores.objects.get(key))
-            with suppress(OSError):  # another thread was first
-                Path(part).rename(folder)
-                Path(part).mkdir()
 
     @cached_property
     def versions(self) -> dict[str, str]:
@@ -289,18 +274,30 @@ class System:
         return SageMakerJobs(self._store_client("sagemaker"), place)
 
     @cached_property
+    def rankers(self) -> Trained[TrainedRanker]:
+        """The tenants' trained rankers, as the gate let them out."""
+
+        def load(folder: Path) -> TrainedRanker:
+            from shared.models.trained_ranker import TrainedRanker
+
+            return TrainedRanker.load(folder, threads=self.settings.threads)
+
+        return Trained(self.stores.objects, "ranker", load, clock=self.clock)
+
+    @cached_property
     def recommending(self) -> Recommending:
         from shared.models.ranker import Ranker
-        from shared.recommending import Recommending
+        from shared.recommending import Exploring, Recommending
 
-        ranker = Ranker()
         return Recommending(
             self.stores,
             self.snapshots,
             self.profiles,
-            ranker,
+            Ranker(),
+            self.rankers.latest,
             project=self.classifiers["adproduct"].project,
-            versions=self.versions | {"ranker": ranker.version},
+            versions=self.versions,
+            exploring=Exploring(self.settings.exploration, self.settings.rotation),
             clock=self.clock,
         )
 
@@ -402,10 +399,6 @@ class _Classifiers(Mapping[str, "TaxonomyClassifier"]):
 
     def __len__(self) -> int:
         return len(TAXONOMIES)
-
-
-def _head_folder(tenant: str, name: str, version: str) -> Path:
-    return Path(gettempdir()) / "adtailor-heads" / tenant / name / version
 
 
 def _listed(names: str) -> tuple[str, ...]:

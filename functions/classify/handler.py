@@ -69,7 +69,7 @@ def put_ads(body: Ads, tenant: Tenant) -> dict[str, Any]:
 def get_ad(ad_id: Annotated[str, Path(min_length=1, max_length=200)], tenant: Tenant) -> dict[str, Any]:
     """An ad as the catalogue keeps it."""
     stored = system().classifying.get_ad(tenant, ad_id)
-    facts = {name: value for name, value in asdict(stored.ad).items() if value not in (None, {}, "")}
+    facts = {name: value for name, value in asdict(stored.ad).items() if value not in (None, {}, "", ())}
     facts |= {name: rfc3339(facts[name]) for name in ("start", "end") if name in facts}
     [content] = system().classifying.content_of([stored])
     return facts | ad_body(stored, content) | {"versions": system().versions}

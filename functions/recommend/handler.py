@@ -9,11 +9,15 @@ from fastapi.requests import Request
 from pydantic import BaseModel, Field
 
 from shared.bodies import ExternalId, Moment, Switch, Whole
+from shared.decision_log import export
 from shared.domain import Decision
+from shared.eligibility import Context
 from shared.entry import create_app, lambda_entry, tenant_of
-from shared.recommending import Context, FeedbackItem
+from shared.feedback import FeedbackItem
 from shared.restore import prepare
 from shared.wiring import TAXONOMIES, system
+
+EXPORT_SECONDS = 20.0  # within the function's 29; what is left then is done by the next call
 
 router = APIRouter(tags=["recommend"])
 Tenant = Annotated[str, Depends(tenant_of)]
@@ -26,11 +30,18 @@ class Place(BaseModel):
 
 
 class Wanted(BaseModel):
+    """`floor_cpm`: ads that bid less are left out. `max_per_category`: ads of one category in one answer, which may
+    make it shorter. `diversity`: what full likeness to an ad already chosen costs, in nats of click probability; 0
+    ranks by score alone."""
+
     user_id: ExternalId
     n: Annotated[int, Field(ge=1, le=50), Whole] = 5
     placement: str | None = Field(default=None, max_length=80)
     context: Place = Place()
     personalised: Switch = True
+    floor_cpm: float | None = Field(default=None, ge=0, le=1e9, allow_inf_nan=False)
+    max_per_category: Annotated[int, Field(ge=1, le=50), Whole] | None = None
+    diversity: float | None = Field(default=None, ge=0, le=10, allow_inf_nan=False)
 
 
 class Happened(BaseModel):
@@ -49,14 +60,21 @@ def recommend(body: Wanted, tenant: Tenant) -> dict[str, Any]:
     """The ads that fit this person best now, each with its copy and a reason they would understand.
 
     `served_by` names where the copy comes from (segment, bank, advertiser); what a model wrote carries its `label`
-    (show it in the copy's language) and its `provenance`.
+    (show it in the copy's language) and its `provenance`. `propensity` is the probability that this ad stood in this
+    slot, `variant_propensity` that the ad had this copy (`variant`): a little of every answer explores.
     """
     return decision_body(
         system().recommending.recommend(
             tenant,
             body.user_id,
             n=body.n,
-            context=Context(**body.context.model_dump(), placement=body.placement),
+            context=Context(
+                **body.context.model_dump(),
+                placement=body.placement,
+                floor_cpm=body.floor_cpm,
+                max_per_category=body.max_per_category,
+                diversity=body.diversity,
+            ),
             personalised=body.personalised,
         )
     )
@@ -64,7 +82,11 @@ def recommend(body: Wanted, tenant: Tenant) -> dict[str, Any]:
 
 @router.post("/v1/feedback")
 def feedback(body: Feedback, tenant: Tenant) -> dict[str, Any]:
-    """Counts impressions, clicks, conversions and dismissals; sending one again changes nothing."""
+    """Counts impressions, clicks, conversions and dismissals; sending one again changes nothing.
+
+    What comes before its impression counts the impression with it (`implied_impression`). `charged` is false of an
+    impression that came when its reservation had lapsed and the day's budget had no room any more.
+    """
     items = [FeedbackItem(h.decision_id, h.ad_id, h.type, h.timestamp) for h in body.feedback]
     return {"results": system().recommending.feedback(tenant, items), "versions": system().versions}
 
@@ -89,6 +111,9 @@ def decision_body(decision: Decision) -> dict[str, Any]:
                 "label": ad.copy_label,
                 "provenance": ad.copy_provenance,
                 "score": ad.score,
+                "variant": ad.variant,
+                "propensity": round(ad.propensity, 6),
+                "variant_propensity": round(ad.variant_propensity, 6),
                 "reasons": [
                     {"code": r.code, "text": r.text} | ({"interest_id": r.interest_id} if r.interest_id else {})
                     for r in ad.reasons
@@ -105,6 +130,21 @@ def direct_recommend(call: dict[str, Any]) -> dict[str, Any]:
     return recommend(wanted, call["tenant"])
 
 
+class Exporting(BaseModel):
+    """`tenant`: None: all. `latest`: also what the last minutes decided, in a file that will be written again."""
+
+    tenant: str | None = None
+    latest: bool = False
+
+
+def export_log(call: dict[str, Any]) -> dict[str, Any]:
+    """Writes the decision log's files that are due. Called by the schedule, or by a person."""
+    body = Exporting.model_validate({name: value for name, value in call.items() if name in Exporting.model_fields})
+    tenants = [body.tenant] if body.tenant else []
+    lines = export(system().stores, now=system().clock(), seconds=EXPORT_SECONDS, tenants=tenants, latest=body.latest)
+    return {"lines": lines}
+
+
 app = create_app("recommend", router)
 
 
@@ -115,7 +155,7 @@ def warm() -> None:
 
 
 def lambda_handler(event: dict[str, Any], context: Any) -> Any:
-    return lambda_entry(event, context, app=app, on_direct={"recommend": direct_recommend})
+    return lambda_entry(event, context, app=app, on_direct={"recommend": direct_recommend, "export_log": export_log})
 
 
 prepare(app, "/v1/recommendations", warm)

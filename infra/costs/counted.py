@@ -29,7 +29,7 @@ from infra.costs.metering import Item, Meter, Work
 from infra.costs.stack import Stack
 from shared.domain import Classification, Consent, Decision, Label
 from shared.models.taxonomy import load_taxonomy
-from shared.recommending import FeedbackItem
+from shared.feedback import FeedbackItem
 from shared.settings import Settings
 from shared.stores import open_stores
 from shared.wiring import System

@@ -186,8 +186,14 @@ def taxonomy(
 
 @app.command()
 def ope(log: File, target: File, seed: Seed = 0, budget_seconds: Budget = None) -> None:
-    """Not there yet: estimate a policy's value from another's log."""
-    _not_there_yet("ope")
+    """Estimate a policy's click rate from another's log, beside the truth of its own."""
+
+    def measure() -> dict[str, Any]:
+        from infra.evaluate.ope import run
+
+        return run(log, target, seed)
+
+    _answer("ope", measure)
 
 
 def _not_there_yet(task: str) -> NoReturn:

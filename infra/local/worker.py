@@ -1,4 +1,5 @@
-"""Calls the real Lambda handlers for what AWS would: uploads to S3 and messages in the queues; and trains heads.
+"""Calls the real Lambda handlers for what AWS would: uploads to S3, messages in the queues, the schedule of the decision
+log; and trains heads.
 
 A process of its own, so that ingest takes no time from the API. One thread a queue; a message is deleted when its
 handler succeeded, stays invisible while the handler works, and comes back after a failure until the queue's redrive
@@ -34,6 +35,7 @@ Handler = Callable[[dict[str, Any], Any], Any]
 _WAIT_SECONDS = 10  # long poll
 _RETRY_SECONDS = 5  # a failed message comes back after this
 _LAMBDA_SECONDS = 900.0
+LOG_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,6 +202,16 @@ def consumers(endpoint_url: str) -> list[Consumer]:
     ]
 
 
+def write_log(stop: threading.Event) -> None:
+    """Has the decision log written as AWS's schedule does, and of the last minutes too: here nobody waits for it."""
+    handler = importlib.import_module("functions.recommend.handler").lambda_handler
+    while not stop.wait(LOG_SECONDS):
+        try:
+            handler({"action": "export_log", "latest": True, "asynchronous": True}, Context("recommend"))
+        except Exception:  # as in Lambda, which calls again
+            print(f"decision log: failed\n{traceback.format_exc()}", file=sys.stderr, flush=True)
+
+
 def main() -> None:
     """Runs until SIGTERM; writes its process id to the file ``WORKER_READY`` when it is polling."""
     stop = threading.Event()
@@ -213,6 +225,7 @@ def main() -> None:
         threading.Thread(target=consumer.run, args=(stop,), name=consumer.queue)
         for consumer in consumers(os.environ["AWS_ENDPOINT_URL"])
     ]
+    threads.append(threading.Thread(target=write_log, args=(stop,), name="decision-log"))
     for thread in threads:
         thread.daemon = True
         thread.start()

@@ -63,6 +63,7 @@ class Brief:
         ad = dict(row["ad"])
         if ad.get("frequency_cap"):
             ad["frequency_cap"] = FrequencyCap(**ad["frequency_cap"])
+        ad["exclusion_labels"] = tuple(ad.get("exclusion_labels", ()))
         lists = {name: tuple(row[name]) for name in ("audience", "segments")}
         known = {field.name: row[field.name] for field in fields(cls) if field.name in row}
         return cls(**known | lists | {"ad": Ad(**ad)})

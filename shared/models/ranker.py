@@ -10,6 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from shared.models.features import FEATURES
+
 WEIGHTS = {"similarity": 5.0, "category": 1.2, "session": 0.8, "language": 0.9, "domain": 0.8, "sequel": 3.0}
 VERSION = "content-prior-1"
 
@@ -41,6 +43,14 @@ class Ranker:
         for name, weight in WEIGHTS.items():
             odds = odds + weight * getattr(features, name)
         return np.asarray(odds, dtype=np.float32)
+
+    def log_odds_of(self, columns: np.ndarray) -> np.ndarray:
+        """The same of a matrix (n, `FEATURES`), as the decision log keeps it; the next-item model's are not in it."""
+        weights = np.zeros(len(FEATURES), dtype=np.float32)
+        weights[FEATURES.index("prior")] = 1.0
+        for name, weight in WEIGHTS.items():
+            weights[FEATURES.index(name)] = weight
+        return np.asarray(columns @ weights, dtype=np.float32)
 
     def predict(self, features: Features) -> np.ndarray:
         """Click probabilities, float32 (n,)."""

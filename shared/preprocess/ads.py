@@ -15,6 +15,7 @@ LONGEST_BRAND = 100
 MOST_ATTRIBUTES = 50
 LONGEST_ATTRIBUTE = 500
 MOST_TARGETS = 100
+MOST_LABELS = 20
 TARGETING = ("platforms", "languages", "segments", "interests")
 _MOST_HOURS = 8784.0  # a leap year
 _LARGEST_EXACT = 2**53
@@ -66,6 +67,7 @@ def _ad(row: Mapping[object, object]) -> Ad:
         start=start,
         end=end,
         targeting=_targeting(get("targeting")),
+        exclusion_labels=tuple(fields.text_list(get("exclusion_labels"), "exclusion_labels", MOST_LABELS, 80)),
     )
 
 

@@ -18,6 +18,7 @@ from shared.stores.delivery import Delivery
 from shared.stores.faults import passing
 from shared.stores.heads import Heads
 from shared.stores.jobs import Jobs
+from shared.stores.log_progress import LogProgress
 from shared.stores.objects import Objects
 from shared.stores.people import People
 from shared.stores.queues import Queues
@@ -36,6 +37,7 @@ class Stores:
     runs: Runs
     heads: Heads
     delivery: Delivery
+    log_progress: LogProgress
     objects: Objects
     queues: Queues
     table: Table
@@ -76,6 +78,7 @@ def open_stores(
         runs=Runs(table),
         heads=Heads(table),
         delivery=Delivery(table),
+        log_progress=LogProgress(table),
         objects=Objects(s3, bucket_name),
         queues=Queues(
             sqs,

@@ -305,7 +305,7 @@ def _item(tenant: str, item_id: str) -> str:
 def _ad_document(ad: CatalogueAd) -> bytes:
     """Everything but the vector as JSON bytes; equal ads give equal bytes."""
     document: dict[str, Any] = {
-        "ad": {name: value for name, value in asdict(ad.ad).items() if value not in (None, {}, "")},
+        "ad": {name: value for name, value in asdict(ad.ad).items() if value not in (None, {}, "", ())},
         "labels": [asdict(label) for label in ad.category.labels],
         "abstained": ad.category.abstained,
         "active": ad.active,
@@ -335,6 +335,8 @@ def _row_ad(row: Row) -> CatalogueAd:
     ad = document["ad"]
     if "frequency_cap" in ad:
         ad["frequency_cap"] = FrequencyCap(**ad["frequency_cap"])
+    if "exclusion_labels" in ad:
+        ad["exclusion_labels"] = tuple(ad["exclusion_labels"])
     return CatalogueAd(
         ad=Ad(**ad),
         category=Classification(tuple(Label(**label) for label in document["labels"]), document["abstained"]),

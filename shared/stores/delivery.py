@@ -1,190 +1,222 @@
-"""Delivery: decisions, what happened to them, and the counters that caps and budgets are kept with.
+"""Delivery: decisions, what they reserve, and what is counted of what happened to them.
 
 ::
 
-    t/{tenant}/d/{decision_id}   d               the decision; `fb` remembers which feedback has been counted
-    t/{tenant}/p/{uid}           f/{ad_id}       times of the ad's impressions to this id of a person
-    t/{tenant}/stats             {ad_id}         impressions, clicks, conversions, dismissals
-    t/{tenant}/spend             {day}/{ad_id}   charged, and reserved by ten-minute bucket
+    t/{tenant}/d/{bucket}{shard}   {decision_id}         shared.stores.decisions
+    t/{tenant}/p/{uid}             f/{ad_id}             shared.stores.frequency
+    t/{tenant}/spend               {day}/{ad_id}         shared.stores.spend
+    t/{tenant}/variants            {ad_id}/{variant}     shared.stores.variants
+    t/{tenant}/stats               {ad_id}               impressions, clicks, conversions, dismissals
 
-A reservation is never taken back by a sweeper: it counts while its bucket is young (`RESERVATION_SECONDS`), and an
-impression moves it to `charged`.
+A decision and all that it reserves are one transaction; so is all that one request tells of one decision. Both hold
+only where nobody else has changed what they rest on, so that neither a race nor a repeat counts or spends twice.
+
+**What holds at the edges.** A decision is made on the terms of its moment: that its campaign ends, or its budget is
+changed, before the answer is out or before the impression changes nothing about it. An impression whose reservation has
+been released meanwhile is charged where the day's budget still has room, and else counted for nothing (`charged` is
+False). The first thing to be told of an ad implies that it was seen: a click, a conversion or a dismissal without an
+impression counts the impression with it, and when that comes later it is a repeat.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict
-from datetime import UTC, datetime
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-import orjson
+from shared.domain import Decision, FrequencyCap
+from shared.errors import Conflict
+from shared.stores.decisions import (
+    DECISION_DAYS,
+    SHARDS,
+    Decisions,
+    StoredDecision,
+    Terms,
+    bucket_of,
+    new_decision_id,
+)
+from shared.stores.faults import give_way
+from shared.stores.feedback import Act, Feedback, Recorded
+from shared.stores.frequency import IMPRESSION_DAYS, Frequency
+from shared.stores.spend import BUCKET_SECONDS, RESERVATION_SECONDS, Spend, units
+from shared.stores.table import TRANSACTION_LIMIT, ConditionFailed, Table
+from shared.stores.variants import Variants
 
-from shared.domain import Decision, RankedAd, Reason
-from shared.stores.people import person_key
-from shared.stores.table import Table
+__all__ = [
+    "BUCKET_SECONDS",
+    "DECISION_DAYS",
+    "IMPRESSION_DAYS",
+    "RESERVATION_SECONDS",
+    "SHARDS",
+    "Act",
+    "Delivery",
+    "Recorded",
+    "StoredDecision",
+    "Terms",
+    "bucket_of",
+    "new_decision_id",
+]
 
-RESERVATION_SECONDS = 1800
-BUCKET_SECONDS = 600
-DECISION_DAYS = 7
-IMPRESSION_DAYS = 367  # the longest frequency cap is a leap year
-_COUNTERS = {"impression": "impressions", "click": "clicks", "conversion": "conversions", "dismiss": "dismissals"}
+_TURNS = 30  # at rows that other decisions are at
 
 
 class Delivery:
-    """Store of decisions, feedback, frequency and spend. Money is in the advertiser's currency."""
+    """Store of decisions, feedback, frequency and spend. Money is in the advertiser's currency, times in epoch
+    seconds."""
 
     def __init__(self, table: Table) -> None:
         self._table = table
+        self._decisions = Decisions(table)
+        self._spend = Spend(table)
+        self._frequency = Frequency(table)
+        self._variants = Variants(table)
+        self._feedback = Feedback(table, self._decisions, self._spend, self._frequency, self._variants)
 
     # Decisions --------------------------------------------------------------------------------------------------
 
-    def put_decision(self, tenant: str, decision: Decision, bids: dict[str, float], budgets: dict[str, float]) -> None:
-        """Keeps the decision, and reserves ``bid_cpm / 1000`` of each budgeted ad shown in it.
+    def put_decision(
+        self,
+        tenant: str,
+        decision: Decision,
+        terms: Mapping[str, Terms],
+        uids: Collection[str],
+        now: float,
+    ) -> frozenset[str]:
+        """Keeps the decision and reserves what its ads need: of those with a daily limit the cost of an impression, of
+        those with a cap a place among what the person may be shown.
 
-        bids: cost of one impression by ad; budgets: daily budget by ad, of those that have one.
+        Returns the ads that cannot be had (budget used up, cap reached, or more of both than one transaction holds: the
+        last ones); nothing is kept then. Empty: it is kept, with everything that it needs.
+
+        terms: by ad; one that is not there has none. uids: all ids of the person, whose impressions a cap counts;
+        without effect where the decision has no uid, for who is unknown has no caps.
+
+        Raises:
+            Conflict: too many others are at the same budgets. Unavailable: as everywhere. ValueError: the decision's id
+                is not one of `new_decision_id`.
         """
-        document = asdict(decision)
-        actions = [
-            self._table.put_action(
-                {
-                    "pk": f"t/{tenant}/d/{decision.decision_id}",
-                    "sk": "d",
-                    "uid": decision.uid,
-                    "at": decision.at,
-                    "doc": orjson.dumps(document),
-                    "costs": {ad.ad_id: bids.get(ad.ad_id, 0.0) for ad in decision.ads},
-                    "budgeted": [ad.ad_id for ad in decision.ads if ad.ad_id in budgets],
-                    "fb": {},
-                    "expires_at": int(decision.at) + DECISION_DAYS * 86400,
-                }
-            )
-        ]
-        if decision.uid is not None:
-            actions.append(
-                self._table.put_action(
-                    {
-                        "pk": person_key(tenant, decision.uid),
-                        "sk": f"d/{decision.decision_id}",
-                        "at": decision.at,
-                        "expires_at": int(decision.at) + DECISION_DAYS * 86400,
-                    }
+        wanted = {ad.ad_id: terms.get(ad.ad_id, Terms()) for ad in decision.ads}
+        budget = {
+            ad_id: (units(own.cost), units(own.daily_limit))
+            for ad_id, own in wanted.items()
+            if own.daily_limit is not None and units(own.cost) > 0
+        }
+        dear = frozenset(ad_id for ad_id, (cost, limit) in budget.items() if cost > limit)
+        if dear:
+            return dear
+        person = [decision.uid, *(uid for uid in uids if uid != decision.uid)] if decision.uid is not None else []
+        caps = {ad_id: own.cap for ad_id, own in wanted.items() if own.cap is not None and person}
+        kept = self._decisions.put_actions(tenant, decision, budget)
+        for ad_id in budget:
+            self._spend.tidy(tenant, ad_id, now)
+        for attempt in range(_TURNS):
+            reserving, out = self._reserving(tenant, decision, budget, caps, person, now)
+            if out:
+                return out
+            actions, payers = list(kept), {}
+            for ad_id, parts in reserving.items():
+                if len(actions) + len(parts) > TRANSACTION_LIMIT:
+                    out |= {ad_id}
+                elif ad_id in budget:
+                    payers[len(actions)] = ad_id
+                actions += parts
+            if out:
+                return out
+            try:
+                self._table.transact(actions)
+            except ConditionFailed as error:
+                poor = [payers[place] for place in error.failed if place in payers]
+                out = frozenset(
+                    ad for ad in poor if not self._spend.make_room(tenant, ad, decision.at, *budget[ad], now)
                 )
-            )
-        bucket = _bucket(decision.at)
-        for ad in decision.ads:
-            if ad.ad_id in budgets:
-                actions.append(self._reserve(tenant, ad.ad_id, decision.at, bucket, bids.get(ad.ad_id, 0.0)))
-        self._table.transact_in_turn(actions, "counters")
+                if out:
+                    return out
+                give_way(attempt)
+                continue
+            for ad_id in budget:
+                self._spend.forget(tenant, ad_id, decision.at)
+            return frozenset()
+        raise Conflict("too many decisions at the same ads", retry_after=1)
 
-    def get_decision(self, tenant: str, decision_id: str) -> Decision | None:
-        row = self._table.get(f"t/{tenant}/d/{decision_id}", "d")
-        if row is None:
-            return None
-        document = orjson.loads(row["doc"])
-        ads = tuple(
-            RankedAd(**ad | {"reasons": tuple(Reason(**reason) for reason in ad["reasons"])}) for ad in document["ads"]
+    def _reserving(
+        self,
+        tenant: str,
+        decision: Decision,
+        budget: Mapping[str, tuple[int, int]],
+        caps: Mapping[str, FrequencyCap],
+        person: Sequence[str],
+        now: float,
+    ) -> tuple[dict[str, list[dict[str, Any]]], frozenset[str]]:
+        """What each ad adds to the transaction, its budget first; and the ads whose cap is reached."""
+        rows = self._frequency.rows(tenant, person, caps) if caps else {}
+        out = frozenset(
+            ad_id for ad_id, cap in caps.items() if self._frequency.reached(tenant, person, ad_id, cap, rows, now)
         )
-        return Decision(**document | {"ads": ads})
+        parts: dict[str, list[dict[str, Any]]] = {}
+        for ad_id, (cost, limit) in budget.items():
+            parts[ad_id] = [self._spend.reserve_action(tenant, ad_id, decision.at, cost, limit)]
+        when = decision.decision_id, decision.at
+        for ad_id in caps:
+            more = self._frequency.reserve_actions(tenant, person, ad_id, when, rows, now)
+            parts.setdefault(ad_id, []).extend(more)
+        return parts, out
 
-    def _reserve(self, tenant: str, ad_id: str, at: float, bucket: str, amount: float) -> dict[str, Any]:
-        return self._table.update_action(
-            (f"t/{tenant}/spend", f"{_day(at)}/{ad_id}"),
-            "SET expires_at = :ttl ADD #bucket :amount",
-            {":amount": amount, ":ttl": _spend_expires(at)},
-            names={"#bucket": bucket},
-        )
+    def get_decision(self, tenant: str, decision_id: str, now: float | None = None) -> Decision | None:
+        """None where this tenant has no such decision (an id that is none included), or, of `now`, no longer."""
+        stored = self._decisions.get_many(tenant, [decision_id], now).get(decision_id)
+        return stored.decision if stored is not None else None
+
+    def get_decisions(self, tenant: str, decision_ids: Iterable[str], now: float) -> dict[str, StoredDecision]:
+        """Those that there are, by id, in one read for a hundred; `record_many` takes them."""
+        return self._decisions.get_many(tenant, decision_ids, now)
+
+    def decisions_of(
+        self, tenant: str, bucket: str, shard: str
+    ) -> Iterator[tuple[str, float, bytes, dict[str, float]]]:
+        """See `Decisions.decisions_of`."""
+        return self._decisions.decisions_of(tenant, bucket, shard)
 
     # Feedback ---------------------------------------------------------------------------------------------------
 
-    def record(self, tenant: str, decision: Decision, ad_id: str, kind: str, at: float) -> bool:
-        """Counts one thing that happened to a decision's ad; False where it was counted before.
+    def record_many(
+        self,
+        tenant: str,
+        acts: Sequence[Act],
+        now: float,
+        *,
+        decisions: Mapping[str, StoredDecision] | None = None,
+        nobody: Collection[str] = (),
+    ) -> list[Recorded]:
+        """See `Feedback.record_many`: one read for all decisions, and one transaction for each."""
+        return self._feedback.record_many(tenant, acts, now, decisions=decisions, nobody=nobody)
 
-        One transaction marks it as counted and moves every counter, so a repeat or a crash changes nothing twice.
-        """
-        key = (f"t/{tenant}/d/{decision.decision_id}", "d")
-        row = self._table.get(*key)
-        if row is None:
-            return False
-        mark = f"{kind}/{ad_id}"
-        actions = [
-            self._table.update_action(
-                key,
-                "SET fb.#mark = :at",
-                {":at": at},
-                names={"#mark": mark},
-                condition="attribute_not_exists(fb.#mark)",
-            ),
-            self._table.update_action(
-                (f"t/{tenant}/stats", ad_id), "ADD #counter :one", {":one": 1}, names={"#counter": _COUNTERS[kind]}
-            ),
-        ]
-        if kind == "impression":
-            if decision.uid is not None:
-                actions.append(
-                    self._table.update_action(
-                        (person_key(tenant, decision.uid), f"f/{ad_id}"),
-                        "SET shown = list_append(if_not_exists(shown, :none), :at), expires_at = :ttl",
-                        {":at": [at], ":none": [], ":ttl": int(at) + IMPRESSION_DAYS * 86400},
-                    )
-                )
-            cost = float(row["costs"].get(ad_id, 0.0))
-            if ad_id in row["budgeted"] and cost:
-                actions.append(
-                    self._table.update_action(
-                        (f"t/{tenant}/spend", f"{_day(decision.at)}/{ad_id}"),
-                        # The row may have expired before a late impression: it must do so again.
-                        "SET expires_at = if_not_exists(expires_at, :ttl) ADD charged :cost, #bucket :back",
-                        {":cost": cost, ":back": -cost, ":ttl": _spend_expires(at)},
-                        names={"#bucket": _bucket(decision.at)},
-                    )
-                )
-        return self._table.transact_in_turn(actions, "counters")
+    def record(self, tenant: str, decision: Decision, ad_id: str, kind: str, at: float) -> Recorded:
+        """Counts one thing that happened to a decision's ad; for nobody, where `decision` is given without its uid."""
+        stored = self._decisions.get_many(tenant, [decision.decision_id])
+        nobody = {one.decision.uid or "" for one in stored.values()} if decision.uid is None else ()
+        act = Act(decision.decision_id, ad_id, kind, at)
+        return self._feedback.record_many(tenant, [act], at, decisions=stored, nobody=nobody)[0]
 
     # Counters ---------------------------------------------------------------------------------------------------
 
     def impressions(self, tenant: str, *uids: str) -> dict[str, list[float]]:
         """Times of the impressions of each ad to this person, through any of these ids of theirs, oldest first."""
-        shown: dict[str, list[float]] = {}
-        for uid in uids:
-            for row in self._table.query(person_key(tenant, uid), prefix="f/"):
-                shown.setdefault(row["sk"].removeprefix("f/"), []).extend(float(at) for at in row["shown"])
-        return {ad_id: sorted(times) for ad_id, times in shown.items()}
+        return self._frequency.impressions(tenant, *uids)
+
+    def exposures(self, tenant: str, uids: Iterable[str], now: float) -> dict[str, list[float]]:
+        """`impressions`, and with them the times of decisions whose ads may yet be seen: what `put_decision` counts."""
+        return self._frequency.exposures(tenant, uids, now)
 
     def spent(self, tenant: str, ad_ids: Iterable[str], now: float) -> dict[str, float]:
-        """Charged plus still reserved today (UTC) by ad; 0 where nothing is."""
-        keys = {(f"t/{tenant}/spend", f"{_day(now)}/{ad_id}"): ad_id for ad_id in ad_ids}
-        oldest = _bucket_number(now - RESERVATION_SECONDS)
-        spent = dict.fromkeys(keys.values(), 0.0)
-        for key, row in self._table.get_many(keys).items():
-            # Those to come are counted too: another function's clock may be before ours.
-            reserved = sum(
-                float(value)
-                for name, value in row.items()
-                if name[0] == "r" and name[1:].isdigit() and int(name[1:]) >= oldest and float(value) > 0
-            )
-            spent[keys[key]] = float(row.get("charged", 0.0)) + reserved
-        return spent
+        """Charged plus still reserved today (UTC) by ad; 0 where nothing is. What other processes have written in the
+        last two seconds may be missing."""
+        return self._spend.spent(tenant, ad_ids, now)
 
     def stats(self, tenant: str) -> dict[str, dict[str, int]]:
         """Impressions, clicks, conversions and dismissals by ad, since the beginning."""
-        return {
-            row["sk"]: {name: int(row.get(name, 0)) for name in _COUNTERS.values()}
-            for row in self._table.query(f"t/{tenant}/stats", consistent=False)
-        }
+        return self._feedback.stats(tenant)
 
-
-def _day(at: float) -> str:
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d")
-
-
-def _spend_expires(at: float) -> int:
-    return int(at) + 3 * 86400
-
-
-def _bucket_number(at: float) -> int:
-    return int(at // BUCKET_SECONDS)
-
-
-def _bucket(at: float) -> str:
-    return f"r{_bucket_number(at)}"
+    def variant_stats(
+        self, tenant: str, variants: Iterable[tuple[str, str]], now: float, half_life_days: float = 14
+    ) -> dict[tuple[str, str], tuple[float, float]]:
+        """Impressions and clicks by (ad id, variant), the older the less (see `Variants.stats`)."""
+        return self._variants.stats(tenant, variants, now, half_life_days)

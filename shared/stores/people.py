@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from shared.domain import Consent, Event, Interest, Profile
+from shared.domain import Consent, Event, Interest, Profile, RecentItem
 from shared.errors import Conflict, Unprocessable
 from shared.stores.faults import give_way
 from shared.stores.identities import Identities
@@ -425,6 +425,7 @@ def _profile_row(pk: str, profile: Profile, folded: int, changes: int) -> Row:
         "updated_at": profile.updated_at,
         "interests": orjson.dumps(interests),
         "acquired": list(profile.acquired),
+        "recent": orjson.dumps([(one.item_id, one.at, one.interest_id) for one in profile.recent]),
         "vectors": b"".join(interest.vector for interest in profile.interests),
     }
 
@@ -447,6 +448,7 @@ def _row_profile(row: Row, user_id: str, disabled: frozenset[str]) -> Profile:
         events=row["events"],
         version=row["version"],
         acquired=tuple(row["acquired"]),
+        recent=tuple(RecentItem(*one) for one in orjson.loads(row.get("recent", b"[]"))),
     )
 
 

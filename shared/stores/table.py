@@ -53,8 +53,9 @@ def unmarshal(wire: Mapping[str, Any]) -> Any:
     """The inverse of `marshal` (a tuple comes back as a list)."""
     ((kind, value),) = wire.items()
     if kind == "N":
-        number = float(value)
-        return int(number) if number.is_integer() and "." not in value and "e" not in value.lower() else number
+        if value.removeprefix("-").isdigit():
+            return int(value)  # exact, however many digits it has
+        return float(value)
     if kind == "M":
         return {name: unmarshal(item) for name, item in value.items()}
     if kind == "L":
@@ -262,6 +263,17 @@ class Table:
         if condition:
             action["ConditionExpression"] = condition
         return {"Update": action}
+
+    def check_action(self, key: Key, condition: str, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Part of a transaction that changes nothing itself."""
+        action: dict[str, Any] = {
+            "TableName": self.name,
+            "Key": {"pk": {"S": key[0]}, "sk": {"S": key[1]}},
+            "ConditionExpression": condition,
+        }
+        if values:
+            action["ExpressionAttributeValues"] = {name: marshal(value) for name, value in values.items()}
+        return {"ConditionCheck": action}
 
     def update(self, key: Key, expression: str, values: Mapping[str, Any], **options: Any) -> Row:
         """Updates a row and returns it whole as it is afterwards. Raises `ConditionFailed`."""

@@ -16,14 +16,12 @@ from shared.domain import (
     Classification,
     Consent,
     Copy,
-    Decision,
     Event,
     FrequencyCap,
     IngestReport,
     Interest,
     Label,
     Profile,
-    RankedAd,
 )
 from shared.errors import NotFound
 from shared.stores import Stores
@@ -294,27 +292,6 @@ def test_racing_children_are_all_counted(emulated: Stores) -> None:
         assert sum(pool.map(finish, range(24))) == 12
     whole = jobs.get(TENANT, "pass")
     assert whole and whole.progress and whole.progress.counts["done"] == 12
-
-
-def decision(decision_id: str, uid: str | None) -> Decision:
-    ads = (RankedAd("capped", "Copy", 0.5, ()), RankedAd("free", "Copy", 0.4, ()))
-    return Decision(decision_id, uid, NOW, ads, True, {"ranker": "x"})
-
-
-def test_budget_is_reserved_charged_once_and_released_by_time(stores: Stores) -> None:
-    delivery = stores.delivery
-    shown = decision("d1", "u1")
-    delivery.put_decision(TENANT, shown, {"capped": 0.02, "free": 0.01}, {"capped": 1.0})
-    assert delivery.get_decision(TENANT, "d1") == shown
-    assert delivery.spent(TENANT, ["capped", "free"], NOW) == {"capped": pytest.approx(0.02), "free": 0}
-    assert delivery.spent(TENANT, ["capped"], NOW + 3000) == {"capped": 0}
-    assert delivery.record(TENANT, shown, "capped", "impression", NOW + 5)
-    assert not delivery.record(TENANT, shown, "capped", "impression", NOW + 6)
-    assert delivery.record(TENANT, shown, "capped", "click", NOW + 7)
-    assert delivery.spent(TENANT, ["capped"], NOW + 10) == {"capped": pytest.approx(0.02)}
-    assert delivery.spent(TENANT, ["capped"], NOW + 3000) == {"capped": pytest.approx(0.02)}
-    assert delivery.impressions(TENANT, "u1") == {"capped": [NOW + 5]}
-    assert delivery.stats(TENANT)["capped"] == {"impressions": 1, "clicks": 1, "conversions": 0, "dismissals": 0}
 
 
 def test_objects_stream_and_miss_clearly(stores: Stores) -> None:

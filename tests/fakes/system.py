@@ -11,13 +11,15 @@ from shared.errors import NotFound
 from shared.models.ranker import Ranker
 from shared.profiles import ProfileReader
 from shared.profiling import Profiling
-from shared.recommending import Recommending
+from shared.recommending import Exploring, Recommending
 from shared.snapshot import Snapshots
 from shared.stores import Stores
+from shared.trained import Found
 from tests.fakes.models import TopicClassifier, TopicEncoder
 
 if TYPE_CHECKING:
     from shared.models.classifier import Head
+    from shared.models.trained_ranker import TrainedRanker
 
 
 @dataclass
@@ -45,6 +47,8 @@ class FakeSystem:
     consent_basis: str = "asserted"
     k_floor: int = 2
     clock: Clock = field(default_factory=Clock)
+    exploring: Exploring = Exploring()
+    ranker: Found[TrainedRanker] = Found(None)
 
     def __post_init__(self) -> None:
         self.encoder = TopicEncoder()
@@ -77,7 +81,9 @@ class FakeSystem:
             Snapshots(self.stores, project=lambda vectors: vectors, clock=self.clock),
             self.profiles,
             Ranker(),
+            lambda tenant: self.ranker,
             project=lambda vectors: vectors,
             versions={"encoder": "topics"},
+            exploring=self.exploring,
             clock=self.clock,
         )

@@ -22,7 +22,7 @@ from shared.domain import Consent, Event
 from shared.errors import Unprocessable
 from shared.ingest import rejected_key, tenant_of_key
 from shared.interests import acquired_items, dump_state, fold, load_state
-from shared.recommending import FeedbackItem
+from shared.feedback import FeedbackItem
 from shared.snapshot import HELD_TENANTS, Snapshots
 from shared.stores import Stores, file_key
 from shared.stores.delivery import IMPRESSION_DAYS

@@ -233,7 +233,7 @@ def test_the_store_of_approved_copy_is_bounded(stores: Stores, monkeypatch: pyte
 
 
 def test_recommendations_show_only_copy_that_was_checked_against_the_ad_as_it_is(world: World, stores: Stores) -> None:
-    from shared.recommending import Context
+    from shared.eligibility import Context
 
     world.copy(n=3)
     world.system.classifying.publish(TENANT)
@@ -253,7 +253,7 @@ def test_recommendations_show_only_copy_that_was_checked_against_the_ad_as_it_is
 
 def test_a_recommendation_tells_where_its_copy_comes_from(world: World) -> None:
     from functions.recommend.handler import decision_body
-    from shared.recommending import Context
+    from shared.eligibility import Context
 
     world.copy(n=3)
     review(world, reviewer="ed")

@@ -16,11 +16,12 @@ from shared.errors import NotFound, Unprocessable
 from shared.generating.briefs import Briefs
 from shared.generating.requests import CopyRequest
 from shared.profiling import Links, NamedId
-from shared.recommending import FeedbackItem
+from shared.feedback import FeedbackItem
 from shared.stores import Stores, linking
 from shared.stores.people import People, group_key
 from shared.stores.person import Person
 from shared.wiring import System
+from shared.stores.delivery import RESERVATION_SECONDS
 from tests.conftest import TENANT, Aws
 from tests.fakes.models import TOPICS
 from tests.fakes.system import FakeSystem
@@ -386,6 +387,7 @@ def test_caps_acquired_items_and_feedback_hold_across_ids(system: FakeSystem) ->
     assert system.recommending.feedback(TENANT, [item])[0]["result"] == "counted"
     assert WATCH in {interest.id for interest in shown(system, "o123").interests}
     change(system, "ann", unlink="o123")
+    system.clock.now += RESERVATION_SECONDS + 1  # what was shown above, and never seen, counts no more
     assert {"c", "bought"} <= set(ids(system.recommending.recommend(TENANT, "ann", n=3)))
     assert "bought" not in ids(system.recommending.recommend(TENANT, "o123", n=3))
     assert WATCH not in {interest.id for interest in shown(system, "o123").interests}

@@ -9,7 +9,8 @@ import pytest
 from shared import recommending
 from shared.domain import Consent, Copy, Decision
 from shared.errors import NotFound
-from shared.recommending import Context, FeedbackItem
+from shared.eligibility import Context
+from shared.feedback import FeedbackItem
 from shared.stores import Stores
 from shared.stores.copies import gate_stamp
 from tests.conftest import TENANT

@@ -138,13 +138,14 @@ def test_a_large_catalogue_is_searched_by_bounds_and_a_small_one_is_not() -> Non
     asked: list[int] = []
 
     class Counting(Ranker):
-        def predict(self, features: Features) -> np.ndarray:
+        def log_odds(self, features: Features) -> np.ndarray:
             asked.append(len(features.prior))
-            return super().predict(features)
+            return super().log_odds(features)
 
     places, scores = Retrieval(large, Counting(), wanted).best(50)
     assert scores == pytest.approx(np.sort(plain(large, wanted))[::-1][:50], abs=1e-5)
-    assert 50 <= asked[0] < len(large.ads)
+    assert asked[0] == len(large.ads)  # by bounds
+    assert 50 <= asked[1] < len(large.ads)  # in full
     everything, _ = Retrieval(replace(large, quantized=None), Counting(), wanted).best(50)
     assert (everything == places).all()
 

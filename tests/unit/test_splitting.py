@@ -206,7 +206,8 @@ def test_of_two_that_write_the_result_the_late_one_finds_it_done(
 ) -> None:
     answer = upload(aws, KEY, b"\n".join(lines(30)))
     uploads = built.profiling._uploads
-    finish, beaten = type(uploads).finish, []
+    finish = type(uploads).finish
+    beaten: list[Any] = []
 
     def late(self: Any, run: Any) -> None:
         if not beaten:

@@ -189,7 +189,7 @@ IAM = {
 }
 ONLY = {  # what only some functions do
     "dynamodb:Scan": {"profile"},  # the rebuild of every profile
-    "s3:PutObject": {"profile", "classify", "generate"},
+    "s3:PutObject": {"profile", "classify", "generate", "recommend"},
     "s3:DeleteObject": {"profile", "classify"},  # chunks that are done, the rejected lines of an earlier upload
     "s3:AbortMultipartUpload": {"profile", "classify"},  # the rejected lines of all chunks together
 }

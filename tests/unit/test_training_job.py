@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from infra.local.training import Trainer
 from infra.training_job import entry, package
-from shared import labels, wiring
+from shared import labels, trained, wiring
 from shared.errors import Unavailable
 from shared.models.classifier import Head
 from shared.settings import Settings
@@ -206,14 +206,14 @@ def test_only_files_of_labels_are_laid_out(stores: Stores, tmp_path: Path) -> No
 def test_what_a_process_gives_up_leaves_its_disk(
     stores: Stores, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(wiring, "gettempdir", lambda: str(tmp_path))
+    monkeypatch.setattr(trained, "gettempdir", lambda: str(tmp_path))
     monkeypatch.setattr(Head, "load", lambda folder, threads=0: folder.name)
     system = wiring.System(Settings(), stores)
     for n in range(wiring.HELD_HEADS + 2):
         stores.objects.put(f"artifacts/{TENANT}/heads/mine/latest", f"v{n}".encode())
         stores.objects.put(f"artifacts/{TENANT}/heads/mine/v{n}/manifest.json", b"{}")
         system.head(TENANT, "mine")
-    held = {path.name for path in (tmp_path / "adtailor-heads" / TENANT / "mine").iterdir()}
+    held = {path.name for path in (tmp_path / "adtailor-trained" / TENANT / "heads" / "mine").iterdir()}
     assert held == {version for _, _, version in system._heads} and len(held) == wiring.HELD_HEADS
 
 

@@ -1,0 +1,196 @@
+"""Fine-tunes the encoder to score headlines: the difference of two texts' scores is the log-odds that the first one's
+click rate is the higher one (Burges et al. 2005, "Learning to Rank using Gradient Descent", section 3, with soft
+targets).
+
+A batch is a number of whole tests, since only texts of one test are compared: what a topic or a day does to the click
+rate is the same for all of its texts.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from infra.training import loop
+from infra.training.finetune import HeadTask, Kept, Top, predict
+from infra.training.frozen import Body, Ids
+from infra.training.headline_targets import log_rates, soft_targets
+from infra.training.headline_tests import Headlines, pairs
+from infra.training.layers import Drop
+from infra.training.loop import Batch, Measured, Outcome, Progress
+from infra.training.recipe import Recipe
+
+Vectors = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Lessons:
+    """What there is to learn from tests: rows to score and pairs of them.
+
+    arms: an arm with the row's text, (rows,); a text under several images of a test is one row. starts: the first row
+    of each test, and at the end the number of rows, (tests + 1,). first, second: rows of a pair; target: the chance that
+    the first wins; weight: what the pair counts; all (pairs,). bounds: the first pair of each test, (tests + 1,).
+    Tests without a pair are left out.
+    """
+
+    arms: NDArray[np.int64]
+    starts: NDArray[np.int64]
+    first: NDArray[np.int64]
+    second: NDArray[np.int64]
+    target: NDArray[np.float32]
+    weight: NDArray[np.float32]
+    bounds: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @classmethod
+    def of(cls, headlines: Headlines) -> Lessons:
+        """All pairs of the tests, those that do not differ significantly too."""
+        among = pairs(headlines)
+        target, weight = soft_targets(headlines, among, log_rates(headlines))
+        rows: dict[tuple[int, str], int] = {}
+        arms: list[int] = []
+        for arm in np.unique(np.concatenate([among.first, among.second])).tolist():
+            key = (int(headlines.tests[arm]), headlines.texts[arm])
+            if key not in rows:
+                rows[key] = len(arms)
+                arms.append(arm)
+        place = np.array(
+            [rows.get((int(test), text), -1) for test, text in zip(headlines.tests, headlines.texts, strict=True)]
+        )
+        arms_of = np.array(arms, np.int64)
+        tests = headlines.tests[arms_of]
+        present, starts = np.unique(tests, return_index=True)
+        order = np.argsort(headlines.tests[among.first], kind="stable")
+        of_pair = headlines.tests[among.first][order]
+        return cls(
+            arms_of,
+            np.append(starts, len(arms_of)),
+            place[among.first][order],
+            place[among.second][order],
+            target[order].astype(np.float32),
+            weight[order].astype(np.float32),
+            np.append(np.searchsorted(of_pair, present), len(of_pair)),
+        )
+
+    def part(self, tests: Sequence[int]) -> tuple[list[int], NDArray[np.int64], NDArray[np.int64]]:
+        """The rows of some tests, the pairs among them, and those pairs' sides as places in these rows, (2, pairs)."""
+        rows: list[int] = []
+        chosen: list[NDArray[np.int64]] = []
+        moved: list[int] = []
+        for test in tests:
+            start, end = self.starts[test : test + 2].tolist()
+            chosen.append(np.arange(*self.bounds[test : test + 2]))
+            moved += [len(rows) - start] * len(chosen[-1])
+            rows += range(start, end)
+        among = np.concatenate(chosen) if chosen else np.zeros(0, np.int64)
+        shift = np.array(moved, np.int64)
+        return rows, among, np.stack([self.first[among] + shift, self.second[among] + shift])
+
+
+class PairTask(HeadTask):
+    """`Top` with one output, on pairs: what `loop.train` trains. Members of a batch are tests."""
+
+    def __init__(
+        self, top: Top, kept: Kept, lessons: Lessons, dev: tuple[Kept, Lessons] | None, recipe: Recipe, seed: int
+    ) -> None:
+        super().__init__(top, kept, np.zeros(0, np.int64), None, recipe, seed)
+        self.lessons, self.dev_pairs = lessons, dev
+        self.usual = float(lessons.weight.sum()) / len(lessons)  # of a test
+
+    def loss(self, batch: Batch) -> torch.Tensor:
+        """Weighted cross-entropy of the pairs' winners, divided by what the batch's tests usually weigh."""
+        rows, among, sides = self.lessons.part(batch.own)
+        before = len(self.lessons.part(batch.members[: batch.low])[0])
+        whole = self.lessons.part(batch.members)[0]
+        hidden, mask = self.kept.part(Batch(whole, before, before + len(rows), batch.step))
+        turn = 0
+        if batch.change is not None:
+            hidden, turn = hidden + batch.change, 2
+        elif self.recipe.adversarial:
+            self._input = hidden = hidden.requires_grad_(True)
+        key = (self.seed, batch.step, turn)
+        rate = self.recipe.dropout
+        with self.kept.body.mixed_precision():
+            scores = self.top(hidden, mask, Drop(rate, key, before, len(whole)) if rate else None).float()[:, 0]
+        first, second = torch.from_numpy(sides).to(scores.device)
+        target, weight = (
+            torch.from_numpy(values[among]).to(scores.device) for values in (self.lessons.target, self.lessons.weight)
+        )
+        lost = nn.functional.binary_cross_entropy_with_logits(
+            scores[first] - scores[second], target, weight, reduction="sum"
+        )
+        return lost / (self.usual * len(batch.members))
+
+    def measure(self) -> Measured | None:
+        """The loss on the development tests, and the weighted share of their pairs that are ordered as they ended."""
+        if self.dev_pairs is None:
+            return None
+        kept, lessons = self.dev_pairs
+        return measured(predict(self.top, kept)[:, 0], lessons)
+
+
+def measured(scores: Vectors, lessons: Lessons) -> Measured:
+    """Weighted cross-entropy and accuracy of rows' scores (rows,); both fields of accuracy are the same."""
+    apart = (scores[lessons.first] - scores[lessons.second]).astype(np.float64)
+    weight = lessons.weight / lessons.weight.sum()
+    loss = np.logaddexp(0, apart) - lessons.target * apart
+    right = float(weight @ ((apart > 0) == (lessons.target > 0.5)))
+    return Measured(float(weight @ loss), right, right)
+
+
+def start(body: Body, vectors: Vectors, weight: Vectors, layers: int) -> Top:
+    """The untrained scorer: the encoder's last `layers` layers and a linear head over standardised vectors.
+
+    vectors: (n, hidden), of the untouched encoder. weight: (hidden,), of the head over vectors that are standardised.
+    """
+    trained = copy.deepcopy(body.layers[body.depth - layers :]).requires_grad_(True)
+    centre, spread = vectors.mean(axis=0), np.maximum(vectors.std(axis=0), 1e-6)
+    top = Top(trained, torch.from_numpy(centre), torch.from_numpy(spread), 1)
+    with torch.no_grad():
+        top.head.weight.copy_(torch.from_numpy(weight.astype(np.float32))[None])
+        top.head.bias.zero_()
+    return top.to(body.where)
+
+
+def train(
+    top: Top,
+    body: Body,
+    ids: Ids,
+    lessons: Lessons,
+    recipe: Recipe,
+    *,
+    seed: int,
+    dev: tuple[Ids, Lessons] | None = None,
+    seconds: float = math.inf,
+    report: Callable[[Progress], None] = lambda _: None,
+    on_step: Callable[[float], None] = lambda _: None,
+) -> Outcome:
+    """Trains `top` in place; see `loop.train`. ids: tokens of the lessons' rows. recipe.batch: tests, not texts."""
+    torch.manual_seed(seed)
+
+    def keep(rows: Ids) -> Kept:
+        return Kept(body, [row[: recipe.length] for row in rows], body.depth - recipe.layers)
+
+    longest = [
+        max(len(row) for row in ids[low:high])
+        for low, high in zip(lessons.starts[:-1].tolist(), lessons.starts[1:].tolist(), strict=True)
+    ]
+    batches = loop.planned_batches(longest, recipe, seed)
+    task = PairTask(top, keep(ids), lessons, None if dev is None else (keep(dev[0]), dev[1]), recipe, seed)
+    return loop.train(task, batches, recipe, seconds=seconds, report=report, on_step=on_step)
+
+
+def scores(top: Top, body: Body, ids: Ids, recipe: Recipe) -> Vectors:
+    """The score of each text, (n,)."""
+    rows: Any = [row[: recipe.length] for row in ids]
+    return predict(top, Kept(body, rows, body.depth - recipe.layers, keep=False))[:, 0]

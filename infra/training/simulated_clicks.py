@@ -1,0 +1,228 @@
+"""Decision logs of a made-up world whose click probabilities are known: what a click model is tried on before there is
+traffic, and what the tests hold it against.
+
+People are drawn to a few topics, more to what they last had to do with; ads have a topic, a text and a quality of their
+own; a slot further down is clicked less. The log is that of an epsilon-greedy policy with closed-form propensities.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, logit
+
+from shared.models.features import FEATURES, HISTORY_ITEMS, History
+
+DAY = 86400.0
+START = 1_750_000_000.0
+TOPICS = (
+    *(("running", "shoes"), ("camping", "tent"), ("yoga", "mat"), ("cycling", "helmet"), ("coffee", "grinder")),
+    *(("baby", "stroller"), ("gaming", "keyboard"), ("garden", "hose"), ("language", "course"), ("guitar", "strings")),
+    *(("sleep", "pillow"), ("vitamin", "tablets")),
+)
+MAKES = ("light", "sturdy", "quiet", "small", "family", "travel", "winter", "classic", "starter", "pro")
+PRIOR_IMPRESSIONS, PRIOR_RATE = 50.0, 0.1
+BASE = logit(0.03)  # of an ad of middling quality that fits nobody, in the first slot
+FIT, QUALITY, POSITION = 3.0, 0.6, -0.7  # weights of the true log-odds
+_RECENT = 0.75 ** np.arange(HISTORY_ITEMS)
+
+
+@dataclass(frozen=True)
+class World:
+    """Ads (n) and people (m) and what they would click.
+
+    vectors: of the ads, unit length, (n, 384). topic: of each ad. quality: of each ad, mean 0. tastes: probability of
+    each topic (m, topics). start: seconds after the log's beginning at which an ad comes, a person first asks, (n,), (m,).
+    """
+
+    vectors: NDArray[np.float32]
+    topic: NDArray[np.int64]
+    quality: NDArray[np.float64]
+    tastes: NDArray[np.float64]
+    ads_start: NDArray[np.float64]
+    people_start: NDArray[np.float64]
+    days: float
+
+    @classmethod
+    def make(cls, *, ads: int = 120, people: int = 400, days: float = 30.0, late: float = 0.15, seed: int = 0) -> World:
+        """late: share of ads and people who come in the last fifth of the time."""
+        chance = np.random.default_rng([seed, 1])
+        centres = _unit(chance.normal(size=(len(TOPICS), 384)))
+        topic = chance.integers(len(TOPICS), size=ads)
+        vectors = _unit(centres[topic] + chance.normal(size=(ads, 384)) * (0.6 / np.sqrt(384)))
+
+        def starts(count: int) -> NDArray[np.float64]:
+            return np.where(np.arange(count) < count * (1 - late), 0.0, days * DAY * chance.uniform(0.8, 0.9, count))
+
+        tastes = chance.dirichlet(np.full(len(TOPICS), 0.2), size=people)
+        quality = chance.normal(size=ads)
+        return cls(vectors.astype(np.float32), topic, quality, tastes, starts(ads), starts(people), days)
+
+    def ad_id(self, ad: int) -> str:
+        return f"ad-{ad:04d}"
+
+    def ads(self) -> list[dict[str, str]]:
+        """Rows ``{"ad_id", "title"}``."""
+        return [
+            {"ad_id": self.ad_id(ad), "title": " ".join((MAKES[ad % len(MAKES)], *TOPICS[topic], f"no. {ad}"))}
+            for ad, topic in enumerate(self.topic.tolist())
+        ]
+
+    def log_odds(self, ads: NDArray[np.int64], history: NDArray[np.int64], slot: int = 1) -> NDArray[np.float64]:
+        """The true ones of a click, (len(ads),). history: ads the person had to do with, latest first."""
+        weight = _RECENT[: len(history)]
+        same = self.topic[ads][:, None] == self.topic[history][None]
+        fit = (same @ weight) / weight.sum() if len(history) else np.zeros(len(ads))
+        return np.asarray(BASE + FIT * fit + QUALITY * self.quality[ads] + POSITION * (np.log2(1 + slot) - 1))
+
+
+@dataclass
+class _Counts:
+    shown: NDArray[np.float64]
+    clicked: NDArray[np.float64]
+
+    def log_odds(self) -> NDArray[np.float64]:
+        rate = (self.clicked + PRIOR_IMPRESSIONS * PRIOR_RATE) / (self.shown + PRIOR_IMPRESSIONS)
+        return np.asarray(logit(rate))
+
+
+def simulate(
+    world: World, *, decisions: int = 4000, slots: int = 3, pool: int = 3, epsilon: float = 0.3, seed: int = 0
+) -> Iterator[tuple[dict[str, Any], list[float]]]:
+    """Lines of a decision log, in order of time, each with the true click probabilities of its slots."""
+    chance = np.random.default_rng([seed, 2])
+    count = len(world.topic)
+    counts = _Counts(np.zeros(count), np.zeros(count))
+    held: dict[int, list[tuple[int, float]]] = {}
+    cosines = world.vectors @ world.vectors.T
+    for number, at in enumerate(np.sort(chance.uniform(0, world.days * DAY, decisions)).tolist()):
+        person = int(chance.choice(np.flatnonzero(world.people_start <= at)))
+        living = np.flatnonzero(world.ads_start <= at)
+        past = held.setdefault(person, [])
+        if not past or chance.random() < 0.5:  # what they did of their own accord
+            topic = chance.choice(len(TOPICS), p=world.tastes[person])
+            near = living[world.topic[living] == topic]
+            if len(near):
+                past.append((int(chance.choice(near)), at - DAY * float(chance.uniform(0, 2))))
+        latest = sorted(past, key=lambda one: -one[1])[:HISTORY_ITEMS]
+        history = np.array([ad for ad, _ in latest], np.int64)
+        ages = [(at - when) / DAY for _, when in latest]
+        columns = _columns(world, counts, cosines, living, history, ages, at)
+        score = columns[:, FEATURES.index("prior")] + 2 * columns[:, FEATURES.index("similarity")]
+        order = np.argsort(-score, kind="stable")
+        base, rest = order[:slots], chance.permutation(order[slots:])
+        candidates, shown, truth = [], [], []
+        for slot in range(1, slots + 1):
+            mine = rest[(slot - 1) * pool : slot * pool]
+            chances = {int(base[slot - 1]): 1 - epsilon} | {int(one): epsilon / len(mine) for one in mine}
+            columns[list(chances), FEATURES.index("position")] = np.log2(1 + slot)
+            drawn = int(chance.choice(list(chances), p=list(chances.values())))
+            candidates += [
+                {
+                    "ad_id": world.ad_id(int(living[one])),
+                    "campaign_id": None,
+                    "score": float(expit(score[one])),
+                    "slot": slot,
+                    "propensity": share,
+                    "base": one == int(base[slot - 1]),
+                    "features": [round(float(value), 5) for value in columns[one]],
+                }
+                for one, share in chances.items()
+            ]
+            ad = int(living[drawn])
+            true = float(expit(world.log_odds(np.array([ad]), history, slot)[0]))
+            clicked = bool(chance.random() < true)
+            counts.shown[ad] += 1
+            counts.clicked[ad] += clicked
+            if clicked:
+                past.append((ad, at))
+            truth.append(true)
+            shown.append(_slot(world.ad_id(ad), slot, chances[drawn], START + at, clicked, chance))
+        yield _line(number, START + at, person, epsilon, candidates, shown, world, history, ages), truth
+
+
+def _columns(
+    world: World,
+    counts: _Counts,
+    cosines: NDArray[np.float32],
+    living: NDArray[np.int64],
+    history: NDArray[np.int64],
+    ages: list[float],
+    at: float,
+) -> NDArray[np.float32]:
+    """The columns of every living ad, (len(living), F), the position not yet set."""
+    columns = dict.fromkeys(FEATURES, np.zeros(len(living)))
+    if len(history):
+        cosine = cosines[np.ix_(living, history)]
+        columns |= {"similarity": cosine.mean(axis=1), "history_match": cosine.max(axis=1)}
+        columns["recency"] = np.full(len(living), np.log1p(max(ages[0], 0.0) * 24))
+    columns |= {"prior": counts.log_odds()[living], "campaign_prior": np.full(len(living), logit(PRIOR_RATE))}
+    columns["ad_age"] = np.log1p((at - world.ads_start[living]) / DAY)
+    columns["activity"] = np.full(len(living), np.log1p(len(history)))
+    columns |= {"language": np.ones(len(living)), "domain": np.ones(len(living))}
+    return np.stack([columns[name] for name in FEATURES], axis=1).astype(np.float32)
+
+
+def _slot(
+    ad_id: str, slot: int, propensity: float, at: float, clicked: bool, chance: np.random.Generator
+) -> dict[str, Any]:
+    """A slot as the log has it; most clicks come within minutes, some within hours."""
+    return {
+        "slot": slot,
+        "ad_id": ad_id,
+        "propensity": propensity,
+        "variant": None,
+        "variant_propensity": 1.0,
+        "score": 0.0,
+        "copy_served_by": "advertiser",
+        "impression_at": at + 1.0,
+        "click_at": at + 2.0 + min(float(chance.exponential(1800.0)), 20 * 3600.0) if clicked else None,
+        "conversion_at": None,
+        "dismiss_at": None,
+    }
+
+
+def _line(
+    number: int,
+    at: float,
+    person: int,
+    epsilon: float,
+    candidates: list[dict[str, Any]],
+    shown: list[dict[str, Any]],
+    world: World,
+    history: NDArray[np.int64],
+    ages: list[float],
+) -> dict[str, Any]:
+    return {
+        "decision_id": f"decision-{number:06d}",
+        "at": at,
+        "person": f"person-{person:05d}",
+        "personalised": True,
+        "domain": "ecommerce",
+        "language": "en",
+        "platform": None,
+        "placement": None,
+        "n": len(shown),
+        "epsilon": epsilon,
+        "redraws": 0,
+        "versions": [{"name": "ranker", "version": "simulated"}],
+        "history": [world.ad_id(ad) for ad in history.tolist()],
+        "history_ages": [round(age, 4) for age in ages],
+        "candidates": candidates,
+        "slots": shown,
+        "excluded": [],
+    }
+
+
+def history_of(world: World, line: dict[str, Any]) -> History:
+    """A line's history as the click model takes it."""
+    places = [int(name.rpartition("-")[2]) for name in line["history"]]
+    return History(tuple(line["history"]), world.vectors[places], np.array(line["history_ages"], np.float32))
+
+
+def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))

@@ -1,0 +1,176 @@
+"""The decision log: what was decided, what else could have been, and what came of it, one JSON line a decision.
+
+A decision's record is packed into its row in the table; ``logs/{tenant}/decisions/{date}/{HHMM}.jsonl.gz`` holds the
+lines of ten minutes, with the feedback that has come by then. Each such file is written anew (`DUE`) as feedback comes
+in late, the last time before the rows expire, and always with the same name: whoever writes it, twice or at the same
+moment, writes the same. Its fields are the same in every line, so that readers of Parquet and SQL take it as it is.
+
+A line: ``decision_id, at, person`` (the uid, null without consent), ``personalised, domain, language, platform,
+placement, n, epsilon, rotation, redraws, versions [{name, version}], history [item ids], history_ages [days],
+candidates [{ad_id, campaign_id, category, labels, score, slot, propensity, base, features}]`` (every ad that had a
+chance: its own slot and the chance before the rotation), ``slots [{slot, ad_id, propensity, variant,
+variant_propensity, score, copy_served_by, impression_at, click_at, conversion_at, dismiss_at}]`` (what was shown, with
+the probability of this ad in this slot) and ``excluded [{rule, ads}]`` (how many ads each rule kept out).
+"""
+
+from __future__ import annotations
+
+import gzip
+import time
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import orjson
+
+from shared.domain import FEEDBACK_TYPES, Decision
+from shared.stores import Stores
+from shared.stores.delivery import BUCKET_SECONDS, SHARDS, bucket_of
+from shared.telemetry import logger
+
+# Buckets after which a file is written (again): 10 minutes, an hour, a day, and once more before the rows expire.
+DUE = (1, 6, 144, 960)
+FIRST = 6  # buckets before that are written of a tenant that is seen for the first time
+DIGITS = 4  # of features and scores
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """An ad with a chance: its own slot, and the chance before the rotation. features: as the models saw them."""
+
+    ad_id: str
+    campaign_id: str | None
+    category: str | None
+    labels: Sequence[str]
+    score: float
+    slot: int
+    propensity: float
+    base: bool
+    features: Sequence[float]
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is remembered of a decision besides what it showed. history: ids and ages (days) of the person's last
+    items. excluded: by rule how many ads it kept out."""
+
+    domain: str | None
+    language: str | None
+    platform: str | None
+    placement: str | None
+    n: int
+    epsilon: float
+    rotation: float
+    redraws: int
+    history: Sequence[str]
+    history_ages: Sequence[float]
+    candidates: Sequence[Candidate]
+    excluded: Mapping[str, int] = field(default_factory=dict)
+
+
+def pack(record: Record, decision: Decision) -> bytes:
+    """The record and the decision as the first half of a line, compressed."""
+    line = {
+        "decision_id": decision.decision_id,
+        "at": decision.at,
+        "person": decision.uid,
+        "personalised": decision.personalised,
+        "domain": record.domain,
+        "language": record.language,
+        "platform": record.platform,
+        "placement": record.placement,
+        "n": record.n,
+        "epsilon": record.epsilon,
+        "rotation": record.rotation,
+        "redraws": record.redraws,
+        "versions": [{"name": name, "version": version} for name, version in sorted(decision.versions.items())],
+        "history": list(record.history),
+        "history_ages": [round(age, DIGITS) for age in record.history_ages],
+        "candidates": [
+            {
+                "ad_id": one.ad_id,
+                "campaign_id": one.campaign_id,
+                "category": one.category,
+                "labels": list(one.labels),
+                "score": one.score,
+                "slot": one.slot,
+                "propensity": one.propensity,
+                "base": one.base,
+                "features": [round(float(value), DIGITS) for value in one.features],
+            }
+            for one in record.candidates
+        ],
+        "slots": [
+            {
+                "slot": slot,
+                "ad_id": ad.ad_id,
+                "propensity": ad.propensity,
+                "variant": ad.variant,
+                "variant_propensity": ad.variant_propensity,
+                "score": ad.score,
+                "copy_served_by": ad.copy_served_by,
+            }
+            for slot, ad in enumerate(decision.ads)
+        ],
+        "excluded": [{"rule": rule, "ads": ads} for rule, ads in sorted(record.excluded.items()) if ads],
+    }
+    return zlib.compress(orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY), 6)
+
+
+def line_of(log: bytes, feedback: Mapping[str, float]) -> dict[str, Any] | None:
+    """The whole line of a packed record, with the feedback so far (time by ``kind/ad_id``); None without a record."""
+    if not log:
+        return None
+    line: dict[str, Any] = orjson.loads(zlib.decompress(log))
+    for slot in line["slots"]:
+        for kind in FEEDBACK_TYPES:
+            slot[f"{kind}_at"] = feedback.get(f"{kind}/{slot['ad_id']}")
+    return line
+
+
+def key_of(tenant: str, bucket: int) -> str:
+    """Where the lines of a bucket lie."""
+    begin = datetime.fromtimestamp(bucket * BUCKET_SECONDS, UTC)
+    return f"logs/{tenant}/decisions/{begin:%Y-%m-%d}/{begin:%H%M}.jsonl.gz"
+
+
+def write(stores: Stores, tenant: str, bucket: int) -> int:
+    """Writes the lines of one bucket, in order of time, and returns how many they are; no file where there are none."""
+    lines = sorted(_lines(stores, tenant, bucket), key=lambda line: (line["at"], line["decision_id"]))
+    if lines:
+        body = b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in lines)
+        stores.objects.put(key_of(tenant, bucket), gzip.compress(body, 6, mtime=0), "application/gzip")
+    return len(lines)
+
+
+def _lines(stores: Stores, tenant: str, bucket: int) -> Iterator[dict[str, Any]]:
+    named = bucket_of(bucket * BUCKET_SECONDS)
+    for shard in SHARDS:
+        for _, _, log, feedback in stores.delivery.decisions_of(tenant, named, shard):
+            if (line := line_of(log, feedback)) is not None:
+                yield line
+
+
+def export(stores: Stores, *, now: float, seconds: float, tenants: Sequence[str] = (), latest: bool = False) -> int:
+    """Writes every file that is due, for at most `seconds`, and returns how many lines were written.
+
+    How far each of `DUE` has got is kept by tenant, so that what an outage left undone is made good. latest: also the
+    bucket that is not over yet, and the one before it.
+    """
+    until = time.monotonic() + seconds
+    current, lines = int(now // BUCKET_SECONDS), 0
+    for tenant in tenants or stores.log_progress.tenants():
+        if latest:
+            lines += write(stores, tenant, current - 1) + write(stores, tenant, current)
+        reached = stores.log_progress.written(tenant)
+        for due in DUE:
+            first = reached.get(due, current - due - FIRST) + 1
+            for bucket in range(max(first, current - DUE[-1]), current - due + 1):
+                if time.monotonic() > until:
+                    logger.warning("the decision log is behind", extra={"tenant": tenant, "due": due, "bucket": bucket})
+                    return lines
+                lines += write(stores, tenant, bucket)
+                stores.log_progress.mark(tenant, due, bucket)
+    return lines

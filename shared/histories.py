@@ -1,0 +1,61 @@
+"""A person's last items as the models see them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from shared.domain import Profile
+from shared.interests import SAME_INTEREST
+from shared.models.features import HISTORY_ITEMS, History
+from shared.snapshot import Project, Snapshot
+from shared.stores.catalogue import Catalogue
+from shared.stores.people import unpack_vectors
+
+HELD_ITEMS = 20_000  # items that are no ads whose vectors are kept
+
+
+class Histories:
+    """Reads histories. Vectors of items that are no ads are read once a process."""
+
+    def __init__(self, catalogue: Catalogue, *, project: Project) -> None:
+        self._catalogue = catalogue
+        self._project = project
+        self._items: dict[tuple[str, str], np.ndarray] = {}
+
+    def of(self, tenant: str, snapshot: Snapshot, profile: Profile, now: float) -> History:
+        """The last items, without those of interests that are switched off."""
+        off = [interest for interest in profile.interests if not interest.enabled]
+        off_ids = {interest.id for interest in off}
+        recent = [one for one in profile.recent if one.interest_id not in off_ids][:HISTORY_ITEMS]
+        if not recent:
+            return History()
+        vectors = self._vectors(tenant, snapshot, [one.item_id for one in recent])
+        if off:  # what is near such an interest is as good as in it
+            switched = self._project(unpack_vectors([interest.vector for interest in off]))
+            kept = (vectors @ switched.T).max(axis=1) < SAME_INTEREST
+            recent = [one for one, keep in zip(recent, kept.tolist(), strict=True) if keep]
+            vectors = vectors[kept]
+        ages = np.array([max(now - one.at, 0.0) / 86400 for one in recent], dtype=np.float32)
+        return History(tuple(one.item_id for one in recent), vectors, ages)
+
+    def _vectors(self, tenant: str, snapshot: Snapshot, item_ids: Sequence[str]) -> np.ndarray:
+        """(n, 384) in the topic space; zeros where an item is known no more. Items that are no ads are read once."""
+        vectors = np.zeros((len(item_ids), snapshot.vectors.shape[1] if len(snapshot.ads) else 384), dtype=np.float32)
+        unknown = [item for item in item_ids if item not in snapshot.places and (tenant, item) not in self._items]
+        if unknown:
+            if len(self._items) > HELD_ITEMS:
+                self._items.clear()
+            items = self._catalogue.resolve(tenant, unknown)
+            found = {item_id: item.vector for item_id, item in items.items() if item.vector}
+            if found:
+                for item_id, vector in zip(found, self._project(unpack_vectors(list(found.values()))), strict=True):
+                    self._items[tenant, item_id] = vector
+        for place, item in enumerate(item_ids):
+            row = snapshot.places.get(item)
+            if row is not None:
+                vectors[place] = snapshot.vectors[row]
+            elif (known := self._items.get((tenant, item))) is not None:
+                vectors[place] = known
+        return vectors

@@ -1,0 +1,173 @@
+"""What a person turns to next: a sequence model and item transitions, learned from histories, served without torch.
+
+An item's representation is its text vector projected, plus an embedding of its id where the item was in the training;
+an item that was not is placed by its text alone (cold start). The history, read by a causal transformer (Kang and
+McAuley, 2018, "Self-attentive sequential recommendation") with an item's cosine scaled as logit, gives one distribution
+over the catalogue; damped, distance-weighted item transitions give another; their mixture is the prediction.
+
+Trained and written by ``infra/training/next_item.py``.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from shared.errors import ArtifactError
+from shared.models.sessions import open_session
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+SETTINGS, ARRAYS, ITEMS = "next_item.json", "next_item.npz", "items.json"
+GRAPH = "sequence-{}.onnx"
+FORMAT = 1
+BOUND = 4.0  # of the scores: no ad is moved further by its history than by anything else
+CHUNK = 8192  # ads projected at a time
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A catalogue of n ads as the model sees it.
+
+    matrix: float32 (n, members * width), of each member unit vectors. rows: row of each trained item, -1 where it is
+    not in the catalogue, int (items,). places: row of each ad by id.
+    """
+
+    matrix: np.ndarray
+    rows: np.ndarray
+    places: dict[str, int]
+
+
+class NextItem:
+    """Scores ads by a person's history. One instance may serve many threads."""
+
+    def __init__(
+        self,
+        settings: dict[str, Any],
+        arrays: dict[str, np.ndarray],
+        items: Sequence[str],
+        sessions: Sequence[onnxruntime.InferenceSession],
+    ) -> None:
+        self.version: str = settings["version"]
+        self.length: int = settings["length"]
+        self._settings = settings
+        self._items = {item: place for place, item in enumerate(items)}
+        self._sessions = sessions
+        self._mean = arrays["mean"].astype(np.float32)
+        self._projection = arrays["projection"].astype(np.float32)
+        self._trained = arrays["trained"].astype(np.float32)
+        self._pointers, self._columns, self._weights = (arrays[name] for name in ("pointers", "columns", "weights"))
+        self._strength = arrays["strength"].astype(np.float32)
+
+    @classmethod
+    def load(cls, folder: Path, threads: int = 1) -> NextItem:
+        """Loads the files that ``infra/training/next_item.py`` wrote; their checksums are the manifest's affair.
+
+        Raises:
+            ArtifactError: a file is missing, cannot be read or is of another format.
+        """
+        try:
+            settings = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+            items = json.loads((folder / ITEMS).read_text(encoding="utf-8"))
+            with np.load(folder / ARRAYS, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+            if settings["format"] != FORMAT:
+                raise ArtifactError(f"{folder.name}: next-item model of format {settings['format']}, not {FORMAT}")
+            sessions = [open_session(folder / GRAPH.format(number), threads) for number in range(settings["members"])]
+            model = cls(settings, arrays, items, sessions)
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ArtifactError(f"{folder.name}: the next-item model cannot be read: {error!r}") from None
+        if len(items) != len(model._trained) or len(items) + 1 != len(model._pointers):
+            raise ArtifactError(f"{folder.name}: the next-item model's files do not belong together")
+        return model
+
+    def prepare(self, ad_ids: Sequence[str], vectors: np.ndarray) -> Prepared:
+        """A catalogue's representation, made once for each snapshot.
+
+        vectors: float32 (n, 384), of unit length, in the space of the training; a zero vector (unknown text) of an item
+        that was not in the training gets a zero representation, which is neither near to nor far from anybody.
+        """
+        known = np.array([self._items.get(ad, -1) for ad in ad_ids], dtype=np.int64)
+        matrix = np.empty((len(ad_ids), self._trained.shape[1]), dtype=np.float32)
+        for start in range(0, len(matrix), CHUNK):
+            matrix[start : start + CHUNK] = self._content(vectors[start : start + CHUNK])
+        matrix[known >= 0] = self._trained[known[known >= 0]]
+        rows = np.full(len(self._trained), -1, dtype=np.int64)
+        rows[known[known >= 0]] = np.flatnonzero(known >= 0)
+        return Prepared(matrix, rows, {ad: row for row, ad in enumerate(ad_ids)})
+
+    def scores(
+        self, prepared: Prepared, history_ids: Sequence[str], history_vectors: np.ndarray, ages_days: np.ndarray
+    ) -> np.ndarray:
+        """How much likelier each ad is the next than an average one, float32 (n,).
+
+        The log of probability times n, brought smoothly into (-4, 4) by `BOUND` * tanh(x / `BOUND`), which keeps the
+        order: to be added to the log-odds of an average ad. All 0 where nothing is known of the history.
+
+        history_ids, history_vectors (L, 384), ages_days (L,): what the person had to do with. The latest is the one
+        of least age; of equals, the one that comes first. An item that was not in the training is read by its vector;
+        one without either (a vector of zeros) is passed over.
+        """
+        count = len(prepared.matrix)
+        order = np.argsort(ages_days, kind="stable")
+        known = np.array([self._items.get(history_ids[place], -1) for place in order], dtype=np.int64)
+        vectors = np.asarray(history_vectors, dtype=np.float32).reshape(len(order), -1)[order]
+        useful = (known >= 0) | vectors.any(axis=1) if len(order) else np.zeros(0, dtype=bool)
+        order, known, vectors = (part[useful][: self.length] for part in (order, known, vectors))
+        if not len(order) or not count:
+            return np.zeros(count, dtype=np.float32)
+
+        shown = self._content(vectors)
+        shown[known >= 0] = self._trained[known[known >= 0]]
+        logits = prepared.matrix @ self._query(shown[::-1])
+        logits -= logits.max()
+        chance = np.exp(logits, out=logits)
+        chance *= 1 / chance.sum()
+        moves = self._moves(known, prepared.rows, count)
+        mass = moves.sum()
+        if mass > 0:
+            share = self._settings["share"]
+            chance = (1 - share) * chance + (share / mass) * moves
+        score = np.log(np.maximum(chance * count, 1e-12))
+        seen = [prepared.places[history_ids[place]] for place in order if history_ids[place] in prepared.places]
+        score[seen] += self._settings["repeat"]
+        return np.asarray(BOUND * np.tanh(score / BOUND), dtype=np.float32)
+
+    def _content(self, vectors: np.ndarray) -> np.ndarray:
+        """Representations by text alone, (n, members * width)."""
+        centred = np.asarray(vectors, dtype=np.float32) - self._mean
+        centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-9)
+        parts = (centred @ self._projection).reshape(len(vectors), len(self._sessions), -1)
+        parts /= np.maximum(np.linalg.norm(parts, axis=2, keepdims=True), 1e-9)
+        parts[~np.asarray(vectors).any(axis=1)] = 0
+        return parts.reshape(len(vectors), -1)
+
+    def _query(self, shown: np.ndarray) -> np.ndarray:
+        """What the members look for after the representations (L, members * width), oldest first; their mean logit is
+        the product with an item's representation."""
+        parts = shown.reshape(len(shown), len(self._sessions), -1)
+        queries = [
+            session.run(None, {"history": np.ascontiguousarray(parts[:, number])})[0]
+            for number, session in enumerate(self._sessions)
+        ]
+        sharpness: float = self._settings["sharpness"]
+        return np.concatenate(queries) * np.float32(sharpness / len(queries))
+
+    def _moves(self, known: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
+        """Transitions from the history's items, latest first, to the catalogue's, (n,), not normalised."""
+        total = np.zeros(count, dtype=np.float32)
+        for age, item in enumerate(known):
+            if item < 0:
+                continue
+            start, end = self._pointers[item], self._pointers[item + 1]
+            targets = rows[self._columns[start:end]]
+            there = targets >= 0
+            weight = self._settings["decay"] ** age * self._strength[item]
+            total[targets[there]] += weight * self._weights[start:end][there]  # a row names no item twice
+        return total

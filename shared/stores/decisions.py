@@ -1,0 +1,144 @@
+"""Decisions: what was shown to whom and why, kept for a week, and found by the time at which they were made.
+
+An id says where its row lies: ten-minute bucket (5 digits of base 36), shard (a hexadecimal digit), 72 random bits::
+
+    t/{tenant}/d/{bucket}{shard}   {decision_id}   doc, log, budget, `fb` (feedback counted so far: time by mark)
+    t/{tenant}/p/{uid}             d/{decision_id} pointer, for whoever erases the person
+
+So all decisions of ten minutes are `SHARDS` queries and no index, and their writes spread over as many partitions.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import orjson
+
+from shared.domain import Decision, FrequencyCap, RankedAd, Reason
+from shared.stores.people import person_key
+from shared.stores.spend import BUCKET_SECONDS
+from shared.stores.table import Key, Row, Table
+
+DECISION_DAYS = 7
+SHARDS = "0123456789abcdef"
+_DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
+_BUCKET_DIGITS = 5  # enough until the year 3119
+_ID = re.compile(r"[0-9a-z]{5}[0-9a-f]{19}")
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """On what terms an ad is shown: cost of one impression, and of the day's budget and the cap what there is.
+
+    cost, daily_limit: in the advertiser's currency, the limit for a UTC day.
+    """
+
+    cost: float = 0.0
+    daily_limit: float | None = None
+    cap: FrequencyCap | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredDecision:
+    """A decision with what feedback on it needs.
+
+    budget: by ad cost and daily limit in units of money (`shared.stores.spend`), of those that have a limit.
+    marks: time by ``kind/ad_id`` of the feedback that has been counted.
+    """
+
+    decision: Decision
+    budget: Mapping[str, tuple[int, int]]
+    marks: Mapping[str, float]
+
+
+def new_decision_id(at: float) -> str:
+    """An id for a decision made at epoch second `at`: 24 characters, not to be guessed."""
+    return bucket_of(at) + secrets.choice(SHARDS) + secrets.token_hex(9)
+
+
+def bucket_of(at: float) -> str:
+    """The ten minutes around epoch second `at`, as ids carry them."""
+    number = int(max(at, 0.0) // BUCKET_SECONDS)
+    digits = ""
+    for _ in range(_BUCKET_DIGITS):
+        number, digit = divmod(number, len(_DIGITS))
+        digits = _DIGITS[digit] + digits
+    return digits
+
+
+def decision_key(tenant: str, decision_id: str) -> Key | None:
+    """Where the decision's row lies; None where this is no decision's id."""
+    if _ID.fullmatch(decision_id) is None:
+        return None
+    return f"t/{tenant}/d/{decision_id[: _BUCKET_DIGITS + 1]}", decision_id
+
+
+class Decisions:
+    """Store of decisions."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def put_actions(
+        self, tenant: str, decision: Decision, budget: Mapping[str, tuple[int, int]]
+    ) -> list[dict[str, Any]]:
+        """Parts of the transaction that stores a decision. Raises ValueError where its id is not of `new_decision_id`.
+
+        budget: as in `StoredDecision`.
+        """
+        key = decision_key(tenant, decision.decision_id)
+        if key is None:
+            raise ValueError(f"{decision.decision_id!r} is no decision's id")
+        document = asdict(decision)
+        expires_at = int(decision.at) + DECISION_DAYS * 86400
+        row: Row = {
+            "pk": key[0],
+            "sk": key[1],
+            "uid": decision.uid,
+            "at": decision.at,
+            "log": document.pop("log") or None,
+            "doc": orjson.dumps(document),
+            "budget": dict(budget),
+            "fb": {},
+            "expires_at": expires_at,
+        }
+        rows = [row]
+        if decision.uid is not None:
+            pk = person_key(tenant, decision.uid)
+            rows.append({"pk": pk, "sk": f"d/{decision.decision_id}", "at": decision.at, "expires_at": expires_at})
+        return [self._table.put_action(one) for one in rows]
+
+    def get_many(self, tenant: str, decision_ids: Iterable[str], now: float | None = None) -> dict[str, StoredDecision]:
+        """Decisions by id, those that there are in this tenant. now: those whose time is over by then count as gone,
+        also where DynamoDB has not deleted them yet."""
+        keys = [key for one in decision_ids if (key := decision_key(tenant, one)) is not None]
+        rows = self._table.get_many(keys) if keys else {}
+        return {row["sk"]: _stored(row) for row in rows.values() if now is None or float(row["expires_at"]) > now}
+
+    def decisions_of(
+        self, tenant: str, bucket: str, shard: str
+    ) -> Iterator[tuple[str, float, bytes, dict[str, float]]]:
+        """Every decision of a bucket (`bucket_of`) in one of `SHARDS`: id, time, `Decision.log`, and the time of each
+        feedback that was counted by ``kind/ad_id``. In the order of their ids, which is none in time."""
+        for row in self._table.query(f"t/{tenant}/d/{bucket}{shard}"):
+            yield row["sk"], float(row["at"]), row.get("log", b""), _marks(row)
+
+
+def _marks(row: Row) -> dict[str, float]:
+    return {mark: float(at) for mark, at in row["fb"].items()}
+
+
+def _stored(row: Row) -> StoredDecision:
+    document = orjson.loads(row["doc"])
+    ads = tuple(
+        RankedAd(**ad | {"reasons": tuple(Reason(**reason) for reason in ad["reasons"])}) for ad in document["ads"]
+    )
+    return StoredDecision(
+        decision=Decision(**document | {"ads": ads, "log": row.get("log", b"")}),
+        budget={ad_id: (cost, limit) for ad_id, (cost, limit) in row["budget"].items()},
+        marks=_marks(row),
+    )

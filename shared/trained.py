@@ -1,0 +1,111 @@
+"""A tenant's trained artefacts: fetched from S3 when their version is new, loaded once, served from then on.
+
+``artifacts/{tenant}/{kind}/latest`` names the version in service, ``artifacts/{tenant}/{kind}/{version}/`` holds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import rmtree
+from tempfile import TemporaryDirectory, gettempdir
+from typing import Generic, TypeVar
+
+from shared.errors import ArtifactError, NotFound, Unavailable
+from shared.stores.objects import Objects
+from shared.telemetry import logger
+
+T = TypeVar("T")
+LOOKED_SECONDS = 30.0  # how long `latest` is taken to be what it was
+HELD = 8  # artefacts that a process keeps loaded
+
+
+@dataclass(frozen=True, slots=True)
+class Found(Generic[T]):
+    """The artefact in service; `refused`: a version that is named as the latest, but cannot be loaded."""
+
+    artefact: T | None
+    refused: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Held(Generic[T]):
+    at: float
+    version: str | None
+    found: Found[T]
+
+
+class Trained(Generic[T]):
+    """The artefacts of one kind. load: reads one from its folder and raises `ArtifactError` where it must not serve."""
+
+    def __init__(self, objects: Objects, kind: str, load: Callable[[Path], T], *, clock: Callable[[], float]) -> None:
+        self._objects = objects
+        self._kind = kind
+        self._load = load
+        self._clock = clock
+        self._held: dict[str, _Held[T]] = {}
+
+    def latest(self, tenant: str) -> Found[T]:
+        """What serves this tenant. Where the latest cannot be loaded or reached, what served before goes on."""
+        now = self._clock()
+        held = self._held.get(tenant)
+        if held is not None and 0 <= now - held.at < LOOKED_SECONDS:
+            return held.found
+        before = held.found.artefact if held is not None else None
+        prefix = f"artifacts/{tenant}/{self._kind}"
+        version: str | None = None
+        try:
+            version = self._objects.get(f"{prefix}/latest").decode().strip()
+            if held is not None and version == held.version and held.found.refused is None:
+                found = held.found
+            else:
+                found = Found(self._load(fetch(self._objects, tenant, self._kind, version)))
+        except NotFound:
+            found = Found(None)  # none was promoted
+        except (ArtifactError, Unavailable) as error:
+            if version is not None and isinstance(error, ArtifactError):
+                forget(tenant, self._kind, version)
+            logger.error("artefact refused", extra={"tenant": tenant, "kind": self._kind, "reason": error.detail})
+            found = Found(before, version or "?")
+        self._held.pop(tenant, None)
+        self._held[tenant] = _Held(now, version, found)
+        for other in list(self._held)[:-HELD]:
+            self._held.pop(other, None)
+        return found
+
+
+def fetch(objects: Objects, tenant: str, name: str, version: str) -> Path:
+    """The folder of an artefact on this machine, fetched where it is not there yet.
+
+    Raises:
+        ArtifactError: there is no such version.
+    """
+    folder = folder_of(tenant, name, version)
+    if folder.exists():
+        return folder
+    prefix = f"artifacts/{tenant}/{name}/{version}/"
+    keys = list(objects.keys(prefix))
+    if not keys:
+        raise ArtifactError(f"{name}: the version that is named as its latest is not there")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # It gets its name when it is whole: whoever dies on the way leaves nothing that the next one trusts.
+    with TemporaryDirectory(dir=folder.parent, prefix=".part-") as part:
+        for key in keys:
+            path = Path(part) / key.removeprefix(prefix)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(objects.get(key))
+        with suppress(OSError):  # another thread was first
+            Path(part).rename(folder)
+            Path(part).mkdir()
+    return folder
+
+
+def forget(tenant: str, name: str, version: str) -> None:
+    """Deletes the folder: what is fetched anew may have been mended, and /tmp is small."""
+    rmtree(folder_of(tenant, name, version), ignore_errors=True)
+
+
+def folder_of(tenant: str, name: str, version: str) -> Path:
+    return Path(gettempdir()) / "adtailor-trained" / tenant / name / version
