@@ -307,7 +307,7 @@ class CopyAnswer(TypedDict):
     __pydantic_config__ = _WHOLE  # type: ignore[misc]
     copies: list[CopyWritten]
     rejected: list[CopyRefused]
-    ranked_by: Literal["match"]
+    ranked_by: Literal["match", "predicted_clicks"]
     served_by: ServedBy
     cost: NotRequired[CostTold]
     notice: NotRequired[str]

@@ -12,8 +12,6 @@ from shared.domain import Ad, Copy
 from shared.stores import Stores
 from shared.stores.copies import ANYONE, gate_stamp, text_key
 
-PREDICTED = "click_multiplier"  # of a copy's provenance: its predicted click rate beside its siblings'
-
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
@@ -44,6 +42,8 @@ def variants(
             held = banked.get((ad.ad_id, segment, ad.language), ())
             copies = [copy for copy in held if copy.provenance.get("gate") == stamp]
             if copies:
+                # Where somebody has looked at them, what was approved is what competes.
+                copies = [copy for copy in copies if copy.provenance.get("human_review") == "approved"] or copies
                 rungs.append([replace(copy, served_by="bank" if segment == ANYONE else "segment") for copy in copies])
                 break
         else:
@@ -58,7 +58,17 @@ def variants(
             found.append(Chosen(rung[0], keys[0], 1.0))
             continue
         counts = [counted.get((ad.ad_id, key), (0.0, 0.0)) for key in keys]
-        predicted = [float(copy.provenance.get(PREDICTED, 1.0)) for copy in rung]
-        place, chances = choose(arms(counts, predicted, rate), rng)
+        place, chances = choose(arms(counts, _predicted(rung), rate), rng)
         found.append(Chosen(rung[place], keys[place], float(chances[place])))
     return found
+
+
+def _predicted(rung: Sequence[Copy]) -> list[float]:
+    """Click rates beside the siblings', as the click model of texts predicted them; 1 each where not all of them were
+    looked at by the same model."""
+    scores = [copy.provenance.get("click_score") for copy in rung]
+    if None in scores or len({copy.provenance.get("click_model") for copy in rung}) > 1:
+        return [1.0] * len(rung)
+    from shared.models.text_clicks import relative
+
+    return [float(rate) for rate in relative(np.array(scores, dtype=np.float32))]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from shared.models.encoder import Encoder
     from shared.models.generator import Engine, TextGenerator
     from shared.models.sagemaker import SageMakerAsync
+    from shared.models.text_clicks import TextClicks
     from shared.models.trained_ranker import TrainedRanker
     from shared.profiles import ProfileReader
     from shared.profiling import Profiling
@@ -274,6 +275,17 @@ class System:
         return SageMakerJobs(self._store_client("sagemaker"), place)
 
     @cached_property
+    def text_clicks(self) -> Trained[TextClicks]:
+        """The tenants' click models of texts."""
+
+        def load(folder: Path) -> TextClicks:
+            from shared.models.text_clicks import TextClicks
+
+            return TextClicks.load(folder, threads=self.settings.threads)
+
+        return Trained(self.stores.objects, "text-clicks", load, clock=self.clock)
+
+    @cached_property
     def rankers(self) -> Trained[TrainedRanker]:
         """The tenants' trained rankers, as the gate let them out."""
 
@@ -323,6 +335,7 @@ class System:
             price_per_hour=self.settings.llm_price_per_hour,
             constrained=self.settings.llm_constrained,
             literally=self.settings.llm_literal,
+            text_clicks=self.text_clicks.latest,
         )
 
     def _generator(self) -> TextGenerator | None:

@@ -112,8 +112,8 @@ def write(body: CopyCall, tenant: Tenant, request: Request, response: Response) 
     """Gated copies and what the gate refused; or the id of the job that writes them, for a `filter` with what it is
     expected to cost.
 
-    The best come first, by how well they match ad and interests (`ranked_by: match`): no click model for text has been
-    trained yet.
+    The best come first (`ranked_by`): by `predicted_clicks` where a click model of texts has been trained for the
+    caller, else by `match`, how well they match ad and interests.
 
     Every copy names the rung that it comes from (`served_by`: llm, bank, segment, template, advertiser), what each of
     its claims rests on, its label where a model wrote it (show it in the copy's language), and its provenance. A slow

@@ -17,6 +17,7 @@ from infra.ope.intervals import Functional, Interval, mean_of, studentised
 
 ESTIMATORS = ("ips", "snips", "dr")
 BIAS_SHARE = 0.1  # of a standard error that clipping may cost: an interval loses a tenth of a point of coverage by it
+_OUTWEIGHED = 2.0  # root mean squared errors that not clipping may cost
 _CLIPS = (0.9, 0.95, 0.98, 0.99, 0.995, 0.998, 0.999, 0.9995, 1.0)  # quantiles of the weights
 
 Bounds = Callable[[Functional, int], Interval]
@@ -88,30 +89,31 @@ def clipping_at(evidence: Evidence, limit: float) -> Clipping:
         limit=float(limit),
         rows=int(np.count_nonzero(over)),
         mass=float(over.sum()) / total if total else 0.0,
-        bias_bound=min(seen, lacking * float(evidence.values.mean())),
+        bias_bound=min(seen, lacking * float(evidence.values.mean())) if over.any() else 0.0,
     )
 
 
 def choose_clip(evidence: Evidence) -> Clipping:
-    """The lowest limit whose bias stays so far below the standard error that the intervals keep their coverage; where
-    there is none, the one of the least mean squared error.
+    """The lowest limit whose bias stays so far below the standard error that the intervals keep their coverage. Where
+    there is none, no limit, or where single weights outweigh the log, the limit of the least mean squared error.
 
-    Both are guessed from the weights and the reward model, never from the clicks' own gains: else a limit is preferred
-    that happens to cut a heavy click off.
+    All of it is guessed from the weights and the reward model, never from the clicks' own gains: else a limit is
+    preferred that happens to cut a heavy click off.
     """
     weights = evidence.weights
     highest = max(1.0, float(weights.max(initial=1.0)))
     limits = np.unique(np.maximum(1.0, np.quantile(weights, _CLIPS, method="higher"))) if len(weights) else [highest]
-    best, least = clipping_at(evidence, highest), np.inf
+    tried: list[tuple[float, Clipping]] = []
     for limit in limits:
         found = clipping_at(evidence, float(limit))
         clipped = np.minimum(weights, found.limit)
         spread = float(np.sqrt(np.sum(clipped**2 * evidence.modelled))) / len(evidence)
-        if found.limit < highest and found.bias_bound <= BIAS_SHARE * spread:
+        bias = found.bias_bound if found.limit < highest else 0.0
+        if bias <= BIAS_SHARE * spread and found.limit < highest:
             return found
-        if (error := float(np.hypot(spread, found.bias_bound))) < least:
-            best, least = found, error
-    return best if best.bias_bound else clipping_at(evidence, highest)
+        tried.append((float(np.hypot(spread, bias)), found))
+    least = min(tried, key=lambda one: one[0])
+    return least[1] if tried[-1][0] > _OUTWEIGHED * least[0] else tried[-1][1]
 
 
 def effective(weights: np.ndarray) -> float:

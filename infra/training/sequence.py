@@ -35,7 +35,7 @@ class Plan:
     sample: items that stand for the catalogue in the loss. dropout, id_dropout: probabilities. whitening: exponent of
     the singular values by which the text vectors' directions are evened out, 0 to 1."""
 
-    width: int = 64
+    width: int = 128
     content: int = 192
     layers: int = 2
     heads: int = 2

@@ -127,7 +127,7 @@ class Ladder:
             logger.warning("bank not marked", extra={"detail": error.detail})
 
     def keep(self, tenant: str, brief: Brief, segment: str, written: Sequence[Copy], refused: frozenset[str]) -> None:
-        """Banks new copy beside what is there: approved first, then by match, the best of each length."""
+        """Banks new copy beside what is there, the best of each length (see `_rank`)."""
         if self._bank is None:
             return
 
@@ -197,8 +197,11 @@ def distinct(copies: Sequence[Copy]) -> list[Copy]:
     return list(first.values())
 
 
-def _rank(copy: Copy) -> tuple[bool, float]:
-    return copy.provenance.get("human_review") != "approved", -copy.provenance.get("match", 0.0)
+def _rank(copy: Copy) -> tuple[bool, bool, float, float]:
+    """Approved ones first, then by predicted clicks where a click model has looked at them, then by match."""
+    record = copy.provenance
+    score = record.get("click_score")
+    return record.get("human_review") != "approved", score is None, -(score or 0.0), -record.get("match", 0.0)
 
 
 def _rung(segment: str) -> Literal["bank", "segment"]:

@@ -72,7 +72,8 @@ class Brief:
 @dataclass(frozen=True, slots=True)
 class CopyResult:
     """The copies, best first, and what the gate refused. `generated`: candidates that the model wrote. `price`: of the
-    endpoint, USD an hour; 0: unknown."""
+    endpoint, USD an hour; 0: unknown. `ranked_by`: predicted clicks where a click model of texts has been trained, else
+    how well the copies match the ad and the interests."""
 
     copies: tuple[Copy, ...]
     rejected: tuple[RejectedCopy, ...]
@@ -81,6 +82,7 @@ class CopyResult:
     notice: str | None = None
     cost: Cost = NO_COST
     price: float = 0.0
+    ranked_by: Literal["match", "predicted_clicks"] = "match"
 
     @property
     def served_by(self) -> str:
@@ -89,7 +91,7 @@ class CopyResult:
         return max((copy.served_by for copy in self.copies), key=rungs.index, default="none")
 
     def body(self) -> dict[str, Any]:
-        """The answer of ``POST /v1/copy``. No click model for text exists yet: the order is by match, and says so."""
+        """The answer of ``POST /v1/copy``."""
         body: dict[str, Any] = {
             "copies": [
                 {
@@ -106,7 +108,7 @@ class CopyResult:
                 for copy in self.copies
             ],
             "rejected": [{"text": one.text, "reasons": list(one.reasons)} for one in self.rejected],
-            "ranked_by": "match",
+            "ranked_by": self.ranked_by,
             "served_by": self.served_by,
             "versions": self.versions,
         }

@@ -20,13 +20,15 @@ from shared.generating.jobs import CopyJobs
 from shared.generating.prompts import Style, may_generate
 from shared.generating.requests import CopyRequest, CopyResult, JobView
 from shared.generating.reviews import Review, Reviews
-from shared.generating.writing import Writer
+from shared.generating.writing import Writer, untrained
 from shared.models.generator import TextGenerator
 from shared.models.sagemaker import SageMakerAsync
 from shared.stores import Stores
 from shared.stores.copies import ANYONE, Banked
+from shared.trained import Found
 
 if TYPE_CHECKING:
+    from shared.models.text_clicks import TextClicks
     from shared.profiles import ProfileReader
 
 LIGHT = 8  # the most copies that are written while the caller waits
@@ -57,10 +59,11 @@ class Generating:
         price_per_hour: float = 0.0,
         constrained: bool = False,
         literally: bool = True,
+        text_clicks: Callable[[str], Found[TextClicks]] = untrained,
     ) -> None:
         """generator: writes while the caller waits; None where there is none. asynchronous: writes queued jobs; without
         it they go to `generator`, with more time. versions: of the models, for the answer. adapters: see `Briefs`.
-        price_per_hour, constrained: see `Writer`. literally: see `Gate`."""
+        price_per_hour, constrained, text_clicks: see `Writer`. literally: see `Gate`."""
         self._stores = stores
         self._generator = generator
         self._asynchronous = asynchronous
@@ -79,6 +82,7 @@ class Generating:
             examples=examples,
             price_per_hour=price_per_hour,
             constrained=constrained,
+            text_clicks=text_clicks,
             clock=clock,
         )
         self._jobs = CopyJobs(

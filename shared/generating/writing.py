@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from hashlib import blake2b
+from itertools import zip_longest
+from typing import TYPE_CHECKING
 
 from shared.domain import Copy
 from shared.errors import ModelUnavailable
@@ -28,6 +30,10 @@ from shared.models.generator import ChatRequest, TextGenerator
 from shared.policy.versions import claims_version, packs_version
 from shared.stores.copies import Banked, gate_stamp
 from shared.telemetry import MetricUnit, logger, metrics
+from shared.trained import Found
+
+if TYPE_CHECKING:
+    from shared.models.text_clicks import TextClicks
 
 CANDIDATES = 8  # asked of the model for a light request
 MAX_CANDIDATES = 100
@@ -39,11 +45,17 @@ GIVEN_UP = f"the language model was asked {ENOUGH} times today and wrote too lit
 OTHERS = "repeats copy approved for another ad"
 
 
+def untrained(tenant: str) -> Found[TextClicks]:
+    """No tenant has a click model of texts."""
+    return Found(None)
+
+
 class Writer:
     """Writes the copies of a brief.
 
     versions: of the models. model: what generates; both for the answer. price_per_hour: of the endpoint, USD; 0: not
-    known. constrained: decode under the ad's constraint, where the engine has it.
+    known. constrained: decode under the ad's constraint, where the engine has it. text_clicks: a tenant's click model
+    of texts, if one was trained.
     """
 
     def __init__(
@@ -58,6 +70,7 @@ class Writer:
         examples: Examples | None = None,
         price_per_hour: float = 0.0,
         constrained: bool = False,
+        text_clicks: Callable[[str], Found[TextClicks]] = untrained,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._gate = gate
@@ -69,6 +82,7 @@ class Writer:
         self._examples = examples
         self._price = price_per_hour
         self._constrained = constrained
+        self._text_clicks = text_clicks
         self._clock = clock
 
     @property
@@ -209,7 +223,8 @@ class Writer:
             audience=brief.audience,
             refused=refused,
         )
-        written = self._generated(brief, passed, model)
+        passed, predicted, judged_by = self._by_clicks(tenant, passed)
+        written = self._generated(brief, passed, predicted, judged_by.get("text_clicks"), model)
         rejected += banked.rejected
         if brief.bank is not None and written:
             self._ladder.keep(tenant, brief, brief.bank, written, banked.refused)
@@ -229,12 +244,25 @@ class Writer:
         return CopyResult(
             tuple(copies),
             tuple(rejected),
-            self.versions(),
+            self.versions() | judged_by,
             len(texts),
             "; ".join(one for one in (brief.notice, notice) if one) or None,
             replace(cost, copies=len(written)),
             self._price,
+            "predicted_clicks" if predicted else "match",
         )
+
+    def _by_clicks(self, tenant: str, passed: Sequence[Passed]) -> tuple[list[Passed], list[float], dict[str, str]]:
+        """The texts with the most predicted clicks first, their log click rates (only differences mean anything), and
+        the version that predicts; without a click model they stay as they are, and nothing is predicted."""
+        found = self._text_clicks(tenant)
+        versions = {"text_clicks_refused": found.refused} if found.refused is not None else {}
+        if found.artefact is None or not passed:
+            return list(passed), [], versions
+        scores = found.artefact.scores([one.text for one in passed]).tolist()
+        order = sorted(range(len(passed)), key=lambda place: -scores[place])
+        versions["text_clicks"] = found.artefact.version
+        return [passed[place] for place in order], [scores[place] for place in order], versions
 
     def versions(self) -> dict[str, str]:
         """Of everything that had a say in a copy."""
@@ -246,10 +274,12 @@ class Writer:
             "policy": packs_version(),
         }
 
-    def _generated(self, brief: Brief, passed: Sequence[Passed], model: str) -> list[Copy]:
+    def _generated(
+        self, brief: Brief, passed: Sequence[Passed], predicted: Sequence[float], click_model: str | None, model: str
+    ) -> list[Copy]:
         stamp, at, label = gate_stamp(brief.ad), self._clock(), label_of("llm")
         copies = []
-        for one in passed:
+        for one, score in zip_longest(passed, predicted):
             record = provenance(
                 "llm",
                 one.text,
@@ -261,6 +291,8 @@ class Writer:
                 tone=brief.tone,
                 match=round(one.match, 4),
                 trimmed=one.trimmed or None,
+                click_score=round(score, 4) if score is not None else None,
+                click_model=click_model,
             )
             copies.append(Copy(one.text, brief.language, "llm", one.claims, label, record))
         return copies

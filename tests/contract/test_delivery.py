@@ -1,4 +1,4 @@
-"""What delivery promises: budgets and caps to the last impression, each act counted once, on the fake and the emulator."""
+"""What delivery promises: budgets and caps to the last impression, each act counted once. On fake and emulator."""
 
 from __future__ import annotations
 

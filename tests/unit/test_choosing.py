@@ -160,7 +160,7 @@ def test_a_predicted_winner_is_shown_more_from_the_first_day(system: FakeSystem)
     stored = system.stores.catalogue.get_ad(TENANT, "p")
     assert stored is not None
     gate = {"gate": gate_stamp(stored.ad)}
-    copies = [Copy(f"phone text {n}", "en", "llm", provenance=gate | {"click_multiplier": 1 + n}) for n in range(2)]
+    copies = [Copy(f"phone text {n}", "en", "llm", provenance=gate | {"click_score": float(n), "click_model": "m"}) for n in range(2)]
     system.stores.copies.bank_put(TENANT, "p", ANYONE, "en", copies)
     seen = Counter(system.recommending.recommend(TENANT, f"u{n}", n=1).ads[0].copy for n in range(30))
     assert seen["phone text 1"] > 20
