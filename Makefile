@@ -28,7 +28,7 @@ BUILT := .aws-sam/.built
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check format lint types template scan unit models report-understanding bench load fuzz costs build tools smollm2 clean reset
+.PHONY: help run test check format lint types template scan unit models report-understanding bench gate load fuzz costs build tools smollm2 clean reset
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -71,6 +71,9 @@ report-understanding: $(INSTALLED) $(MODELS) ## Train a head on labels and write
 
 bench: $(INSTALLED) $(MINISTACK) $(SAM) $(MODELS) ## Measure against the budgets, print one table, keep the figures
 	$(BIN)/python -m pytest -q -s tests/benchmarks --record=tests/benchmarks/results.jsonl $(ARGS)
+
+gate: $(INSTALLED) $(MODELS) ## Judge a ranker by the decision log (ARGS="--tenant T --candidate FOLDER [--promote]")
+	@$(BIN)/python -m infra.gate $(ARGS)
 
 load: $(INSTALLED) $(MINISTACK) $(LOCUST) $(MODELS) ## Put a mixed load on the local system for 30 s (ARGS="--users 50 --seconds 60")
 	@$(BIN)/python -m infra.load.traffic $(ARGS)

@@ -123,8 +123,24 @@ def audiences(
 
 @app.command()
 def ctr(items: File, train: Train, valid: Valid, test: Test, seed: Seed = 0, budget_seconds: Budget = None) -> None:
-    """Not there yet: predict clicks."""
-    _not_there_yet("ctr")
+    """Predict what each person will like, later than all that is known, beside means of items and of people."""
+
+    def measure() -> dict[str, Any]:
+        from infra.evaluate.ctr import run
+        from shared.models.encoder import Encoder
+
+        encoder = Encoder.load(ENCODER)
+        return run(
+            items,
+            train,
+            valid,
+            test,
+            lambda texts: encoder.encode(texts, "passage"),
+            seed=seed,
+            budget_seconds=budget_seconds,
+        )
+
+    _answer("ctr", measure)
 
 
 @app.command()

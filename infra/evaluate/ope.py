@@ -1,7 +1,8 @@
 """Task `ope`: the value of one policy of the Open Bandit Dataset from the other's log, beside the truth.
 
-Saito, Aihara, Matsutani and Narita, "Open Bandit Dataset and Pipeline" (NeurIPS Datasets and Benchmarks 2021): a fashion
-shop showed three items at a time; for a week each impression went to a uniform or to a Bernoulli Thompson policy.
+Saito, Aihara, Matsutani and Narita, "Open Bandit Dataset and Pipeline" (NeurIPS Datasets and Benchmarks 2021): a
+fashion shop showed three items at a time; for a week each impression went to a uniform or to a Bernoulli Thompson
+policy.
 
 What is assumed. A click depends on the item, its position and the hour, not on the other two items. The target policy's
 chance of an item at a position is read from its own log: the policies see no context, so the chances are those of the
@@ -10,10 +11,10 @@ so a cell's mean chance is n / Σ(1 / propensity) over its n rows (each moment w
 normalised to 1 at each position. Cells that the target never drew have no chance. A uniform target is known without
 this: all its propensities are one over the number of items.
 
-Beside IPS, SNIPS and DR by the logged propensities stands `balanced`: SNIPS by the logged policy's mean chances over the
-log (Agarwal, Basu, Schnabel and Joachims, "Effective Evaluation Using Logged Bandit Feedback from Multiple Loggers", KDD
-2017). A Thompson policy moves from hour to hour, and a rare moment at a chance of a millionth has a weight of
-thousands; the mean chance has not. It assumes that the click rates do not move along with the policy.
+Beside IPS, SNIPS and DR by the logged propensities stands `balanced`: SNIPS by the logged policy's mean chances over
+the log (Agarwal, Basu, Schnabel and Joachims, "Effective Evaluation Using Logged Bandit Feedback from Multiple
+Loggers", KDD 2017). A Thompson policy moves from hour to hour, and a rare moment at a chance of a millionth has a
+weight of thousands; the mean chance has not. It assumes that the click rates do not move along with the policy.
 """
 
 from __future__ import annotations
@@ -73,7 +74,8 @@ def read(path: Path) -> Impressions:
             if missing:
                 raise ValueError(f"{path.name}: no column {', '.join(missing)}")
             person = [name for name in reader.fieldnames or () if name.startswith("user_feature_")]
-            for line, row in enumerate(reader, start=2):
+            for row in reader:
+                line = reader.line_num
                 values = int(row["item_id"]), int(row["position"]), int(row["click"]), float(row["propensity_score"])
                 if values[2] not in (0, 1) or not 0 <= values[3] <= 1 or values[0] < 0:
                     raise ValueError("an item_id below 0, a click that is neither 0 nor 1, or no propensity")

@@ -106,7 +106,7 @@ def make_world(
         chances = np.zeros((len(kept), slots))
         for at, (place, _) in enumerate(logged.places()):
             chances[at] = [logged.propensity(place, slot) for slot in range(slots)]
-        target = chances_of(scores[1][person][kept], [None] * len(kept), slots, epsilon, rotation)
+        target = chances_of(scores[1][person][kept], [Traits({})] * len(kept), slots, epsilon, rotation)
         true = 1 / (1 + np.exp(-true_odds[person][kept]))
         signals = [np.log(one[person][kept]) for one in scores]
         made.append((chances, target, own, picks, true[:, None] * examination, *signals))

@@ -82,7 +82,19 @@ class Lessons:
             np.append(np.searchsorted(of_pair, present), len(of_pair)),
         )
 
-    def part(self, tests: Sequence[int]) -> tuple[list[int], NDArray[np.int64], NDArray[np.int64]]:
+    def rows_of(self, tests: Sequence[int] | NDArray[np.int64]) -> NDArray[np.int64]:
+        """The rows of some tests, test by test."""
+        return np.concatenate([np.arange(*self.starts[test : test + 2]) for test in tests])
+
+    def take(self, tests: Sequence[int] | NDArray[np.int64]) -> Lessons:
+        """The tests with these numbers alone; their rows are `rows_of` them, numbered anew."""
+        rows, among, sides = self.part(tests)
+        numbers = np.asarray(tests, np.int64)
+        starts = np.cumsum([0, *np.diff(self.starts)[numbers]])
+        bounds = np.cumsum([0, *np.diff(self.bounds)[numbers]])
+        return Lessons(self.arms[rows], starts, sides[0], sides[1], self.target[among], self.weight[among], bounds)
+
+    def part(self, tests: Sequence[int] | NDArray[np.int64]) -> tuple[list[int], NDArray[np.int64], NDArray[np.int64]]:
         """The rows of some tests, the pairs among them, and those pairs' sides as places in these rows, (2, pairs)."""
         rows: list[int] = []
         chosen: list[NDArray[np.int64]] = []

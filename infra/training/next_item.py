@@ -79,7 +79,7 @@ class Fitted:
             for net, table in zip(self.nets, self.tables, strict=True):
                 logits += sequence.queries(net, table, group) @ table.T
             chance = _softmax(logits * np.float32(self.mixture.sharpness / len(self.nets)))
-            score = np.log(np.maximum(_mixed(chance, next(moves), self.mixture.share), 1e-30))
+            score = np.log(np.maximum(mixed(chance, next(moves), self.mixture.share), 1e-30))
             for row, history in enumerate(group):
                 score[row, np.unique(history)] += np.float32(self.mixture.repeat)
             yield score
@@ -262,7 +262,7 @@ def _softmax(logits: np.ndarray) -> np.ndarray:
     return np.asarray(chance / chance.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
-def _mixed(chance: np.ndarray, moves: np.ndarray, share: float) -> np.ndarray:
+def mixed(chance: np.ndarray, moves: np.ndarray, share: float) -> np.ndarray:
     """The mixture; where nothing follows a history in the transitions, the nets alone."""
     mass = moves.sum(axis=1, keepdims=True)
     part = np.where(mass > 0, np.float32(share), np.float32(0))
@@ -303,7 +303,7 @@ def _blend(
         steps = {smooth: next(scores) for smooth, scores in moves.items()}
         had = [np.unique(history) for history in group]
         for (share, sharpness, smooth), places in _by_mixture(options).items():
-            mixed = _mixed(chances[sharpness], steps[smooth], share)
+            mixed = mixed(chances[sharpness], steps[smooth], share)
             if validation.exclude_seen:
                 forget(mixed, group)
             for place in places:

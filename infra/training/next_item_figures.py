@@ -17,7 +17,7 @@ class Ranked:
     coverage: float
 
     def rounded(self) -> dict[str, float]:
-        return {"recall": round(self.recall, 4), "ndcg": round(self.ndcg, 4)}
+        return {"recall": round(float(self.recall), 4), "ndcg": round(float(self.ndcg), 4)}
 
 
 def measure(
@@ -44,7 +44,7 @@ def measure(
         gain += (found / np.log2(np.arange(2, k + 2))).sum()
         shown[top.ravel()] = True
         start += len(block)
-    return Ranked(hits / start, gain / start, float(shown.mean()))
+    return Ranked(float(hits / start), float(gain / start), float(shown.mean()))
 
 
 def forget(block: np.ndarray, histories: Sequence[np.ndarray]) -> None:

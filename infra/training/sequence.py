@@ -117,6 +117,7 @@ class Net(nn.Module):
         self.end = nn.LayerNorm(plan.width)
         self.drop = nn.Dropout(plan.dropout)
         self.log_temperature = nn.Parameter(torch.tensor(math.log(START_TEMPERATURE)))
+        self.seen = len(reduced)  # items that the sample of the loss stands for
 
     def represent(self, items: torch.Tensor) -> torch.Tensor:
         """(n, width), unit rows, of item numbers (n,)."""
@@ -144,7 +145,7 @@ class Net(nn.Module):
         hit = (query * functional.embedding(right, table)).sum(dim=1)
         missed = query @ functional.embedding(other, table).T
         missed = missed.masked_fill(wanted[:, None] == sample[None, :], FAR)
-        rest = torch.logsumexp(missed, dim=1) + math.log(max(len(self.reduced) - 1, 1) / len(sample))
+        rest = torch.logsumexp(missed, dim=1) + math.log(max(self.seen - 1, 1) / len(sample))
         return (torch.logaddexp(rest, hit) - hit).sum()
 
 
@@ -211,6 +212,10 @@ def train(
     torch.manual_seed(seed)
     generator = np.random.default_rng(seed)
     net = Net(reduced, plan)
+    seen = np.unique(np.concatenate(histories))
+    net.seen = len(seen)
+    with torch.no_grad():  # what nobody took is known by its text alone
+        net.ids.weight[np.setdiff1d(np.arange(len(reduced)), seen)] = 0
     shares: nn.Module = DistributedDataParallel(net) if distributed.active() else net
     matrices = [one for one in net.parameters() if one.ndim > 1]
     others = [one for one in net.parameters() if one.ndim <= 1]
@@ -239,7 +244,7 @@ def train(
             warm = min(1.0, (step + 1) / min(plan.warmup, max(planned // 10, 1)))
             for group in optimizer.param_groups:
                 group["lr"] = plan.rate * warm * max(0.02, 1 - step / planned)
-            sample = torch.from_numpy(generator.integers(0, len(reduced), min(plan.sample, 4 * len(reduced))))
+            sample = torch.from_numpy(seen[generator.integers(0, len(seen), plan.sample)])
             total = int(real.sum())
             rows = slice(distributed.rank(), None, distributed.size())
             loss = shares(inputs[rows], targets[rows], real[rows], sample) / total

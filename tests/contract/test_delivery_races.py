@@ -142,7 +142,7 @@ def test_one_act_told_by_many_at_once_counts_once(emulated: Stores) -> None:
     assert sum(bool(one.charged) for answer in answers for one in answer) == 3
     ones = {"impressions": 1, "clicks": 1, "conversions": 1, "dismissals": 1}
     assert emulated.delivery.stats(TENANT) == dict.fromkeys(terms, ones)
-    assert emulated.delivery.impressions(TENANT, "u1") == dict.fromkeys(terms, [NOW + 1])
+    assert emulated.delivery.impressions(TENANT, "u1") == {ad_id: [NOW + 1] for ad_id in terms}
     assert set(emulated.delivery.spent(TENANT, terms, NOW + 2).values()) == {CENT}
 
 

@@ -43,7 +43,7 @@ class LocalSystem:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "infra.run_local", *self._ports_and_state(), *self.arguments],
                 cwd=ROOT,
-                env=os.environ | {"TRAINING_MAX_SECONDS": TRAINING_SECONDS},
+                env=os.environ | {"TRAINING_MAX_SECONDS": TRAINING_SECONDS, "EXPLORATION": "0", "ROTATION": "0"},
                 stdin=subprocess.DEVNULL,
                 stdout=console,
                 stderr=subprocess.STDOUT,

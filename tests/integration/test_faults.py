@@ -131,6 +131,8 @@ def deployment(
         "STAGE": "local",
         "TENANT": tenant,
         "CONSENT_BASIS": "asserted",
+        "EXPLORATION": "0",
+        "ROTATION": "0",
         "K_FLOOR": "2",
         "PSEUDONYM_KEY_FILE": str(tmp_path / "key"),
         "LLM_URL": "",

@@ -48,6 +48,8 @@ def environment(made: resources.Resources, monkeypatch: pytest.MonkeyPatch, tmp_
         "STAGE": "local",
         "TENANT": f"t{secrets.token_hex(4)}",
         "CONSENT_BASIS": "asserted",
+        "EXPLORATION": "0",
+        "ROTATION": "0",
         "PSEUDONYM_KEY_FILE": str(tmp_path / "key"),
         "LLM_URL": "",
         "LLM_TIMEOUT_SECONDS": "1",

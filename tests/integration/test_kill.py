@@ -89,6 +89,8 @@ def test_killed_at_fifty_random_moments(cloud: tuple[Aws, str], tmp_path: Path) 
         "BUCKET_NAME": aws.bucket,
         "EVENT_QUEUE_URL": aws.event_queue_url,
         "CONSENT_BASIS": "asserted",
+        "EXPLORATION": "0",
+        "ROTATION": "0",
         "PSEUDONYM_KEY_FILE": str(tmp_path / "key"),
         "POWERTOOLS_METRICS_DISABLED": "true",
         "POWERTOOLS_LOG_LEVEL": "CRITICAL",

@@ -39,6 +39,8 @@ class Functions:
             "STAGE": "local",
             "TENANT": TENANT,
             "CONSENT_BASIS": "asserted",
+            "EXPLORATION": "0",
+            "ROTATION": "0",
             "K_FLOOR": "2",
             "THREADS": "1",
             "PSEUDONYM_KEY_FILE": str(self.folder / "key"),

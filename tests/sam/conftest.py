@@ -110,6 +110,8 @@ class Cloud:
             "Stage": "local",
             "Tenant": TENANT,
             "ConsentBasis": "asserted",
+            "Exploration": "0",
+            "Rotation": "0",
             "KFloor": "2",
             "AwsEndpointUrl": "http://aws:4566",
         }

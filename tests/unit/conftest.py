@@ -33,6 +33,8 @@ def built(aws: Aws, monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> Iterator[
         "AD_QUEUE_URL": aws.ad_queue_url,
         "CONSENT_BASIS": "asserted",
         "K_FLOOR": "2",
+        "EXPLORATION": "0",  # what a test expects is the best
+        "ROTATION": "0",
         "PSEUDONYM_KEY_FILE": str(tmp_path / "key"),
     }
     for name, value in environment.items():

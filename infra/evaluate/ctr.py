@@ -1,0 +1,238 @@
+"""Will a person like an item: ``python -m infra.evaluate ctr --items F --train F --valid F --test F``.
+
+One model, a Gaussian process over items and people (`infra.training.clicks_process`), exact and without chance. Fitted
+on the training rows it predicts the validation rows, which come later: that calibrates it (Platt) and is reported as
+`valid`. Then it is fitted on both and predicts the test rows with that calibration. What a row is predicted from is its
+person and item and rows of training and validation: nothing is read off other test rows or their histories.
+
+Baselines: item_mean, the item's mean label shrunk by `SHRINK` rows of the overall mean; item_user_mean, the sum of that
+and of the person's. `uauc`: the mean AUC of the persons with both labels, each person counting the same.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infra.evaluate.rows import read_jsonl
+from infra.training.clicks_kernels import Kernel, exposure_factors, kernels, neighbour_factors, years
+from infra.training.clicks_metrics import figures, platt, uauc
+from infra.training.clicks_process import Process, Setting, fit
+
+# Found on time-forward folds: from the first 55 % of the training rows to their last 30 %, and from training to
+# validation.
+SETTING = Setting(
+    item={
+        "one": 0.02,
+        "decade": 0.04,
+        "text": 0.03,
+        "own": 0.0037,
+        "neighbours_wide": 0.005,
+        "neighbours": 0.02,
+        "exposure": 0.04,
+    },
+    taste={
+        "one": 0.03,
+        "decade": 0.02,
+        "text": 0.12,
+        "own": 0.08,
+        "neighbours": 0.004,
+        "neighbours_sharp": 0.02,
+        "exposure": 0.015,
+    },
+    item_noise=0.8,
+    noise=0.17,
+    person=2.0,
+)
+SHRINK = 5.0
+MOST_ITEMS = 12_000  # kernels are dense: 8 of 12,000 items are 4.6 GB
+SUSPICIOUS = 0.79
+DRAWS, LEAST_DRAWS = 200, 50  # of the intervals
+
+Encode = Callable[[list[str]], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Ratings:
+    """Rows in the file's order: person, item, label (0 or 1) and epoch seconds, each (n,)."""
+
+    person: NDArray[np.int64]
+    item: NDArray[np.int64]
+    label: NDArray[np.float64]
+    at: NDArray[np.float64]
+
+    def __add__(self, other: Ratings) -> Ratings:
+        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
+        return Ratings(*(np.concatenate(pair) for pair in pairs))
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+
+def read_items(path: Path) -> tuple[dict[str, int], list[str]]:
+    """Each item's number by its id (``item_id`` or ``iid``), and each item's text."""
+    numbers: dict[str, int] = {}
+    texts: list[str] = []
+    for row in read_jsonl(path):
+        key = row.get("item_id", row.get("iid"))
+        if key is None:
+            raise ValueError(f"{path.name}, row {len(texts) + 1}: no item_id")
+        numbers[str(key)] = len(texts)
+        categories = " ".join(map(str, (row.get("categories") or [])[-2:]))
+        texts.append(f"{categories} {row.get('title') or ''}".strip() or str(key))
+    return numbers, texts
+
+
+def read_ratings(path: Path, items: dict[str, int], people: dict[str, int]) -> tuple[Ratings, int]:
+    """The rows of a file, and how many name an item that `items` lacks and are left out. New people join `people`.
+
+    Raises:
+        ValueError: a row lacks a field, or its label is neither 0 nor 1; the message names file and row.
+    """
+    rows: list[tuple[int, int, float, float]] = []
+    unknown = 0
+    for number, row in enumerate(read_jsonl(path), start=1):
+        try:
+            person, key = str(row["user_id"]), str(row["item_id"])
+            label, at = float(row["label"]), float(row["timestamp"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"{path.name}, row {number}: {type(error).__name__}: {error}") from None
+        if label not in (0.0, 1.0):
+            raise ValueError(f"{path.name}, row {number}: the label {label} is neither 0 nor 1")
+        if key not in items:
+            unknown += 1
+            continue
+        rows.append((people.setdefault(person, len(people)), items[key], label, at))
+    if len({row[2] for row in rows}) < 2:
+        raise ValueError(f"{path.name}: rows with both labels are needed")
+    person, item, label, at = map(np.array, zip(*rows, strict=True))
+    return Ratings(person.astype(np.int64), item.astype(np.int64), label, at), unknown
+
+
+def run(
+    items_file: Path,
+    train_file: Path,
+    valid_file: Path,
+    test_file: Path,
+    encode: Encode,
+    *,
+    seed: int = 0,
+    budget_seconds: float | None = None,
+) -> dict[str, Any]:
+    """The command's JSON object. encode: texts to vectors (n, 384). seed: of the intervals' draws; nothing else is
+    drawn. budget_seconds: the fits are exact and cannot be shortened; past it, intervals are of fewer draws or left out.
+
+    Raises:
+        ValueError: a file cannot be measured on; the message says why.
+    """
+    began = time.monotonic()
+    deadline = math.inf if budget_seconds is None else began + budget_seconds
+    numbers, texts = read_items(items_file)
+    if not 3 <= len(texts) <= MOST_ITEMS:
+        raise ValueError(f"{len(texts):,} items: this task measures 3 to {MOST_ITEMS:,}")
+    people: dict[str, int] = {}
+    read = {
+        name: read_ratings(file, numbers, people)
+        for name, file in (("train", train_file), ("valid", valid_file), ("test", test_file))
+    }
+    train, valid, test = (read[name][0] for name in ("train", "valid", "test"))
+    notes = [f"{name}: {count:,} rows of unknown items left out" for name, (_, count) in read.items() if count]
+    if train.at.max() > valid.at.min() or (train + valid).at.max() > test.at.min():
+        notes.append("the files overlap in time: the figures are not those of a forecast")
+    vectors, year = encode(texts), years(texts)
+
+    early = _fitted(train, vectors, year, len(people))
+    before = _log_odds(early, valid)
+    slope, bias = platt(valid.label, before)
+    # Of a person that nothing is known of the same score says less.
+    known = np.isin(valid.person, train.person)
+    strange = platt(valid.label[~known], before[~known]) if _both(valid.label[~known]) else (slope, bias)
+    usual = platt(valid.label[known], before[known]) if _both(valid.label[known]) else (slope, bias)
+
+    history = train + valid
+    late = _fitted(history, vectors, year, len(people))
+    known = np.isin(test.person, history.person)
+    score = _log_odds(late, test)
+    odds = np.where(known, usual[0] * score + usual[1], strange[0] * score + strange[1])
+    result = {
+        **_figures(test, odds),
+        "persons_with_both": uauc(test.person, test.label, odds)[1],
+        "interval95": _interval(test, odds, seed, deadline),
+        "valid": _figures(valid, slope * before + bias) | {"baselines": _baselines(train, valid)},
+        "seconds": round(time.monotonic() - began, 1),
+        "seed": seed,
+        "notes": notes,
+        "baselines": _baselines(history, test),
+    }
+    if (result["auc"] or 0.0) > SUSPICIOUS and "overlap" not in " ".join(notes):
+        notes.append(f"an AUC above {SUSPICIOUS}: look for a leak before believing it")
+    return result
+
+
+def _both(label: NDArray[np.float64]) -> bool:
+    return bool(len(label)) and 0 < label.mean() < 1
+
+
+def _fitted(rows: Ratings, vectors: np.ndarray, year: NDArray[np.float64], people: int) -> Process:
+    alike: dict[str, Kernel] = kernels(
+        vectors,
+        year,
+        neighbour_factors(rows.person, rows.item, rows.at, len(vectors)),
+        exposure_factors(rows.person, rows.item, people, len(vectors)),
+    )
+    return fit(rows.person, rows.item, rows.label, alike, SETTING)
+
+
+def _log_odds(model: Process, rows: Ratings) -> NDArray[np.float64]:
+    """Log-odds of the expected label, which a Gaussian puts outside (0, 1) now and then."""
+    expected = np.clip(model.predict(rows.person, rows.item)[0], 0.01, 0.99)
+    return np.asarray(np.log(expected / (1 - expected)))
+
+
+def _figures(rows: Ratings, odds: NDArray[np.float64]) -> dict[str, Any]:
+    return figures(rows.label, odds, rows.person)
+
+
+def _baselines(history: Ratings, rows: Ratings) -> dict[str, dict[str, Any]]:
+    mean = history.label.mean()
+
+    def shrunk(key: NDArray[np.int64], asked: NDArray[np.int64]) -> NDArray[np.float64]:
+        length = int(max(key.max(), asked.max())) + 1
+        count, total = np.bincount(key, minlength=length), np.bincount(key, history.label, minlength=length)
+        return np.asarray(((total + SHRINK * mean) / (count + SHRINK))[asked])
+
+    item, person = shrunk(history.item, rows.item), shrunk(history.person, rows.person)
+    scores = {"item_mean": item, "item_user_mean": item + person}
+    return {
+        name: {key: value for key, value in figures(rows.label, score, rows.person).items() if key in ("auc", "uauc")}
+        for name, score in scores.items()
+    }
+
+
+def _interval(rows: Ratings, odds: NDArray[np.float64], seed: int, deadline: float) -> dict[str, list[float]]:
+    """95 % of each figure by the bootstrap over persons: the rows of one are not independent."""
+    chance = np.random.default_rng(seed)
+    members = [np.flatnonzero(rows.person == who) for who in np.unique(rows.person)]
+    found: dict[str, list[float]] = {"auc": [], "uauc": []}
+    for _ in range(DRAWS):
+        if time.monotonic() > deadline:
+            break
+        drawn = chance.integers(len(members), size=len(members))
+        places = np.concatenate([members[one] for one in drawn])
+        renamed = np.repeat(np.arange(len(drawn)), [len(members[one]) for one in drawn])
+        one = figures(rows.label[places], odds[places], renamed)
+        for name, values in found.items():
+            if (value := one[name]) is not None:
+                values.append(float(value))
+    return {
+        name: [round(float(bound), 4) for bound in np.quantile(values, [0.025, 0.975])]
+        for name, values in found.items()
+        if len(values) >= LEAST_DRAWS
+    }

@@ -1,0 +1,211 @@
+"""The next-item model: what is served is what was trained, new items by their text, and refusals."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from infra.training import next_item
+from infra.training.next_item import Fitted, fit
+from infra.training.sequence import Plan
+from shared.errors import ArtifactError
+from shared.models.next_item import BOUND, NextItem, Prepared
+
+TOPICS, EACH, DIMENSIONS = 5, 12, 24
+PLAN = Plan(width=16, content=16, layers=1, epochs=10, batch=32, rate=5e-3, dropout=0.1, id_dropout=0.3)
+
+
+def world(people: int = 260) -> tuple[list[np.ndarray], np.ndarray]:
+    """Histories that stay within a topic, and texts that tell the topic; item i is of topic i // EACH."""
+    generator = np.random.default_rng(3)
+    centres = generator.normal(size=(TOPICS, DIMENSIONS))
+    vectors = np.repeat(centres, EACH, axis=0) + 0.4 * generator.normal(size=(TOPICS * EACH, DIMENSIONS))
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    histories = []
+    for _ in range(people):
+        topic = int(generator.integers(TOPICS))
+        histories.append(topic * EACH + generator.permutation(EACH)[: generator.integers(3, 9)])
+    return histories, vectors.astype(np.float32)
+
+
+IDS = [f"ad {number}" for number in range(TOPICS * EACH)]
+
+
+@pytest.fixture(scope="module")
+def fitted() -> Fitted:
+    """Without the last item of each topic, which is new to the model."""
+    histories, vectors = world()
+    kept = [number for number in range(len(IDS)) if number % EACH != EACH - 1]
+    places = {number: place for place, number in enumerate(kept)}
+    known = [np.array([places[item] for item in history if item in places]) for history in histories]
+    return fit(known, [IDS[number] for number in kept], vectors[kept], plan=PLAN, members=2)
+
+
+@pytest.fixture(scope="module")
+def served(fitted: Fitted, tmp_path_factory: pytest.TempPathFactory) -> NextItem:
+    folder = tmp_path_factory.mktemp("ranker") / "next_item"
+    fitted.save(folder)
+    return NextItem.load(folder, threads=1)
+
+
+@pytest.fixture(scope="module")
+def catalogue(served: NextItem) -> Prepared:
+    return served.prepare(IDS, world()[1])
+
+
+def asked(model: NextItem, catalogue: Prepared, ids: list[str], vectors: np.ndarray | None = None) -> np.ndarray:
+    """Scores after a history, the latest first; vectors of zeros unless given."""
+    shown = np.zeros((len(ids), DIMENSIONS), np.float32) if vectors is None else vectors
+    return model.scores(catalogue, ids, shown, np.arange(len(ids), dtype=np.float32))
+
+
+def test_what_is_served_is_what_was_trained(fitted: Fitted, served: NextItem) -> None:
+    items = len(fitted.item_ids)
+    # The catalogue lists the ads in another order than the training; known items need no vectors.
+    order = np.random.default_rng(0).permutation(items)
+    prepared = served.prepare([fitted.item_ids[place] for place in order], np.zeros((items, DIMENSIONS), np.float32))
+    histories = [np.array([0]), np.array([3, 12, 40]), np.arange(5, 20), np.array([7, 7, 8])]
+    trained = next(fitted.scores(histories))
+    for history, row in zip(histories, trained, strict=True):
+        found = asked(served, prepared, [fitted.item_ids[item] for item in history[::-1]])
+        expected = BOUND * np.tanh((row + np.log(items)) / BOUND)
+        np.testing.assert_allclose(found, expected[order], atol=2e-3)
+
+
+def test_the_mean_ad_is_about_as_likely_as_the_scores_say(served: NextItem, catalogue: Prepared) -> None:
+    scores = asked(served, catalogue, [IDS[3], IDS[5]])
+    unbounded = BOUND * np.arctanh(np.clip(scores / BOUND, -0.999999, 0.999999))
+    others = [row for row in range(len(IDS)) if row not in (3, 5)]
+    assert np.exp(unbounded[others]).sum() / len(IDS) == pytest.approx(1.0, abs=0.1)  # without the two that were had
+    assert np.abs(scores).max() < BOUND
+
+
+def test_a_history_lifts_its_topic(served: NextItem, catalogue: Prepared) -> None:
+    for topic in range(TOPICS):
+        scores = asked(served, catalogue, [IDS[topic * EACH + 1], IDS[topic * EACH + 2]])
+        inside = np.arange(len(IDS)) // EACH == topic
+        inside[[topic * EACH + 1, topic * EACH + 2]] = False
+        assert scores[inside].mean() > scores[np.arange(len(IDS)) // EACH != topic].max() - 1.0
+        assert scores[inside].mean() > 0.5
+
+
+def test_what_a_person_had_is_not_offered_again_where_nobody_takes_a_thing_twice(
+    fitted: Fitted, served: NextItem, catalogue: Prepared
+) -> None:
+    assert fitted.exclude_seen
+    assert asked(served, catalogue, [IDS[3], IDS[5]])[[3, 5]].max() < -2
+
+
+def test_new_items_are_placed_by_their_text(served: NextItem, catalogue: Prepared) -> None:
+    new = np.arange(EACH - 1, len(IDS), EACH)
+    for topic in range(TOPICS):
+        scores = asked(served, catalogue, [IDS[topic * EACH + 1], IDS[topic * EACH + 4]])
+        assert new[scores[new].argmax()] // EACH == topic
+
+
+def test_a_history_of_new_items_is_read_by_their_texts(served: NextItem, catalogue: Prepared) -> None:
+    vectors = world()[1]
+    for topic in range(TOPICS):
+        last = topic * EACH + EACH - 1
+        scores = asked(served, catalogue, ["never seen"], vectors[last : last + 1])
+        best = np.argsort(-scores)[:5] // EACH
+        assert (best == topic).sum() >= 4
+
+
+def test_nobody_known_is_moved_nowhere(served: NextItem, catalogue: Prepared) -> None:
+    assert not asked(served, catalogue, []).any()
+    assert not asked(served, catalogue, ["unknown", "unknown too"]).any()
+    assert served.scores(served.prepare([], np.zeros((0, DIMENSIONS))), [IDS[0]], world()[1][:1], np.zeros(1)).size == 0
+
+
+def test_ages_tell_the_order(served: NextItem, catalogue: Prepared) -> None:
+    ids = [IDS[2], IDS[30], IDS[50]]
+    vectors = np.zeros((3, DIMENSIONS), np.float32)
+    straight = served.scores(catalogue, ids, vectors, np.array([0.1, 2.0, 9.0]))
+    turned = served.scores(catalogue, ids[::-1], vectors, np.array([9.0, 2.0, 0.1]))
+    np.testing.assert_array_equal(straight, turned)
+    assert np.abs(straight - served.scores(catalogue, ids, vectors, np.array([9.0, 2.0, 0.1]))).max() > 0.01
+
+
+def test_a_history_longer_than_the_training_s_is_cut(served: NextItem, catalogue: Prepared) -> None:
+    many = [IDS[number % 50] for number in range(90)]
+    np.testing.assert_array_equal(
+        asked(served, catalogue, many), asked(served, catalogue, many[: served.length])
+    )
+
+
+def test_the_version_changes_with_the_content(fitted: Fitted, served: NextItem, tmp_path: Path) -> None:
+    fitted.save(tmp_path)
+    assert NextItem.load(tmp_path).version == served.version
+    arrays = dict(np.load(tmp_path / "next_item.npz"))
+    assert fitted.table.nnz == len(arrays["columns"])
+    histories, vectors = world(100)
+    other = fit(histories, IDS, vectors, plan=PLAN, members=1, seed=1)
+    other.save(tmp_path)
+    assert NextItem.load(tmp_path).version != served.version
+
+
+@pytest.mark.parametrize("damage", ["settings", "format", "graph", "items", "arrays"])
+def test_a_damaged_artefact_is_refused(fitted: Fitted, tmp_path: Path, damage: str) -> None:
+    fitted.save(tmp_path)
+    if damage == "settings":
+        (tmp_path / "next_item.json").unlink()
+    elif damage == "format":
+        settings = json.loads((tmp_path / "next_item.json").read_text())
+        (tmp_path / "next_item.json").write_text(json.dumps(settings | {"format": 0}))
+    elif damage == "graph":
+        (tmp_path / "sequence-1.onnx").write_bytes(b"no graph")
+    elif damage == "items":
+        (tmp_path / "items.json").write_text(json.dumps(["one"]))
+    else:
+        (tmp_path / "next_item.npz").write_bytes(b"nothing")
+    with pytest.raises(ArtifactError):
+        NextItem.load(tmp_path)
+
+
+def test_too_few_histories_are_refused() -> None:
+    histories, vectors = world(20)
+    with pytest.raises(ValueError, match="30 are needed"):
+        fit(histories, IDS, vectors, plan=PLAN)
+
+
+def test_figures_can_be_written_into_a_manifest(fitted: Fitted) -> None:
+    figures = json.loads(json.dumps(fitted.figures))
+    assert figures["validation"]["ndcg"] >= figures["validation"]["transitions"]  # a mixture may be either alone
+    assert figures["repeats"] == 0
+
+
+def test_training_ends_by_its_deadline() -> None:
+    histories, vectors = world(400)
+    began = time.monotonic()
+    plan = Plan(width=32, content=16, epochs=500)
+    fit(histories, IDS, vectors, plan=plan, members=1, deadline=began + 4)
+    assert time.monotonic() - began < 12
+
+
+def test_repeats_are_offered_where_people_repeat() -> None:
+    generator = np.random.default_rng(5)
+    _, vectors = world()
+    histories = []
+    for _ in range(150):  # everybody goes round among three things
+        own = generator.choice(len(IDS), 3, replace=False)
+        histories.append(np.concatenate([generator.permutation(own) for _ in range(3)]))
+    found = fit(histories, IDS, vectors, plan=PLAN, members=1)
+    assert not found.exclude_seen
+    assert found.mixture.repeat > 0
+    assert found.figures["repeats"] > 0.9
+    scores = next(found.scores([history[:-1] for history in histories]))
+    first = scores.argmax(axis=1)
+    assert np.mean([place in history for place, history in zip(first, histories, strict=True)]) > 0.9
+
+
+def test_the_mixture_is_one_distribution() -> None:
+    chance = np.full((2, 4), 0.25, np.float32)
+    moves = np.array([[0, 2, 2, 0], [0, 0, 0, 0]], np.float32)
+    mixed = next_item.mixed(chance, moves, 0.5)
+    np.testing.assert_allclose(mixed[0], [0.125, 0.375, 0.375, 0.125])
+    np.testing.assert_allclose(mixed[1], chance[1])  # nothing follows: the nets alone
