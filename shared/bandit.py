@@ -1,10 +1,16 @@
-"""Which of an ad's texts to show: Thompson sampling over click rates, with chances that are known exactly.
+"""Which of an ad's texts to show: a bandit over click rates, with chances that are known exactly.
 
-Each arm's click rate has a Beta posterior: its prior rate counts as `strength` impressions, and what was counted (batched,
-late, decayed: any numbers from 0) is added. Thompson sampling (Thompson 1933; Chapelle and Li 2011, "An Empirical
-Evaluation of Thompson Sampling") shows an arm as often as it is the best one under the posterior. Here this probability
-is integrated rather than drawn: it is the same for everybody who asks, and the arm is then drawn from these very
-chances, so that the propensity which is logged is exact. A floor keeps every chance from vanishing.
+Each arm's click rate has a Beta posterior: its prior rate counts as `strength` impressions, and what was counted
+(batched, late, decayed: any numbers from 0) is added. Two rules make chances of it:
+
+- `ucb`: the arm with the highest expected click rate plus some of its posterior's deviation (Kaufmann et al. 2012, "On
+  Bayesian Upper Confidence Bounds for Bandit Problems");
+- `thompson`: each arm as often as it is the best one under the posterior (Thompson 1933; Chapelle and Li 2011, "An
+  Empirical Evaluation of Thompson Sampling"). This probability is integrated rather than drawn: it is the same for
+  everybody who asks.
+
+A floor keeps every chance from vanishing, and the arm is drawn from these very chances, so that the propensity which is
+logged is exact.
 
 Nothing here keeps state: the generator is the caller's, seeded per decision, and a process that is restored from a
 snapshot repeats nobody's draws.
@@ -14,16 +20,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Chances = NDArray[np.float64]
+Rule = Literal["ucb", "thompson"]
 
 FLOOR = 0.01  # of an arm's chance; an equal share where there are so many arms that this would be more
-CAUTION = 1.0  # by how much the posterior's deviation is widened: below 1 explores less
+RULE: Rule = "ucb"  # by replay of headline tests, like the constants below (`infra.evaluate headlines`)
+CAUTION = 1.0  # deviations of the posterior that are explored; the rule says how
 # Of the predicted click rate, in clicks: what the prediction of a text beside its siblings, and what the usual click
-# rate of all texts, is worth. Found by replay of headline tests (`infra.evaluate headlines`).
+# rate of all texts, is worth.
 PREDICTION_CLICKS = 20.0
 LEVEL_CLICKS = 3.0
 MOST_RATE = 0.5  # a prior click rate above it is a mistake of its maker
@@ -46,12 +55,18 @@ class Arm:
 
 
 def choose(
-    arms: Sequence[Arm], rng: np.random.Generator, *, floor: float = FLOOR, caution: float = CAUTION
+    arms: Sequence[Arm],
+    rng: np.random.Generator,
+    *,
+    rule: Rule = RULE,
+    floor: float = FLOOR,
+    caution: float = CAUTION,
 ) -> tuple[int, Chances]:
     """The place of the arm to show, and the chances (k,) from which it was drawn; they sum to 1.
 
-    floor: the least chance of an arm, at most 1 / k. caution: how much wider than the posterior the arms are taken to
-    scatter; 1 is Thompson sampling, towards 0 the arm with the best expected click rate is shown alone.
+    floor: the least chance of an arm, at most 1 / k. caution: of `ucb`, how many deviations are added; of `thompson`,
+    how much wider than the posterior the arms are taken to scatter. Towards 0 both show the arm with the best expected
+    click rate.
 
     Raises:
         ValueError: no arms, or a number outside its bounds.
@@ -59,7 +74,7 @@ def choose(
     if not arms:
         raise ValueError("there is no arm to choose")
     numbers = np.array([(arm.impressions, arm.clicks, arm.prior, arm.strength) for arm in arms], np.float64).T
-    result = chances(*posterior(*numbers), floor=floor, caution=caution)
+    result = chances(*posterior(*numbers), rule=rule, floor=floor, caution=caution)
     place = int(np.searchsorted(np.cumsum(result)[:-1], rng.random(), side="right"))
     return place, result
 
@@ -111,14 +126,29 @@ def posterior(impressions: Chances, clicks: Chances, prior: Chances, strength: C
     return prior * strength + clicks, (1 - prior) * strength + missed
 
 
-def chances(hits: Chances, misses: Chances, *, floor: float = FLOOR, caution: float = CAUTION) -> Chances:
+def chances(
+    hits: Chances, misses: Chances, *, rule: Rule = RULE, floor: float = FLOOR, caution: float = CAUTION
+) -> Chances:
     """How often each of k arms is to be shown, (…, k), each at least `floor` (or 1 / k), their sum 1.
 
-    hits, misses: parameters of the arms' Beta posteriors, (…, k).
+    hits, misses: parameters of the arms' Beta posteriors, (…, k). See `choose`.
     """
-    arms_ = hits.shape[-1]
-    least = min(floor, 1 / arms_)
-    return least + (1 - least * arms_) * best_shares(hits / caution**2, misses / caution**2)
+    if rule == "thompson":
+        share = best_shares(hits / caution**2, misses / caution**2)
+    else:
+        share = highest_bounds(hits, misses, caution)
+    count = hits.shape[-1]
+    least = min(floor, 1 / count)
+    return np.asarray(least + (1 - least * count) * share)
+
+
+def highest_bounds(hits: Chances, misses: Chances, deviations: float) -> Chances:
+    """1 for the arm with the highest upper bound of its click rate, 0 for the others, (…, k); equal arms share it."""
+    total = hits + misses
+    mean = hits / total
+    bound = mean + deviations * np.sqrt(mean * (1 - mean) / (total + 1))
+    best = bound >= bound.max(-1, keepdims=True)
+    return np.asarray(best / best.sum(-1, keepdims=True))
 
 
 def best_shares(hits: Chances, misses: Chances) -> Chances:
@@ -147,18 +177,3 @@ def best_shares(hits: Chances, misses: Chances) -> Chances:
     after[..., :-1, :] = np.cumprod(below[..., :0:-1, :], axis=-2)[..., ::-1, :]
     share = (step * before * after).sum(-1)
     return np.asarray(share / share.sum(-1, keepdims=True))
-
-
-def upper_bounds(hits: Chances, misses: Chances, *, floor: float = FLOOR, caution: float = CAUTION) -> Chances:
-    """Chances like `chances`, of an upper confidence bound: the arm with the highest expected click rate plus `caution`
-    deviations of its posterior gets all that the floor leaves; equal arms share it.
-
-    The bound is Bayesian (Kaufmann et al. 2012, "On Bayesian Upper Confidence Bounds for Bandit Problems").
-    """
-    total = hits + misses
-    mean = hits / total
-    bound = mean + caution * np.sqrt(mean * (1 - mean) / (total + 1))
-    best = bound >= bound.max(-1, keepdims=True)
-    arms_ = hits.shape[-1]
-    least = min(floor, 1 / arms_)
-    return np.asarray(least + (1 - least * arms_) * best / best.sum(-1, keepdims=True))

@@ -6,11 +6,12 @@ in late, the last time before the rows expire, and always with the same name: wh
 moment, writes the same. Its fields are the same in every line, so that readers of Parquet and SQL take it as it is.
 
 A line: ``decision_id, at, person`` (the uid, null without consent), ``personalised, domain, language, platform,
-placement, n, epsilon, rotation, redraws, versions [{name, version}], history [item ids], history_ages [days],
+placement, n, epsilon, rotation, redraws, versions [{name, version}], segments [ids], history [item ids], history_ages [days],
 candidates [{ad_id, campaign_id, category, labels, score, slot, propensity, base, features}]`` (every ad that had a
 chance: its own slot and the chance before the rotation), ``slots [{slot, ad_id, propensity, variant,
 variant_propensity, score, copy_served_by, impression_at, click_at, conversion_at, dismiss_at}]`` (what was shown, with
-the probability of this ad in this slot) and ``excluded [{rule, ads}]`` (how many ads each rule kept out).
+the probability of this ad in this slot) and ``excluded [{rule, ads}]`` (how many ads each rule kept out). Slots count
+from 1.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ DIGITS = 4  # of features and scores
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An ad with a chance: its own slot, and the chance before the rotation. features: as the models saw them."""
+    """An ad with a chance: its own slot (from 0), and the chance before the rotation. features: as models saw them."""
 
     ad_id: str
     campaign_id: str | None
@@ -53,7 +54,8 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is remembered of a decision besides what it showed. history: ids and ages (days) of the person's last
+    """What is remembered of a decision besides what it showed. segments: of the person, each of at least k people.
+    history: ids and ages (days) of the person's last
     items. excluded: by rule how many ads it kept out."""
 
     domain: str | None
@@ -64,6 +66,7 @@ class Record:
     epsilon: float
     rotation: float
     redraws: int
+    segments: Sequence[str]
     history: Sequence[str]
     history_ages: Sequence[float]
     candidates: Sequence[Candidate]
@@ -86,6 +89,7 @@ def pack(record: Record, decision: Decision) -> bytes:
         "rotation": record.rotation,
         "redraws": record.redraws,
         "versions": [{"name": name, "version": version} for name, version in sorted(decision.versions.items())],
+        "segments": list(record.segments),
         "history": list(record.history),
         "history_ages": [round(age, DIGITS) for age in record.history_ages],
         "candidates": [
@@ -95,7 +99,7 @@ def pack(record: Record, decision: Decision) -> bytes:
                 "category": one.category,
                 "labels": list(one.labels),
                 "score": one.score,
-                "slot": one.slot,
+                "slot": one.slot + 1,
                 "propensity": one.propensity,
                 "base": one.base,
                 "features": [round(float(value), DIGITS) for value in one.features],
@@ -112,7 +116,7 @@ def pack(record: Record, decision: Decision) -> bytes:
                 "score": ad.score,
                 "copy_served_by": ad.copy_served_by,
             }
-            for slot, ad in enumerate(decision.ads)
+            for slot, ad in enumerate(decision.ads, start=1)
         ],
         "excluded": [{"rule": rule, "ads": ads} for rule, ads in sorted(record.excluded.items()) if ads],
     }

@@ -331,6 +331,7 @@ def _record(
         epsilon=exploring.epsilon,
         rotation=plan.rotation,
         redraws=redraws,
+        segments=asked.segments,
         history=asked.history.ids,
         history_ages=asked.history.ages.tolist(),
         candidates=candidates,

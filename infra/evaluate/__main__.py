@@ -145,8 +145,14 @@ def ctr(items: File, train: Train, valid: Valid, test: Test, seed: Seed = 0, bud
 
 @app.command()
 def headlines(train: Train, test: Test, seed: Seed = 0, budget_seconds: Budget = None) -> None:
-    """Not there yet: choose the headline that is clicked."""
-    _not_there_yet("headlines")
+    """Know the headline that is clicked, and choose among headlines while they are shown."""
+
+    def measure() -> dict[str, Any]:
+        from infra.evaluate.headlines import run
+
+        return run(train, test, console, seed=seed, budget_seconds=budget_seconds)
+
+    _answer("headlines", measure)
 
 
 @app.command()

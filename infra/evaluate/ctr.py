@@ -112,8 +112,10 @@ def read_ratings(path: Path, items: dict[str, int], people: dict[str, int]) -> t
         rows.append((people.setdefault(person, len(people)), items[key], label, at))
     if len({row[2] for row in rows}) < 2:
         raise ValueError(f"{path.name}: rows with both labels are needed")
-    person, item, label, at = map(np.array, zip(*rows, strict=True))
-    return Ratings(person.astype(np.int64), item.astype(np.int64), label, at), unknown
+    columns = list(zip(*rows, strict=True))
+    who, what = (np.array(column, np.int64) for column in columns[:2])
+    label_of, time_of = (np.array(column, np.float64) for column in columns[2:])
+    return Ratings(who, what, label_of, time_of), unknown
 
 
 def run(
@@ -127,7 +129,7 @@ def run(
     budget_seconds: float | None = None,
 ) -> dict[str, Any]:
     """The command's JSON object. encode: texts to vectors (n, 384). seed: of the intervals' draws; nothing else is
-    drawn. budget_seconds: the fits are exact and cannot be shortened; past it, intervals are of fewer draws or left out.
+    drawn. budget_seconds: the fits are exact and cannot be shortened; past it, intervals have fewer draws or none.
 
     Raises:
         ValueError: a file cannot be measured on; the message says why.

@@ -28,10 +28,9 @@ Policy = Callable[[Values, Values, Values], Values]
 
 @dataclass(frozen=True)
 class Setting:
-    """A policy's constants. kind: `thompson` or `ucb`. prior_clicks: what the prior of an arm is worth beside its
-    siblings. caution: see `shared.bandit`."""
+    """A policy's constants: see `shared.bandit`. prior_clicks: what an arm's prior is worth beside its siblings."""
 
-    kind: str
+    rule: bandit.Rule
     prior_clicks: float
     caution: float
 
@@ -56,12 +55,11 @@ class Replayed:
 
 def policy(setting: Setting, usual_rate: float) -> Policy:
     """The policy as it serves: level and prior from `bandit.priors`, chances with the floor."""
-    rule = {"thompson": bandit.chances, "ucb": bandit.upper_bounds}[setting.kind]
 
     def decide(shown: Values, clicked: Values, multipliers: Values) -> Values:
         prior = bandit.priors(shown, clicked, multipliers, usual_rate)
         hits, misses = bandit.posterior(shown, clicked, prior, setting.prior_clicks / prior)
-        return rule(hits, misses, caution=setting.caution)
+        return bandit.chances(hits, misses, rule=setting.rule, caution=setting.caution)
 
     return decide
 

@@ -1,7 +1,7 @@
 """The click model as an ONNX graph: what `ClickNet.forward` computes for one person, calibrated.
 
-Inputs: vectors (n, 384), rows (n,), columns (n, F), and of the history, with its empty first slot, history (slots, 384),
-history_rows, ages, mask (slots,). Output: log_odds (n,).
+Inputs: vectors (n, 384), rows (n,), columns (n, F), and of the history, with its empty first slot, history (slots,
+384), history_rows, ages, mask (slots,). Output: log_odds (n,).
 """
 
 from __future__ import annotations
@@ -84,9 +84,9 @@ def write(net: ClickNet, slope: float, bias: float, path: Path) -> None:
     bounds = [constant(name, np.array(value, np.float32)) for name, value in (("least", -LARGEST), ("most", LARGEST))]
     add("Clip", ["columns.scaled", *bounds], "standard")
     add("Concat", ["standard", "own", "drawn", "both"], "deep.in", axis=1)
-    for place, given, output in ((0, "deep.in", "deep.hidden"), (2, "deep.relu", "deep.out")):
+    for place, source, output in ((0, "deep.in", "deep.hidden"), (2, "deep.relu", "deep.out")):
         constant(f"deep.{place}.w", weights[f"deep.{place}.weight"].T)
-        add("MatMul", [given, f"deep.{place}.w"], f"deep.{place}.product")
+        add("MatMul", [source, f"deep.{place}.w"], f"deep.{place}.product")
         add("Add", [f"deep.{place}.product", constant(f"deep.{place}.b", weights[f"deep.{place}.bias"])], output)
         if place == 0:
             add("Relu", ["deep.hidden"], "deep.relu")

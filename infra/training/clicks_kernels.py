@@ -1,7 +1,7 @@
-"""Which items are alike: by their texts, by their years, and by who came upon them and when, whatever they said of them.
+"""Which items are alike: by their texts, their years, and by who came upon them and when, whatever they said of them.
 
-That somebody rated or was shown two items at all, and how near each other in time, tells more of likeness than what they
-thought of the two (Koren 2008, "Factorization meets the neighborhood", on implicit feedback).
+That somebody rated or was shown two items at all, and how near each other in time, tells more of likeness than what
+they thought of the two (Koren 2008, "Factorization meets the neighborhood", on implicit feedback).
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """What was shown and clicked, read from the decision log: JSON Lines, gzipped or not, one decision a line.
 
 An impression is a slot with an ``impression_at``; it was clicked where a click came within `WINDOW` seconds of it.
-Impressions younger than the window are left out whole, clicked or not: counted at once, the late clicks would be missing
-and the early ones would not (Chapelle 2014, "Modeling delayed feedback in display advertising"). A line that cannot be
-used is counted by its reason and never stops the reading.
+Impressions younger than the window are left out whole, clicked or not: counted at once, the late clicks would be
+missing and the early ones would not (Chapelle 2014, "Modeling delayed feedback in display advertising"). A line that
+cannot be used is counted by its reason and never stops the reading.
 """
 
 from __future__ import annotations
@@ -152,9 +152,9 @@ def _parse(text: bytes, window: float) -> _Line:
     try:
         decision_id, at, person = row["decision_id"], float(row["at"]), row["person"]
         history, ages = list(row["history"]), [float(age) for age in row["history_ages"]]
-        columns = {(one["ad_id"], int(one["slot"])): one["features"] for one in row["candidates"]}
+        columns = {one["ad_id"]: one["features"] for one in row["candidates"]}
         slots = [(slot, slot["ad_id"], int(slot["slot"])) for slot in row["slots"] if slot["impression_at"] is not None]
-        shown = [_shown(slot, columns[ad_id, place], place, window) for slot, ad_id, place in slots]
+        shown = [_shown(slot, columns[ad_id], place, window) for slot, ad_id, place in slots]
     except (KeyError, TypeError, AttributeError) as error:
         raise _Unusable(f"a line without what is needed ({type(error).__name__}: {error})") from None
     except _Unusable:

@@ -30,7 +30,8 @@ MEASURED_ROWS = 8192
 class Inputs:
     """Rows as tensors. vectors: of every text, its first row zero (unknown), (texts + 1, 384). The others are places:
     text, row: of the candidate in `vectors` and among the embedded ids, (n,). history_text, history_row, ages, mask: of
-    the history with its empty first slot, (d, HISTORY_ITEMS + 1). decision: (n,). columns: (n, F). clicked, weight: (n,).
+    the history with its empty first slot, (d, HISTORY_ITEMS + 1). decision: (n,). columns: (n, F). clicked, weight:
+    (n,).
     """
 
     vectors: torch.Tensor
@@ -47,7 +48,11 @@ class Inputs:
 
 
 def inputs(
-    log: Impressions, vectors: NDArray[np.float32], embedded: NDArray[np.int64], weight: NDArray[Any], where: torch.device
+    log: Impressions,
+    vectors: NDArray[np.float32],
+    embedded: NDArray[np.int64],
+    weight: NDArray[Any],
+    where: torch.device,
 ) -> Inputs:
     """The log's rows for the net. vectors: of `log.ids`, zeros where unknown. embedded: each id's row among the
     embeddings, `UNKNOWN` for none, (ids,)."""
@@ -182,9 +187,7 @@ class ClickTask:
         return Measured(float(lost), math.nan, math.nan)
 
 
-def predicted(
-    net: ClickNet, data: Inputs, members: torch.Tensor, kept: torch.Tensor | None = None
-) -> torch.Tensor:
+def predicted(net: ClickNet, data: Inputs, members: torch.Tensor, kept: torch.Tensor | None = None) -> torch.Tensor:
     """Log-odds of some rows. kept: whether the ids of candidate and history slots count, (n, slots + 1)."""
     decision = data.decision[members]
     rows, history_rows = data.row[members], data.history_row[decision]

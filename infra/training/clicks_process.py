@@ -2,8 +2,8 @@
 that runs along kernels between items (Yu, Lafferty, Zhu & Gong 2009, "Large-scale collaborative prediction using a
 nonparametric random effects model").
 
-``label = mean + item effect + person effect + taste(person, item) + noise``. Item effects are one process over all items,
-tastes one process for each person; both are exact. There is nothing random in fitting it.
+``label = mean + item effect + person effect + taste(person, item) + noise``. Item effects are one process over all
+items, tastes one process for each person; both are exact. There is nothing random in fitting it.
 """
 
 from __future__ import annotations
@@ -66,11 +66,11 @@ def fit(
     """Fits on rows, all (n,). kernels: (items, items)."""
     effect = _effects(person, item, label, kernels, setting)
     taste = _weighed(kernels, setting.taste)
-    known = {}
+    known: dict[int, tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]] = {}
     for who, rows in _by_person(person).items():
         items = item[rows]
         covariance = taste[np.ix_(items, items)].astype(np.float64) + setting.noise * np.eye(len(items))
-        inverse = np.linalg.inv(covariance)
+        inverse = np.linalg.inv(covariance).astype(np.float64)
         known[who] = (items, inverse @ (label[rows] - effect[items]), inverse)
     return Process(effect, taste, taste.diagonal().astype(np.float64), known)
 

@@ -26,7 +26,7 @@ from infra.training.clicks_net import RATE, ClickNet, ClickTask, Inputs, inputs,
 from infra.training.frozen import device
 from infra.training.recipe import Recipe
 from shared.models.artifacts import sha256
-from shared.models.click_model import FORMAT, GRAPH, SETTINGS, UNKNOWN, history_inputs, Ids
+from shared.models.click_model import FORMAT, GRAPH, SETTINGS, UNKNOWN, Ids, history_inputs
 from shared.models.features import FEATURES, FIRST_POSITION, HISTORY_ITEMS, History
 from shared.models.ranker import WEIGHTS, Features, Ranker
 from shared.models.sessions import open_session
@@ -65,7 +65,9 @@ def parts(log: Impressions) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArr
     """Rows to train on, to choose on and to measure on, in order of time; a decision is never divided."""
     row = np.arange(len(log))
     # Decisions are numbered as they come; where a later row belongs to an earlier decision it follows that one.
-    bounds = [log.decision[min(int(len(log) * share), len(log) - 1)] for share in (TRAIN_SHARE, TRAIN_SHARE + CHOOSE_SHARE)]
+    bounds = [
+        log.decision[min(int(len(log) * share), len(log) - 1)] for share in (TRAIN_SHARE, TRAIN_SHARE + CHOOSE_SHARE)
+    ]
     first, second = log.decision < bounds[0], log.decision < bounds[1]
     return row[first], row[second & ~first], row[~second]
 
@@ -94,7 +96,7 @@ def train(
     """
     chosen = parts(log)
     _check_enough(log, chosen)
-    fit, choose, test = chosen
+    fit, choose, _ = chosen
     where = device()
     embedded, ids = _embedded(log, fit)
     weight = np.minimum(1 / log.propensity, MOST_WEIGHT) if weights == "propensity" else np.ones(len(log))
@@ -102,7 +104,14 @@ def train(
     torch.manual_seed(seed)
     net = ClickNet(len(ids), log.columns[fit], float(log.clicked[fit].mean())).to(where)
     recipe = Recipe(
-        layers=0, length=0, epochs=epochs, batch=BATCH, rate=RATE, ema=0.99, checks=max(2, round(2 * epochs)), patience=4
+        layers=0,
+        length=0,
+        epochs=epochs,
+        batch=BATCH,
+        rate=RATE,
+        ema=0.99,
+        checks=max(2, round(2 * epochs)),
+        patience=4,
     )
     batches = loop.planned_batches([1] * len(fit), recipe, seed)
     stage = None

@@ -49,8 +49,8 @@ Ids = list[list[int]]
 class Fitted:
     """The artefact, and what was predicted of tests that the predicting member had not seen.
 
-    held: arms of those tests. scores: their log click rates up to a constant of the test, (held,); tfidf: of the baseline, on the same folds. stack: how the scores
-    were made of a member's and the n-grams'. figures: accuracies on significant pairs.
+    held: arms of those tests. scores: their log click rates up to a constant of the test, (held,). stack: how these
+    were made of a member's scores and the n-grams'. figures: accuracies on significant pairs.
     """
 
     folder: Path
@@ -114,8 +114,8 @@ def fit(
     left = budget_seconds * 0.85 - (time.monotonic() - began)
     recipe, members = _plan(material, lessons, left, epochs, members)
     console.print(
-        f"{len(lessons):,} tests with {len(material.texts):,} texts and {len(lessons.first):,} pairs: {members} members,"
-        f" the top {recipe.layers} of {material.body.depth} layers, {recipe.epochs:.1f} epochs",
+        f"{len(lessons):,} tests with {len(material.texts):,} texts and {len(lessons.first):,} pairs: {members} "
+        f"members, the top {recipe.layers} of {material.body.depth} layers, {recipe.epochs:.1f} epochs",
         highlight=False,
     )
     folds = _folds(len(lessons), members, seed)

@@ -17,6 +17,7 @@ from infra.training.regression import fit_logistic
 
 # Inverse penalties: of 0.1 to 3, and of 0.0001 to 0.003, those with the least loss on held-out tests.
 SPARSE_PENALTY, DENSE_PENALTY = 1.0, 0.001
+WORD = r"\w+|[^\w\s]"
 RAREST = 2  # texts that an n-gram stands in, at least
 
 
@@ -34,9 +35,7 @@ def fit_pairs(data: Any, lessons: Lessons, inverse_penalty: float) -> NDArray[np
 def tfidf_scores(texts: Sequence[str], lessons: Lessons, asked: Sequence[str]) -> NDArray[np.float64]:
     """The baseline's scores of the texts asked about, (n,): words, pairs of words and punctuation. texts: of the
     lessons' rows."""
-    vectoriser = TfidfVectorizer(
-        sublinear_tf=True, min_df=RAREST, ngram_range=(1, 2), token_pattern=r"\w+|[^\w\s]", strip_accents=None
-    )
+    vectoriser = TfidfVectorizer(sublinear_tf=True, min_df=RAREST, ngram_range=(1, 2), token_pattern=WORD)
     try:
         data = vectoriser.fit_transform(texts)
     except ValueError:  # no word stands in two texts

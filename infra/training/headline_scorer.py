@@ -36,8 +36,8 @@ class Lessons:
     """What there is to learn from tests: rows to score and pairs of them.
 
     arms: an arm with the row's text, (rows,); a text under several images of a test is one row. starts: the first row
-    of each test, and at the end the number of rows, (tests + 1,). first, second: rows of a pair; target: the chance that
-    the first wins; weight: what the pair counts; all (pairs,). bounds: the first pair of each test, (tests + 1,).
+    of each test, and at the end the number of rows, (tests + 1,). first, second: rows of a pair; target: the chance
+    that the first wins; weight: what the pair counts; all (pairs,). bounds: the first pair of each test, (tests + 1,).
     Tests without a pair are left out.
     """
 

@@ -56,8 +56,8 @@ def log_rates(headlines: Headlines, spread: float | None = None) -> Rates:
 def soft_targets(headlines: Headlines, among: Pairs, rates: Rates) -> tuple[Values, Values]:
     """The probability that the first arm's click rate is the higher one, and the pair's weight; both (pairs,).
 
-    The weight is the share of the difference's variance that the counts explain. Each test's weights are divided by half its
-    number of arms, so that a test of many arms counts as its degrees of freedom and not as its pairs.
+    The weight is the share of the difference's variance that the counts explain. Each test's weights are divided by
+    half its number of arms, so that a test of many arms counts as its degrees of freedom and not as its pairs.
     """
     first, second = among.first, among.second
     left = rates.variance[first] + rates.variance[second]

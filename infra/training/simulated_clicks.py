@@ -36,7 +36,8 @@ class World:
     """Ads (n) and people (m) and what they would click.
 
     vectors: of the ads, unit length, (n, 384). topic: of each ad. quality: of each ad, mean 0. tastes: probability of
-    each topic (m, topics). start: seconds after the log's beginning at which an ad comes, a person first asks, (n,), (m,).
+    each topic (m, topics). ads_start, people_start: seconds after the log's beginning at which an ad comes, (n,), and a
+    person first asks, (m,).
     """
 
     vectors: NDArray[np.float32]

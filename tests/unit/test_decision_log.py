@@ -68,7 +68,7 @@ def test_a_line_says_what_was_shown_what_could_have_been_and_what_came_of_it(sys
         assert len(one["features"]) == len(FEATURES) and 0 < one["score"] < 1
         number = int(one["ad_id"][1:])
         assert (one["campaign_id"], one["labels"]) == (f"c{number % 5}", [TOPICS[number % 4]][: number % 2])
-    assert chances == {slot: pytest.approx(1) for slot in range(3)}
+    assert chances == {slot: pytest.approx(1) for slot in (1, 2, 3)}
     assert set(ids(answer)) <= {one["ad_id"] for one in line["candidates"]}
     own = {one["ad_id"]: one for one in line["candidates"]}
     for slot in line["slots"]:
