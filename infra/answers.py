@@ -235,6 +235,40 @@ class HeadsAnswer(TypedDict):
     versions: Versions
 
 
+class RankerFigures(TypedDict):
+    """The gate's figures: clicks per decision of the trained ranker (`candidate`) and of the one that served, and their
+    `difference` with its 95 % interval, estimated from `decisions` of the log."""
+
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    verdict: Literal["promote", "hold", "refuse"]
+    decisions: NotRequired[Count]
+    clicks: NotRequired[Count]
+    estimator: NotRequired[str]
+    click_model: NotRequired[str]
+    candidate: NotRequired[float]
+    current: NotRequired[float]
+    difference: NotRequired[float]
+    low: NotRequired[float]
+    high: NotRequired[float]
+
+
+class RankerAnswer(TypedDict):
+    """`version`: of the trained ranker that serves; null: the untrained one does. `candidate`: what the last job trained;
+    `held` and `refused`: the gate did not let it out. `clicks`: of the log that it was trained on."""
+
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    version: str | None
+    state: Literal["untrained", "training", "served", "held", "refused", "failed"]
+    reason: str | None
+    started_by: Literal["schedule", "call"] | None
+    updated_at: AwareDatetime | None
+    job: NotRequired[str]
+    clicks: NotRequired[Count]
+    candidate: NotRequired[str | None]
+    verdict: NotRequired[RankerFigures | None]
+    versions: Versions
+
+
 class BaselineFigures(TypedDict):
     __pydantic_config__ = _WHOLE  # type: ignore[misc]
     accuracy: NotRequired[Share]
@@ -419,6 +453,7 @@ ANSWERS: dict[str, dict[int, Any]] = {
     "GET /v1/ads/{ad_id}": {200: AdKept},
     "GET /v1/heads": {200: HeadsAnswer},
     "GET /v1/heads/{name}": {200: HeadAnswer},
+    "GET /v1/ranker": {200: RankerAnswer},
     "POST /v1/copy": {200: CopyAnswer, 202: JobQueued},
     "POST /v1/copy/reviews": {200: ReviewsAnswer},
     "GET /v1/copy/{job_id}": {200: JobAnswer},

@@ -210,11 +210,7 @@ def _promoted(candidate: Path, objects: Objects, tenant: str, console: Console) 
 
 
 def _objects() -> Objects:
-    import boto3
-
-    from shared.stores.objects import Objects
-
-    return Objects(boto3.client("s3"), Settings.from_env().bucket_name)
+    return sources.bucket(Settings.from_env().bucket_name)
 
 
 def _current(current: str, objects: Objects | None, tenant: str | None) -> Path | None:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from shared.domain import DOMAINS, LANGUAGES, Ad, FrequencyCap
+from shared.index import AdIndex
 from shared.models.quantized import QuantizedVectors
+from shared.models.ranker import WEIGHTS
 
 QUANTIZED_FROM = 4096  # ads from which an int8 copy of the vectors pays, and the import of ONNX Runtime with it
 _NO_LABELS: frozenset[str] = frozenset()
@@ -34,6 +36,7 @@ class Snapshot:
     capped, budgeted: whether the ad has a frequency cap, a daily budget, bool (n,).
     targeting: by name (``platforms``) the rows of the ads that name any, and by value the rows of those that want it.
     sequels: rows of the ads that come right after a step (`step`) of their series.
+    index: for very many ads; None where there are fewer, and until it is made.
     """
 
     version: str
@@ -57,6 +60,7 @@ class Snapshot:
     budgeted: np.ndarray
     targeting: dict[str, tuple[np.ndarray, dict[str, np.ndarray]]]
     sequels: dict[Step, np.ndarray]
+    index: AdIndex | None = None
 
 
 def assemble(version: str, rows: Iterable[dict[str, Any]], vectors: np.ndarray) -> Snapshot:
@@ -179,6 +183,14 @@ def _in_order(numbers: dict[str, int], column: np.ndarray) -> tuple[tuple[str, .
     for place, name in enumerate(names):
         places[numbers[name]] = place
     return tuple(names), places[column] if len(names) else column
+
+
+def index_of(snapshot: Snapshot, give_way: Callable[[], None]) -> AdIndex:
+    """An index of the snapshot's ads by what interests find in them and by their click rates."""
+    rates = np.clip(snapshot.prior, 1e-6, 1 - 1e-6)
+    odds = np.log(rates / (1 - rates))
+    lift = (odds - odds.mean()) / WEIGHTS["similarity"]
+    return AdIndex.build([ad.ad_id for ad in snapshot.ads], snapshot.vectors, lift, give_way)
 
 
 def step(ad: Ad) -> Step | None:

@@ -6,12 +6,12 @@ in late, the last time before the rows expire, and always with the same name: wh
 moment, writes the same. Its fields are the same in every line, so that readers of Parquet and SQL take it as it is.
 
 A line: ``decision_id, at, person`` (the uid, null without consent), ``personalised, domain, language, platform,
-placement, n, epsilon, rotation, redraws, versions [{name, version}], segments [ids], history [item ids], history_ages [days],
-candidates [{ad_id, campaign_id, category, labels, score, slot, propensity, base, features}]`` (every ad that had a
-chance: its own slot and the chance before the rotation), ``slots [{slot, ad_id, propensity, variant,
-variant_propensity, score, copy_served_by, impression_at, click_at, conversion_at, dismiss_at}]`` (what was shown, with
-the probability of this ad in this slot) and ``excluded [{rule, ads}]`` (how many ads each rule kept out). Slots count
-from 1.
+placement, n, epsilon, rotation, redraws, versions [{name, version}], segments [ids], history [item ids], history_ages
+[days], candidates [{ad_id, campaign_id, category, labels, score, slot, propensity, base, features}]`` (every ad that
+had a chance: its own slot and the chance before the rotation), ``slots [{slot, ad_id, propensity, variant,
+variant_propensity, score, copy_served_by, impression_at, click_at, conversion_at, dismiss_at}]`` (what was shown,
+with the probability of this ad in this slot) and ``excluded [{rule, ads}]`` (how many ads each rule kept out). Slots
+count from 1.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from shared.telemetry import logger
 # Buckets after which a file is written (again): 10 minutes, an hour, a day, and once more before the rows expire.
 DUE = (1, 6, 144, 960)
 FIRST = 6  # buckets before that are written of a tenant that is seen for the first time
-DIGITS = 4  # of features and scores
+DIGITS = 3  # of features and scores
 
 
 @dataclass(frozen=True, slots=True)

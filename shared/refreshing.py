@@ -6,15 +6,12 @@ whoever cannot do without what it reads waits for it.
 
 from __future__ import annotations
 
-import os
-import sys
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
 
-_NICENESS = 10  # of a reader: a tenth of the processor beside a request that computes, all of it otherwise
-_STEP_SECONDS = 0.0005  # that a reader stands back between two pieces of its work
+_WORK_SECONDS = 0.003  # that a reader keeps the interpreter, and
+_STEP_SECONDS = 0.0005  # that it stands back then
 _LOOK_SECONDS = 0.5  # between two looks at whether a reader is still there
 
 
@@ -24,6 +21,8 @@ class Reading:
     def __init__(self, work: Callable[[], None]) -> None:
         self._work = work
         self._done = threading.Event()
+        self._awaited = False
+        self._stood_back = 0.0
         self._thread: threading.Thread | None = None
 
     def run(self) -> None:
@@ -34,22 +33,24 @@ class Reading:
 
     def start(self) -> None:
         """Raises `RuntimeError` where the process can have no more threads."""
-        self._thread = threading.Thread(target=self._behind, name="snapshot", daemon=True)
+        self._thread = threading.Thread(target=self.run, name="snapshot", daemon=True)
         self._thread.start()
 
-    def wait(self) -> None:
-        """Until it is over, or its thread is gone."""
-        while not self._done.wait(_LOOK_SECONDS):
+    def wait(self, seconds: float) -> bool:
+        """Until it is over or its thread is gone, for so long; whether it is."""
+        self._awaited = True
+        until = time.monotonic() + seconds
+        while not self._done.wait(min(_LOOK_SECONDS, max(until - time.monotonic(), 0.0))):
             if self._thread is not None and not self._thread.is_alive():
-                return
+                return True
+            if time.monotonic() >= until:
+                return False
+        return True
 
-    def _behind(self) -> None:
-        if sys.platform == "linux":  # elsewhere niceness is the whole process's
-            with suppress(OSError):
-                os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
-        self.run()
-
-
-def step_back() -> None:
-    """Lets the other threads have the interpreter: one that computes keeps it for 5 ms each time it is asked for."""
-    time.sleep(_STEP_SECONDS)
+    def give_way(self) -> None:
+        """Called by the work, between pieces of it: lets requests have the interpreter, until one waits for the work
+        itself. A thread that computes would keep it for 5 ms each time that another asks for it."""
+        if self._awaited or time.monotonic() - self._stood_back < _WORK_SECONDS:
+            return
+        time.sleep(_STEP_SECONDS)
+        self._stood_back = time.monotonic()

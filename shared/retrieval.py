@@ -1,7 +1,8 @@
-"""The best ads of a snapshot for a person, exactly as if the ranker had scored every ad that may be shown.
+"""The best ads of a snapshot for a person, as if the ranker had scored every ad that may be shown.
 
 Filters come before any cut. Where many ads are left, the snapshot's int8 copy of the vectors tells everybody's log-odds
-up to a known error, and only the ads that this error leaves in question are scored in full.
+up to a known error, and only the ads that this error leaves in question are scored in full. Where very many are left,
+and only there, an index names the candidates; then the best may miss a few of their last.
 """
 
 from __future__ import annotations
@@ -12,9 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from shared.domain import DOMAINS, LANGUAGES, Interest
+from shared.index import INDEX_FROM, AdIndex
 from shared.models.quantized import QuantizedVectors
 from shared.models.ranker import Features, Ranker
 from shared.snapshot import QUANTIZED_FROM, Snapshot
+
+_CERTAIN = 30.0  # log-odds from which a probability is 0 or 1 in float32
+_CATEGORIES = 3  # of a person's, whose ads are looked at besides those that the index finds
+_SHARE_LOOKED_AT = 20  # where an index would have to find more than one in so many ads, it is slower than all of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +72,11 @@ class Retrieval:
     def best(self, limit: int) -> tuple[np.ndarray, np.ndarray]:
         """Rows of the ads in falling score, at most `limit`, and their scores; ties keep the catalogue's order."""
         places = self._places
-        quantized = self._snapshot.quantized
-        if quantized is not None and len(self._queries) and len(places) > max(limit, QUANTIZED_FROM):
+        index, quantized = self._snapshot.index, self._snapshot.quantized
+        found = self._found(index, limit) if index is not None and len(places) >= INDEX_FROM else None
+        if found is not None:
+            places = found
+        elif quantized is not None and len(self._queries) and len(places) > max(limit, QUANTIZED_FROM):
             lower, upper = self._bounded(quantized, places)
             # As many ads as are wanted reach this for certain, so what cannot reach it is not among the best.
             places = places[upper >= np.partition(lower, -limit)[-limit]]
@@ -76,7 +85,7 @@ class Retrieval:
             best = np.sort(np.argpartition(-odds, limit)[:limit])
             places, odds = places[best], odds[best]
         order = np.argsort(-odds, kind="stable")
-        return places[order], 1 / (1 + np.exp(-odds[order]))
+        return places[order], 1 / (1 + np.exp(-np.clip(odds[order], -_CERTAIN, _CERTAIN)))
 
     def columns(self, places: np.ndarray) -> dict[str, np.ndarray]:
         """What the request and the snapshot say about these ads, by the names of `shared.models.features.FEATURES`,
@@ -102,6 +111,38 @@ class Retrieval:
         odds = self._ranker.log_odds(self._features(places, similarity, session))
         extra = self._request.extra
         return odds if extra is None else np.asarray(odds + extra[places], dtype=np.float32)
+
+    def _found(self, index: AdIndex, limit: int) -> np.ndarray | None:
+        """Rows of allowed ads among which the best are, as far as the index knows; None where it does not pay.
+
+        The index knows no filter: so many more are asked for as it takes out, and again where that was not enough.
+        """
+        if not len(self._queries):
+            return None
+        allowed = self._request.allowed
+        n = len(allowed)
+        others = self._beyond_interests(limit)
+        count = limit * n // len(self._places) + 1
+        while count * len(self._queries) <= n // _SHARE_LOOKED_AT:
+            rows = index.near(self._queries, count)
+            rows = np.union1d(rows[allowed[rows]], others)
+            if len(rows) >= limit:
+                return rows
+            count *= 2
+        return None
+
+    def _beyond_interests(self, limit: int) -> np.ndarray:
+        """Rows of allowed ads that are good for other reasons than a vector's: another model's word, what comes next in
+        a series, and the strongest categories."""
+        request, snapshot = self._request, self._snapshot
+        parts = [np.flatnonzero(request.sequels & request.allowed)]
+        if request.extra is not None:
+            parts.append(_largest(np.where(request.allowed, request.extra, -np.inf), limit))
+        for category in np.argsort(-self._category, kind="stable")[:_CATEGORIES]:
+            if self._category[category] > 0:
+                rows = np.flatnonzero((snapshot.category == category) & request.allowed)
+                parts.append(rows[_largest(snapshot.prior[rows], limit // _CATEGORIES + 1)])
+        return np.concatenate(parts)
 
     def _bounded(self, quantized: QuantizedVectors, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What the log-odds of these ads are at least and at most."""
@@ -144,6 +185,11 @@ class Retrieval:
 def _matching(names: Sequence[str], wanted: str | None) -> np.ndarray:
     """1 at the place of the wanted name, else 0; all 0 where nothing is wanted."""
     return np.array([name == wanted for name in names], dtype=np.float32)
+
+
+def _largest(values: np.ndarray, count: int) -> np.ndarray:
+    """Places of the `count` largest, in no order."""
+    return np.argpartition(-values, count)[:count] if count < len(values) else np.arange(len(values))
 
 
 def _log_odds(rates: np.ndarray) -> np.ndarray:

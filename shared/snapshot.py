@@ -1,31 +1,32 @@
 """The catalogue as it is served: an immutable, versioned snapshot of the active ads with their vectors.
 
-Objects ``catalogue/{tenant}/{version}/ads.json`` and ``…/vectors.f16`` are written once; the pointer in the table is
-swapped afterwards, so a reader never meets half a snapshot. The version carries a hash of both: where they are not what
-the builder wrote (lost, cut, changed), the reader keeps what it has, and has the next build publish anew.
+Where its objects are not what the builder (`shared.publishing`) wrote, lost, cut or changed, the reader keeps what it
+has, and has the next build publish anew.
 """
 
 from __future__ import annotations
 
-import hashlib
-import secrets
 import threading
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import orjson
 
-from shared.assembly import QUANTIZED_FROM, Snapshot, Step, assemble, step
+from shared.assembly import QUANTIZED_FROM, Snapshot, Step, assemble, index_of, step
 from shared.errors import NotFound, Unavailable
-from shared.refreshing import Reading, step_back
+from shared.index import INDEX_FROM, AdIndex
+from shared.publishing import BETWEEN, DIMENSIONS, LEASE_SECONDS, build, digest, queue_build
+from shared.refreshing import Reading
 from shared.stores import Stores
 from shared.stores.catalogue import Pointer
+from shared.stores.faults import held_patience
 from shared.stores.table import ConditionFailed
 from shared.telemetry import logger
 
 __all__ = [
+    "LEASE_SECONDS",
     "QUANTIZED_FROM",
     "Project",
     "Snapshot",
@@ -41,111 +42,12 @@ __all__ = [
 POINTER_SECONDS = 2.0  # how long a reader trusts the pointer it has
 HELD_TENANTS = 8  # snapshots that a process keeps, the latest loaded: one of 100,000 ads has 200 MB of vectors
 STALE_SECONDS = 6.0  # for which a large snapshot may be served after it was last seen to be the published one
-BEHIND_FROM = (
-    5000  # ads from which a new version is read behind the requests: reading so many takes a tenth of a second
-)
-LEASE_SECONDS = 120.0
+BEHIND_FROM = 5000  # ads from which a new version is read behind the requests: so many take a tenth of a second
+_WAIT_SECONDS = 30.0  # for a reading, where no request's time is known; where it is,
+_ANSWER_SECONDS = 1.0  # are left for the rest of the answer
 REFUSED_SECONDS = 10.0  # before a snapshot that cannot be read is looked at again
-
-
-DIMENSIONS = 384
-PRIOR_IMPRESSIONS = 200.0  # weight of a campaign's click rate in its ad's own, and of the catalogue's in the campaign's
-DEFAULT_CLICK_RATE = 0.01
-_NOT_SHOWN = {"clicks": 0, "impressions": 0}
-_BETWEEN = b",\n"  # two rows; no JSON string holds a line feed
 _PIECE_BYTES = 1 << 16  # of JSON that are parsed, and
 _PIECE_VECTORS = 4096  # vectors that are projected, in one go
-
-
-def build(stores: Stores, tenant: str, *, clock: Callable[[], float]) -> Pointer | None:
-    """Builds and publishes until the published snapshot holds every ad write; None where another builder is at it.
-
-    A writer queues a task after each write, and the builder looks once more after it lets go of the lease, so a write
-    that comes during a build is published by one or the other. Where that builder has died, so has its word: whoever
-    meets its lease queues the task once more, for when the lease is over.
-    """
-    catalogue = stores.catalogue
-    owner = secrets.token_hex(8)
-    pointer: Pointer | None = catalogue.pointer(tenant)
-    while catalogue.head(tenant) > (pointer.head if pointer else 0):
-        if not catalogue.take_lease(tenant, owner, clock(), LEASE_SECONDS):
-            _queue(stores, tenant, delay_seconds=int(LEASE_SECONDS) + 1)
-            return None
-        try:
-            pointer = _publish(stores, tenant, catalogue.head(tenant))
-        finally:
-            catalogue.drop_lease(tenant, owner)
-    return pointer
-
-
-def _publish(stores: Stores, tenant: str, head: int) -> Pointer:
-    stats = stores.delivery.stats(tenant)
-    rows: list[dict[str, Any]] = []
-    vectors: list[bytes] = []
-    # An ad that is written while the pages are read comes twice: its last state counts.
-    latest = {stored.ad.ad_id: stored for stored in stores.catalogue.iter_ads(tenant)}
-    mean, campaigns = _click_rates(stats, {ad_id: stored.ad.campaign_id or "" for ad_id, stored in latest.items()})
-    for stored in latest.values():
-        if not stored.active or not stored.vector:
-            continue
-        if not _sound(stored.vector):  # it would spoil the whole snapshot
-            logger.error("ad left out: its vector cannot be used", extra={"tenant": tenant, "ad_id": stored.ad.ad_id})
-            continue
-        seen = stats.get(stored.ad.ad_id, _NOT_SHOWN)
-        expected = campaigns.get(stored.ad.campaign_id or "", mean)
-        label = stored.category.labels[0] if stored.category.labels and not stored.category.abstained else None
-        rows.append(
-            {
-                "ad": {name: value for name, value in asdict(stored.ad).items() if value not in (None, {}, "")},
-                "category": label.id if label else "",
-                "prior": _smoothed(seen["clicks"], seen["impressions"], expected),
-                "campaign_prior": expected,
-            }
-        )
-        vectors.append(stored.vector)
-    body, packed = b"[" + _BETWEEN.join(map(orjson.dumps, rows)) + b"]", b"".join(vectors)
-    version = f"{head:08d}-{_digest(body, packed)}"
-    key = f"catalogue/{tenant}/{version}"
-    stores.objects.put(f"{key}/vectors.f16", packed)
-    stores.objects.put(f"{key}/ads.json", body, "application/json")
-    pointer = Pointer(version, key, head)
-    stores.catalogue.publish(tenant, pointer)
-    return pointer
-
-
-def _click_rates(
-    stats: Mapping[str, Mapping[str, int]], campaign_of: Mapping[str, str]
-) -> tuple[float, dict[str, float]]:
-    """The catalogue's click rate, and each campaign's, smoothed towards it. Ads that are no longer shown count."""
-    clicks = sum(row["clicks"] for row in stats.values())
-    shown = sum(row["impressions"] for row in stats.values())
-    mean = _smoothed(clicks, shown, DEFAULT_CLICK_RATE)
-    sums: dict[str, tuple[int, int]] = {}
-    for ad_id, row in stats.items():
-        campaign = campaign_of.get(ad_id)
-        if campaign:
-            clicks, shown = sums.get(campaign, (0, 0))
-            sums[campaign] = clicks + row["clicks"], shown + row["impressions"]
-    return mean, {campaign: _smoothed(*counts, mean) for campaign, counts in sums.items()}
-
-
-def _smoothed(clicks: float, shown: float, expected: float) -> float:
-    return (clicks + expected * PRIOR_IMPRESSIONS) / (shown + PRIOR_IMPRESSIONS)
-
-
-def _digest(body: bytes, packed: bytes) -> str:
-    digest = hashlib.sha256(body)
-    digest.update(packed)
-    return digest.hexdigest()[:12]
-
-
-def _sound(packed: bytes) -> bool:
-    """Whether a stored vector can be compared with others: float16, (384,), every number finite."""
-    return len(packed) == 2 * DIMENSIONS and bool(np.isfinite(np.frombuffer(packed, dtype=np.float16)).all())
-
-
-def _queue(stores: Stores, tenant: str, *, delay_seconds: int = 0) -> None:
-    stores.queues.send("catalogue", {"tenant": tenant, "action": "publish"}, delay_seconds=delay_seconds)
 
 
 Project = Callable[[np.ndarray], np.ndarray]
@@ -173,7 +75,7 @@ def load(stores: Stores, pointer: Pointer, project: Project, give_way: Callable[
         packed = stores.objects.get(f"{pointer.key}/vectors.f16")
     except NotFound as error:
         raise Unreadable(error.detail, damaged=True) from error
-    if _digest(body, packed) != pointer.version.rpartition("-")[2]:
+    if digest(body, packed) != pointer.version.rpartition("-")[2]:
         raise Unreadable("its content is not that of its version", damaged=True)
     try:
         vectors = _vectors(packed, project, give_way)
@@ -203,10 +105,10 @@ def _rows(body: bytes, give_way: Callable[[], None]) -> Iterator[dict[str, Any]]
         raise ValueError("no array of ads")
     start, stop = 1, len(body) - 1
     while start < stop:
-        end = body.find(_BETWEEN, start + _PIECE_BYTES)
+        end = body.find(BETWEEN, start + _PIECE_BYTES)
         end = stop if end < 0 else end
         yield from orjson.loads(b"[" + body[start:end] + b"]")
-        start = end + len(_BETWEEN)
+        start = end + len(BETWEEN)
         give_way()
 
 
@@ -242,6 +144,7 @@ class Snapshots:
         self._held: dict[str, _Held] = {}
         self._refused: dict[str, _Refused] = {}
         self._readings: dict[str, Reading] = {}  # under way: one a tenant
+        self._indexing: Reading | None = None
         self._lock = threading.Lock()
 
     def latest(self, tenant: str) -> Snapshot:
@@ -254,8 +157,11 @@ class Snapshots:
         held = self._held.get(tenant)
         reading = self._readings.get(tenant)
         if reading is not None and (held is None or not self._may_serve(tenant, held, now)):
-            reading.wait()
+            patience = held_patience()
+            over = reading.wait(max(patience.left() - _ANSWER_SECONDS, 0.0) if patience is not None else _WAIT_SECONDS)
             held = self._held.get(tenant)
+            if held is not None and not over:
+                return held.snapshot
         if held is not None and _within(now - held.looked, POINTER_SECONDS):
             return held.snapshot
         pointer = self._stores.catalogue.pointer(tenant)
@@ -265,10 +171,12 @@ class Snapshots:
             self._refused.pop(tenant, None)
             self._hold(tenant, replace(held, looked=now, current=now))
             return held.snapshot
+        refused = self._refused.get(tenant)
+        if refused is not None and refused.version != pointer.version:
+            self._refused.pop(tenant, None)
         if held is None:
             snapshot = self._load(tenant, pointer, now)
-            self._hold(tenant, _Held(snapshot, pointer.head, now, now))
-            return snapshot
+            return self._take(tenant, snapshot, pointer, now)
         large = len(held.snapshot.ads) + pointer.head - held.head >= BEHIND_FROM  # each ad more is a write more
         if large and self._may_serve(tenant, held, now):
             self._look(tenant, held, now)
@@ -279,8 +187,7 @@ class Snapshots:
         except Unavailable:
             self._look(tenant, held, now)
             return held.snapshot
-        self._hold(tenant, _Held(snapshot, pointer.head, now, now))
-        return snapshot
+        return self._take(tenant, snapshot, pointer, now)
 
     def _may_serve(self, tenant: str, held: _Held, now: float) -> bool:
         """Whether there is time to read a newer one: it is not old yet, or the newer one could not be read before."""
@@ -293,6 +200,55 @@ class Snapshots:
             for other in list(self._held)[:-HELD_TENANTS]:
                 self._held.pop(other, None)
 
+    def _take(self, tenant: str, snapshot: Snapshot, pointer: Pointer, now: float) -> Snapshot:
+        """Puts a snapshot that was read into service, with the index of the one before where there is one."""
+        before = self._held.get(tenant)
+        if before is not None and before.head > pointer.head:  # another request has read a newer one
+            return before.snapshot
+        index = before.snapshot.index if before is not None else None
+        if index is not None and len(snapshot.ads) >= INDEX_FROM:
+            snapshot = replace(snapshot, index=index.carried(snapshot.places, snapshot.vectors))
+        self._hold(tenant, _Held(snapshot, pointer.head, now, now))
+        if len(snapshot.ads) >= INDEX_FROM and snapshot.index is None:
+            self._make_index(tenant, snapshot)
+        return snapshot
+
+    def _make_index(self, tenant: str, snapshot: Snapshot) -> None:
+        """Behind the requests, which look at every ad until it is there; one a process."""
+
+        def work() -> None:
+            try:
+                index = index_of(snapshot, reading.give_way)
+                while (held := self._held.get(tenant)) is not None:
+                    served = held.snapshot
+                    made: AdIndex | None = index
+                    if served is not snapshot:  # another version has come meanwhile
+                        made = index.carried(served.places, served.vectors)
+                    with self._lock:
+                        held = self._held.get(tenant)
+                        if held is not None and held.snapshot is served:
+                            self._held[tenant] = replace(held, snapshot=replace(served, index=made))
+                            return
+            except Exception:
+                logger.exception("no index of the ads", extra={"tenant": tenant, "snapshot": snapshot.version})
+            finally:
+                self._indexing = None
+
+        with self._lock:
+            if self._indexing is not None:
+                return
+            self._indexing = reading = Reading(work)
+        if not self._start(reading, tenant):
+            self._indexing = None
+
+    def _start(self, reading: Reading, tenant: str) -> bool:
+        try:
+            reading.start()
+        except RuntimeError as error:
+            logger.warning("no thread to read a snapshot", extra={"tenant": tenant, "reason": str(error)})
+            return False
+        return True
+
     def _look(self, tenant: str, held: _Held, now: float) -> None:
         """Notes that the pointer was read, unless another one is held by now."""
         with self._lock:
@@ -302,9 +258,9 @@ class Snapshots:
     def _read_behind(self, tenant: str, pointer: Pointer, now: float) -> None:
         def work() -> None:
             try:
-                snapshot = self._load(tenant, pointer, now, step_back)
+                snapshot = self._load(tenant, pointer, now, reading.give_way)
                 # As of when it was named: the next request looks whether there is a newer one.
-                self._hold(tenant, _Held(snapshot, pointer.head, now, now))
+                self._take(tenant, snapshot, pointer, now)
             except Unavailable:
                 pass  # `_load` has said so
             except Exception:
@@ -316,12 +272,8 @@ class Snapshots:
         if self._known_bad(tenant, pointer, now):
             return
         reading = Reading(work)
-        if self._readings.setdefault(tenant, reading) is reading:
-            try:
-                reading.start()
-            except RuntimeError as error:
-                self._readings.pop(tenant, None)
-                logger.warning("no thread to read a snapshot", extra={"tenant": tenant, "reason": str(error)})
+        if self._readings.setdefault(tenant, reading) is reading and not self._start(reading, tenant):
+            self._readings.pop(tenant, None)
 
     def refused(self, tenant: str) -> str | None:
         """The version that is published but cannot be read, where there is one."""
@@ -362,7 +314,7 @@ class Snapshots:
                 {":next": pointer.head + 1, ":built": pointer.head},
                 condition="head = :built",
             )
-            _queue(self._stores, tenant)
+            queue_build(self._stores, tenant)
         except ConditionFailed:
             return  # a task is queued already
         except Unavailable as error:  # this function has no queue to send to: the next write of an ad does it

@@ -6,7 +6,6 @@ trains on it and how that ended. One job at a time trains a head: labels that co
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass, replace
@@ -23,13 +22,19 @@ from shared.labels import HEAD, PREFIX, Place, Survey, place_of, survey
 from shared.splitting import Remaining
 from shared.stores import Stores
 from shared.stores.heads import HeadRow
-from shared.stores.training_jobs import JobStatus, TrainingJob, TrainingJobs, TrainingRefused
+from shared.stores.training_jobs import (
+    NEVER_STARTED,
+    QUEUED,
+    TrainingJobs,
+    TrainingRefused,
+    head_job,
+    job_name,
+    standing,
+)
 from shared.telemetry import MetricUnit, logger, metrics
 
 NO_TRAINING = "no training is configured (TrainingImageUri): train with infra.training.train_classifier and --publish"
-LONGEST_NAME = 63  # SageMaker: of a training job
 CLOCK_SLACK = 120.0  # seconds by which S3's clock and ours may differ
-SILENCE = 900.0  # seconds after which a job that nobody confirmed was never started
 ASKED_AT_ONCE = 3  # jobs whose state one request for all heads asks for
 MOST_HEADS = 100  # of an answer
 RETRAIN_SECONDS = 100.0  # of one call; what is left is for the next
@@ -231,7 +236,7 @@ class Training:
             opened.modified,
             now,
             attempt=attempt,
-            job=job_name(self._prefix, tenant, head, opened.fingerprint, attempt),
+            job=job_name(self._prefix, "head", tenant, head, opened.fingerprint, attempt),
             started_by=started_by,
             started_at=now,
             rows=found.rows,
@@ -262,7 +267,7 @@ class Training:
         if self._jobs is None or row.job is None:
             return row
         try:
-            self._jobs.start(TrainingJob(row.job, place.tenant, place.head, row.key.rsplit("/", 1)[-1]))
+            self._jobs.start(head_job(row.job, place.tenant, place.head, row.key.rsplit("/", 1)[-1]))
         except TrainingRefused as error:
             logger.error("a training job was refused", extra={"job": row.job, "detail": error.detail})
             return self._fail(place.tenant, row, str(error))
@@ -296,19 +301,12 @@ class Training:
         that wait stay with it: whoever starts jobs goes on with them."""
         if row.state != "training" or self._jobs is None or row.job is None:
             return row
-        try:
-            status = self._jobs.find(row.job)
-        except (TrainingRefused, Unavailable) as error:
-            logger.warning("a training job cannot be asked", extra={"job": row.job, "detail": error.detail})
+        silent = self._clock() - row.updated_at
+        status = standing(self._jobs, row.job, submitted=row.submitted, silent=silent)
+        if status == QUEUED:
             return row
-        if status is not None:
+        if status.reason != NEVER_STARTED:
             row = replace(row, submitted=True)
-        elif row.submitted:
-            status = JobStatus("failed", "the training job is not there any more")
-        elif self._clock() - row.updated_at < SILENCE:
-            return row
-        else:
-            status = JobStatus("failed", "the training job was never started")
         if status.state == "running":
             return row
         return self._serve(tenant, row) if status.state == "completed" else self._fail(tenant, row, status.reason)
@@ -358,14 +356,6 @@ class Training:
             return self._stores.objects.get(f"{_artifacts(tenant)}{head}/latest").decode()
         except NotFound:
             return None
-
-
-def job_name(prefix: str, tenant: str, head: str, fingerprint: str, attempt: int) -> str:
-    """The same for the same try at the same labels; what fits of the head's name is in it, for who reads a list."""
-    digest = hashlib.sha256(f"{tenant}\0{head}\0{fingerprint}\0{attempt}".encode()).hexdigest()[:12]
-    room = LONGEST_NAME - len(prefix) - len("-head--") - len(digest)
-    words = "-".join(part for part in head.lower().replace("_", "-").split("-") if part)[: max(room, 0)].strip("-")
-    return "-".join(part for part in (prefix, "head", words, digest) if part)
 
 
 def _artifacts(tenant: str) -> str:

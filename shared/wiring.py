@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from shared.models.trained_ranker import TrainedRanker
     from shared.profiles import ProfileReader
     from shared.profiling import Profiling
+    from shared.ranker_training import RankerTraining
     from shared.recommending import Recommending
     from shared.snapshot import Snapshots
     from shared.stores.training_jobs import TrainingJobs
@@ -249,8 +250,21 @@ class System:
             clock=self.clock,
         )
 
+    @cached_property
+    def ranker_training(self) -> RankerTraining:
+        from shared.ranker_training import RankerTraining
+
+        return RankerTraining(
+            self.stores,
+            self._training_jobs(),
+            self.snapshots,
+            project=self.classifiers["adproduct"].project,
+            prefix=self.settings.training_job_prefix,
+            clock=self.clock,
+        )
+
     def _training_jobs(self) -> TrainingJobs | None:
-        """What trains heads: SageMaker, else the worker of the local run, else nothing."""
+        """What trains: SageMaker, else the worker of the local run, else nothing."""
         settings = self.settings
         if not settings.training_image and not settings.training_queue_url:
             return None

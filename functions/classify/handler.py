@@ -1,4 +1,4 @@
-"""Front door of classification, the catalogue and the training of heads: API, S3 uploads, queues, direct calls."""
+"""Front door of classification, the catalogue and training: API, S3 uploads, queues, direct calls."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from shared.entry import Remaining, create_app, lambda_entry, rfc3339, tenant_of
 from shared.ingest import run_body, tenant_of_key
 from shared.labels import PREFIX as LABELS
 from shared.policy.rules import check
+from shared.ranker_training import Standing
 from shared.restore import prepare
 from shared.stores.runs import Run
 from shared.training import Head, Taken
@@ -33,7 +34,8 @@ class Texts(BaseModel):
 
 
 class Retraining(BaseModel):
-    """A call to train again: one tenant's heads or everybody's; those with labels that no job has seen, or all."""
+    """A call to train heads or rankers again: one tenant's or everybody's; those with labels, or a log, that no job has
+    seen, or all."""
 
     tenant: Annotated[str, Field(pattern="^[A-Za-z0-9_-]{1,64}$")] | None = None
     force: bool = False
@@ -87,6 +89,29 @@ def get_head(name: Annotated[str, Path(min_length=1, max_length=64)], tenant: Te
     head = system().training.head(tenant, name)
     figures = {"labels": list(head.labels), "metrics": head.metrics}
     return head_body(head) | figures | {"versions": system().versions}
+
+
+@router.get("/ranker")
+def get_ranker(tenant: Tenant) -> dict[str, Any]:
+    """The caller's ranker: the version that serves, and the last training with the gate's verdict on what it made."""
+    return ranker_body(system().ranker_training.standing(tenant)) | {"versions": system().versions}
+
+
+def ranker_body(ranker: Standing) -> dict[str, Any]:
+    row, body = ranker.row, {"version": ranker.version}
+    if row is None:  # promoted by hand, or not at all
+        state = "untrained" if ranker.version is None else "served"
+        return body | {"state": state, "reason": None, "started_by": None, "updated_at": None}
+    return body | {
+        "state": row.state,
+        "reason": row.reason,
+        "started_by": row.started_by,
+        "updated_at": rfc3339(row.updated_at),
+        "job": row.job,
+        "clicks": row.clicks,
+        "candidate": row.version,
+        "verdict": dict(row.figures) or None,
+    }
 
 
 def head_body(head: Head) -> dict[str, Any]:
@@ -218,6 +243,20 @@ def trained(call: dict[str, Any]) -> dict[str, Any]:
     return {"job": call["job"], "state": row.state if row else None}
 
 
+def train_ranker(call: dict[str, Any]) -> dict[str, Any]:
+    """Called by a person, or by the schedule."""
+    fields = {name: value for name, value in call.items() if name in Retraining.model_fields}
+    body = Retraining.model_validate(fields)
+    outcome = system().ranker_training.train(body.tenant, force=body.force, started_by=body.started_by)
+    return outcome | ({"ranker": ranker_body(system().ranker_training.standing(body.tenant))} if body.tenant else {})
+
+
+def ranker_trained(call: dict[str, Any]) -> dict[str, Any]:
+    """A job of a ranker has ended: told as `trained` is."""
+    row = system().ranker_training.ended(call["tenant"], call["job"])
+    return {"job": call["job"], "state": row.state if row else None}
+
+
 def lambda_handler(event: dict[str, Any], context: Any) -> Any:
     return lambda_entry(
         event,
@@ -225,7 +264,14 @@ def lambda_handler(event: dict[str, Any], context: Any) -> Any:
         app=app,
         on_upload=on_upload,
         on_message=on_message,
-        on_direct={"classify": direct_classify, "publish": publish, "retrain": retrain, "trained": trained},
+        on_direct={
+            "classify": direct_classify,
+            "publish": publish,
+            "retrain": retrain,
+            "trained": trained,
+            "train_ranker": train_ranker,
+            "ranker_trained": ranker_trained,
+        },
     )
 
 

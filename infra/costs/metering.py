@@ -171,8 +171,9 @@ class Meter:
     def _answered(self, parsed: dict[str, Any], model: Any, context: dict[str, Any], **_: Any) -> None:
         params = context["metered"]
         self.work.calls[model.name] = self.work.calls.get(model.name, 0) + 1
-        self.work.refused += "Error" in parsed
         service = model.service_model.service_name
+        # An object that is not there is an answer: no ranker has been promoted yet.
+        self.work.refused += "Error" in parsed and service != "s3"
         if service == "dynamodb":
             self._dynamodb(model.name, params, parsed, context["before"])
         elif service == "s3":

@@ -8,7 +8,7 @@ shown, as counters that are written in batches lag behind.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,7 +22,9 @@ BATCHES = 50
 DELAY = 1  # batches that are shown before the clicks of one are known
 LEAST_TRAFFIC = 10  # impressions of a test, whatever the share
 
-# Chances (rows, k) from impressions and clicks (rows, k) and multipliers (1, k).
+MOST_OUTCOMES = 30_000_000  # in memory at a time
+
+# Chances (rows, k) from impressions, clicks and multipliers (rows, k).
 Policy = Callable[[Values, Values, Values], Values]
 
 
@@ -81,45 +83,69 @@ def replay(
 
     policies: each with its multipliers (arms,), predicted click rates beside the siblings'.
     """
-    numbers = np.flatnonzero(np.bincount(headlines.tests) > 1)
     rate = headlines.clicks / np.maximum(headlines.impressions, 1)
+    shown = np.bincount(headlines.tests, headlines.impressions, len(headlines.names))
+    people = np.maximum(np.rint(traffic * shown), LEAST_TRAFFIC).astype(np.int64)
     clicks: dict[str, list[Values]] = {name: [] for name in policies}
-    best: list[float] = []
-    for number in numbers.tolist():
-        arms = np.flatnonzero(headlines.tests == number)
-        people = max(round(traffic * float(headlines.impressions[arms].sum())), LEAST_TRAFFIC)
-        stack = _stack(rate[arms], people, repetitions, np.random.default_rng([seed, number]))
-        best.append(people * float(rate[arms].max()))
+    best: list[Values] = []
+    for tests, arms in _chunks(headlines, people, repetitions):
+        stack = _stack(rate[arms], people[tests], repetitions, seed, tests)
+        best.append(people[tests] * rate[arms].max(axis=1))
+        size = np.repeat(people[tests], repetitions)
         for name, (decide, multipliers) in policies.items():
-            drawing = np.random.default_rng([seed, number, 1])
-            clicks[name].append(_run(partial(decide, multipliers=multipliers[arms][None]), stack, people, drawing))
-    return {name: Replayed(np.stack(rows), np.array(best)) for name, rows in clicks.items()}
+            drawing = np.random.default_rng([seed, int(tests[0])])
+            known = np.repeat(multipliers[arms], repetitions, axis=0)
+            won = _run(partial(decide, multipliers=known), stack, size, drawing)
+            clicks[name].append(won.reshape(len(tests), repetitions))
+    return {name: Replayed(np.concatenate(rows), np.concatenate(best)) for name, rows in clicks.items()}
 
 
-def _stack(rate: Values, people: int, repetitions: int, generator: np.random.Generator) -> NDArray[np.int32]:
-    """Clicks of an arm's first j impressions, (repetitions, arms, people + 1)."""
-    clicked = generator.random((repetitions, len(rate), people), np.float32) < rate[None, :, None]
-    sums = np.zeros((repetitions, len(rate), people + 1), np.int32)
-    np.cumsum(clicked, axis=-1, dtype=np.int32, out=sums[..., 1:])
+def _chunks(
+    headlines: Headlines, people: NDArray[np.int64], repetitions: int
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Tests with one number of arms and about as many people, and their arms (tests, k)."""
+    counts = np.bincount(headlines.tests, minlength=len(headlines.names))
+    first = np.cumsum(counts) - counts
+    for k in np.unique(counts[counts > 1]).tolist():
+        tests = np.flatnonzero(counts == k)
+        tests = tests[np.argsort(-people[tests], kind="stable")]
+        while len(tests):
+            size = max(1, MOST_OUTCOMES // (int(people[tests[0]]) * k * repetitions))
+            yield tests[:size], first[tests[:size], None] + np.arange(k)
+            tests = tests[size:]
+
+
+def _stack(
+    rate: Values, people: NDArray[np.int64], repetitions: int, seed: int, tests: NDArray[np.int64]
+) -> NDArray[np.uint16]:
+    """Clicks of an arm's first j impressions, (tests * repetitions, k, most people + 1)."""
+    most, k = int(people.max()), rate.shape[1]
+    sums = np.zeros((len(tests) * repetitions, k, most + 1), np.uint16)
+    for place, test in enumerate(tests.tolist()):
+        drawn = np.random.default_rng([seed, test]).random((repetitions, k, int(people[place])), np.float32)
+        rows = sums[place * repetitions : (place + 1) * repetitions, :, 1 : int(people[place]) + 1]
+        np.cumsum(drawn < rate[place, :, None], axis=-1, dtype=np.uint16, out=rows)
     return sums
 
 
 def _run(
-    decide: Callable[[Values, Values], Values], stack: NDArray[np.int32], people: int, generator: np.random.Generator
+    decide: Callable[[Values, Values], Values],
+    stack: NDArray[np.uint16],
+    people: NDArray[np.int64],
+    generator: np.random.Generator,
 ) -> Values:
-    """Clicks of each repetition."""
-    repetitions, arms, _ = stack.shape
-    shown = np.zeros((repetitions, arms), np.int64)
-    row, column = np.ogrid[:repetitions, :arms]
-    known = [np.zeros((repetitions, arms), np.int64)] * (DELAY + 1)
-    ends = np.unique(np.linspace(0, people, BATCHES + 1).astype(np.int64))
-    for size in np.diff(ends).tolist():
-        seen = known[-DELAY - 1]
-        clicked = stack[row, column, seen]
-        shares = decide(seen.astype(np.float64), clicked.astype(np.float64))
-        shown = shown + generator.multinomial(size, shares / shares.sum(-1, keepdims=True))
-        known = [*known[1:], shown]
-    return stack[row, column, shown].sum(-1).astype(np.float64)
+    """Clicks of each row, (rows,); people: of each row."""
+    rows, k, _ = stack.shape
+    row, column = np.ogrid[:rows, :k]
+    known = [np.zeros((rows, k), np.int64)] * (DELAY + 1)
+    before = np.zeros(rows, np.int64)
+    for batch in range(1, BATCHES + 1):
+        seen, until = known[-DELAY - 1], people * batch // BATCHES
+        shares = decide(seen.astype(np.float64), stack[row, column, seen].astype(np.float64))
+        drawn = generator.multinomial(until - before, shares / shares.sum(-1, keepdims=True))
+        known = [*known[1:], known[-1] + drawn]
+        before = until
+    return stack[row, column, known[-1]].sum(-1, dtype=np.float64)
 
 
 def lift_interval(ours: Replayed, theirs: Replayed, seed: int, draws: int = 1000) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""Trains heads in the local run: the worker's stand-in for SageMaker, one job at a time and behind everything else.
+"""Trains heads and rankers in the local run: the worker's stand-in for SageMaker, one job at a time and behind everything else.
 
 A job gets a folder laid out as SageMaker does and runs the very entry script that SageMaker runs. Whoever stops the
 local system stops the job; its message comes back at the next start, and it goes on from its checkpoints.
@@ -53,18 +53,21 @@ class Trainer:
         elif before in (None, QUEUED, RUNNING):
             write_status(self._objects, name, RUNNING)
             try:
-                reason = self._run(self._folder / name, parameters, float(message["max_seconds"]) + GRACE_SECONDS)
-            except Exception as error:  # whatever it is, the job has ended, and its head must say so
+                self._lay_out(self._folder / name, parameters, message["inputs"])
+                reason = self._run(self._folder / name, float(message["max_seconds"]) + GRACE_SECONDS)
+            except Exception as error:  # whatever it is, the job has ended, and who waits for it must be told
                 traceback.print_exc()
-                reason = f"{type(error).__name__}: {error}"  # for who reads S3: the head shows what was meant for it
+                reason = f"{type(error).__name__}: {error}"  # for who reads S3: the tenant sees what was meant for them
             write_status(self._objects, name, JobStatus("failed", reason) if reason else JobStatus("completed"))
             shutil.rmtree(self._folder / name, ignore_errors=True)
-        call = {"action": "trained", "asynchronous": True, "job": name}
-        self._ended(call | {"tenant": parameters["tenant"], "head": parameters["head"]})
+        call = {"asynchronous": True, "job": name, "tenant": parameters["tenant"]}
+        if parameters["kind"] == "ranker":
+            self._ended(call | {"action": "ranker_trained"})
+        else:
+            self._ended(call | {"action": "trained", "head": parameters["head"]})
 
-    def _run(self, root: Path, parameters: Mapping[str, str], seconds: float) -> str | None:
+    def _run(self, root: Path, seconds: float) -> str | None:
         """Why the job failed, as SageMaker would have it; None where it did not."""
-        self._lay_out(root, parameters)
         command = [sys.executable, str(LIFELINE), "infra.training_job.entry", "--root", str(root), "--no-install"]
         with subprocess.Popen(command, cwd=_ROOT, stdin=subprocess.PIPE) as process:
             with contextlib.suppress(OSError):
@@ -83,20 +86,31 @@ class Trainer:
         told = failure.read_text(encoding="utf-8") if failure.exists() else ""
         return told or f"the job ended with exit status {status}"
 
-    def _lay_out(self, root: Path, parameters: Mapping[str, str]) -> None:
-        """Makes the folders and files that the entry script expects; checkpoints of an earlier try stay."""
-        data, config = root / "input" / "data" / "train", root / "input" / "config"
+    def _lay_out(self, root: Path, parameters: Mapping[str, str], inputs: Mapping[str, str]) -> None:
+        """Makes the folders and files that the entry script expects; checkpoints of an earlier try stay. inputs: by
+        channel the prefix of its keys."""
+        data, config = root / "input" / "data", root / "input" / "config"
+        shutil.rmtree(data, ignore_errors=True)  # of an earlier try
         for folder in (data, config, root / "checkpoints"):
             folder.mkdir(parents=True, exist_ok=True)
         (config / "hyperparameters.json").write_text(json.dumps(dict(parameters)))
-        prefix = f"labels/{parameters['tenant']}/"
-        for key in self._objects.keys(f"{prefix}{parameters['head']}."):
-            try:
-                place_of(key)
-            except Unprocessable:
-                continue  # in a folder, or no file of labels
-            with (data / key.removeprefix(prefix)).open("wb") as file:
-                shutil.copyfileobj(self._objects.stream(key), file)
+        for channel, prefix in inputs.items():
+            folder = f"{prefix.rpartition('/')[0]}/"
+            for key in self._objects.keys(prefix):
+                if not (folder.startswith("labels/") and _is_no_file_of_labels(key)):
+                    path = data / channel / key.removeprefix(folder)
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    with path.open("wb") as file:
+                        shutil.copyfileobj(self._objects.stream(key), file)
+
+
+def _is_no_file_of_labels(key: str) -> bool:
+    """Whether it is in a folder below, or another file."""
+    try:
+        place_of(key)
+    except Unprocessable:
+        return True
+    return False
 
 
 def _failed(sentence: str) -> JobStatus:

@@ -1,5 +1,5 @@
-"""Calls the real Lambda handlers for what AWS would: uploads to S3, messages in the queues, the schedule of the decision
-log; and trains heads.
+"""Calls the real Lambda handlers for what AWS would: uploads to S3, messages in the queues, the schedules of the decision
+log and of the rankers' training; and does the training.
 
 A process of its own, so that ingest takes no time from the API. One thread a queue; a message is deleted when its
 handler succeeded, stays invisible while the handler works, and comes back after a failure until the queue's redrive
@@ -36,6 +36,7 @@ _WAIT_SECONDS = 10  # long poll
 _RETRY_SECONDS = 5  # a failed message comes back after this
 _LAMBDA_SECONDS = 900.0
 LOG_SECONDS = 60.0
+RANKER_SECONDS = 300.0  # a job starts only where a log has clicks enough, all of them older than a day
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,14 +203,14 @@ def consumers(endpoint_url: str) -> list[Consumer]:
     ]
 
 
-def write_log(stop: threading.Event) -> None:
-    """Has the decision log written as AWS's schedule does, and of the last minutes too: here nobody waits for it."""
-    handler = importlib.import_module("functions.recommend.handler").lambda_handler
-    while not stop.wait(LOG_SECONDS):
+def scheduled(stop: threading.Event, seconds: float, function: str, call: Mapping[str, Any]) -> None:
+    """Calls a function again and again, as AWS's schedules do."""
+    handler = importlib.import_module(f"functions.{function}.handler").lambda_handler
+    while not stop.wait(seconds):
         try:
-            handler({"action": "export_log", "latest": True, "asynchronous": True}, Context("recommend"))
+            handler({"asynchronous": True} | call, Context(function))
         except Exception:  # as in Lambda, which calls again
-            print(f"decision log: failed\n{traceback.format_exc()}", file=sys.stderr, flush=True)
+            print(f"{call['action']}: failed\n{traceback.format_exc()}", file=sys.stderr, flush=True)
 
 
 def main() -> None:
@@ -225,7 +226,10 @@ def main() -> None:
         threading.Thread(target=consumer.run, args=(stop,), name=consumer.queue)
         for consumer in consumers(os.environ["AWS_ENDPOINT_URL"])
     ]
-    threads.append(threading.Thread(target=write_log, args=(stop,), name="decision-log"))
+    # Of the log's last minutes too: here nobody waits for it.
+    log, ranker = {"action": "export_log", "latest": True}, {"action": "train_ranker", "started_by": "schedule"}
+    for seconds, function, call in ((LOG_SECONDS, "recommend", log), (RANKER_SECONDS, "classify", ranker)):
+        threads.append(threading.Thread(target=scheduled, args=(stop, seconds, function, call), name=call["action"]))
     for thread in threads:
         thread.daemon = True
         thread.start()

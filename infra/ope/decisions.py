@@ -57,6 +57,7 @@ class Decided:
     candidates: tuple[Candidate, ...]
     columns: np.ndarray
     shown: tuple[Shown, ...]
+    segments: tuple[str, ...]
     history: tuple[str, ...]
     ages: tuple[float, ...]
 
@@ -213,6 +214,7 @@ def _parse(text: bytes, metric: str, window: float) -> tuple[Decided, bool]:
             candidates=candidates,
             columns=columns,
             shown=shown,
+            segments=tuple(map(str, row.get("segments") or ())),
             history=tuple(map(str, row["history"])),
             ages=tuple(map(float, row["history_ages"])),
         )

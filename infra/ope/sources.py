@@ -18,6 +18,15 @@ if TYPE_CHECKING:
 _S3 = "s3://"
 
 
+def bucket(name: str) -> Objects:
+    """The deployment's bucket, by the environment's credentials."""
+    import boto3
+
+    from shared.stores.objects import Objects
+
+    return Objects(boto3.client("s3"), name)
+
+
 def names_of(patterns: Sequence[str], objects: Objects | None, tenant: str | None) -> tuple[list[str], int]:
     """The log's files, in the order of their names, and how many were left out because they are another tenant's.
 

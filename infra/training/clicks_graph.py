@@ -46,12 +46,13 @@ def write(net: ClickNet, slope: float, bias: float, path: Path) -> None:
     """Writes the graph. slope, bias: the calibration, ``slope * log_odds + bias``."""
     weights, graph = _values(net), _Graph()
     add, constant = graph.add, graph.constant
-    for name in ("content", "query", "key", "product", "score", "wide"):
+    for name in ("content", "query", "key", "product", "score", "near", "wide"):
         constant(f"{name}.w", weights[f"{name}.weight"].T)
     # The row of unknown ids is zero: the fallback needs no branch.
-    table = weights["ids.weight"].copy()
-    table[0] = 0
-    constant("ids", table)
+    for name in ("ids", "own_rate"):
+        table = weights[f"{name}.weight"].copy()
+        table[0] = 0
+        constant(name, table)
     for side, vectors, rows in (("own", "vectors", "rows"), ("past", "history", "history_rows")):
         add("MatMul", [vectors, "content.w"], f"{side}.content")
         add("Gather", ["ids", rows], f"{side}.id")
@@ -74,16 +75,27 @@ def write(net: ClickNet, slope: float, bias: float, path: Path) -> None:
     add("Sub", ["mask", "unit"], "mask.minus")
     add("Mul", ["mask.minus", constant("far", np.array(1e9, np.float32))], "mask.bias")
     add("Add", ["ages.bias", "mask.bias"], "slots.bias")
-    add("Add", ["score.raw", "slots.bias"], "score.out")
+    add("Transpose", ["history"], "history.across", perm=[1, 0])
+    add("MatMul", ["vectors", "history.across"], "alike")
+    add("Mul", ["alike", constant("cosine", weights["cosine"])], "alike.bias")
+    add("Add", ["score.raw", "slots.bias"], "score.aged")
+    add("Add", ["score.aged", "alike.bias"], "score.out")
     add("Softmax", ["score.out"], "attention", axis=1)
     add("MatMul", ["attention", "past"], "drawn")
+    add("Mul", ["ages.log", constant("fading", weights["fading"])], "fading.bias")
+    add("Add", ["fading.bias", "mask.bias"], "fading.out")
+    add("Softmax", ["fading.out"], "faded", axis=0)
+    for weight in ("attention", "faded"):
+        add("Mul", ["alike", weight], f"{weight}.alike")
+        add("ReduceSum", [f"{weight}.alike", "one"], f"{weight}.near", keepdims=1)
+    add("Concat", ["attention.near", "faded.near"], "near", axis=1)
     add("Mul", ["own", "drawn"], "both")
     add("Gather", ["columns", constant("used", np.array(COLUMNS, np.int64))], "columns.used", axis=1)
     add("Sub", ["columns.used", constant("mean", weights["mean"])], "columns.centred")
     add("Mul", ["columns.centred", constant("scale", weights["scale"])], "columns.scaled")
     bounds = [constant(name, np.array(value, np.float32)) for name, value in (("least", -LARGEST), ("most", LARGEST))]
     add("Clip", ["columns.scaled", *bounds], "standard")
-    add("Concat", ["standard", "own", "drawn", "both"], "deep.in", axis=1)
+    add("Concat", ["standard", "near", "own", "drawn", "both"], "deep.in", axis=1)
     for place, source, output in ((0, "deep.in", "deep.hidden"), (2, "deep.relu", "deep.out")):
         constant(f"deep.{place}.w", weights[f"deep.{place}.weight"].T)
         add("MatMul", [source, f"deep.{place}.w"], f"deep.{place}.product")
@@ -92,7 +104,9 @@ def write(net: ClickNet, slope: float, bias: float, path: Path) -> None:
             add("Relu", ["deep.hidden"], "deep.relu")
     add("MatMul", ["standard", "wide.w"], "wide.product")
     add("Add", ["wide.product", constant("wide.b", weights["wide.bias"])], "wide.out")
-    add("Add", ["wide.out", "deep.out"], "parts")
+    add("MatMul", ["near", "near.w"], "near.out")
+    add("Gather", ["own_rate", "rows"], "rate")
+    add("Sum", ["wide.out", "near.out", "rate", "deep.out"], "parts")
     add("Squeeze", ["parts", "one"], "parts.flat")
     add("Gather", ["columns", constant("place", np.array(POSITION, np.int64))], "position", axis=1)
     add("Mul", ["position", constant("position.w", weights["position"])], "position.out")

@@ -152,6 +152,7 @@ def _parse(text: bytes, window: float) -> _Line:
     try:
         decision_id, at, person = row["decision_id"], float(row["at"]), row["person"]
         history, ages = list(row["history"]), [float(age) for age in row["history_ages"]]
+        # By ad alone: where the slots were turned, an ad was shown in another slot than its own.
         columns = {one["ad_id"]: one["features"] for one in row["candidates"]}
         slots = [(slot, slot["ad_id"], int(slot["slot"])) for slot in row["slots"] if slot["impression_at"] is not None]
         shown = [_shown(slot, columns[ad_id], place, window) for slot, ad_id, place in slots]

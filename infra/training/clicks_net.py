@@ -87,8 +87,9 @@ class ClickNet(nn.Module):
     mean: torch.Tensor
     scale: torch.Tensor
 
-    def __init__(self, ids: int, columns: NDArray[np.float32], rate: float) -> None:
-        """ids: embedded ones. columns: of the training rows, (n, F), for their scales. rate: mean click rate."""
+    def __init__(self, ids: int, columns: NDArray[np.float32], start: NDArray[np.float64], start_bias: float) -> None:
+        """ids: embedded ones. columns: of the training rows, (n, F), for their scales. start, start_bias: log-odds are
+        ``columns @ start + start_bias`` before the first step, (F,)."""
         super().__init__()
         used = columns[:, COLUMNS].astype(np.float64)
         spread = used.std(axis=0)
@@ -103,26 +104,35 @@ class ClickNet(nn.Module):
         self.product = nn.Linear(WIDTH, SCORE, bias=False)
         self.score = nn.Linear(SCORE, 1, bias=False)
         self.age = nn.Parameter(torch.tensor(-0.1))
+        self.cosine = nn.Parameter(torch.tensor(2.0))
+        self.fading = nn.Parameter(torch.tensor(-0.5))
+        self.near = nn.Linear(2, 1, bias=False)
+        self.own_rate = nn.Embedding(ids + 1, 1)
         self.wide = nn.Linear(len(COLUMNS), 1)
-        self.deep = nn.Sequential(nn.Linear(len(COLUMNS) + 3 * WIDTH, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 1))
+        self.deep = nn.Sequential(nn.Linear(len(COLUMNS) + 2 + 3 * WIDTH, HIDDEN), nn.ReLU(), nn.Linear(HIDDEN, 1))
         self.position = nn.Parameter(torch.tensor(0.0))
         with torch.no_grad():
             self.content.weight.mul_(4.0)  # unit vectors of 384 dimensions have small entries
             self.ids.weight.zero_()
-            self.wide.weight.zero_()
-            self.wide.bias.fill_(math.log(rate / (1 - rate)))
+            self.own_rate.weight.zero_()
+            self.near.weight.zero_()
+            chosen = start[list(COLUMNS)]
+            self.wide.weight.copy_(torch.tensor(chosen * spread).unsqueeze(0))
+            self.wide.bias.fill_(start_bias + float(chosen @ used.mean(axis=0)))
             last = self.deep[2]
-            last.weight.mul_(0.1)
+            last.weight.zero_()
             last.bias.zero_()
 
     def groups(self) -> list[dict[str, Any]]:
         """Parameter groups for AdamW: ids are held down, the wide part and the position hardly."""
-        light = [self.wide.weight, self.wide.bias, self.position, self.age]
-        special = {id(value) for value in (*light, self.ids.weight)}
+        light = [self.wide.weight, self.wide.bias, self.near.weight, self.position]
+        light += [self.age, self.cosine, self.fading]
+        own = [self.ids.weight, self.own_rate.weight]
+        special = {id(value) for value in (*light, *own)}
         rest = [value for value in self.parameters() if id(value) not in special]
         return [
             {"params": rest, "lr": RATE, "weight_decay": DECAY},
-            {"params": [self.ids.weight], "lr": RATE, "weight_decay": ID_DECAY},
+            {"params": own, "lr": RATE, "weight_decay": ID_DECAY},
             {"params": light, "lr": 5 * RATE, "weight_decay": 0.0},
         ]
 
@@ -146,11 +156,18 @@ class ClickNet(nn.Module):
         own = self.embedded(vectors, rows)
         past = self.embedded(history, history_rows)
         joint = self.query(own).unsqueeze(1) + self.key(past) + self.product(own.unsqueeze(1) * past)
-        score = self.score(torch.relu(joint)).squeeze(-1) + self.age * torch.log1p(ages) + (mask - 1) * 1e9
-        drawn = (torch.softmax(score, dim=1).unsqueeze(-1) * past).sum(dim=1)
+        alike = (history @ vectors.unsqueeze(-1)).squeeze(-1)
+        aged, absent = torch.log1p(ages), (mask - 1) * 1e9
+        score = self.score(torch.relu(joint)).squeeze(-1) + self.cosine * alike + self.age * aged + absent
+        attention = torch.softmax(score, dim=1)
+        drawn = (attention.unsqueeze(-1) * past).sum(dim=1)
+        faded = torch.softmax(self.fading * aged + absent, dim=1)
+        near = torch.stack([(attention * alike).sum(dim=1), (faded * alike).sum(dim=1)], dim=1)
         standard = ((columns[:, COLUMNS] - self.mean) * self.scale).clamp(-LARGEST, LARGEST)
-        deep = self.deep(torch.cat([standard, own, drawn, own * drawn], dim=1))
-        return (self.wide(standard) + deep).squeeze(-1) + self.position * columns[:, POSITION]
+        deep = self.deep(torch.cat([standard, near, own, drawn, own * drawn], dim=1))
+        rate = (rows != UNKNOWN).to(vectors.dtype) * self.own_rate(rows).squeeze(-1)
+        wide = (self.wide(standard) + self.near(near) + deep).squeeze(-1)
+        return wide + rate + self.position * columns[:, POSITION]
 
 
 class ClickTask:

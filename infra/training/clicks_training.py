@@ -1,12 +1,14 @@
 """Trains a click model on impressions, measures it beside its baselines and writes its files.
 
 The impressions are split by time: the first ones train, the next ones choose the number of steps and the calibration,
-the last ones are only measured on. An embedding is learned for the ids with `MIN_SEEN` impressions or places in a
-history; it is dropped at random in training, so that the model has learned to do without.
+the last ones are only measured on. Learning begins at the untrained ranker's weights. An embedding is learned for the
+ids with `MIN_SEEN` impressions or places in a history; it is dropped at random in training, so that the model has
+learned to do without.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Callable
@@ -28,7 +30,7 @@ from infra.training.recipe import Recipe
 from shared.models.artifacts import sha256
 from shared.models.click_model import FORMAT, GRAPH, SETTINGS, UNKNOWN, Ids, history_inputs
 from shared.models.features import FEATURES, FIRST_POSITION, HISTORY_ITEMS, History
-from shared.models.ranker import WEIGHTS, Features, Ranker
+from shared.models.ranker import WEIGHTS, Ranker
 from shared.models.sessions import open_session
 
 Weights = Literal["none", "propensity"]
@@ -41,7 +43,7 @@ MOST_WEIGHT = 10.0
 LARGEST_DIFFERENCE = 2e-3  # log-odds, between torch and the exported graph
 CHECKED_DECISIONS = 50
 
-_PRIOR, _POSITION = FEATURES.index("prior"), FEATURES.index("position")
+_PRIOR = FEATURES.index("prior")
 
 
 class Refused(ValueError):
@@ -102,7 +104,7 @@ def train(
     weight = np.minimum(1 / log.propensity, MOST_WEIGHT) if weights == "propensity" else np.ones(len(log))
     whole = inputs(log, vectors, embedded, weight, where)
     torch.manual_seed(seed)
-    net = ClickNet(len(ids), log.columns[fit], float(log.clicked[fit].mean())).to(where)
+    net = ClickNet(len(ids), log.columns[fit], *_start(log, fit)).to(where)
     recipe = Recipe(
         layers=0,
         length=0,
@@ -168,6 +170,13 @@ def _embedded(log: Impressions, fit: NDArray[np.int64]) -> tuple[NDArray[np.int6
     return rows, tuple(log.ids[place] for place in often)
 
 
+def _start(log: Impressions, fit: NDArray[np.int64]) -> tuple[NDArray[np.float64], float]:
+    """The untrained ranker, calibrated: what is known before the first click, and where learning begins."""
+    slope, bias = platt(log.clicked[fit], Ranker().log_odds_of(log.columns[fit]).astype(np.float64))
+    weights = {**WEIGHTS, "prior": 1.0}
+    return slope * np.array([weights.get(name, 0.0) for name in FEATURES]), bias
+
+
 def _rows(whole: Inputs, rows: NDArray[np.int64]) -> Inputs:
     """Some of the impressions; the decisions and vectors stay."""
     places = torch.as_tensor(rows, device=whole.text.device)
@@ -176,15 +185,9 @@ def _rows(whole: Inputs, rows: NDArray[np.int64]) -> Inputs:
 
 
 def _fingerprint(log: Impressions, vectors: NDArray[np.float32], settings: dict[str, Any]) -> dict[str, str]:
-    rows = digest([str(len(log)), *log.ids, log.columns.tobytes().hex(), log.clicked.tobytes().hex()])
-    return {"log": rows, "vectors": digest([vectors.tobytes().hex()]), "settings": json.dumps(settings, sort_keys=True)}
-
-
-def content_log_odds(columns: NDArray[np.float32]) -> NDArray[np.float64]:
-    """What the untrained ranker makes of columns (n, F): log-odds (n,)."""
-    values = {name: columns[:, FEATURES.index(name)] for name in WEIGHTS}
-    prior = 1 / (1 + np.exp(-columns[:, _PRIOR].astype(np.float64)))
-    return Ranker().log_odds(Features(**values, prior=prior)).astype(np.float64)
+    arrays = (log.columns, log.clicked, log.ad, log.history, log.ages, log.propensity)
+    hashes = [hashlib.sha256(np.ascontiguousarray(array).data).hexdigest() for array in (*arrays, vectors)]
+    return {"log": digest([*log.ids, *hashes]), "settings": json.dumps(settings, sort_keys=True)}
 
 
 def _measured(log: Impressions, odds: NDArray[np.float64], chosen: tuple[NDArray[np.int64], ...]) -> dict[str, Any]:
@@ -194,7 +197,7 @@ def _measured(log: Impressions, odds: NDArray[np.float64], chosen: tuple[NDArray
     rivals: dict[str, NDArray[np.float64]] = {}
     for name, score in (
         ("prior", log.columns[:, _PRIOR].astype(np.float64)),
-        ("content", content_log_odds(log.columns)),
+        ("content", Ranker().log_odds_of(log.columns).astype(np.float64)),
     ):
         slope, bias = platt(log.clicked[choose], score[choose])
         rivals[name] = slope * score + bias

@@ -119,27 +119,31 @@ def fit(
         highlight=False,
     )
     folds = _folds(len(lessons), members, seed)
-    weights = headline_linear.start_weights(_standard(material.vectors), lessons)
+    standard = _standard(material.vectors)
+    with console.status("lower layers"):
+        kept = headline_scorer.keep(material.body, material.ids, recipe)
     tops: list[Top] = []
     deep, wide, plain = (np.zeros(len(material.texts)) for _ in range(3))
     for member, fold in enumerate(folds):
         others = np.setdiff1d(np.arange(len(lessons)), fold)
         own, own_rows, held = lessons.take(others), lessons.rows_of(others), lessons.rows_of(fold)
+        weights = headline_linear.start_weights(standard[own_rows], own)  # its fold is new to all of it
         top = headline_scorer.start(material.body, material.vectors, weights, recipe.layers)
         share = (budget_seconds * 0.85 - (time.monotonic() - began)) / (members - member)
         ids = [material.ids[row] for row in own_rows]
         with console.status(f"member {member + 1} of {members}"):
             headline_scorer.train(
                 top,
-                material.body,
-                ids,
+                kept,
+                own_rows,
                 own,
                 recipe,
                 seed=seed * 1000 + member,
                 seconds=math.inf if epochs is not None else max(share, 1.0),
             )
             asked = [material.ids[row] for row in held]
-            deep[held] = headline_scorer.scores(top, material.body, asked, recipe)
+            seen = headline_scorer.keep(material.body, asked, recipe, long=False)
+            deep[held] = headline_scorer.scores(top, seen)
             wide[held] = headline_linear.fit_ngrams(ids, own).logits(asked)[:, 0]
             plain[held] = headline_linear.tfidf_scores(
                 [material.texts[row] for row in own_rows], own, [material.texts[row] for row in held]
@@ -188,7 +192,10 @@ def fit(
         order = np.random.default_rng(seed).permutation(len(material.texts))[:300]
         some = [material.ids[row] for row in order]
         mixed, material.body.bfloat16 = material.body.bfloat16, False
-        checked = headline_scorer.scores(soup, material.body, some, recipe) * stack.weights[0]
+        checked = (
+            headline_scorer.scores(soup, headline_scorer.keep(material.body, some, recipe, long=False))
+            * stack.weights[0]
+        )
         material.body.bfloat16 = mixed
         checked = checked + stack.weights[1] * ngrams.logits(some)[:, 0]
         manifest = write(
@@ -238,11 +245,11 @@ def _plan(material: _Material, lessons: Lessons, left: float, epochs: float | No
         label_smoothing=0.0,
     )
     tokens = sum(map(len, material.ids))
-    below = tokens * material.seconds_per_token_layer * (material.body.depth - layers)
+    left -= tokens * material.seconds_per_token_layer * (material.body.depth - layers)  # once
     epoch = tokens * material.seconds_per_token_layer * layers * PASSES * (1 - FOLD)
     if epochs is None:
-        members = int(np.clip(left / (below + EPOCHS * epoch), 1, members))
-        affordable = (left / members - below) / epoch
+        members = int(np.clip(left / (EPOCHS * epoch), 1, members))
+        affordable = left / members / epoch
         recipe = replace(recipe, epochs=float(np.clip(affordable, LEAST_EPOCHS, EPOCHS)), hurried=affordable < EPOCHS)
     steps = recipe.epochs * len(lessons) * (1 - FOLD) / BATCH
     return replace(recipe, ema=max(0.0, 1 - 1 / max(LOOK_BACK * steps, 1)), seconds_per_epoch=round(epoch, 1)), members

@@ -12,7 +12,6 @@ import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -110,13 +109,14 @@ class Lessons:
 
 
 class PairTask(HeadTask):
-    """`Top` with one output, on pairs: what `loop.train` trains. Members of a batch are tests."""
+    """`Top` with one output, on pairs: what `loop.train` trains. Members of a batch are tests; rows: the kept row of
+    each row of the lessons."""
 
     def __init__(
-        self, top: Top, kept: Kept, lessons: Lessons, dev: tuple[Kept, Lessons] | None, recipe: Recipe, seed: int
+        self, top: Top, kept: Kept, rows: NDArray[np.int64], lessons: Lessons, recipe: Recipe, seed: int
     ) -> None:
         super().__init__(top, kept, np.zeros(0, np.int64), None, recipe, seed)
-        self.lessons, self.dev_pairs = lessons, dev
+        self.lessons, self.rows = lessons, rows
         self.usual = float(lessons.weight.sum()) / len(lessons)  # of a test
 
     def loss(self, batch: Batch) -> torch.Tensor:
@@ -124,7 +124,8 @@ class PairTask(HeadTask):
         rows, among, sides = self.lessons.part(batch.own)
         before = len(self.lessons.part(batch.members[: batch.low])[0])
         whole = self.lessons.part(batch.members)[0]
-        hidden, mask = self.kept.part(Batch(whole, before, before + len(rows), batch.step))
+        places = self.rows[whole].tolist()
+        hidden, mask = self.kept.part(Batch(places, before, before + len(rows), batch.step))
         turn = 0
         if batch.change is not None:
             hidden, turn = hidden + batch.change, 2
@@ -144,20 +145,8 @@ class PairTask(HeadTask):
         return lost / (self.usual * len(batch.members))
 
     def measure(self) -> Measured | None:
-        """The loss on the development tests, and the weighted share of their pairs that are ordered as they ended."""
-        if self.dev_pairs is None:
-            return None
-        kept, lessons = self.dev_pairs
-        return measured(predict(self.top, kept)[:, 0], lessons)
-
-
-def measured(scores: Vectors, lessons: Lessons) -> Measured:
-    """Weighted cross-entropy and accuracy of rows' scores (rows,); both fields of accuracy are the same."""
-    apart = (scores[lessons.first] - scores[lessons.second]).astype(np.float64)
-    weight = lessons.weight / lessons.weight.sum()
-    loss = np.logaddexp(0, apart) - lessons.target * apart
-    right = float(weight @ ((apart > 0) == (lessons.target > 0.5)))
-    return Measured(float(weight @ loss), right, right)
+        """Nothing: there are too few tests for stopping by some of them; the averaged weights of the end are kept."""
+        return None
 
 
 def start(body: Body, vectors: Vectors, weight: Vectors, layers: int) -> Top:
@@ -176,33 +165,30 @@ def start(body: Body, vectors: Vectors, weight: Vectors, layers: int) -> Top:
 
 def train(
     top: Top,
-    body: Body,
-    ids: Ids,
+    kept: Kept,
+    rows: NDArray[np.int64],
     lessons: Lessons,
     recipe: Recipe,
     *,
     seed: int,
-    dev: tuple[Ids, Lessons] | None = None,
     seconds: float = math.inf,
     report: Callable[[Progress], None] = lambda _: None,
     on_step: Callable[[float], None] = lambda _: None,
 ) -> Outcome:
-    """Trains `top` in place; see `loop.train`. ids: tokens of the lessons' rows. recipe.batch: tests, not texts."""
+    """Trains `top` in place; see `loop.train`. rows: the kept row of each row of the lessons. recipe.batch: tests, not
+    texts."""
     torch.manual_seed(seed)
-
-    def keep(rows: Ids) -> Kept:
-        return Kept(body, [row[: recipe.length] for row in rows], body.depth - recipe.layers)
-
-    longest = [
-        max(len(row) for row in ids[low:high])
-        for low, high in zip(lessons.starts[:-1].tolist(), lessons.starts[1:].tolist(), strict=True)
-    ]
-    batches = loop.planned_batches(longest, recipe, seed)
-    task = PairTask(top, keep(ids), lessons, None if dev is None else (keep(dev[0]), dev[1]), recipe, seed)
+    lengths = np.array([len(kept.rows[row]) for row in rows])
+    batches = loop.planned_batches(np.maximum.reduceat(lengths, lessons.starts[:-1]).tolist(), recipe, seed)
+    task = PairTask(top, kept, rows, lessons, recipe, seed)
     return loop.train(task, batches, recipe, seconds=seconds, report=report, on_step=on_step)
 
 
-def scores(top: Top, body: Body, ids: Ids, recipe: Recipe) -> Vectors:
-    """The score of each text, (n,)."""
-    rows: Any = [row[: recipe.length] for row in ids]
-    return predict(top, Kept(body, rows, body.depth - recipe.layers, keep=False))[:, 0]
+def keep(body: Body, ids: Ids, recipe: Recipe, *, long: bool = True) -> Kept:
+    """The texts' states below the trained layers; not kept in memory unless they are wanted for `long`."""
+    return Kept(body, [row[: recipe.length] for row in ids], body.depth - recipe.layers, keep=long)
+
+
+def scores(top: Top, kept: Kept) -> Vectors:
+    """The score of each kept text, (n,)."""
+    return predict(top, kept)[:, 0]

@@ -303,13 +303,13 @@ def _blend(
         steps = {smooth: next(scores) for smooth, scores in moves.items()}
         had = [np.unique(history) for history in group]
         for (share, sharpness, smooth), places in _by_mixture(options).items():
-            mixed = mixed(chances[sharpness], steps[smooth], share)
+            chance = mixed(chances[sharpness], steps[smooth], share)
             if validation.exclude_seen:
-                forget(mixed, group)
+                forget(chance, group)
             for place in places:
-                score = mixed
+                score = chance
                 if options[place].repeat:
-                    score = mixed.copy()
+                    score = chance.copy()
                     for row, items in enumerate(had):
                         score[row, items] *= np.float32(np.exp(options[place].repeat))
                 right = score[rows, targets][:, None]

@@ -42,7 +42,7 @@ class Plan:
     length: int = 50
     batch: int = 256
     sample: int = 2048
-    epochs: int = 20
+    epochs: int = 8
     rate: float = 2e-3
     decay: float = 0.0
     dropout: float = 0.3
@@ -211,6 +211,7 @@ def train(
     """
     torch.manual_seed(seed)
     generator = np.random.default_rng(seed)
+    seconds = distributed.agreed(seconds)
     net = Net(reduced, plan)
     seen = np.unique(np.concatenate(histories))
     net.seen = len(seen)

@@ -2,7 +2,8 @@
 traffic, and what the tests hold it against.
 
 People are drawn to a few topics, more to what they last had to do with; ads have a topic, a text and a quality of their
-own; a slot further down is clicked less. The log is that of an epsilon-greedy policy with closed-form propensities.
+own; a slot further down is clicked less. Slots are filled by the policy that serves (`shared.exploration`), and lines
+are written as serving writes them (`shared.decision_log`).
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
+from shared.decision_log import Candidate, Record, line_of, pack
+from shared.domain import Decision, RankedAd
+from shared.exploration import Traits, slate
 from shared.models.features import FEATURES, HISTORY_ITEMS, History
 
 DAY = 86400.0
@@ -28,7 +32,10 @@ MAKES = ("light", "sturdy", "quiet", "small", "family", "travel", "winter", "cla
 PRIOR_IMPRESSIONS, PRIOR_RATE = 50.0, 0.1
 BASE = logit(0.03)  # of an ad of middling quality that fits nobody, in the first slot
 FIT, QUALITY, POSITION = 3.0, 0.6, -0.7  # weights of the true log-odds
+TRUST = 2.0  # of the policy that made the log, in likeness
+VERSION = "simulated"
 _RECENT = 0.75 ** np.arange(HISTORY_ITEMS)
+_PRIOR, _SIMILARITY = FEATURES.index("prior"), FEATURES.index("similarity")
 
 
 @dataclass(frozen=True)
@@ -92,7 +99,13 @@ class _Counts:
 
 
 def simulate(
-    world: World, *, decisions: int = 4000, slots: int = 3, pool: int = 3, epsilon: float = 0.3, seed: int = 0
+    world: World,
+    *,
+    decisions: int = 4000,
+    slots: int = 3,
+    epsilon: float = 0.3,
+    rotation: float = 0.15,
+    seed: int = 0,
 ) -> Iterator[tuple[dict[str, Any], list[float]]]:
     """Lines of a decision log, in order of time, each with the true click probabilities of its slots."""
     chance = np.random.default_rng([seed, 2])
@@ -110,40 +123,65 @@ def simulate(
             if len(near):
                 past.append((int(chance.choice(near)), at - DAY * float(chance.uniform(0, 2))))
         latest = sorted(past, key=lambda one: -one[1])[:HISTORY_ITEMS]
-        history = np.array([ad for ad, _ in latest], np.int64)
-        ages = [(at - when) / DAY for _, when in latest]
+        history, ages = np.array([ad for ad, _ in latest], np.int64), [(at - when) / DAY for _, when in latest]
         columns = _columns(world, counts, cosines, living, history, ages, at)
-        score = columns[:, FEATURES.index("prior")] + 2 * columns[:, FEATURES.index("similarity")]
-        order = np.argsort(-score, kind="stable")
-        base, rest = order[:slots], chance.permutation(order[slots:])
-        candidates, shown, truth = [], [], []
-        for slot in range(1, slots + 1):
-            mine = rest[(slot - 1) * pool : slot * pool]
-            chances = {int(base[slot - 1]): 1 - epsilon} | {int(one): epsilon / len(mine) for one in mine}
-            columns[list(chances), FEATURES.index("position")] = np.log2(1 + slot)
-            drawn = int(chance.choice(list(chances), p=list(chances.values())))
-            candidates += [
-                {
-                    "ad_id": world.ad_id(int(living[one])),
-                    "campaign_id": None,
-                    "score": float(expit(score[one])),
-                    "slot": slot,
-                    "propensity": share,
-                    "base": one == int(base[slot - 1]),
-                    "features": [round(float(value), 5) for value in columns[one]],
-                }
-                for one, share in chances.items()
-            ]
-            ad = int(living[drawn])
-            true = float(expit(world.log_odds(np.array([ad]), history, slot)[0]))
-            clicked = bool(chance.random() < true)
+        scores = expit(columns[:, _PRIOR] + TRUST * columns[:, _SIMILARITY])
+        order = np.argsort(-scores, kind="stable")
+        plan = slate(scores[order], [Traits({})] * len(order), slots, epsilon=epsilon, rotation=rotation)
+        shown = [(slot, place, int(living[order[place]])) for slot, place in enumerate(plan.draw(chance))]
+        feedback, truth = {}, []
+        for slot, _, ad in shown:
+            name = world.ad_id(ad)
+            truth.append(float(expit(world.log_odds(np.array([ad]), history, slot + 1)[0])))
+            clicked = bool(chance.random() < truth[-1])
+            feedback[f"impression/{name}"] = START + at + 1
+            if clicked:  # most within minutes, some within hours
+                feedback[f"click/{name}"] = START + at + 2 + min(float(chance.exponential(1800)), 20 * 3600.0)
+                past.append((ad, at))
             counts.shown[ad] += 1
             counts.clicked[ad] += clicked
-            if clicked:
-                past.append((ad, at))
-            truth.append(true)
-            shown.append(_slot(world.ad_id(ad), slot, chances[drawn], START + at, clicked, chance))
-        yield _line(number, START + at, person, epsilon, candidates, shown, world, history, ages), truth
+        candidates = [
+            Candidate(
+                ad_id=world.ad_id(int(living[order[place]])),
+                campaign_id=None,
+                category=None,
+                labels=(),
+                score=float(scores[order[place]]),
+                slot=slot,
+                propensity=plan.chances[slot][place],
+                base=place == plan.base[slot],
+                features=columns[order[place]].tolist(),
+            )
+            for place, slot in plan.places()
+        ]
+        decision = Decision(
+            decision_id=f"decision-{number:06d}",
+            uid=f"person-{person:05d}",
+            at=START + at,
+            ads=tuple(
+                RankedAd(world.ad_id(ad), "", float(scores[order[place]]), (), propensity=plan.propensity(place, slot))
+                for slot, place, ad in shown
+            ),
+            personalised=True,
+            versions={"ranker": VERSION},
+        )
+        record = Record(
+            domain="ecommerce",
+            language="en",
+            platform=None,
+            placement=None,
+            n=slots,
+            epsilon=epsilon,
+            rotation=plan.rotation,
+            redraws=0,
+            segments=(),
+            history=[world.ad_id(ad) for ad in history.tolist()],
+            history_ages=ages,
+            candidates=candidates,
+        )
+        line = line_of(pack(record, decision), feedback)
+        if line is not None:
+            yield line, truth
 
 
 def _columns(
@@ -166,57 +204,6 @@ def _columns(
     columns["activity"] = np.full(len(living), np.log1p(len(history)))
     columns |= {"language": np.ones(len(living)), "domain": np.ones(len(living))}
     return np.stack([columns[name] for name in FEATURES], axis=1).astype(np.float32)
-
-
-def _slot(
-    ad_id: str, slot: int, propensity: float, at: float, clicked: bool, chance: np.random.Generator
-) -> dict[str, Any]:
-    """A slot as the log has it; most clicks come within minutes, some within hours."""
-    return {
-        "slot": slot,
-        "ad_id": ad_id,
-        "propensity": propensity,
-        "variant": None,
-        "variant_propensity": 1.0,
-        "score": 0.0,
-        "copy_served_by": "advertiser",
-        "impression_at": at + 1.0,
-        "click_at": at + 2.0 + min(float(chance.exponential(1800.0)), 20 * 3600.0) if clicked else None,
-        "conversion_at": None,
-        "dismiss_at": None,
-    }
-
-
-def _line(
-    number: int,
-    at: float,
-    person: int,
-    epsilon: float,
-    candidates: list[dict[str, Any]],
-    shown: list[dict[str, Any]],
-    world: World,
-    history: NDArray[np.int64],
-    ages: list[float],
-) -> dict[str, Any]:
-    return {
-        "decision_id": f"decision-{number:06d}",
-        "at": at,
-        "person": f"person-{person:05d}",
-        "personalised": True,
-        "domain": "ecommerce",
-        "language": "en",
-        "platform": None,
-        "placement": None,
-        "n": len(shown),
-        "epsilon": epsilon,
-        "redraws": 0,
-        "versions": [{"name": "ranker", "version": "simulated"}],
-        "history": [world.ad_id(ad) for ad in history.tolist()],
-        "history_ages": [round(age, 4) for age in ages],
-        "candidates": candidates,
-        "slots": shown,
-        "excluded": [],
-    }
 
 
 def history_of(world: World, line: dict[str, Any]) -> History:

@@ -7,14 +7,16 @@ On a laptop, on a GPU where there is one::
         --out .local/ranker
     python -m infra.training.train_ranker --events events.jsonl.gz --items items.jsonl.gz --out .local/ranker
 
-With two processes, or one for each GPU (the click model's curve is that of one process, whatever their number)::
+With two processes, or one for each GPU (the click model's curve is that of one process, whatever their number);
+``--decisions`` is ``--log``, which torchrun would take for an option of its own::
 
-    torchrun --standalone --nproc-per-node 2 -m infra.training.train_ranker --log … --out .local/ranker
+    torchrun --standalone --nproc-per-node 2 -m infra.training.train_ranker --decisions … --out .local/ranker
 
 The log is told in `infra.training.clicks_log`. Texts of ads (``--ads``) and items (``--items``) become vectors of the
-topic space, as in a catalogue's snapshot; an ad or item without a text is known by its id alone, where it is seen
-often. With ``--checkpoints`` a training of the click model that was killed goes on where it was. With ``--publish`` the
-artefact is uploaded beside the one in service, which only the gate replaces.
+topic space, as in a catalogue's snapshot; a training job is given the vectors instead (``--vectors``,
+`shared.ranker_inputs`). An ad or item without either is known by its id alone, where it is seen often. With
+``--checkpoints`` a training of the click model that was killed goes on where it was. With ``--publish`` the artefact is
+uploaded beside the one in service, which only the gate replaces.
 
 Exit status: 0 trained, 1 not trained (the reason is printed after ``not trained:``), 2 wrong options.
 """
@@ -27,6 +29,8 @@ import shutil
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
@@ -43,7 +47,6 @@ from shared.errors import ArtifactError
 from shared.models.artifacts import Manifest, write_manifest
 
 if TYPE_CHECKING:
-    from infra.training.clicks_log import Impressions
     from infra.training.clicks_training import Trained
 
 KIND = NAME = "ranker"
@@ -113,11 +116,17 @@ def _seconds(value: Any) -> float:
 
 
 def command(
-    log: Annotated[list[str] | None, typer.Option(help="Decision logs: files, folders or globs; may repeat")] = None,
+    log: Annotated[
+        list[str] | None,
+        typer.Option("--log", "--decisions", help="Decision logs: files, folders or globs; may repeat"),
+    ] = None,
     items: Annotated[
         list[Path] | None, typer.Option(exists=True, dir_okay=False, help="Items' texts; may repeat")
     ] = None,
     ads: Annotated[list[Path] | None, typer.Option(exists=True, dir_okay=False, help="Ads' texts; may repeat")] = None,
+    vectors: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Vectors by id, as a training job is given them")
+    ] = None,
     events: Annotated[
         list[Path] | None, typer.Option(exists=True, dir_okay=False, help="Histories of items; may repeat")
     ] = None,
@@ -158,8 +167,7 @@ def command(
                 if log:
                     trained, told = _clicks(
                         files(log),
-                        texts,
-                        cache,
+                        _Sources(texts, _vectors(vectors), cache),
                         folder,
                         console,
                         window=window_hours * 3600,
@@ -191,6 +199,32 @@ def _not_trained(error: Exception, *, lost: bool = False) -> typer.Exit:
     return typer.Exit(1)
 
 
+@dataclass(frozen=True)
+class _Sources:
+    """Where the vectors of ids come from: given ones first, then texts, whose vectors are kept in the folder `cache`."""
+
+    texts: dict[str, str]
+    vectors: dict[str, NDArray[np.float32]]
+    cache: Path
+
+    def of(self, ids: Sequence[str]) -> NDArray[np.float32]:
+        """(len(ids), 384) in the topic space, zeros for an id of which nothing is known."""
+        from infra.training.clicks_vectors import topic_vectors
+
+        wanted = {name: self.texts[name] for name in ids if name in self.texts and name not in self.vectors}
+        found = topic_vectors(ids, wanted, cache=self.cache)
+        for place, name in enumerate(ids):
+            if name in self.vectors:
+                found[place] = self.vectors[name]
+        return found
+
+
+def _vectors(path: Path | None) -> dict[str, NDArray[np.float32]]:
+    from shared.ranker_inputs import read_vectors
+
+    return {} if path is None else read_vectors(path)
+
+
 def _texts(paths: list[Path]) -> dict[str, str]:
     from infra.training.clicks_vectors import texts_of
 
@@ -199,8 +233,7 @@ def _texts(paths: list[Path]) -> dict[str, str]:
 
 def _clicks(
     paths: list[Path],
-    texts: dict[str, str],
-    cache: Path,
+    sources: _Sources,
     folder: Path,
     console: Console,
     *,
@@ -215,20 +248,19 @@ def _clicks(
     """The click model, its files in `folder` (the first process's), and what reading the log met."""
     from infra.training import clicks_training, distributed
     from infra.training.clicks_log import read
-    from infra.training.clicks_vectors import topic_vectors
 
     impressions, told = read(paths, window=window)
     for note in told.notes():
         console.print(note, highlight=False)
-    missing = _without_text(impressions, texts)
+    missing = sum(name not in sources.texts and name not in sources.vectors for name in impressions.ids)
     if missing:
-        console.print(f"{missing:,} ids of the log have no text: they are known by their id alone", style="yellow")
+        console.print(f"{missing:,} ids of the log have no content: they are known by their id alone", style="yellow")
     if impressions.clicks < clicks_training.MIN_CLICKS:  # before anything is encoded
         raise clicks_training.Refused(
             f"{impressions.clicks:,} clicks on {len(impressions):,} impressions are too few to learn from: "
             f"{clicks_training.MIN_CLICKS} are needed ({'; '.join(told.notes())})"
         )
-    vectors = distributed.on_first(lambda: topic_vectors(impressions.ids, texts, cache=cache))
+    vectors = distributed.on_first(lambda: sources.of(impressions.ids))
     trained = clicks_training.train(
         impressions,
         vectors,
@@ -251,13 +283,9 @@ def _clicks(
         "decisions": told.decisions,
         "left_out": told.left_out,
         "bad": told.bad,
-        "ids_without_text": missing,
+        "ids_without_content": missing,
         "graph_difference": round(difference, 6),
     }
-
-
-def _without_text(impressions: Impressions, texts: dict[str, str]) -> int:
-    return sum(name not in texts for name in impressions.ids)
 
 
 def _next_item(

@@ -1,11 +1,12 @@
 """Entry script of a training job: ``python -m infra.training_job.entry`` in the folder of the unpacked source archive.
 
-Expects SageMaker's folders under ``/opt/ml``: the labels in ``input/data/train``, their names and the budget in
-``input/config/hyperparameters.json`` (`shared.stores.training_jobs.hyper_parameters`). It installs the pinned packages,
-runs `infra.training.train_classifier`, with torchrun where there are several GPUs, and leaves the reason of a failure
-in ``output/failure``, which SageMaker shows: what follows ``not trained: `` there is for who uploaded the labels, and
-anything else for who runs the system. The local run calls it too, with a folder of its own (``--root``) and the
-packages that are there (``--no-install``).
+Expects SageMaker's folders under ``/opt/ml``: what to train in ``input/config/hyperparameters.json``
+(`shared.stores.training_jobs.hyper_parameters`), and what to train on in ``input/data``: labels in ``train``, or what
+`infra.training_job.ranker` takes. It installs the pinned packages, runs `infra.training.train_classifier` or
+`infra.training.train_ranker`, with torchrun where there are several GPUs, and leaves the reason of a failure in
+``output/failure``, which SageMaker shows: what follows ``not trained: `` there is for the tenant, and anything else for
+who runs the system. The local run calls it too, with a folder of its own (``--root``) and the packages that are there
+(``--no-install``).
 
 Until the packages are installed only the standard library is imported.
 """
@@ -28,7 +29,7 @@ from typing import Any
 SOURCE = Path(__file__).resolve().parents[2]
 REQUIREMENTS = SOURCE / "training-requirements.txt"
 WHEELS = SOURCE / "wheels"  # in the archive where the job has no way to a package index
-# How train_classifier says why it gave up; `shared.stores.training_jobs` has it too, which cannot be imported yet.
+# How the training scripts say why they gave up; `shared.stores.training_jobs` has it too, which cannot be imported yet.
 REFUSED = "not trained: "
 # How torchrun begins what it says itself of processes that failed, at length.
 TORCHRUN = re.compile(r"[EW]\d{4} \S+ \d+ \S*torch/distributed/elastic/")
@@ -37,7 +38,7 @@ LONGEST_REASON = 1000  # characters; SageMaker shows 1,024
 
 
 class JobError(Exception):
-    """The job cannot go on; what follows `REFUSED` in the message is for who uploaded the labels."""
+    """The job cannot go on; what follows `REFUSED` in the message is for the tenant."""
 
 
 class Command:
@@ -151,18 +152,28 @@ def arguments(root: Path, parameters: Mapping[str, str], files: Mapping[str, Pat
     return [*given, "--checkpoints", str(root / "checkpoints"), "--out", str(root / "model"), "--publish"]
 
 
-def train(root: Path, parameters: Mapping[str, str], command: Command) -> None:
-    """Trains and publishes.
-
-    Raises:
-        JobError: it fails.
-    """
-    options = arguments(root, parameters, prepare(root, parameters))
+def launch(module: str, options: Sequence[str], parameters: Mapping[str, str], command: Command) -> int:
+    """Runs a training script with a process a GPU; its exit status."""
     count = processes(parameters)
     run = [sys.executable, "-m"]
     if count > 1:
         run += ["torch.distributed.run", "--standalone", f"--nproc-per-node={count}", "-m"]
-    if command.run([*run, "infra.training.train_classifier", *options], {"TENANT": parameters["tenant"]}):
+    return command.run([*run, module, *options], {"TENANT": parameters["tenant"]})
+
+
+def train(root: Path, parameters: Mapping[str, str], command: Command) -> None:
+    """Trains a head and publishes it, or a ranker and has it judged.
+
+    Raises:
+        JobError: it fails.
+    """
+    if parameters["kind"] == "ranker":
+        from infra.training_job import ranker
+
+        ranker.train(root, parameters, command)
+        return
+    options = arguments(root, parameters, prepare(root, parameters))
+    if launch("infra.training.train_classifier", options, parameters, command):
         raise JobError(command.reason())
 
 
@@ -192,4 +203,5 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    # By its own name, or what others import of this module would be a second one.
+    sys.exit(importlib.import_module("infra.training_job.entry").main())

@@ -79,7 +79,8 @@ def requirements(root: Path = ROOT) -> str:
 def files(root: Path = ROOT) -> Iterator[Path]:
     """What goes into the archive, relative to the root."""
     yield Path("infra/__init__.py")
-    for pattern in ("infra/evaluate/__init__.py", "infra/evaluate/rows.py", "infra/training_job/*.py"):
+    single = ("infra/gate.py", "infra/evaluate/__init__.py", "infra/evaluate/rows.py")
+    for pattern in (*single, "infra/ope/*.py", "infra/training_job/*.py"):
         yield from sorted(path.relative_to(root) for path in root.glob(pattern))
     for folder in ("infra/training", "shared"):
         for path in sorted((root / folder).rglob("*")):

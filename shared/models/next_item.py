@@ -115,12 +115,14 @@ class NextItem:
         one without either (a vector of zeros) is passed over.
         """
         count = len(prepared.matrix)
+        if not len(history_ids) or not count:
+            return np.zeros(count, dtype=np.float32)
         order = np.argsort(ages_days, kind="stable")
         known = np.array([self._items.get(history_ids[place], -1) for place in order], dtype=np.int64)
-        vectors = np.asarray(history_vectors, dtype=np.float32).reshape(len(order), -1)[order]
-        useful = (known >= 0) | vectors.any(axis=1) if len(order) else np.zeros(0, dtype=bool)
+        vectors = np.asarray(history_vectors, dtype=np.float32)[order]
+        useful = (known >= 0) | vectors.any(axis=1)
         order, known, vectors = (part[useful][: self.length] for part in (order, known, vectors))
-        if not len(order) or not count:
+        if not len(order):
             return np.zeros(count, dtype=np.float32)
 
         shown = self._content(vectors)
@@ -135,7 +137,7 @@ class NextItem:
             share = self._settings["share"]
             chance = (1 - share) * chance + (share / mass) * moves
         score = np.log(np.maximum(chance * count, 1e-12))
-        seen = [prepared.places[history_ids[place]] for place in order if history_ids[place] in prepared.places]
+        seen = [prepared.places[item] for item in set(history_ids) if item in prepared.places]
         score[seen] += self._settings["repeat"]
         return np.asarray(BOUND * np.tanh(score / BOUND), dtype=np.float32)
 

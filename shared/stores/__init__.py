@@ -22,6 +22,7 @@ from shared.stores.log_progress import LogProgress
 from shared.stores.objects import Objects
 from shared.stores.people import People
 from shared.stores.queues import Queues
+from shared.stores.rankers import Rankers
 from shared.stores.runs import Runs
 from shared.stores.table import Table
 
@@ -36,6 +37,7 @@ class Stores:
     jobs: Jobs
     runs: Runs
     heads: Heads
+    rankers: Rankers
     delivery: Delivery
     log_progress: LogProgress
     objects: Objects
@@ -77,6 +79,7 @@ def open_stores(
         jobs=Jobs(table),
         runs=Runs(table),
         heads=Heads(table),
+        rankers=Rankers(table),
         delivery=Delivery(table),
         log_progress=LogProgress(table),
         objects=Objects(s3, bucket_name),

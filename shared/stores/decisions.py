@@ -2,10 +2,12 @@
 
 An id says where its row lies: ten-minute bucket (5 digits of base 36), shard (a hexadecimal digit), 72 random bits::
 
-    t/{tenant}/d/{bucket}{shard}   {decision_id}   doc, log, budget, `fb` (feedback counted so far: time by mark)
-    t/{tenant}/p/{uid}             d/{decision_id} pointer, for whoever erases the person
+    t/{tenant}/d/{bucket}{shard}   {decision_id}       doc, budget, `fb` (feedback counted so far: time by mark)
+    t/{tenant}/d/{bucket}{shard}   {decision_id}/log   log
+    t/{tenant}/p/{uid}             d/{decision_id}     pointer, for whoever erases the person
 
-So all decisions of ten minutes are `SHARDS` queries and no index, and their writes spread over as many partitions.
+So all decisions of ten minutes are `SHARDS` queries and no index, and their writes spread over as many partitions. The
+log, which is by far the largest part, has a row of its own: feedback would pay for it with each write.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import orjson
@@ -27,6 +29,7 @@ DECISION_DAYS = 7
 SHARDS = "0123456789abcdef"
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _BUCKET_DIGITS = 5  # enough until the year 3119
+_LOG = "/log"
 _ID = re.compile(r"[0-9a-z]{5}[0-9a-f]{19}")
 
 
@@ -44,7 +47,7 @@ class Terms:
 
 @dataclass(frozen=True, slots=True)
 class StoredDecision:
-    """A decision with what feedback on it needs.
+    """A decision, without its log, with what feedback on it needs.
 
     budget: by ad cost and daily limit in units of money (`shared.stores.spend`), of those that have a limit.
     marks: time by ``kind/ad_id`` of the feedback that has been counted.
@@ -94,38 +97,61 @@ class Decisions:
         if key is None:
             raise ValueError(f"{decision.decision_id!r} is no decision's id")
         document = asdict(decision)
+        del document["log"]
         expires_at = int(decision.at) + DECISION_DAYS * 86400
         row: Row = {
             "pk": key[0],
             "sk": key[1],
             "uid": decision.uid,
             "at": decision.at,
-            "log": document.pop("log") or None,
             "doc": orjson.dumps(document),
             "budget": dict(budget),
             "fb": {},
             "expires_at": expires_at,
         }
         rows = [row]
+        if decision.log:
+            rows.append({"pk": key[0], "sk": key[1] + _LOG, "log": decision.log, "expires_at": expires_at})
         if decision.uid is not None:
             pk = person_key(tenant, decision.uid)
             rows.append({"pk": pk, "sk": f"d/{decision.decision_id}", "at": decision.at, "expires_at": expires_at})
         return [self._table.put_action(one) for one in rows]
 
+    def get(self, tenant: str, decision_id: str, now: float | None = None) -> Decision | None:
+        """A decision with its log; None where this tenant has none of this id. now: as of then."""
+        key = decision_key(tenant, decision_id)
+        if key is None:
+            return None
+        rows = self._table.get_many([key, (key[0], key[1] + _LOG)])
+        row = rows.get(key)
+        if row is None or _over(row, now):
+            return None
+        return replace(_stored(row).decision, log=rows.get((key[0], key[1] + _LOG), {}).get("log", b""))
+
     def get_many(self, tenant: str, decision_ids: Iterable[str], now: float | None = None) -> dict[str, StoredDecision]:
-        """Decisions by id, those that there are in this tenant. now: those whose time is over by then count as gone,
-        also where DynamoDB has not deleted them yet."""
+        """Decisions by id without their logs, those that there are in this tenant. now: those whose time is over by
+        then count as gone, also where DynamoDB has not deleted them yet."""
         keys = [key for one in decision_ids if (key := decision_key(tenant, one)) is not None]
         rows = self._table.get_many(keys) if keys else {}
-        return {row["sk"]: _stored(row) for row in rows.values() if now is None or float(row["expires_at"]) > now}
+        return {row["sk"]: _stored(row) for row in rows.values() if not _over(row, now)}
 
     def decisions_of(
         self, tenant: str, bucket: str, shard: str
     ) -> Iterator[tuple[str, float, bytes, dict[str, float]]]:
         """Every decision of a bucket (`bucket_of`) in one of `SHARDS`: id, time, `Decision.log`, and the time of each
         feedback that was counted by ``kind/ad_id``. In the order of their ids, which is none in time."""
+        found: tuple[str, float, dict[str, float]] | None = None
         for row in self._table.query(f"t/{tenant}/d/{bucket}{shard}"):
-            yield row["sk"], float(row["at"]), row.get("log", b""), _marks(row)
+            log = row["sk"].endswith(_LOG)
+            if found is not None:  # a decision's log comes right behind it
+                yield found[0], found[1], row["log"] if log else b"", found[2]
+            found = None if log else (row["sk"], float(row["at"]), _marks(row))
+        if found is not None:
+            yield found[0], found[1], b"", found[2]
+
+
+def _over(row: Row, now: float | None) -> bool:
+    return now is not None and float(row["expires_at"]) <= now
 
 
 def _marks(row: Row) -> dict[str, float]:
@@ -138,7 +164,7 @@ def _stored(row: Row) -> StoredDecision:
         RankedAd(**ad | {"reasons": tuple(Reason(**reason) for reason in ad["reasons"])}) for ad in document["ads"]
     )
     return StoredDecision(
-        decision=Decision(**document | {"ads": ads, "log": row.get("log", b"")}),
+        decision=Decision(**document | {"ads": ads}),
         budget={ad_id: (cost, limit) for ad_id, (cost, limit) in row["budget"].items()},
         marks=_marks(row),
     )

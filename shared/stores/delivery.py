@@ -162,11 +162,10 @@ class Delivery:
 
     def get_decision(self, tenant: str, decision_id: str, now: float | None = None) -> Decision | None:
         """None where this tenant has no such decision (an id that is none included), or, of `now`, no longer."""
-        stored = self._decisions.get_many(tenant, [decision_id], now).get(decision_id)
-        return stored.decision if stored is not None else None
+        return self._decisions.get(tenant, decision_id, now)
 
     def get_decisions(self, tenant: str, decision_ids: Iterable[str], now: float) -> dict[str, StoredDecision]:
-        """Those that there are, by id, in one read for a hundred; `record_many` takes them."""
+        """Those that there are, by id, without their logs, in one read for a hundred; `record_many` takes them."""
         return self._decisions.get_many(tenant, decision_ids, now)
 
     def decisions_of(

@@ -4,8 +4,8 @@
 
     t/{tenant}/heads   {head}   what was uploaded last, the job that trains on it and what came of it
 
-A writer names the revision that it has seen, so of two at the same head one gives way. What a head answers with lies in
-S3 (``artifacts/{tenant}/heads/``), where the job itself publishes it.
+Rows are written as `shared.stores.revisions` has it. What a head answers with lies in S3 (``artifacts/{tenant}/heads/``),
+where the job itself publishes it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields, replace
 from typing import Any, Literal
 
-from shared.stores.table import ConditionFailed, Row, Table
+from shared.stores.revisions import put_next
+from shared.stores.table import Row, Table
 
 TrainingState = Literal["training", "served", "failed"]
 
@@ -68,16 +69,8 @@ class Heads:
     def save(self, tenant: str, head: HeadRow) -> HeadRow | None:
         """Writes what `head` says, as the next revision; None where somebody else has written since."""
         made = replace(head, revision=head.revision + 1)
-        row: Row = {"pk": _pk(tenant), "sk": head.head}
-        row |= {name: value for name, value in asdict(made).items() if name != "head" and value is not None}
-        condition, values = "attribute_not_exists(pk)", None
-        if head.revision:
-            condition, values = "revision = :seen", {":seen": head.revision}
-        try:
-            self._table.put(row, condition=condition, values=values)
-        except ConditionFailed:
-            return None
-        return made
+        values = {name: value for name, value in asdict(made).items() if name != "head"}
+        return made if put_next(self._table, _pk(tenant), head.head, values, seen=head.revision) else None
 
 
 def _pk(tenant: str) -> str:

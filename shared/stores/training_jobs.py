@@ -1,10 +1,12 @@
 """Training jobs: the port, and its adapters to SageMaker and to the queue of the local run.
 
-A job is started by name, and a name is started once. What is asked of a job is whether it runs, and why it failed.
+A job trains a head on labels or a tenant's ranker on its decision log. It is started by name, and a name is started
+once. What is asked of a job is whether it runs, and why it failed.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,17 +15,21 @@ from typing import Any, Literal, Protocol
 import orjson
 from botocore.exceptions import BotoCoreError, ClientError
 
-from shared.errors import NotFound
+from shared.errors import NotFound, Unavailable
 from shared.stores.faults import passing, watch
 from shared.stores.objects import Objects
 from shared.stores.queues import Queues
 from shared.telemetry import logger
 
 JobState = Literal["queued", "running", "completed", "failed"]
+JobKind = Literal["head", "ranker"]
+LONGEST_NAME = 63  # SageMaker: of a training job
+SILENCE = 900.0  # seconds after which a job that nobody confirmed was never started
+NEVER_STARTED = "the training job was never started"
 SPARE_SHARE = 0.25  # of a job's time, for starting, installing and publishing
 SPOT_WAIT = 2.0  # times the job's own limit: how long it may wait for spare capacity and go on after interruptions
 VOLUME_GB = 30
-REFUSED = "not trained: "  # how the job says what is for who uploaded the labels (`infra.training_job.entry`)
+REFUSED = "not trained: "  # how the job says what is for the tenant (`infra.training_job.entry`)
 UNTOLD = "the job failed: see its log"
 _EXIT = re.compile(r", exit code: \d+$")  # SageMaker's, behind what the job said
 _WHO = "SageMaker"
@@ -40,7 +46,7 @@ _STATES: dict[str, JobState] = {
 }
 
 
-# By error code, for who uploaded the labels: AWS's own words name roles, accounts and other resources.
+# By error code, for the tenant: AWS's own words name roles, accounts and other resources.
 _REFUSALS = {
     "AccessDeniedException": "the system lacks a permission",
     "ResourceLimitExceeded": "the account's quota of training instances of this type is used up",
@@ -51,14 +57,51 @@ _REFUSALS = {
 
 @dataclass(frozen=True, slots=True)
 class TrainingJob:
-    """What to train. name: at most 63 letters, digits and single hyphens. labels: name of the file of rows, which lies
-    at ``labels/{tenant}/`` of the bucket beside the others of its head."""
+    """What to train, made by `head_job` or `ranker_job`. name: at most 63 letters, digits and single hyphens.
+
+    parameters: what the entry script reads besides the tenant, the seed and the time. inputs: by channel the prefix of
+    the bucket's keys that it brings; what lies there is laid out below the channel's folder as it is named behind the
+    prefix's last slash.
+    """
 
     name: str
     tenant: str
-    head: str
-    labels: str
+    kind: JobKind
+    parameters: Mapping[str, str]
+    inputs: Mapping[str, str]
     seed: int = 0
+
+
+def head_job(name: str, tenant: str, head: str, labels: str, *, seed: int = 0) -> TrainingJob:
+    """Trains a head. labels: name of the file of rows, which lies at ``labels/{tenant}/`` of the bucket beside the
+    others of its head."""
+    # With the dot, or the head "news" would bring along the files of "news-short".
+    inputs = {"train": f"labels/{tenant}/{head}."}
+    return TrainingJob(name, tenant, "head", {"head": head, "labels": labels}, inputs, seed)
+
+
+def ranker_job(name: str, tenant: str, *, current: str | None, seed: int = 0) -> TrainingJob:
+    """Trains a tenant's ranker on its decision log and has the gate judge it. current: version of the one in service.
+
+    What the function prepared lies at `candidate_prefix`, and there the job leaves what came of it.
+    """
+    inputs = {"log": f"logs/{tenant}/decisions/", "prepared": f"{candidate_prefix(tenant, name)}prepared/"}
+    if current:
+        inputs["current"] = f"artifacts/{tenant}/ranker/{current}/"
+    return TrainingJob(name, tenant, "ranker", {"job": name, "current": current or ""}, inputs, seed)
+
+
+def candidate_prefix(tenant: str, job: str) -> str:
+    """Where a ranker's job finds what was prepared for it (``prepared/``) and leaves its result (``result/``)."""
+    return f"candidates/{tenant}/{job}/"
+
+
+def job_name(prefix: str, kind: JobKind, tenant: str, subject: str, fingerprint: str, attempt: int) -> str:
+    """The same for the same try at the same data; what fits of the subject's name is in it, for who reads a list."""
+    digest = hashlib.sha256(f"{tenant}\0{subject}\0{fingerprint}\0{attempt}".encode()).hexdigest()[:12]
+    room = LONGEST_NAME - len(prefix) - len(f"-{kind}--") - len(digest)
+    words = "-".join(part for part in subject.lower().replace("_", "-").split("-") if part)[: max(room, 0)].strip("-")
+    return "-".join(part for part in (prefix, kind, words, digest) if part)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +141,24 @@ class TrainingJobs(Protocol):
         Raises:
             TrainingRefused: it may not be asked; Unavailable.
         """
+
+
+def standing(jobs: TrainingJobs, name: str, *, submitted: bool, silent: float) -> JobStatus:
+    """How a job stands for who started it: `QUEUED` where nothing is known of it.
+
+    submitted: whether it is known to have been taken. silent: seconds since its row was written; a job that is not there
+    after `SILENCE` of them has failed, with the reason `NEVER_STARTED` where nobody knows that it was taken.
+    """
+    try:
+        status = jobs.find(name)
+    except (TrainingRefused, Unavailable) as error:
+        logger.warning("a training job cannot be asked", extra={"job": name, "detail": error.detail})
+        return QUEUED
+    if status is not None:
+        return status
+    if submitted:
+        return JobStatus("failed", "the training job is not there any more")
+    return QUEUED if silent < SILENCE else JobStatus("failed", NEVER_STARTED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,8 +248,7 @@ class SageMakerJobs:
                 "AWS_DEFAULT_REGION": self._client.meta.region_name,
             },
             "InputDataConfig": [
-                # With the dot, or the head "news" would bring along the files of "news-short".
-                _channel("train", f"{bucket}/labels/{job.tenant}/{job.head}."),
+                *(_channel(name, f"{bucket}/{prefix}") for name, prefix in job.inputs.items()),
                 _channel("source", place.source),
             ],
             "OutputDataConfig": {"S3OutputPath": f"{work}/output"}
@@ -206,7 +266,8 @@ class SageMakerJobs:
             "Tags": [
                 {"Key": "adtailor:stack", "Value": place.stack},
                 {"Key": "adtailor:tenant", "Value": job.tenant},
-                {"Key": "adtailor:head", "Value": job.head},
+                {"Key": "adtailor:kind", "Value": job.kind},
+                *({"Key": f"adtailor:{name}", "Value": value} for name, value in job.parameters.items() if name == "head"),
             ],
         }
         if place.spot:
@@ -226,9 +287,9 @@ class SageMakerJobs:
 def hyper_parameters(job: TrainingJob, max_seconds: int) -> dict[str, str]:
     """What the entry script (`infra.training_job.entry`) reads."""
     return {
+        "kind": job.kind,
         "tenant": job.tenant,
-        "head": job.head,
-        "labels": job.labels,
+        **job.parameters,
         "seed": str(job.seed),
         "budget_seconds": str(int(max_seconds * (1 - SPARE_SHARE))),
     }
@@ -252,7 +313,7 @@ def _refusal(error: Exception) -> Exception:
 
 
 def told_reason(told: str) -> str:
-    """What of a job's own failure is for who uploaded the labels: its sentence, never the end of a traceback."""
+    """What of a job's own failure is for the tenant: its sentence, never the end of a traceback."""
     _, _, sentence = told.partition(REFUSED)
     return _EXIT.sub("", sentence).strip() or UNTOLD
 
@@ -272,7 +333,8 @@ class QueuedJobs:
             write_status(self._objects, job.name, QUEUED)
         if known in (None, QUEUED):  # twice where somebody was cut off in between: the worker looks before it begins
             parameters = hyper_parameters(job, self._max_seconds)
-            self._queues.send("training", {"job": job.name, "max_seconds": self._max_seconds, "parameters": parameters})
+            told = {"job": job.name, "max_seconds": self._max_seconds, "parameters": parameters}
+            self._queues.send("training", told | {"inputs": dict(job.inputs)})
 
     def find(self, name: str) -> JobStatus | None:
         known = read_status(self._objects, name)

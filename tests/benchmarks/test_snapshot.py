@@ -65,7 +65,7 @@ def test_reading(n: int, tmp_path: Path, figures: Figures) -> None:
     parts = {"ads.json": orjson.dumps(rows), "vectors.f16": vectors.tobytes()}
     for name, part in parts.items():
         (tmp_path / name).write_bytes(part)
-    version = f"1-{snapshot._digest(*parts.values())}"
+    version = f"1-{snapshot.digest(*parts.values())}"
     command = [sys.executable, "-c", READ, str(tmp_path), str(taxonomy), version]
     environment = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     run = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=True)

@@ -82,7 +82,20 @@ def decision_lines(
             )
             for place, slot in plan.places()
         ]
-        record = Record("ecommerce", "en", None, None, slots, epsilon, plan.rotation, 0, ["item-1"], [0.5], candidates)
+        record = Record(
+            domain="ecommerce",
+            language="en",
+            platform=None,
+            placement=None,
+            n=slots,
+            epsilon=epsilon,
+            rotation=plan.rotation,
+            redraws=0,
+            segments=[f"segment-{number % 2}"],
+            history=["item-1"],
+            history_ages=[0.5],
+            candidates=candidates,
+        )
         feedback = {f"impression/ad-{ad:03d}": at + 1 for ad in shown}
         for slot, ad in enumerate(shown):
             if rng.random() < click_chance(columns[[ad]], slot)[0]:

@@ -224,6 +224,7 @@ ROUTES = [
     Route("classify", "GET", "/v1/ads/p1", TABLE, template="/v1/ads/{ad_id}"),
     Route("classify", "GET", "/v1/heads", frozenset({"dynamodb", "s3"})),
     Route("classify", "GET", "/v1/heads/mine", frozenset({"dynamodb", "s3"}), template="/v1/heads/{name}"),
+    Route("classify", "GET", "/v1/ranker", frozenset({"dynamodb", "s3"})),
     Route("generate", "POST", "/v1/copy", TABLE, {"ad_id": "p1"}),
     Route("generate", "POST", "/v1/copy", TABLE, {"ad_id": "p1", "user_id": "ann"}),
     Route("generate", "POST", "/v1/copy", TABLE_AND_QUEUE, {"ad_id": "p1", "async": True}),

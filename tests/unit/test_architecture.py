@@ -52,6 +52,9 @@ LAYERS = {
     "generating": 5,
     "recommending": 5,
     "training": 5,
+    "ranker_training": 5,
+    "ranker_inputs": 4,
+    "promotion": 4,
     "labels": 2,
     "bodies": 2,
     "idempotency": 6,
@@ -59,7 +62,7 @@ LAYERS = {
     "entry": 7,
     "restore": 7,
 }
-USE_CASES = {"profiling", "classifying", "generating", "recommending", "training"}
+USE_CASES = {"profiling", "classifying", "generating", "recommending", "training", "ranker_training"}
 OFFLINE_ONLY = {"torch", "transformers", "sklearn", "pandas", "infra", "functions", "tests"}
 LONGEST = 500
 

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 
 from shared.domain import Decision, FrequencyCap, RankedAd
 from shared.errors import Conflict
-from shared.preprocess.ads import parse_ad
 from shared.stores import Stores, feedback
 from shared.stores import delivery as delivery_module
 from shared.stores.decisions import decision_key
@@ -54,19 +53,6 @@ def test_whole_numbers_of_any_size_come_back_whole(number: int) -> None:
 @given(st.decimals(0, 10**6, places=9))
 def test_money_is_exact_to_a_billionth(amount: Any) -> None:
     assert units(float(amount)) == int(amount * 10**9)
-
-
-@pytest.mark.parametrize("bid", [-1, -0.0001, "-3", float("nan"), float("-inf")])
-def test_a_negative_bid_never_becomes_an_ad(bid: object) -> None:
-    row = {
-        "ad_id": "a",
-        "title": "Socks",
-        "landing_url": "https://shop.example/",
-        "language": "en",
-        "domain": "ecommerce",
-        "bid_cpm": bid,
-    }
-    assert getattr(parse_ad(row, index=0), "field", None) == "bid_cpm"
 
 
 def in_the_way(stores: Stores, monkeypatch: pytest.MonkeyPatch, times: int, failed: Sequence[int] = ()) -> list[int]:

@@ -20,6 +20,7 @@ from infra.evaluate.__main__ import app
 from infra.training import calibrate
 from infra.training.baselines import majority, tfidf, tfidf_model
 from infra.training.labels import Rows
+from infra.training.sequence import Plan
 
 CLASSES = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=60)
 
@@ -219,7 +220,8 @@ def random_vectors(texts: list[str]) -> np.ndarray:
 
 
 def test_rank_finds_the_order_that_is_there(tmp_path: Path) -> None:
-    result = rank.run(*write_shop(tmp_path), random_vectors, k=5, budget_seconds=60)
+    plan = Plan(width=16, content=16, layers=1, epochs=10, rate=1e-2)
+    result = rank.run(*write_shop(tmp_path), random_vectors, k=5, budget_seconds=60, plan=plan)
     assert result["users"] == 120
     assert result["excluded_seen"]
     assert result["recall"] > 0.9

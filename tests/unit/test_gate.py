@@ -35,7 +35,7 @@ def reading(lines: list[dict[str, Any]] | bytes, **options: Any) -> tuple[list[D
 
 @pytest.fixture(scope="module")
 def lines() -> list[dict[str, Any]]:
-    return decision_lines(700)
+    return decision_lines(500)
 
 
 @pytest.fixture(scope="module")
@@ -58,7 +58,7 @@ def test_a_better_ranker_is_promoted_and_a_worse_one_refused(
     assert worse["verdict"] == "refuse", worse["reasons"]
     both = (one["click_models"]["position-based"]["estimators"]["dr"]["difference"] for one in (better, worse))
     assert next(both)["low"] > 0 > next(both)["high"]
-    assert better["log"]["decisions"] == 700 and better["current"]["version"] == "none"
+    assert better["log"]["decisions"] == 500 and better["current"]["version"] == "none"
 
 
 def test_the_estimate_is_what_the_candidate_would_earn(lines: list[dict[str, Any]], rankers: dict[str, Path]) -> None:
@@ -112,7 +112,7 @@ def test_a_log_without_exploration_has_no_support(rankers: dict[str, Path]) -> N
 
 
 def test_propensities_that_are_not_what_happened_are_found_out(rankers: dict[str, Path]) -> None:
-    lines = decision_lines(400)
+    lines = decision_lines(300)
     for line in lines:  # as if the pools had hardly had a chance, though they had
         for one in line["candidates"]:
             one["propensity"] = 0.97 if one["base"] else 0.03 / 4

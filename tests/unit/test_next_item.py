@@ -79,8 +79,8 @@ def test_what_is_served_is_what_was_trained(fitted: Fitted, served: NextItem) ->
 def test_the_mean_ad_is_about_as_likely_as_the_scores_say(served: NextItem, catalogue: Prepared) -> None:
     scores = asked(served, catalogue, [IDS[3], IDS[5]])
     unbounded = BOUND * np.arctanh(np.clip(scores / BOUND, -0.999999, 0.999999))
-    others = [row for row in range(len(IDS)) if row not in (3, 5)]
-    assert np.exp(unbounded[others]).sum() / len(IDS) == pytest.approx(1.0, abs=0.1)  # without the two that were had
+    others = [row for row in range(len(IDS)) if row not in (3, 5)]  # what was had is likely to the nets, but not offered
+    assert 0.5 < np.exp(unbounded[others]).sum() / len(IDS) <= 1.0
     assert np.abs(scores).max() < BOUND
 
 
@@ -133,9 +133,9 @@ def test_ages_tell_the_order(served: NextItem, catalogue: Prepared) -> None:
 
 def test_a_history_longer_than_the_training_s_is_cut(served: NextItem, catalogue: Prepared) -> None:
     many = [IDS[number % 50] for number in range(90)]
-    np.testing.assert_array_equal(
-        asked(served, catalogue, many), asked(served, catalogue, many[: served.length])
-    )
+    short = many[: served.length]
+    others = [row for row, ad in enumerate(IDS) if ad not in many]  # what was had long ago is still not offered again
+    np.testing.assert_array_equal(asked(served, catalogue, many)[others], asked(served, catalogue, short)[others])
 
 
 def test_the_version_changes_with_the_content(fitted: Fitted, served: NextItem, tmp_path: Path) -> None:

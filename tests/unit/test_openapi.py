@@ -26,6 +26,7 @@ def test_every_route_of_the_template_is_in_the_contract() -> None:
         "/v1/ads/{ad_id}",
         "/v1/heads",
         "/v1/heads/{name}",
+        "/v1/ranker",
         "/v1/copy",
         "/v1/copy/reviews",
         "/v1/copy/{job_id}",

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from shared import retrieval
 from shared.domain import Interest, Term
+from shared.models.features import FEATURES
 from shared.models.quantized import QuantizedVectors
-from shared.models.ranker import Features, Ranker
+from shared.models.ranker import WEIGHTS, Features, Ranker
 from shared.retrieval import Request, Retrieval
 from shared.snapshot import QUANTIZED_FROM, Snapshot, assemble
 from tests.unit.test_quantized import vectors_like
@@ -28,6 +29,7 @@ def catalogue(kind: str, seed: int, n: int) -> Snapshot:
                 "landing_url": "https://example.com",
                 "language": ("en", "zh")[place % 2],
                 "domain": ("ecommerce", "social")[place % 3 % 2],
+                "bid_cpm": place % 7 / 2,
             },
             "category": f"adproduct:{place % 11}",
             "prior": float(generator.choice([0.002, 0.01, 0.2])),
@@ -54,6 +56,7 @@ def request(snapshot: Snapshot, seed: int, long: int, session: int, share: float
         sequels=generator.random(n) < 0.01,
         language="en",
         domain="social",
+        extra=generator.normal(size=n).astype(np.float32) * 2 if seed % 2 else None,
     )
 
 
@@ -65,7 +68,7 @@ def plain(snapshot: Snapshot, wanted: Request) -> np.ndarray:
     weighed = cosines * np.sqrt(weights / weights.max()) if len(weights) else np.zeros((n, 1))
     now = [place for place, i in enumerate(wanted.interests) if i.term == "session"]
     held = {i.id: i.weight for i in wanted.interests}
-    return Ranker().predict(
+    odds = Ranker().log_odds(
         Features(
             similarity=weighed.max(axis=1),
             category=np.array([held.get(snapshot.categories[code], 0.0) for code in snapshot.category]),
@@ -76,6 +79,7 @@ def plain(snapshot: Snapshot, wanted: Request) -> np.ndarray:
             prior=snapshot.prior,
         )
     )
+    return 1 / (1 + np.exp(-(odds if wanted.extra is None else odds + wanted.extra)))
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -121,7 +125,9 @@ def test_ads_closer_together_than_the_error_are_told_apart() -> None:
         quantized=QuantizedVectors(vectors.astype(np.float32)),
         prior=np.full(n, 0.01, dtype=np.float32),
     )
-    wanted = replace(request(snapshot, 7, 1, 0, 1.0), language=None, domain=None, sequels=np.zeros(n, dtype=bool))
+    wanted = replace(
+        request(snapshot, 7, 1, 0, 1.0), language=None, domain=None, sequels=np.zeros(n, dtype=bool), extra=None
+    )
     wanted = replace(wanted, interests=[replace(wanted.interests[0], id="of none")])
     scores = plain(snapshot, wanted)
     with pytest.MonkeyPatch.context() as patch:
@@ -154,7 +160,34 @@ def test_equal_ads_keep_the_catalogues_order() -> None:
     snapshot = catalogue("topics", 3, 300)
     snapshot = replace(snapshot, prior=np.full(300, 0.01, dtype=np.float32))
     wanted = replace(request(snapshot, 1, 0, 0, 1.0), sequels=np.zeros(300, dtype=bool), language=None, domain=None)
+    wanted = replace(wanted, extra=None)
     assert Retrieval(snapshot, Ranker(), wanted).best(300)[0].tolist() == list(range(300))
+
+
+@pytest.mark.parametrize("seed", [3, 4])
+def test_columns_tell_of_each_ad_what_its_score_is_made_of(seed: int) -> None:
+    """Named as the click model's, for any rows in any order, those that may not be shown, too."""
+    snapshot = catalogue("topics", seed, 200)
+    wanted = request(snapshot, seed, 3, 2, 0.5)
+    rows = np.random.default_rng(seed).permutation(200)[:70]
+    columns = Retrieval(snapshot, Ranker(), wanted).columns(rows)
+    assert set(columns) <= set(FEATURES)
+    odds = columns["prior"] + sum(weight * columns[name] for name, weight in WEIGHTS.items()) + columns["next_item"]
+    assert 1 / (1 + np.exp(-odds)) == pytest.approx(plain(snapshot, wanted)[rows], abs=1e-5)
+    assert columns["prior"] == pytest.approx(np.log(snapshot.prior[rows] / (1 - snapshot.prior[rows])), abs=1e-5)
+    assert columns["campaign_prior"] == pytest.approx(columns["prior"])  # rows of `catalogue` name no campaigns' rates
+    assert (columns["next_item"] == (0 if wanted.extra is None else wanted.extra[rows])).all()
+    assert columns["bid"] == pytest.approx(np.log1p([snapshot.ads[row].bid_cpm for row in rows.tolist()]))
+    assert {column.shape for column in columns.values()} == {(70,)}
+
+
+def test_what_is_certain_is_a_probability_still() -> None:
+    snapshot = catalogue("topics", 2, 20)
+    wanted = request(snapshot, 2, 2, 0, 1.0)
+    for extreme in (-200.0, 200.0):
+        extra = np.full(20, extreme, dtype=np.float32)
+        _, scores = Retrieval(snapshot, Ranker(), replace(wanted, extra=extra)).best(20)
+        assert scores == pytest.approx(float(extreme > 0), abs=1e-6)
 
 
 def test_probabilities_are_what_they_were() -> None:

@@ -276,7 +276,7 @@ def test_uploads_that_fail_for_good_are_kept_with_their_error() -> None:
 
 # Training -------------------------------------------------------------------------------------------------------------
 
-JOBS = f"arn:aws:sagemaker:eu-central-1:{ACCOUNT}:training-job/adtailor-head-*"
+JOBS = {f"arn:aws:sagemaker:eu-central-1:{ACCOUNT}:training-job/adtailor-{kind}-*" for kind in ("head", "ranker")}
 NESTED = ROOT / "infra" / "training_job" / "template.yaml"
 
 
@@ -306,7 +306,7 @@ def test_by_default_nobody_trains_and_nothing_is_made_for_it() -> None:
 def test_the_function_may_start_jobs_of_its_name_and_hand_them_their_role() -> None:
     found = granted(stack(**TRAINS), "ClassifyRole")
     for action in ("CreateTrainingJob", "AddTags", "DescribeTrainingJob"):
-        assert found[f"sagemaker:{action}"] == {JOBS}
+        assert found[f"sagemaker:{action}"] == JOBS
     assert found["iam:PassRole"] == {"<TrainingRole.Arn>"}
     (passes,) = (
         one for one in statements(stack(**TRAINS).resources()["ClassifyRole"]) if "iam:PassRole" in one["Action"]
@@ -315,11 +315,13 @@ def test_the_function_may_start_jobs_of_its_name_and_hand_them_their_role() -> N
 
 
 @pytest.mark.parametrize("network", [{}, {"TrainingSubnets": "subnet-1a,subnet-2b", "TrainingSecurityGroups": "sg-1a"}])
-def test_a_job_reads_labels_and_writes_heads_and_checkpoints_and_no_more(network: dict[str, str]) -> None:
+def test_a_job_writes_heads_candidates_and_checkpoints_and_never_a_ranker_that_serves(network: dict[str, str]) -> None:
     whole = stack(**TRAINS, **network)
     found = granted(whole, "TrainingRole")
-    assert found["s3:GetObject"] == {f"{BUCKET}/labels/*", f"{BUCKET}/checkpoints/*", f"arn:aws:s3:::{SOURCE[5:]}"}
-    assert found["s3:PutObject"] == {f"{BUCKET}/artifacts/*/heads/*", f"{BUCKET}/checkpoints/*"}
+    read = ("labels", "logs", "candidates", "artifacts/*/ranker", "checkpoints")
+    assert found["s3:GetObject"] == {*(f"{BUCKET}/{prefix}/*" for prefix in read), f"arn:aws:s3:::{SOURCE[5:]}"}
+    written = ("artifacts/*/heads", "candidates", "checkpoints")
+    assert found["s3:PutObject"] == {f"{BUCKET}/{prefix}/*" for prefix in written}
     assert found["s3:ListBucket"] == {BUCKET}
     assert found["ecr:BatchGetImage"] == {"arn:aws:ecr:eu-central-1:763104351884:repository/pytorch-training"}
     everywhere = {action for action, resources in found.items() if "*" in resources}
@@ -335,7 +337,7 @@ def test_a_job_reads_labels_and_writes_heads_and_checkpoints_and_no_more(network
 
 def test_the_end_of_a_job_and_the_schedule_call_the_function() -> None:
     plain = training().resources()
-    assert set(plain) == {"Ended", "EndedMayCall", "Failed"}
+    assert set(plain) == {"Ended", "EndedMayCall", "RankerEnded", "RankerEndedMayCall", "Failed"}
     rule = plain["Ended"]["Properties"]
     assert rule["EventPattern"]["detail"] == {
         "TrainingJobName": [{"prefix": "adtailor-head-"}],
@@ -364,6 +366,33 @@ def test_the_end_of_a_job_and_the_schedule_call_the_function() -> None:
     }
     (calls,) = statements(timed["SchedulerRole"])
     assert (calls["Action"], calls["Resource"]) == (["lambda:InvokeFunction"], ["<ClassifyFunctionAliaslive>"])
+
+
+def test_the_end_of_a_rankers_job_and_its_schedule_call_the_function() -> None:
+    timed = training(RankerSchedule="rate(7 days)").resources()
+    assert "Retraining" not in timed and "SchedulerRole" in timed
+    rule = timed["RankerEnded"]["Properties"]
+    assert rule["EventPattern"]["detail"]["TrainingJobName"] == [{"prefix": "adtailor-ranker-"}]
+    (target,) = rule["Targets"]
+    assert target["Arn"] == timed["RankerEndedMayCall"]["Properties"]["FunctionName"] == "<ClassifyFunctionAliaslive>"
+    assert timed["RankerEndedMayCall"]["Properties"]["SourceArn"] == "<RankerEnded.Arn>"
+    told = target["InputTransformer"]["InputTemplate"].replace("<tenant>", '"demo"')
+    expected = json.loads((ROOT / "tests/events/classify_ranker_trained_direct.json").read_text(encoding="utf-8"))
+    assert json.loads(told.replace("<job>", json.dumps(expected["job"]))) == expected
+    schedule = timed["RankerTraining"]["Properties"]
+    assert schedule["ScheduleExpression"] == "rate(7 days)"
+    call = {"action": "train_ranker", "asynchronous": True, "started_by": "schedule"}
+    assert json.loads(schedule["Target"]["Input"]) == call
+    (calls,) = statements(timed["SchedulerRole"])
+    assert (calls["Action"], calls["Resource"]) == (["lambda:InvokeFunction"], ["<ClassifyFunctionAliaslive>"])
+
+
+def test_only_who_promotes_may_write_a_ranker_that_serves() -> None:
+    serving = f"{BUCKET}/artifacts/*/ranker/*"
+    whole = stack(**TRAINS)
+    roles = [name for name, one in whole.resources().items() if one["Type"] == "AWS::IAM::Role"]
+    writers = {role for role in roles if serving in granted(whole, role).get("s3:PutObject", set())}
+    assert writers == {"ClassifyRole"}
 
 
 def test_a_failed_training_raises_an_alarm_on_the_codes_own_figure() -> None:

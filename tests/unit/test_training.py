@@ -19,7 +19,7 @@ from shared import labels
 from shared.domain import Rejection
 from shared.errors import Unavailable, Unprocessable
 from shared.labels import LabelRow, place_of, read_labels, survey
-from shared.stores.training_jobs import JobStatus, QueuedJobs, SageMakerJobs, TrainingJob
+from shared.stores.training_jobs import JobStatus, QueuedJobs, SageMakerJobs, head_job
 from shared.training import NO_TRAINING
 from shared.wiring import System
 from tests.conftest import REGION, TENANT, Aws, stores_on
@@ -29,7 +29,7 @@ from tests.fakes.training import GOOD, KEY, Service, Trainers, queued_trainers, 
 
 pytestmark = pytest.mark.slow
 
-JOB = TrainingJob("adtailor-head-topics-0123456789ab", TENANT, "topics", "topics.jsonl")
+JOB = head_job("adtailor-head-topics-0123456789ab", TENANT, "topics", "topics.jsonl")
 
 
 # A file of labels -----------------------------------------------------------------------------------------------------

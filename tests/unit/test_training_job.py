@@ -33,19 +33,20 @@ from shared.stores.training_jobs import (
     JobStatus,
     SageMakerJobs,
     SageMakerPlace,
-    TrainingJob,
     TrainingRefused,
+    head_job,
+    job_name,
+    ranker_job,
     read_status,
     write_status,
 )
-from shared.training import job_name
 from tests.conftest import REGION, TENANT, Aws, session, stores_on
 from tests.data import ROOT
 from tests.fakes.training import GOOD, PLACE, ROLE, Trainers, queued_trainers, sagemaker_trainers
 
 pytestmark = pytest.mark.slow
 
-JOB = TrainingJob("adtailor-head-topics-0123456789ab", TENANT, "topics", "topics.jsonl")
+JOB = head_job("adtailor-head-topics-0123456789ab", TENANT, "topics", "topics.jsonl")
 
 
 # Both adapters of the port --------------------------------------------------------------------------------------------
@@ -132,6 +133,7 @@ def test_boto3_takes_the_request(aws: Aws, place: SageMakerPlace) -> None:
     made = client.describe_training_job(TrainingJobName=JOB.name)
     assert made["RoleArn"] == ROLE and made["EnableManagedSpotTraining"] == place.spot
     assert made["HyperParameters"] == {
+        "kind": "head",
         "tenant": TENANT,
         "head": "topics",
         "labels": "topics.jsonl",
@@ -149,16 +151,43 @@ def test_boto3_takes_the_request(aws: Aws, place: SageMakerPlace) -> None:
     assert all(len(part) <= 256 for part in command) and "infra.training_job.entry" in command[-1]
 
 
+@pytest.mark.parametrize("current", [None, "0123456789ab"])
+def test_a_rankers_job_brings_the_log_what_was_prepared_and_the_one_in_service(aws: Aws, current: str | None) -> None:
+    client = session().client("sagemaker")
+    job = ranker_job("adtailor-ranker-0123456789ab", TENANT, current=current)
+    SageMakerJobs(client, PLACE).start(job)
+    made = client.describe_training_job(TrainingJobName=job.name)
+    channels = {one["ChannelName"]: one["DataSource"]["S3DataSource"]["S3Uri"] for one in made["InputDataConfig"]}
+    expected = {
+        "log": f"s3://adtailor-test/logs/{TENANT}/decisions/",
+        "prepared": f"s3://adtailor-test/candidates/{TENANT}/{job.name}/prepared/",
+        "source": PLACE.source,
+    }
+    served = {"current": f"s3://adtailor-test/artifacts/{TENANT}/ranker/{current}/"} if current else {}
+    assert channels == expected | served
+    assert made["HyperParameters"] == {
+        "kind": "ranker",
+        "tenant": TENANT,
+        "job": job.name,
+        "current": current or "",
+        "seed": "0",
+        "budget_seconds": "2700",
+    }
+
+
 @given(
     st.from_regex("[a-z][a-z0-9-]{0,40}[a-z0-9]", fullmatch=True),
     st.from_regex("[A-Za-z0-9_-]{1,64}", fullmatch=True).filter(labels.HEAD.fullmatch),
 )
 def test_job_names_are_what_sagemaker_takes(prefix: str, head: str) -> None:
     prefix = re.sub("-+", "-", prefix)
-    name = job_name(prefix, "t", head, "etag", 1)
+    name = job_name(prefix, "head", "t", head, "etag", 1)
     assert re.fullmatch(r"[a-zA-Z0-9](-*[a-zA-Z0-9]){0,62}", name) and name.startswith(f"{prefix}-head-")
-    assert len({name, job_name(prefix, "u", head, "etag", 1), job_name(prefix, "t", head, "etag", 2)}) == 3
-    assert name == job_name(prefix, "t", head, "etag", 1)
+    others = [job_name(prefix, "head", tenant, head, "etag", attempt) for tenant, attempt in (("u", 1), ("t", 2))]
+    assert len({name, *others}) == 3
+    assert name == job_name(prefix, "head", "t", head, "etag", 1)
+    ranker = job_name(prefix, "ranker", "t", "", "etag", 1)
+    assert re.fullmatch(rf"{prefix}-ranker-[0-9a-f]{{12}}", ranker) and len(ranker) <= 63
 
 
 # The worker of the local run ------------------------------------------------------------------------------------------
@@ -172,13 +201,13 @@ def test_the_worker_does_a_job_once_and_tells_of_its_end(
     runs: list[Path] = []
     trainer = Trainer(stores.objects, tmp_path, told.append)
 
-    def run(root: Path, parameters: Any, seconds: float) -> str | None:
+    def run(root: Path, seconds: float) -> str | None:
         runs.append(root)
         return reason
 
     monkeypatch.setattr(trainer, "_run", run)
-    parameters = {"tenant": TENANT, "head": "topics", "labels": "topics.jsonl"}
-    body = {"job": "one", "max_seconds": 60, "parameters": parameters}
+    parameters = {"kind": "head", "tenant": TENANT, "head": "topics", "labels": "topics.jsonl"}
+    body = {"job": "one", "max_seconds": 60, "parameters": parameters, "inputs": {}}
     for _ in range(2):
         trainer({"Records": [{"body": json.dumps(body), "attributes": {"ApproximateReceiveCount": "1"}}]}, None)
     assert runs == [tmp_path / "one"]
@@ -189,18 +218,36 @@ def test_the_worker_does_a_job_once_and_tells_of_its_end(
 def test_a_job_that_is_cut_off_again_and_again_has_failed(stores: Stores, tmp_path: Path) -> None:
     told: list[dict[str, Any]] = []
     write_status(stores.objects, "one", JobStatus("running"))
-    body = {"job": "one", "max_seconds": 60, "parameters": {"tenant": TENANT, "head": "topics"}}
+    parameters = {"kind": "ranker", "tenant": TENANT}
+    body = {"job": "one", "max_seconds": 60, "parameters": parameters, "inputs": {}}
     record = {"body": json.dumps(body), "attributes": {"ApproximateReceiveCount": "3"}}
     Trainer(stores.objects, tmp_path, told.append)({"Records": [record]}, None)
-    assert "stopped too often" in str(read_status(stores.objects, "one")) and told
+    assert "stopped too often" in str(read_status(stores.objects, "one"))
+    assert told == [{"action": "ranker_trained", "asynchronous": True, "job": "one", "tenant": TENANT}]
 
 
 def test_only_files_of_labels_are_laid_out(stores: Stores, tmp_path: Path) -> None:
     for name in ("news.jsonl", "news.dev.csv", "news.old/1.jsonl", "news.txt", "news-short.jsonl"):
         stores.objects.put(f"labels/{TENANT}/{name}", GOOD)
-    Trainer(stores.objects, tmp_path, lambda call: None)._lay_out(tmp_path, {"tenant": TENANT, "head": "news"})
+    inputs = head_job("one", TENANT, "news", "news.jsonl").inputs
+    Trainer(stores.objects, tmp_path, lambda call: None)._lay_out(tmp_path, {"head": "news"}, inputs)
     laid = tmp_path / "input" / "data" / "train"
     assert sorted(path.name for path in laid.iterdir()) == ["news.dev.csv", "news.jsonl"]
+
+
+def test_a_channel_is_laid_out_as_sagemaker_does_it(stores: Stores, tmp_path: Path) -> None:
+    job = ranker_job("one", TENANT, current="v1")
+    stores.objects.put(f"logs/{TENANT}/decisions/2026-11-26/1200.jsonl.gz", b"log")
+    stores.objects.put("logs/other/decisions/2026-11-26/1200.jsonl.gz", b"another's")
+    stores.objects.put(f"candidates/{TENANT}/one/prepared/vectors.npz", b"vectors")
+    stores.objects.put(f"artifacts/{TENANT}/ranker/v1/next_item/items.json", b"ranker")
+    Trainer(stores.objects, tmp_path, lambda call: None)._lay_out(tmp_path, job.parameters, job.inputs)
+    laid = tmp_path / "input" / "data"
+    assert {path.relative_to(laid).as_posix(): path.read_bytes() for path in laid.rglob("*") if path.is_file()} == {
+        "log/2026-11-26/1200.jsonl.gz": b"log",
+        "prepared/vectors.npz": b"vectors",
+        "current/next_item/items.json": b"ranker",
+    }
 
 
 def test_what_a_process_gives_up_leaves_its_disk(
@@ -250,7 +297,8 @@ def test_the_archive_holds_all_that_training_imports_and_nothing_else_of_weight(
     with tarfile.open(fileobj=io.BytesIO(data)) as opened:
         names = set(opened.getnames())
     seen: set[str] = set()
-    foreign = set(closure("infra.training.train_classifier", seen)) | set(closure("infra.training_job.entry", seen))
+    entrances = ("training.train_classifier", "training.train_ranker", "training_job.entry", "training_job.ranker")
+    foreign = {name for entrance in entrances for name in closure(f"infra.{entrance}", seen)}
     ours = {name.replace(".", "/") for name in seen}
     assert {name for name in ours if f"{name}.py" not in names and f"{name}/__init__.py" not in names} == set()
     distributions = {"sklearn": "scikit-learn", "torch": ""}
@@ -288,7 +336,8 @@ def laid_out(root: Path, body: bytes, **parameters: str) -> Path:
     (root / "input" / "config").mkdir(parents=True)
     (root / "input" / "data" / "train").mkdir(parents=True)
     (root / "input" / "data" / "train" / "topics.jsonl").write_bytes(body)
-    given_ = {"tenant": TENANT, "head": "topics", "labels": "topics.jsonl", "seed": "0", "budget_seconds": "20"}
+    given_ = {"kind": "head", "tenant": TENANT, "head": "topics", "labels": "topics.jsonl"}
+    given_ |= {"seed": "0", "budget_seconds": "20"}
     (root / "input" / "config" / "hyperparameters.json").write_text(json.dumps(given_ | parameters))
     return root
 

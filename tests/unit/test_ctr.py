@@ -1,0 +1,197 @@
+"""The task `ctr`: its figures, its model against the textbook's formula, and that nothing of the test leaks into it."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.gaussian_process import GaussianProcessRegressor
+from sklearn.gaussian_process.kernels import DotProduct
+from sklearn.metrics import log_loss, roc_auc_score
+
+from infra.evaluate import ctr
+from infra.training import clicks_kernels, clicks_metrics, clicks_process
+
+ROWS = st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.integers(-3, 3)), min_size=2, max_size=60)
+
+
+@given(ROWS)
+def test_auc_uauc_and_log_loss_are_scikit_learns(rows: list[tuple[int, bool, int]]) -> None:
+    person, clicked, score = (np.array(side) for side in zip(*rows, strict=True))
+    own = [
+        roc_auc_score(clicked[person == who], score[person == who])
+        for who in np.unique(person)
+        if 0 < clicked[person == who].mean() < 1
+    ]
+    found, count = clicks_metrics.uauc(person, clicked, score)
+    assert count == len(own)
+    assert found == pytest.approx(np.mean(own) if own else float("nan"), nan_ok=True)
+    if 0 < clicked.mean() < 1:
+        assert clicks_metrics.auc(clicked, score) == pytest.approx(roc_auc_score(clicked, score))
+    expected = log_loss(clicked, 1 / (1 + np.exp(-score.astype(float))), labels=[False, True])
+    assert clicks_metrics.log_loss(clicked, score) == pytest.approx(expected)
+
+
+def test_platt_finds_slope_and_bias_again_and_mends_the_calibration() -> None:
+    generator = np.random.default_rng(0)
+    odds = generator.normal(size=40_000) * 1.5 - 2
+    clicked = generator.random(len(odds)) < 1 / (1 + np.exp(-odds))
+    slope, bias = clicks_metrics.platt(clicked, 2 * odds + 1)
+    assert (slope, bias) == (pytest.approx(0.5, abs=0.03), pytest.approx(-0.5, abs=0.08))
+    before = clicks_metrics.calibration_error(clicked, 2 * odds + 1)
+    after = clicks_metrics.calibration_error(clicked, slope * (2 * odds + 1) + bias)
+    assert after < 0.01 < 0.05 < before
+
+
+def test_the_calibration_never_turns_an_order_round() -> None:
+    odds = np.linspace(-2, 2, 100)
+    assert clicks_metrics.platt(odds < 0, odds)[0] > 0
+
+
+def test_a_persons_taste_is_the_posterior_of_a_gaussian_process() -> None:
+    generator = np.random.default_rng(1)
+    factors = generator.normal(size=(9, 3))
+    kernel = (factors @ factors.T).astype(np.float32)
+    item, label = np.array([0, 3, 4, 7, 8]), np.array([1.0, 0, 1, 1, 0])
+    setting = clicks_process.Setting({"alike": 1e-6}, {"alike": 1.0}, item_noise=1.0, noise=0.2, person=1e9)
+    fitted = clicks_process.fit(np.zeros(5, np.int64), item, label, {"alike": kernel}, setting)
+    process = GaussianProcessRegressor(DotProduct(0.0, "fixed"), alpha=0.2, optimizer=None)
+    mean, spread = process.fit(factors[item], label - label.mean()).predict(factors, return_std=True)
+    found, left = fitted.predict(np.zeros(9, np.int64), np.arange(9))
+    np.testing.assert_allclose(found, mean + label.mean(), atol=1e-3)
+    np.testing.assert_allclose(left, spread**2 / np.diag(kernel), atol=1e-3)
+    stranger, whole = fitted.predict(np.full(9, 5), np.arange(9))
+    np.testing.assert_allclose(stranger, fitted.effect)
+    np.testing.assert_allclose(whole, 1.0)
+
+
+def test_items_that_people_come_upon_together_are_alike() -> None:
+    generator = np.random.default_rng(2)
+    person = np.repeat(np.arange(60), 12)
+    item = np.concatenate([generator.permutation(15)[:12] + 15 * (who % 2) for who in range(60)])
+    at = np.tile(np.arange(12.0), 60)
+    for factors in (
+        clicks_kernels.neighbour_factors(person, item, at, 32),
+        clicks_kernels.exposure_factors(person, item, 60, 32),
+    ):
+        assert factors.shape[0] == 32
+        alike = clicks_kernels.kernels(np.eye(32, dtype=np.float32), np.zeros(32), factors, factors)["exposure"]
+        assert alike[:15, :15].mean() > alike[:15, 15:30].mean() + 0.05
+
+
+def test_years_are_read_off_the_end_of_a_text() -> None:
+    found = clicks_kernels.years(["Heat (1995)", "2001: A Space Odyssey (1968)", "1984"])
+    assert found.tolist() == [1995, 1968, (1995 + 1968) / 2]
+    assert clicks_kernels.years(["no", "none"]).tolist() == [0, 0]
+
+
+ITEMS, PEOPLE = 60, 50
+Files = dict[str, Path]
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Files:
+    """People like one half of the items, and some items are better; three files, one after the other."""
+    folder, generator = tmp_path_factory.mktemp("ctr"), np.random.default_rng(0)
+    quality = generator.normal(size=ITEMS)
+    side = generator.choice([-1, 1], size=PEOPLE)
+    written: Files = {}
+
+    def write(name: str, rows: list[dict[str, Any]]) -> None:
+        written[name] = folder / f"{name}.jsonl.gz"
+        with gzip.open(written[name], "wt") as file:
+            file.writelines(json.dumps(row) + "\n" for row in rows)
+
+    write("items", [{"item_id": f"i{item}", "title": f"Title {item} ({1950 + item})"} for item in range(ITEMS)])
+    for place, (name, count) in enumerate((("train", 2400), ("valid", 800), ("test", 600))):
+        rows = []
+        for number in range(count):
+            person, item = int(generator.integers(PEOPLE)), int(generator.integers(ITEMS))
+            odds = quality[item] + 1.5 * side[person] * (1 if item < ITEMS // 2 else -1)
+            label = int(generator.random() < 1 / (1 + np.exp(-odds)))
+            at = 1e9 + 1e5 * place + number
+            rows.append(
+                {"user_id": f"p{person}", "item_id": f"i{item}", "label": label, "timestamp": at, "history": []}
+            )
+        write(name, rows)
+    return written
+
+
+def encode(texts: list[str]) -> np.ndarray:
+    half = [int(text.split()[1]) < ITEMS // 2 for text in texts]
+    vectors = np.random.default_rng(0).normal(size=(len(texts), 384)) / 40
+    vectors[:, 0] += np.where(half, 1.0, -1.0)
+    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True), np.float32)
+
+
+def measured(files: Files, **changed: Path) -> dict[str, Any]:
+    given = files | changed
+    return ctr.run(given["items"], given["train"], given["valid"], given["test"], encode)
+
+
+@pytest.fixture(scope="module")
+def result(world: Files) -> dict[str, Any]:
+    return measured(world)
+
+
+def test_taste_is_found_and_the_keys_are_the_contracts(result: dict[str, Any]) -> None:
+    assert {"auc", "uauc", "logloss", "ece", "n", "baselines"} <= set(result)
+    assert result["n"] == 600
+    assert set(result["baselines"]) == {"item_mean", "item_user_mean"}
+    best = max(row["auc"] for row in result["baselines"].values())
+    assert result["auc"] > best + 0.1
+    assert result["uauc"] > best + 0.1
+    assert result["ece"] < 0.1
+    low, high = result["interval95"]["auc"]
+    assert low < result["auc"] < high
+    assert result["notes"] == []
+    json.dumps(result)
+
+
+def rewritten(path: Path, target: Path, change: Callable[[int, dict[str, Any]], dict[str, Any] | None]) -> Path:
+    with gzip.open(path, "rt") as file:
+        rows = [change(number, json.loads(line)) for number, line in enumerate(file)]
+    target.write_text("".join(json.dumps(row) + "\n" for row in rows if row is not None))
+    return target
+
+
+def test_no_label_or_history_of_the_test_reaches_a_prediction(
+    world: Files, result: dict[str, Any], tmp_path: Path
+) -> None:
+    turned = rewritten(
+        world["test"], tmp_path / "turned", lambda _, row: row | {"label": 1 - row["label"], "history": ["i1", "i2"]}
+    )
+    other = measured(world, test=turned)
+    assert other["auc"] == pytest.approx(1 - result["auc"], abs=2e-4)
+    assert other["uauc"] == pytest.approx(1 - result["uauc"], abs=2e-4)
+    assert other["valid"] == result["valid"]
+
+
+def test_what_cannot_be_measured_on_is_said(world: Files, tmp_path: Path) -> None:
+    half = rewritten(world["test"], tmp_path / "half", lambda _, row: row | {"label": 0.5})
+    with pytest.raises(ValueError, match=r"half, row 1: the label 0.5"):
+        measured(world, test=half)
+    one = rewritten(world["test"], tmp_path / "one", lambda _, row: row | {"label": 1})
+    with pytest.raises(ValueError, match="both labels"):
+        measured(world, test=one)
+    untimed = rewritten(world["train"], tmp_path / "untimed", lambda _, row: row | {"timestamp": None})
+    with pytest.raises(ValueError, match="untimed, row 1"):
+        measured(world, train=untimed)
+
+
+def test_unknown_items_and_overlapping_times_are_noted(world: Files, tmp_path: Path) -> None:
+    strange = rewritten(
+        world["test"],
+        tmp_path / "strange",
+        lambda number, row: row | {"timestamp": 1e9} | ({"item_id": "?"} if number < 5 else {}),
+    )
+    notes = measured(world, test=strange)["notes"]
+    assert notes[0] == "test: 5 rows of unknown items left out"
+    assert "overlap in time" in notes[1]
