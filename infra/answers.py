@@ -253,8 +253,8 @@ class RankerFigures(TypedDict):
 
 
 class RankerAnswer(TypedDict):
-    """`version`: of the trained ranker that serves; null: the untrained one does. `candidate`: what the last job trained;
-    `held` and `refused`: the gate did not let it out. `clicks`: of the log that it was trained on."""
+    """`version`: of the trained ranker that serves; null: the untrained one does. `candidate`: what the last job
+    trained; `held` and `refused`: the gate did not let it out. `clicks`: of the log that it was trained on."""
 
     __pydantic_config__ = _WHOLE  # type: ignore[misc]
     version: str | None

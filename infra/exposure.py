@@ -113,7 +113,7 @@ def report(decided: Sequence[Decided], told: Told, k_floor: int) -> dict[str, An
         "gini_ads": round(gini(ads.values()), _DIGITS),
         "effective_ads": round(effective_number(ads.values()), 3),
         "campaigns": _ranked(campaigns, total.impressions),
-        "slots": {str(slot): slots[slot].figures(total.impressions) for slot in sorted(slots)},
+        "slots": {str(slot + 1): slots[slot].figures(total.impressions) for slot in sorted(slots)},
         "k_floor": k_floor,
         "segments": told_of,
         "segments_below_k": hidden,

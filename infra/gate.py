@@ -44,6 +44,7 @@ if TYPE_CHECKING:
 
 EXIT = {Verdict.PROMOTE: 0, Verdict.HOLD: 3, Verdict.REFUSE: 4}
 SERVED = "served"
+_USUAL = Demands()
 METRICS = tuple(kind for kind in FEEDBACK_TYPES if kind in ("click", "conversion"))
 
 
@@ -55,9 +56,9 @@ def main(
     metric: Annotated[str, typer.Option(help=" or ".join(METRICS))] = METRICS[0],
     ads: Annotated[list[Path] | None, typer.Option(help="ads and items with texts, where no tenant has them")] = None,
     click_model: Annotated[str, typer.Option(help=" or ".join(CLICK_MODELS))] = DECIDES,
-    margin: Annotated[float, typer.Option(min=0, max=0.5, help="share of clicks that may be lost")] = Demands.margin,
-    least_decisions: Annotated[float, typer.Option(min=1, help="effective")] = Demands.decisions,
-    least_clicks: Annotated[float, typer.Option(min=1, help="effective")] = Demands.clicks,
+    margin: Annotated[float, typer.Option(min=0, max=0.5, help="share of clicks that may be lost")] = _USUAL.margin,
+    least_decisions: Annotated[float, typer.Option(min=1, help="effective")] = _USUAL.decisions,
+    least_clicks: Annotated[float, typer.Option(min=1, help="effective")] = _USUAL.clicks,
     window_hours: Annotated[float, typer.Option(min=0, help="in which a click counts")] = WINDOW / 3600,
     promote: Annotated[bool, typer.Option("--promote", help="put it into service where the verdict lets it")] = False,
     no_log: Annotated[bool, typer.Option("--no-log", help="promote by the verdict that is there")] = False,
@@ -95,7 +96,7 @@ def main(
                 tenant=tenant,
                 metric=metric,
                 demands=demands,
-                click_model=CLICK_MODELS[CLICK_MODELS.index(click_model)],  # type: ignore[arg-type]
+                click_model=CLICK_MODELS[CLICK_MODELS.index(click_model)],
                 seed=seed,
                 console=console,
             )

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from shared.domain import DOMAINS, LANGUAGES, Ad, FrequencyCap
-from shared.index import AdIndex
+from shared.index import AdIndex, ad_columns
 from shared.models.quantized import QuantizedVectors
-from shared.models.ranker import WEIGHTS
 
 QUANTIZED_FROM = 4096  # ads from which an int8 copy of the vectors pays, and the import of ONNX Runtime with it
 _NO_LABELS: frozenset[str] = frozenset()
@@ -186,11 +185,9 @@ def _in_order(numbers: dict[str, int], column: np.ndarray) -> tuple[tuple[str, .
 
 
 def index_of(snapshot: Snapshot, give_way: Callable[[], None]) -> AdIndex:
-    """An index of the snapshot's ads by what interests find in them and by their click rates."""
-    rates = np.clip(snapshot.prior, 1e-6, 1 - 1e-6)
-    odds = np.log(rates / (1 - rates))
-    lift = (odds - odds.mean()) / WEIGHTS["similarity"]
-    return AdIndex.build([ad.ad_id for ad in snapshot.ads], snapshot.vectors, lift, give_way)
+    """An index of the snapshot's ads."""
+    columns = ad_columns(snapshot.prior, snapshot.language, snapshot.domain)
+    return AdIndex.build([ad.ad_id for ad in snapshot.ads], snapshot.vectors, columns, give_way)
 
 
 def step(ad: Ad) -> Step | None:

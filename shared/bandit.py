@@ -30,10 +30,10 @@ Rule = Literal["ucb", "thompson"]
 
 FLOOR = 0.01  # of an arm's chance; an equal share where there are so many arms that this would be more
 RULE: Rule = "ucb"  # by replay of headline tests, like the constants below (`infra.evaluate headlines`)
-CAUTION = 1.0  # deviations of the posterior that are explored; the rule says how
+CAUTION = 0.5  # deviations of the posterior that are explored; the rule says how
 # Of the predicted click rate, in clicks: what the prediction of a text beside its siblings, and what the usual click
 # rate of all texts, is worth.
-PREDICTION_CLICKS = 20.0
+PREDICTION_CLICKS = 10.0
 LEVEL_CLICKS = 3.0
 MOST_RATE = 0.5  # a prior click rate above it is a mistake of its maker
 

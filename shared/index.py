@@ -1,8 +1,8 @@
 """An approximate index of the ads, for catalogues so large that looking at every ad takes too long.
 
-A graph (HNSW: Malkov and Yashunin, 2018) of `usearch`, on int8 components. What it is searched for is the part of an
-ad's log-odds that a person's interests and its own click rate make: the rate is one component more, so that the largest
-inner products are the largest sums of both. What comes out are candidates: their scores are computed in full.
+A graph (HNSW: Malkov and Yashunin, 2018) of `usearch`, on int8 components. What it is searched for is the largest part
+of an ad's log-odds, that of a person's interests, its own click rate, its language and its domain: these are a few
+components more, so that inner products are their sum. What comes out are candidates: their scores are computed in full.
 
 It is made once and carried from one version of the catalogue to the next; ads that are new or have another text by
 then are listed beside it, and are candidates each time.
@@ -16,11 +16,15 @@ from typing import Any
 
 import numpy as np
 
+from shared.domain import DOMAINS, LANGUAGES
+from shared.models.ranker import WEIGHTS
+
 INDEX_FROM = 250_000  # ads that may be shown from which the index is quicker than all of them by their int8 copies
 MOST_BESIDE = 0.1  # of the ads; where more stand beside the index, it is made anew
 _CONNECTIVITY = 16
 _EFFORT_ADDING = 64  # nodes that are looked at for an ad to be added, and
 _EFFORT_SEARCHING = 400  # for a query, at least
+_MATCH = 0.3  # of a language or domain, as a component: as large as keeps both sides' numbers of one size
 _PIECE = 16  # ads that are added in one go: about two milliseconds
 _BLOCK = 4096
 
@@ -46,14 +50,16 @@ class AdIndex:
         self.beside = beside
 
     @classmethod
-    def build(cls, ids: Sequence[str], vectors: np.ndarray, lift: np.ndarray, give_way: Callable[[], None]) -> AdIndex:
-        """Of vectors (n, width) of unit length and what each ad has over others whatever is asked, (n,), in units of a
-        cosine. Takes a second for 10,000 ads; give_way: called every few milliseconds."""
+    def build(
+        cls, ids: Sequence[str], vectors: np.ndarray, columns: np.ndarray, give_way: Callable[[], None]
+    ) -> AdIndex:
+        """Of vectors (n, width) of unit length and `ad_columns`. Takes a second for 10,000 ads; give_way: called every
+        few milliseconds."""
         from usearch.index import Index
 
         n, width = vectors.shape
         index = Index(
-            ndim=width + 1,
+            ndim=width + columns.shape[1],
             metric="ip",
             dtype="i8",
             connectivity=_CONNECTIVITY,
@@ -62,7 +68,7 @@ class AdIndex:
         )
         for start in range(0, n, _PIECE):
             piece = slice(start, min(start + _PIECE, n))
-            index.add(np.arange(piece.start, piece.stop), np.column_stack((vectors[piece], lift[piece])), threads=1)
+            index.add(np.arange(piece.start, piece.stop), np.hstack((vectors[piece], columns[piece])), threads=1)
             give_way()
         graph = _Graph(index, tuple(ids), _prints(vectors))
         return cls(graph, np.arange(n), np.zeros(0, dtype=np.intp))
@@ -84,14 +90,34 @@ class AdIndex:
         return AdIndex(graph, rows, beside)
 
     def near(self, queries: np.ndarray, count: int) -> np.ndarray:
-        """Rows of the `count` ads with about the largest ``vector @ query + lift`` for each query (m, width), and of
-        all that stand beside the index: in order, each once."""
-        ones = np.ones((len(queries), 1), dtype=np.float32)
-        found = self._graph.index.search(np.hstack((queries, ones)), min(count, len(self._rows)), threads=1)
+        """Rows of the `count` ads with about the largest inner products with each query, a vector and `query_columns`
+        (m, width + columns), and of all that stand beside the index: in order, each once."""
+        found = self._graph.index.search(queries, min(count, len(self._rows)), threads=1)
         counts = found.counts if len(queries) > 1 else [len(found.keys)]
         keys = np.atleast_2d(found.keys)
         rows = self._rows[np.concatenate([row[:some] for row, some in zip(keys, counts, strict=True)]).astype(np.intp)]
         return np.unique(np.concatenate((rows[rows >= 0], self.beside)))
+
+
+def ad_columns(prior: np.ndarray, language: np.ndarray, domain: np.ndarray) -> np.ndarray:
+    """What an ad has besides its vector, float32 (n, columns). prior: click rates. language, domain: places in
+    `LANGUAGES` and `DOMAINS`."""
+    rates = np.clip(prior, 1e-6, 1 - 1e-6)
+    odds = np.log(rates / (1 - rates))
+    lift = (odds - odds.mean()) / WEIGHTS["similarity"]
+    spoken = np.eye(len(LANGUAGES), dtype=np.float32)[language]
+    placed = np.eye(len(DOMAINS), dtype=np.float32)[domain]
+    return np.column_stack((lift, _MATCH * spoken, _MATCH * placed)).astype(np.float32)
+
+
+def query_columns(language: np.ndarray, domain: np.ndarray) -> np.ndarray:
+    """What a query has besides its vector, so that products are log-odds in units of a cosine's; (columns,). language,
+    domain: 1 at the place of the wanted one, if any."""
+    spoken, placed = (
+        WEIGHTS[name] / WEIGHTS["similarity"] / _MATCH * wanted
+        for name, wanted in (("language", language), ("domain", domain))
+    )
+    return np.concatenate((np.ones(1), spoken, placed)).astype(np.float32)
 
 
 def _prints(vectors: np.ndarray) -> np.ndarray:

@@ -40,7 +40,11 @@ def read_verdict(folder: Path) -> dict[str, Any]:
     """
     try:
         found = json.loads((folder / VERDICT).read_text(encoding="utf-8"))
-        for kind, value in ((str, found["verdict"]), (str, found["candidate"]["manifest_sha256"]), (float, found["at"])):
+        for kind, value in (
+            (str, found["verdict"]),
+            (str, found["candidate"]["manifest_sha256"]),
+            (float, found["at"]),
+        ):
             kind(value)
         "; ".join(found["reasons"])
         return dict(found) | {"tenant": found["tenant"], "current": {"version": found["current"]["version"]}}

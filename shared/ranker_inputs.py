@@ -54,7 +54,7 @@ def log_files(objects: Objects, tenant: str) -> list[tuple[str, float]]:
 def survey_log(
     objects: Objects, keys: Sequence[str], known: Snapshot, *, now: float, over: Callable[[], bool]
 ) -> LogSurvey:
-    """Reads a log until `over`, the first of `keys` first. Lines that cannot be used are left to the job, which says so."""
+    """Reads a log until `over`, the first of `keys` first; a line that cannot be used is left to the job to tell of."""
     clicks = 0
     items: dict[str, None] = {}
     for key in keys:

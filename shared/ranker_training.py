@@ -1,4 +1,4 @@
-"""Use case of functions/classify: a schedule, or a call, starts the training of tenants' rankers on their decision logs.
+"""Use case of functions/classify: a schedule, or a call, starts the training of tenants' rankers on decision logs.
 
 A job trains on the earlier part of the log and has the gate judge what it made on the later part. What is kept here is
 which job trains, how it ended and what the gate said; only a ranker with a verdict to promote goes into service
@@ -176,7 +176,7 @@ class RankerTraining:
         key = f"{candidate_prefix(tenant, made.job)}prepared/{FILE}"
         with_vector = write_vectors(self._stores, tenant, snapshot, found.items, key, project=self._project)
         counted = {"clicks": found.clicks, "items": len(found.items), "with_vector": with_vector, "whole": found.whole}
-        logger.info("the training of a ranker is prepared", extra={"job": made.job} | counted)
+        logger.info("the training of a ranker is prepared", extra=counted | {"job": made.job})
         saved = self._stores.rankers.save(tenant, made)
         if saved is None:
             outcome["unchanged"] += 1  # somebody else starts one

@@ -112,7 +112,7 @@ class Recommending:
         self._versions = versions
         self._exploring = exploring
         self._clock = clock
-        self._prepared: dict[str, tuple[str, str, Prepared]] = {}
+        self._prepared: dict[tuple[str, str, str], Prepared] = {}
         self._histories = Histories(stores.catalogue, project=project)
         self._feedback = Feedback(stores, clock=clock)
 
@@ -235,18 +235,29 @@ class Recommending:
         )
         return Decision(decision_id, asked.uid, asked.now, slots, bool(asked.interests), asked.versions)
 
+    def prepare(self, tenant: str, snapshot: Snapshot) -> None:
+        """Makes what a trained ranker needs of a catalogue, before the catalogue serves."""
+        trained = self._rankers(tenant).artefact
+        if trained is not None:
+            self._prepared_for(tenant, snapshot, trained)
+
     def _models(self, tenant: str, snapshot: Snapshot, trained: TrainedRanker | None) -> Models:
         if trained is None:
             return Models(self._ranker)
-        held = self._prepared.get(tenant)
-        if held is None or held[:2] != (snapshot.version, trained.version):
+        return Models(self._ranker, trained, self._prepared_for(tenant, snapshot, trained))
+
+    def _prepared_for(self, tenant: str, snapshot: Snapshot, trained: TrainedRanker) -> Prepared:
+        key = tenant, snapshot.version, trained.version
+        prepared = self._prepared.get(key)
+        if prepared is None:
             prepared = trained.prepare([ad.ad_id for ad in snapshot.ads], snapshot.vectors)
-            held = snapshot.version, trained.version, prepared
-        self._prepared.pop(tenant, None)
-        self._prepared[tenant] = held
-        for other in list(self._prepared)[:-HELD_PREPARED]:
-            self._prepared.pop(other, None)
-        return Models(self._ranker, trained, held[2])
+            # The one before may serve a moment longer; those before it do not.
+            for old in [other for other in self._prepared if other[0] == tenant][:-1]:
+                self._prepared.pop(old, None)
+            for old in list(self._prepared)[: -2 * HELD_PREPARED]:
+                self._prepared.pop(old, None)
+            self._prepared[key] = prepared
+        return prepared
 
     def _versions_of(self, tenant: str, snapshot: Snapshot, trained: Found[TrainedRanker]) -> dict[str, str]:
         """What answers; `snapshot_refused` and `ranker_refused` name a newer one that cannot be read."""

@@ -13,13 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from shared.domain import DOMAINS, LANGUAGES, Interest
-from shared.index import INDEX_FROM, AdIndex
+from shared.index import INDEX_FROM, AdIndex, query_columns
 from shared.models.quantized import QuantizedVectors
 from shared.models.ranker import Features, Ranker
 from shared.snapshot import QUANTIZED_FROM, Snapshot
 
+_IN_FULL = 16  # where no more than one ad in so many may be shown, these are scored in full before the copies are read
 _CERTAIN = 30.0  # log-odds from which a probability is 0 or 1 in float32
 _CATEGORIES = 3  # of a person's, whose ads are looked at besides those that the index finds
+_INDEX_SHARE = 0.6  # of the ads: where fewer may be shown, an index finds too many others
 _SHARE_LOOKED_AT = 20  # where an index would have to find more than one in so many ads, it is slower than all of them
 
 
@@ -73,10 +75,10 @@ class Retrieval:
         """Rows of the ads in falling score, at most `limit`, and their scores; ties keep the catalogue's order."""
         places = self._places
         index, quantized = self._snapshot.index, self._snapshot.quantized
-        found = self._found(index, limit) if index is not None and len(places) >= INDEX_FROM else None
+        found = self._found(index, limit) if index is not None and self._very_many() else None
         if found is not None:
             places = found
-        elif quantized is not None and len(self._queries) and len(places) > max(limit, QUANTIZED_FROM):
+        elif quantized is not None and len(self._queries) and self._many(limit):
             lower, upper = self._bounded(quantized, places)
             # As many ads as are wanted reach this for certain, so what cannot reach it is not among the best.
             places = places[upper >= np.partition(lower, -limit)[-limit]]
@@ -112,6 +114,16 @@ class Retrieval:
         extra = self._request.extra
         return odds if extra is None else np.asarray(odds + extra[places], dtype=np.float32)
 
+    def _many(self, limit: int) -> bool:
+        """Whether looking at the int8 copy of every ad is quicker than at the vectors of those that may be shown."""
+        places = len(self._places)
+        return places > max(limit, QUANTIZED_FROM) and places * _IN_FULL > len(self._request.allowed)
+
+    def _very_many(self) -> bool:
+        """Whether the index is quicker than either."""
+        places = len(self._places)
+        return places >= INDEX_FROM and places >= _INDEX_SHARE * len(self._request.allowed)
+
     def _found(self, index: AdIndex, limit: int) -> np.ndarray | None:
         """Rows of allowed ads among which the best are, as far as the index knows; None where it does not pay.
 
@@ -122,9 +134,11 @@ class Retrieval:
         allowed = self._request.allowed
         n = len(allowed)
         others = self._beyond_interests(limit)
+        context = query_columns(self._language, self._domain)
+        queries = np.hstack((self._queries, np.tile(context, (len(self._queries), 1))))
         count = limit * n // len(self._places) + 1
         while count * len(self._queries) <= n // _SHARE_LOOKED_AT:
-            rows = index.near(self._queries, count)
+            rows = index.near(queries, count)
             rows = np.union1d(rows[allowed[rows]], others)
             if len(rows) >= limit:
                 return rows
@@ -135,14 +149,15 @@ class Retrieval:
         """Rows of allowed ads that are good for other reasons than a vector's: another model's word, what comes next in
         a series, and the strongest categories."""
         request, snapshot = self._request, self._snapshot
-        parts = [np.flatnonzero(request.sequels & request.allowed)]
+        parts = [np.flatnonzero(request.sequels)]
         if request.extra is not None:
             parts.append(_largest(np.where(request.allowed, request.extra, -np.inf), limit))
         for category in np.argsort(-self._category, kind="stable")[:_CATEGORIES]:
             if self._category[category] > 0:
                 rows = np.flatnonzero((snapshot.category == category) & request.allowed)
                 parts.append(rows[_largest(snapshot.prior[rows], limit // _CATEGORIES + 1)])
-        return np.concatenate(parts)
+        rows = np.concatenate(parts)
+        return rows[request.allowed[rows]]
 
     def _bounded(self, quantized: QuantizedVectors, places: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What the log-odds of these ads are at least and at most."""

@@ -26,6 +26,7 @@ from shared.stores.table import ConditionFailed
 from shared.telemetry import logger
 
 __all__ = [
+    "DIMENSIONS",
     "LEASE_SECONDS",
     "QUANTIZED_FROM",
     "Project",
@@ -55,6 +56,10 @@ Project = Callable[[np.ndarray], np.ndarray]
 
 def _go_on() -> None:
     """Gives way to nobody."""
+
+
+def _prepare_nothing(tenant: str, snapshot: Snapshot) -> None:
+    """A snapshot needs nothing else."""
 
 
 class Unreadable(Exception):
@@ -135,12 +140,22 @@ class Snapshots:
     A large one is read behind the requests, which are served from the one that is held; never from one that was
     superseded more than `STALE_SECONDS` ago, where they wait instead. Where the published one cannot be read, the one
     that is held stays in service, and `refused` says so.
+
+    prepare: what else is made of a tenant's snapshot before it serves, wherever it is read.
     """
 
-    def __init__(self, stores: Stores, *, project: Project, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        stores: Stores,
+        *,
+        project: Project,
+        clock: Callable[[], float],
+        prepare: Callable[[str, Snapshot], None] = _prepare_nothing,
+    ) -> None:
         self._stores = stores
         self._project = project
         self._clock = clock
+        self._prepare = prepare
         self._held: dict[str, _Held] = {}
         self._refused: dict[str, _Refused] = {}
         self._readings: dict[str, Reading] = {}  # under way: one a tenant
@@ -208,6 +223,7 @@ class Snapshots:
         index = before.snapshot.index if before is not None else None
         if index is not None and len(snapshot.ads) >= INDEX_FROM:
             snapshot = replace(snapshot, index=index.carried(snapshot.places, snapshot.vectors))
+        self._prepare(tenant, snapshot)
         self._hold(tenant, _Held(snapshot, pointer.head, now, now))
         if len(snapshot.ads) >= INDEX_FROM and snapshot.index is None:
             self._make_index(tenant, snapshot)

@@ -210,7 +210,12 @@ class System:
     def snapshots(self) -> Snapshots:
         from shared.snapshot import Snapshots
 
-        return Snapshots(self.stores, project=self.classifiers["adproduct"].project, clock=self.clock)
+        return Snapshots(
+            self.stores,
+            project=self.classifiers["adproduct"].project,
+            clock=self.clock,
+            prepare=lambda tenant, snapshot: self.recommending.prepare(tenant, snapshot),
+        )
 
     @cached_property
     def profiling(self) -> Profiling:

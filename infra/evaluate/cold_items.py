@@ -1,4 +1,4 @@
-"""What the next-item model makes of items it has never seen: ``python -m infra.evaluate.cold_items --items F --events F``.
+"""What the next-item model makes of new items: ``python -m infra.evaluate.cold_items --items F --events F``.
 
 A share of the items is taken out of every history of the training, with all that is known of their ids. The people
 whose last item is one of them are asked for it through the model as it is served, which has nothing but its text:
@@ -96,7 +96,9 @@ def run(
         },
         "known_items": {
             "users": len(warm),
-            "ours": _recall(np.stack([ours(place) for place in warm]), [known[place] for place in warm], targets[warm], k),
+            "ours": _recall(
+                np.stack([ours(place) for place in warm]), [known[place] for place in warm], targets[warm], k
+            ),
         },
     }
 
@@ -105,9 +107,9 @@ def _recall(scores: np.ndarray, seen: list[np.ndarray], targets: np.ndarray, k: 
     """Share of the targets among the first k, what the history holds left out."""
     hits = 0
     for row, history, target in zip(scores, seen, targets, strict=True):
-        row = row.copy()
-        row[history] = -np.inf
-        hits += int((row > row[target]).sum() < k)
+        better = row > row[target]
+        better[history] = False
+        hits += int(better.sum() < k)
     return round(hits / len(targets), 4)
 
 

@@ -3,7 +3,8 @@
 One model, a Gaussian process over items and people (`infra.training.clicks_process`), exact and without chance. Fitted
 on the training rows it predicts the validation rows, which come later: that calibrates it (Platt) and is reported as
 `valid`. Then it is fitted on both and predicts the test rows with that calibration. What a row is predicted from is its
-person and item and rows of training and validation: nothing is read off other test rows or their histories.
+person, its item, its own history (what the person has liked until then) and the rows of training and validation:
+nothing is read off other test rows.
 
 Baselines: item_mean, the item's mean label shrunk by `SHRINK` rows of the overall mean; item_user_mean, the sum of that
 and of the person's. `uauc`: the mean AUC of the persons with both labels, each person counting the same.
@@ -61,16 +62,23 @@ Encode = Callable[[list[str]], np.ndarray]
 
 @dataclass(frozen=True)
 class Ratings:
-    """Rows in the file's order: person, item, label (0 or 1) and epoch seconds, each (n,)."""
+    """Rows in the file's order: person, item, label (0 or 1) and epoch seconds, each (n,). liked: of each row the items
+    of its history, oldest first."""
 
     person: NDArray[np.int64]
     item: NDArray[np.int64]
     label: NDArray[np.float64]
     at: NDArray[np.float64]
+    liked: tuple[NDArray[np.int64], ...]
 
     def __add__(self, other: Ratings) -> Ratings:
-        pairs = zip(vars(self).values(), vars(other).values(), strict=True)
-        return Ratings(*(np.concatenate(pair) for pair in pairs))
+        return Ratings(
+            np.concatenate([self.person, other.person]),
+            np.concatenate([self.item, other.item]),
+            np.concatenate([self.label, other.label]),
+            np.concatenate([self.at, other.at]),
+            self.liked + other.liked,
+        )
 
     def __len__(self) -> int:
         return len(self.label)
@@ -97,11 +105,13 @@ def read_ratings(path: Path, items: dict[str, int], people: dict[str, int]) -> t
         ValueError: a row lacks a field, or its label is neither 0 nor 1; the message names file and row.
     """
     rows: list[tuple[int, int, float, float]] = []
+    liked: list[NDArray[np.int64]] = []
     unknown = 0
     for number, row in enumerate(read_jsonl(path), start=1):
         try:
             person, key = str(row["user_id"]), str(row["item_id"])
             label, at = float(row["label"]), float(row["timestamp"])
+            history = [items[str(one)] for one in row.get("history") or () if str(one) in items]
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"{path.name}, row {number}: {type(error).__name__}: {error}") from None
         if label not in (0.0, 1.0):
@@ -110,12 +120,13 @@ def read_ratings(path: Path, items: dict[str, int], people: dict[str, int]) -> t
             unknown += 1
             continue
         rows.append((people.setdefault(person, len(people)), items[key], label, at))
+        liked.append(np.array(history, np.int64))
     if len({row[2] for row in rows}) < 2:
         raise ValueError(f"{path.name}: rows with both labels are needed")
     columns = list(zip(*rows, strict=True))
     who, what = (np.array(column, np.int64) for column in columns[:2])
     label_of, time_of = (np.array(column, np.float64) for column in columns[2:])
-    return Ratings(who, what, label_of, time_of), unknown
+    return Ratings(who, what, label_of, time_of, tuple(liked)), unknown
 
 
 def run(
@@ -194,7 +205,7 @@ def _fitted(rows: Ratings, vectors: np.ndarray, year: NDArray[np.float64], peopl
 
 def _log_odds(model: Process, rows: Ratings) -> NDArray[np.float64]:
     """Log-odds of the expected label, which a Gaussian puts outside (0, 1) now and then."""
-    expected = np.clip(model.predict(rows.person, rows.item)[0], 0.01, 0.99)
+    expected = np.clip(model.predict(rows.person, rows.item, rows.liked), 0.01, 0.99)
     return np.asarray(np.log(expected / (1 - expected)))
 
 

@@ -39,7 +39,7 @@ from shared.models.text_clicks import TextClicks, relative
 BUDGET = 1500.0  # seconds
 TRAFFIC = {"0.03": 0.03, "0.1": 0.1, "1": 1.0}
 REPETITIONS = {"0.03": 10, "0.1": 6, "1": 3}
-TUNED_TESTS, TUNED_REPETITIONS = 200, 2
+TUNED_TESTS, TUNED_REPETITIONS = 400, 3
 DRAWS = 2000  # of a bootstrap
 
 
@@ -164,9 +164,11 @@ def _replay(
     # Thompson sampling with the prediction is worth trying in the best of its settings without.
     settings = {"thompson": best(thompson, nothing), "ucb": best(ucb, nothing)}
     ours = [
-        replace(one, prior_clicks=clicks) for one in settings.values() for clicks in (prior_clicks, 2 * prior_clicks)
+        replace(one, prior_clicks=clicks) for one in settings.values() for clicks in (prior_clicks / 2, prior_clicks)
     ]
-    ours += [Setting("ucb", prior_clicks * times, caution) for times in (0.5, 1, 2) for caution in (0.0, 0.5, 1.0, 1.5)]
+    ours += [
+        Setting("ucb", prior_clicks * times, caution) for times in (0.25, 0.5, 1) for caution in (0.0, 0.5, 1.0, 1.5)
+    ]
     settings["ours"] = best(list(dict.fromkeys(ours)), known)
     predicted = multipliers(test, scores)
     policies: dict[str, tuple[Callable[[Values, Values, Values], Values], Values]] = {

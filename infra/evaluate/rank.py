@@ -23,8 +23,9 @@ import scipy.sparse as sp
 from infra.evaluate.histories import read_histories
 from infra.training import next_item
 from infra.training.next_item_figures import Ranked, measure
+from infra.training.next_item_mixture import net_scores
 from infra.training.sequence import Plan, centred
-from infra.training.transitions import BATCH, Setting, Transitions, histories_matrix
+from infra.training.transitions import BATCH, Transitions, histories_matrix
 
 SECONDS = 1500.0  # for all of it, where no budget is named
 DECAYS = (0.6, 0.8, 0.95)  # of content
@@ -91,7 +92,6 @@ def run(
         return measure(scores, training, targets, k, fitted.exclude_seen, histories.items)
 
     ours = test(fitted.scores(training))
-    parts = {f"{name}_alone": test(scores).rounded() for name, scores in _parts(fitted, training)}
     texts_only = centred(vectors, vectors.mean(axis=0))
     decay = _content_decay(texts_only, histories.cut(2), k, fitted.exclude_seen, seed)
     transitions = Transitions(training, histories.items)
@@ -103,21 +103,16 @@ def run(
         "excluded_seen": fitted.exclude_seen,
         "validation_repeats": fitted.figures["repeats"],
         "settings": fitted.figures,
-        "parts": parts,
+        "sequence_alone": test(net_scores(fitted.nets, training)).rounded(),
         "seconds_training": round(trained, 1),
         "seconds": round(time.monotonic() - began, 1),
         "baselines": {
             "popularity": test(popularity(training, histories.items, training)).rounded(),
             "co_occurrence": test(co_occurrence(training, histories.items, training)).rounded(),
-            "transitions": test(transitions.scores(training, fitted.setting)).rounded(),
+            "transitions": test(transitions.scores(training, fitted.baseline)).rounded(),
             "content": test(content(texts_only, training, decay)).rounded(),
         },
     }
-
-
-def _parts(fitted: next_item.Fitted, users: Sequence[np.ndarray]) -> Iterator[tuple[str, Iterator[np.ndarray]]]:
-    """What the mixture is made of, each alone."""
-    yield "sequence", next_item.net_scores(fitted.nets, users)
 
 
 def _content_decay(

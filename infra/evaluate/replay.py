@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,7 @@ LEAST_TRAFFIC = 10  # impressions of a test, whatever the share
 
 MOST_OUTCOMES = 30_000_000  # in memory at a time
 
+Counts = NDArray[np.unsignedinteger[Any]]
 # Chances (rows, k) from impressions, clicks and multipliers (rows, k).
 Policy = Callable[[Values, Values, Values], Values]
 
@@ -95,7 +96,7 @@ def replay(
         for name, (decide, multipliers) in policies.items():
             drawing = np.random.default_rng([seed, int(tests[0])])
             known = np.repeat(multipliers[arms], repetitions, axis=0)
-            won = _run(partial(decide, multipliers=known), stack, size, drawing)
+            won = _run(decide, known, stack, size, drawing)
             clicks[name].append(won.reshape(len(tests), repetitions))
     return {name: Replayed(np.concatenate(rows), np.concatenate(best)) for name, rows in clicks.items()}
 
@@ -115,22 +116,22 @@ def _chunks(
             tests = tests[size:]
 
 
-def _stack(
-    rate: Values, people: NDArray[np.int64], repetitions: int, seed: int, tests: NDArray[np.int64]
-) -> NDArray[np.uint16]:
+def _stack(rate: Values, people: NDArray[np.int64], repetitions: int, seed: int, tests: NDArray[np.int64]) -> Counts:
     """Clicks of an arm's first j impressions, (tests * repetitions, k, most people + 1)."""
     most, k = int(people.max()), rate.shape[1]
-    sums = np.zeros((len(tests) * repetitions, k, most + 1), np.uint16)
+    kind: type[np.uint16] | type[np.uint32] = np.uint16 if most <= np.iinfo(np.uint16).max else np.uint32
+    sums: Counts = np.zeros((len(tests) * repetitions, k, most + 1), kind)
     for place, test in enumerate(tests.tolist()):
         drawn = np.random.default_rng([seed, test]).random((repetitions, k, int(people[place])), np.float32)
         rows = sums[place * repetitions : (place + 1) * repetitions, :, 1 : int(people[place]) + 1]
-        np.cumsum(drawn < rate[place, :, None], axis=-1, dtype=np.uint16, out=rows)
+        np.cumsum(drawn < rate[place, :, None], axis=-1, dtype=kind, out=rows)
     return sums
 
 
 def _run(
-    decide: Callable[[Values, Values], Values],
-    stack: NDArray[np.uint16],
+    decide: Policy,
+    multipliers: Values,
+    stack: Counts,
     people: NDArray[np.int64],
     generator: np.random.Generator,
 ) -> Values:
@@ -141,7 +142,7 @@ def _run(
     before = np.zeros(rows, np.int64)
     for batch in range(1, BATCHES + 1):
         seen, until = known[-DELAY - 1], people * batch // BATCHES
-        shares = decide(seen.astype(np.float64), stack[row, column, seen].astype(np.float64))
+        shares = decide(seen.astype(np.float64), stack[row, column, seen].astype(np.float64), multipliers)
         drawn = generator.multinomial(until - before, shares / shares.sum(-1, keepdims=True))
         known = [*known[1:], known[-1] + drawn]
         before = until

@@ -1,4 +1,5 @@
-"""Trains heads and rankers in the local run: the worker's stand-in for SageMaker, one job at a time and behind everything else.
+"""Trains heads and rankers in the local run: the worker's stand-in for SageMaker, one job at a time and behind
+everything else.
 
 A job gets a folder laid out as SageMaker does and runs the very entry script that SageMaker runs. Whoever stops the
 local system stops the job; its message comes back at the next start, and it goes on from its checkpoints.
@@ -95,10 +96,10 @@ class Trainer:
             folder.mkdir(parents=True, exist_ok=True)
         (config / "hyperparameters.json").write_text(json.dumps(dict(parameters)))
         for channel, prefix in inputs.items():
-            folder = f"{prefix.rpartition('/')[0]}/"
+            place = f"{prefix.rpartition('/')[0]}/"
             for key in self._objects.keys(prefix):
-                if not (folder.startswith("labels/") and _is_no_file_of_labels(key)):
-                    path = data / channel / key.removeprefix(folder)
+                if not (place.startswith("labels/") and _is_no_file_of_labels(key)):
+                    path = data / channel / key.removeprefix(place)
                     path.parent.mkdir(parents=True, exist_ok=True)
                     with path.open("wb") as file:
                         shutil.copyfileobj(self._objects.stream(key), file)

@@ -1,5 +1,5 @@
-"""Calls the real Lambda handlers for what AWS would: uploads to S3, messages in the queues, the schedules of the decision
-log and of the rankers' training; and does the training.
+"""Calls the real Lambda handlers for what AWS would: uploads to S3, messages in the queues, the schedules of the
+decision log and of the rankers' training; and does the training.
 
 A process of its own, so that ingest takes no time from the API. One thread a queue; a message is deleted when its
 handler succeeded, stays invisible while the handler works, and comes back after a failure until the queue's redrive
@@ -203,12 +203,12 @@ def consumers(endpoint_url: str) -> list[Consumer]:
     ]
 
 
-def scheduled(stop: threading.Event, seconds: float, function: str, call: Mapping[str, Any]) -> None:
+def scheduled(stop: threading.Event, seconds: float, function: str, call: dict[str, Any]) -> None:
     """Calls a function again and again, as AWS's schedules do."""
     handler = importlib.import_module(f"functions.{function}.handler").lambda_handler
     while not stop.wait(seconds):
         try:
-            handler({"asynchronous": True} | call, Context(function))
+            handler(call | {"asynchronous": True}, Context(function))
         except Exception:  # as in Lambda, which calls again
             print(f"{call['action']}: failed\n{traceback.format_exc()}", file=sys.stderr, flush=True)
 
@@ -227,9 +227,9 @@ def main() -> None:
         for consumer in consumers(os.environ["AWS_ENDPOINT_URL"])
     ]
     # Of the log's last minutes too: here nobody waits for it.
-    log, ranker = {"action": "export_log", "latest": True}, {"action": "train_ranker", "started_by": "schedule"}
-    for seconds, function, call in ((LOG_SECONDS, "recommend", log), (RANKER_SECONDS, "classify", ranker)):
-        threads.append(threading.Thread(target=scheduled, args=(stop, seconds, function, call), name=call["action"]))
+    log = (LOG_SECONDS, "recommend", {"action": "export_log", "latest": True})
+    ranker = (RANKER_SECONDS, "classify", {"action": "train_ranker", "started_by": "schedule"})
+    threads += [threading.Thread(target=scheduled, args=(stop, *timed), name="schedule") for timed in (log, ranker)]
     for thread in threads:
         thread.daemon = True
         thread.start()

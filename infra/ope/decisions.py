@@ -25,7 +25,7 @@ WINDOW = 86400.0  # seconds from its impression in which a click counts
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An ad that had a chance: its own slot, and the chance before the rotation."""
+    """An ad that had a chance: its own slot (from 0; the log counts from 1), and the chance before the rotation."""
 
     ad_id: str
     campaign_id: str | None
@@ -196,7 +196,7 @@ def _parse(text: bytes, metric: str, window: float) -> tuple[Decided, bool]:
                 str(one["ad_id"]),
                 one["campaign_id"],
                 frozenset(one.get("labels") or ()),
-                int(one["slot"]),
+                int(one["slot"]) - 1,
                 float(one["propensity"]),
             )
             for one in row["candidates"]
@@ -232,7 +232,7 @@ def _shown(slot: dict[str, Any], metric: str, window: float) -> Shown:
     # An act tells that the ad was seen, where the news of that was lost.
     first = acted if seen is None else seen
     reward = acted is not None and 0 <= float(acted) - float(first) <= window
-    return Shown(int(slot["slot"]), str(slot["ad_id"]), reward, first is not None)
+    return Shown(int(slot["slot"]) - 1, str(slot["ad_id"]), reward, first is not None)
 
 
 def _check(one: Decided) -> None:
@@ -251,7 +251,7 @@ def _check(one: Decided) -> None:
         raise _Unusable("a line whose propensities do not add up to 1 in each slot")
     known = {candidate.ad_id for candidate in one.candidates}
     if sorted(shown.slot for shown in one.shown) != list(range(slots)) or not {s.ad_id for s in one.shown} <= known:
-        raise _Unusable("a line that showed what was no candidate, or slots that are not numbered from 0")
+        raise _Unusable("a line that showed what was no candidate, or slots that are not numbered from 1")
     if len(known) != len(one.candidates):
         raise _Unusable("a line with the same candidate twice")
     if not (0 <= one.epsilon < 1 and 0 <= one.rotation <= 1 and math.isfinite(one.at)):

@@ -143,7 +143,8 @@ def estimates(
     answer = {}
     for name, functional in functionals(evidence, clip).items():
         found = bounds(functional, seed)
-        answer[name] = Estimate(*(max(0.0, one) for one in (found.estimate, found.low, found.high)), size, clicks)
+        estimate, low, high = (max(0.0, one) for one in (found.estimate, found.low, found.high))
+        answer[name] = Estimate(estimate, low, high, size, clicks)
     return answer
 
 

@@ -67,9 +67,12 @@ def exposure_factors(
 
 
 def _svd(matrix: sp.csr_matrix, factors: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    most = min(matrix.shape) - 1
-    left, strength, right = svds(matrix.astype(np.float64), k=max(1, min(factors, most)), random_state=0)
-    return left, strength, right
+    """The largest `factors` singular values with their vectors; fewer where the matrix is smaller."""
+    if matrix.nnz and min(matrix.shape) > factors + 1:
+        left, strength, right = svds(matrix.astype(np.float64), k=factors, random_state=0)
+    else:
+        left, strength, right = np.linalg.svd(matrix.toarray(), full_matrices=False)
+    return left[:, :factors], strength[:factors], right[:factors]
 
 
 def _scaled(vectors: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -8,8 +8,8 @@ items, tastes one process for each person; both are exact. There is nothing rand
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,42 +18,92 @@ from scipy.linalg import cho_factor, cho_solve
 from infra.training.clicks_kernels import Kernel
 
 ROUNDS = 4  # of fitting items' and persons' effects in turns
+MOST_LIKED = 40  # items, the latest
 
 
 @dataclass(frozen=True)
 class Setting:
     """Variances. item, taste: weights of the kernels. item_noise, noise: of a label, for items' effects and for tastes.
-    person: rows that a person's effect is shrunk by."""
+    person: rows that a person's effect is shrunk by. liked_noise, liked_excess: of items that a person is known to have
+    liked while nobody knows what they disliked: such rows count little, and less than a like of their own worth, for
+    only likes are heard of.
+    """
 
     item: Mapping[str, float]
     taste: Mapping[str, float]
     item_noise: float
     noise: float
     person: float
+    liked_noise: float = 2.0
+    liked_excess: float = 0.35
 
 
-@dataclass
+@dataclass(frozen=True)
+class _Known:
+    """Of one person: their rows' items, each one's weight, both (rows,), and the inverse covariance (rows, rows)."""
+
+    items: NDArray[np.int64]
+    weight: NDArray[np.float64]
+    inverse: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
 class Process:
-    """Fitted effects. effect: mean and effect of each item, (items,). taste: kernel of tastes, (items, items).
-    known: by person their items and the weight of each, both (rows,), and the inverse covariance (rows, rows)."""
+    """Fitted effects. effect: mean and effect of each item, (items,). taste: kernel of tastes, (items, items)."""
 
     effect: NDArray[np.float64]
     taste: Kernel
-    prior: NDArray[np.float64]
-    known: dict[int, tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]] = field(default_factory=dict)
+    setting: Setting
+    known: Mapping[int, _Known]
 
     def predict(
-        self, person: NDArray[np.int64], item: NDArray[np.int64]
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Expected label and the share of the taste's variance that is left, both (n,)."""
-        label, left = self.effect[item].copy(), np.ones(len(item))
+        self,
+        person: NDArray[np.int64],
+        item: NDArray[np.int64],
+        liked: Sequence[NDArray[np.int64]] | None = None,
+    ) -> NDArray[np.float64]:
+        """Expected labels (n,). liked: of each row the items that the person is known to have liked before it, oldest
+        first; those among the fitted rows are in it already and change nothing."""
+        label = self.effect[item].copy()
         for who, rows in _by_person(person).items():
-            if who in self.known:
-                items, weight, inverse = self.known[who]
-                across = self.taste[np.ix_(item[rows], items)].astype(np.float64)
-                label[rows] += across @ weight
-                left[rows] = 1 - np.einsum("ij,jk,ik->i", across, inverse, across) / self.prior[item[rows]]
-        return label, left
+            known = self.known.get(who)
+            if known is not None:
+                label[rows] += self._across(item[rows], known.items) @ known.weight
+            if liked is None:
+                continue
+            for some, new in _alike(rows, liked, () if known is None else known.items):
+                label[some] += self._moved(item[some], new, known)
+        return label
+
+    def _moved(self, item: NDArray[np.int64], new: NDArray[np.int64], known: _Known | None) -> NDArray[np.float64]:
+        """How far likes of `new` items move the labels expected of others, (n,): the posterior by blocks."""
+        setting = self.setting
+        found = 1 - self.effect[new] - setting.liked_excess
+        within, across = self._across(new, new), self._across(item, new)
+        if known is not None:
+            between = self._across(known.items, new)
+            solved = known.inverse @ between
+            found = found - between.T @ known.weight
+            within = within - between.T @ solved
+            across = across - self._across(item, known.items) @ solved
+        return np.asarray(across @ np.linalg.solve(within + setting.liked_noise * np.eye(len(new)), found))
+
+    def _across(self, one: NDArray[np.int64], other: NDArray[np.int64]) -> NDArray[np.float64]:
+        return self.taste[np.ix_(one, other)].astype(np.float64)
+
+
+def _alike(
+    rows: NDArray[np.int64], liked: Sequence[NDArray[np.int64]], known: Iterable[int]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Rows of one person with the same new likes, and these, at most `MOST_LIKED`, the latest."""
+    seen = set(known)
+    groups: dict[tuple[int, ...], list[int]] = {}
+    for row in rows.tolist():
+        new = tuple(one for one in liked[row].tolist() if one not in seen)[-MOST_LIKED:]
+        if new:
+            groups.setdefault(new, []).append(row)
+    for likes, members in groups.items():
+        yield np.array(members, np.int64), np.array(likes, np.int64)
 
 
 def fit(
@@ -66,13 +116,13 @@ def fit(
     """Fits on rows, all (n,). kernels: (items, items)."""
     effect = _effects(person, item, label, kernels, setting)
     taste = _weighed(kernels, setting.taste)
-    known: dict[int, tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.float64]]] = {}
+    known: dict[int, _Known] = {}
     for who, rows in _by_person(person).items():
         items = item[rows]
         covariance = taste[np.ix_(items, items)].astype(np.float64) + setting.noise * np.eye(len(items))
         inverse = np.linalg.inv(covariance).astype(np.float64)
-        known[who] = (items, inverse @ (label[rows] - effect[items]), inverse)
-    return Process(effect, taste, taste.diagonal().astype(np.float64), known)
+        known[who] = _Known(items, inverse @ (label[rows] - effect[items]), inverse)
+    return Process(effect, taste, setting, known)
 
 
 def _effects(

@@ -12,6 +12,9 @@ from infra.training.headline_targets import LEAST_SPREAD, log_rates
 from infra.training.headline_tests import Headlines, Values
 
 GROUPS = 1 << 20  # more images than a test has
+# Each score is in log-odds of winning, and models that err differently add up: equal weights are what is expected
+# beforehand, and count as so many tests.
+PRIOR_TESTS = 300
 
 
 @dataclass(frozen=True)
@@ -32,7 +35,8 @@ class Stack:
 def fit(scores: NDArray[np.floating], headlines: Headlines) -> Stack:
     """Least squares of log click rates on scores (arms, scores) within each test and image, weights from 0.
 
-    The scores must come from models that have not seen these tests. An arm counts by the variance of its log click rate
+    The scores are log-odds of winning, from models that have not seen these tests; their weights are drawn together as
+    if `PRIOR_TESTS` more tests had found them equal. An arm counts by the variance of its log click rate
     about the siblings' mean: that of true rates and the sampling error.
     """
     group = np.unique(headlines.tests * GROUPS + headlines.images, return_inverse=True)[1]
@@ -49,9 +53,19 @@ def fit(scores: NDArray[np.floating], headlines: Headlines) -> Stack:
         root = np.sqrt(weight)
         columns = np.stack([centred(column.astype(np.float64), weight) for column in scores.T], axis=1)
         target = centred(rates.seen, weight)
-        weights, _ = nnls(columns * root[:, None], target * root)
+        weights = _weights(columns * root[:, None], target * root, PRIOR_TESTS / len(headlines.names))
         left = _unexplained(target - columns @ weights, rates.error, group)
     return Stack(weights, rates.spread, left)
+
+
+def _weights(columns: Values, target: Values, prior: float) -> Values:
+    """Least squares with weights from 0 that are pulled together, but not down: `prior` is a share of the data."""
+    energy = (columns**2).sum(axis=0)
+    pull = np.sqrt(prior * float(energy.min())) * np.diff(np.eye(len(energy)), axis=0)
+    weights, _ = nnls(np.concatenate([columns, pull]), np.append(target, np.zeros(len(pull))))
+    fitted = columns @ weights
+    power = float(fitted @ fitted)
+    return np.asarray(weights * (float(fitted @ target) / power if power > 0 else 0.0))
 
 
 def _unexplained(residual: Values, error: Values, group: NDArray[np.int64]) -> float:

@@ -26,6 +26,7 @@ from torch.nn.parallel import DistributedDataParallel
 from infra.training import distributed
 
 START_TEMPERATURE = 10.0
+CHECK = 20  # steps between two looks at the clock
 FAR = -1e9  # logit of what must not be chosen
 
 
@@ -232,16 +233,22 @@ def train(
     if repeat is not None:
         planned, last = repeat.planned, repeat.steps
     step, curve, best, kept = 0, [], -math.inf, copy.deepcopy(net.state_dict())
-    began, clock = time.monotonic(), 0.0
+    began, timed = time.monotonic(), False
     while step < last:
         net.train()
         lost = counted = 0.0
         for inputs, targets, real in batches(histories, plan, generator):
             if step >= last:
                 break
-            if math.isfinite(seconds) and step in (20, epoch_steps):  # how long a step takes is known by now
-                clock = distributed.agreed((time.monotonic() - began) / step)
-                planned = last = max(min(planned, int(seconds / (clock * 1.1))), step + 1)
+            if math.isfinite(seconds) and step and step % CHECK == 0:
+                elapsed = distributed.agreed(time.monotonic() - began)
+                if not timed and (elapsed > 0.15 * seconds or step >= epoch_steps):
+                    timed = True  # how long a step takes is known by now
+                    allowed = max(int(seconds / (elapsed / step * 1.1)), step + 1)
+                    if allowed < last:
+                        planned, last = math.ceil(planned * allowed / last), allowed
+                elif elapsed > seconds:
+                    last = step + 1
             warm = min(1.0, (step + 1) / min(plan.warmup, max(planned // 10, 1)))
             for group in optimizer.param_groups:
                 group["lr"] = plan.rate * warm * max(0.02, 1 - step / planned)

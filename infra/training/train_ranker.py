@@ -135,6 +135,9 @@ def command(
     budget_seconds: Annotated[float, typer.Option(min=10, help="What all of it may take, about")] = 1500.0,
     epochs: Annotated[float | None, typer.Option(min=0.01, help="Fixed number, whatever they take")] = None,
     window_hours: Annotated[float, typer.Option(min=0.01, help="In which a click counts for its impression")] = 24.0,
+    now: Annotated[
+        float | None, typer.Option(help="Epoch seconds until which the log is whole (default: the latest time in it)")
+    ] = None,
     weights: Annotated[Weighing, typer.Option(help="Of impressions, by how likely they were shown")] = Weighing.NONE,
     checkpoints: Annotated[Path | None, typer.Option(file_okay=False, help="States to go on from after a kill")] = None,
     restart: Annotated[bool, typer.Option("--restart", help="Begin anew, whatever the checkpoints hold")] = False,
@@ -171,6 +174,7 @@ def command(
                         folder,
                         console,
                         window=window_hours * 3600,
+                        now=now,
                         seed=seed,
                         seconds=math.inf if epochs is not None else began + budget_seconds - time.monotonic(),
                         epochs=epochs,
@@ -178,7 +182,7 @@ def command(
                         checkpoints=checkpoints,
                         restart=restart,
                     )
-                    metadata["clicks"] = trained.metrics | {"log": told, "curve": trained.curve}
+                    metadata["clicks"] = trained.metrics | {"log": told, "curve": [_told(row) for row in trained.curve]}
                 manifest = distributed.on_first(lambda: _placed(folder, out, metadata))
             first = distributed.is_first()
     except (ValueError, ArtifactError, distributed.LostError) as error:
@@ -192,6 +196,12 @@ def command(
         _publish(out, manifest, console)
 
 
+def _told(row: dict[str, float]) -> dict[str, float | None]:
+    """A measurement in training as a manifest has it: JSON knows no "not a number"."""
+    named = {name: row[name] for name in ("share", "loss", "dev_loss")}
+    return {name: value if math.isfinite(value) else None for name, value in named.items()}
+
+
 def _not_trained(error: Exception, *, lost: bool = False) -> typer.Exit:
     """Says why, once for all processes; that another one is gone is said by each that is left."""
     if os.environ.get("RANK", "0") == "0" or lost:  # torchrun's
@@ -201,7 +211,7 @@ def _not_trained(error: Exception, *, lost: bool = False) -> typer.Exit:
 
 @dataclass(frozen=True)
 class _Sources:
-    """Where the vectors of ids come from: given ones first, then texts, whose vectors are kept in the folder `cache`."""
+    """Where vectors of ids come from: given ones first, then texts, whose vectors are kept in the folder `cache`."""
 
     texts: dict[str, str]
     vectors: dict[str, NDArray[np.float32]]
@@ -238,6 +248,7 @@ def _clicks(
     console: Console,
     *,
     window: float,
+    now: float | None,
     seed: int,
     seconds: float,
     epochs: float | None,
@@ -249,7 +260,7 @@ def _clicks(
     from infra.training import clicks_training, distributed
     from infra.training.clicks_log import read
 
-    impressions, told = read(paths, window=window)
+    impressions, told = read(paths, window=window, now=now)
     for note in told.notes():
         console.print(note, highlight=False)
     missing = sum(name not in sources.texts and name not in sources.vectors for name in impressions.ids)

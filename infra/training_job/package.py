@@ -50,6 +50,7 @@ PACKAGES = (
     "tokenizers",
     "transformers",
     "typer",
+    "usearch",
     "wordsegment",
 )
 _PIN = re.compile(r"^(?P<name>[A-Za-z0-9_.-]+)==(?P<version>[^\s#]+)", re.MULTILINE)

@@ -3,7 +3,8 @@
 An item's representation is its text vector projected, plus an embedding of its id where the item was in the training;
 an item that was not is placed by its text alone (cold start). The history, read by a causal transformer (Kang and
 McAuley, 2018, "Self-attentive sequential recommendation") with an item's cosine scaled as logit, gives one distribution
-over the catalogue; damped, distance-weighted item transitions give another; their mixture is the prediction.
+over the catalogue; damped, distance-weighted item transitions, lent between neighbours in text, give another. Their
+weighted product (Hinton, 2002, "Training products of experts") is the prediction.
 
 Trained and written by ``infra/training/next_item.py``.
 """
@@ -36,11 +37,13 @@ class Prepared:
     """A catalogue of n ads as the model sees it.
 
     matrix: float32 (n, members * width), of each member unit vectors. rows: row of each trained item, -1 where it is
-    not in the catalogue, int (items,). places: row of each ad by id.
+    not in the catalogue, int (items,). new: whether an ad was not in the training, bool (n,). places: row of each ad by
+    id.
     """
 
     matrix: np.ndarray
     rows: np.ndarray
+    new: np.ndarray
     places: dict[str, int]
 
 
@@ -100,7 +103,7 @@ class NextItem:
         matrix[known >= 0] = self._trained[known[known >= 0]]
         rows = np.full(len(self._trained), -1, dtype=np.int64)
         rows[known[known >= 0]] = np.flatnonzero(known >= 0)
-        return Prepared(matrix, rows, {ad: row for row, ad in enumerate(ad_ids)})
+        return Prepared(matrix, rows, known < 0, {ad: row for row, ad in enumerate(ad_ids)})
 
     def scores(
         self, prepared: Prepared, history_ids: Sequence[str], history_vectors: np.ndarray, ages_days: np.ndarray
@@ -121,24 +124,28 @@ class NextItem:
         known = np.array([self._items.get(history_ids[place], -1) for place in order], dtype=np.int64)
         vectors = np.asarray(history_vectors, dtype=np.float32)[order]
         useful = (known >= 0) | vectors.any(axis=1)
-        order, known, vectors = (part[useful][: self.length] for part in (order, known, vectors))
-        if not len(order):
+        known, vectors = known[useful][: self.length], vectors[useful][: self.length]
+        if not len(known):
             return np.zeros(count, dtype=np.float32)
 
         shown = self._content(vectors)
         shown[known >= 0] = self._trained[known[known >= 0]]
-        logits = prepared.matrix @ self._query(shown[::-1])
-        logits -= logits.max()
-        chance = np.exp(logits, out=logits)
-        chance *= 1 / chance.sum()
+        score = prepared.matrix @ self._query(shown[::-1])
+        share = np.float32(self._settings["share"])
         moves = self._moves(known, prepared.rows, count)
         mass = moves.sum()
-        if mass > 0:
-            share = self._settings["share"]
-            chance = (1 - share) * chance + (share / mass) * moves
-        score = np.log(np.maximum(chance * count, 1e-12))
+        if share and mass > 0:
+            score -= score.max()
+            score -= np.log(np.exp(score).sum())
+            other = np.log(moves / mass + np.float32(self._settings["floor"]))
+            # That nothing leads to a new ad says nothing about it: there the sequence model speaks for both.
+            other[prepared.new] = score[prepared.new]
+            score += share * (other - score)
         seen = [prepared.places[item] for item in set(history_ids) if item in prepared.places]
         score[seen] += self._settings["repeat"]
+        score *= self._settings["sharpness"]
+        score -= score.max()
+        score += np.log(count / np.exp(score).sum())
         return np.asarray(BOUND * np.tanh(score / BOUND), dtype=np.float32)
 
     def _content(self, vectors: np.ndarray) -> np.ndarray:
@@ -158,8 +165,7 @@ class NextItem:
             session.run(None, {"history": np.ascontiguousarray(parts[:, number])})[0]
             for number, session in enumerate(self._sessions)
         ]
-        sharpness: float = self._settings["sharpness"]
-        return np.concatenate(queries) * np.float32(sharpness / len(queries))
+        return np.concatenate(queries) * np.float32(1 / len(queries))
 
     def _moves(self, known: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
         """Transitions from the history's items, latest first, to the catalogue's, (n,), not normalised."""

@@ -29,11 +29,13 @@ MOST_APART = 1.0
 
 
 class TextClicks:
-    """Predicted click rates of texts beside one another."""
+    """Predicted click rates of texts beside one another. prior_clicks: what a prediction is worth in clicks
+    (`shared.bandit.arms`). metrics: pairwise accuracies on held-out tests, of the model and of its baselines."""
 
     def __init__(self, session: onnxruntime.InferenceSession, tokens: Tokens, manifest: Manifest) -> None:
         self.version = manifest.version
         self.metrics = dict(manifest.metadata.get("metrics", {}))
+        self.prior_clicks = float(manifest.metadata["prior_clicks"])
         self._prefix = str(manifest.metadata["prefix"])
         self._session = session
         self._tokens = tokens

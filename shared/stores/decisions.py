@@ -7,13 +7,14 @@ An id says where its row lies: ten-minute bucket (5 digits of base 36), shard (a
     t/{tenant}/p/{uid}             d/{decision_id}     pointer, for whoever erases the person
 
 So all decisions of ten minutes are `SHARDS` queries and no index, and their writes spread over as many partitions. The
-log, which is by far the largest part, has a row of its own: feedback would pay for it with each write.
+log, by far the largest part, has a row of its own, and `doc` is compressed: a write of feedback pays for the whole row.
 """
 
 from __future__ import annotations
 
 import re
 import secrets
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -104,7 +105,7 @@ class Decisions:
             "sk": key[1],
             "uid": decision.uid,
             "at": decision.at,
-            "doc": orjson.dumps(document),
+            "doc": zlib.compress(orjson.dumps(document), 1),
             "budget": dict(budget),
             "fb": {},
             "expires_at": expires_at,
@@ -159,7 +160,7 @@ def _marks(row: Row) -> dict[str, float]:
 
 
 def _stored(row: Row) -> StoredDecision:
-    document = orjson.loads(row["doc"])
+    document = orjson.loads(zlib.decompress(row["doc"]))
     ads = tuple(
         RankedAd(**ad | {"reasons": tuple(Reason(**reason) for reason in ad["reasons"])}) for ad in document["ads"]
     )

@@ -4,8 +4,8 @@
 
     t/{tenant}/heads   {head}   what was uploaded last, the job that trains on it and what came of it
 
-Rows are written as `shared.stores.revisions` has it. What a head answers with lies in S3 (``artifacts/{tenant}/heads/``),
-where the job itself publishes it.
+Rows are written as `shared.stores.revisions` has it. What a head answers with lies in S3
+(``artifacts/{tenant}/heads/``), where the job itself publishes it.
 """
 
 from __future__ import annotations

@@ -12,9 +12,10 @@ that is used up takes the old buckets off `committed` first, by one conditional 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import islice
 from typing import Any
 
 from shared.stores.faults import give_way
@@ -27,6 +28,7 @@ _KEPT_DAYS = 9  # longer than a decision, whose impression is charged to its own
 _UNITS = 1_000_000_000  # of one of the currency
 _UNTIDY = 6  # buckets in a row that wait for release: each makes every write of it dearer
 _HELD = 50_000  # ads whose spending is remembered
+_AT_ONCE = 100  # buckets: DynamoDB's expressions have 300 operators
 _TURNS = 10
 _ROOM = "attribute_not_exists(committed) OR committed <= :room"
 
@@ -102,8 +104,9 @@ class Spend:
             if old:
                 self._release(tenant, ad_id, now, old)
 
-    def _release(self, tenant: str, ad_id: str, at: float, buckets: dict[str, int]) -> bool:
-        """Takes these buckets off; False where one has changed."""
+    def _release(self, tenant: str, ad_id: str, at: float, buckets: Mapping[str, int]) -> bool:
+        """Takes these buckets off, `_AT_ONCE` at most; False where one has changed."""
+        buckets = dict(islice(buckets.items(), _AT_ONCE))
         names = {f"#b{place}": bucket for place, bucket in enumerate(buckets)}
         values = {f":b{place}": amount for place, amount in enumerate(buckets.values())}
         try:

@@ -146,8 +146,8 @@ class TrainingJobs(Protocol):
 def standing(jobs: TrainingJobs, name: str, *, submitted: bool, silent: float) -> JobStatus:
     """How a job stands for who started it: `QUEUED` where nothing is known of it.
 
-    submitted: whether it is known to have been taken. silent: seconds since its row was written; a job that is not there
-    after `SILENCE` of them has failed, with the reason `NEVER_STARTED` where nobody knows that it was taken.
+    submitted: whether it is known to have been taken. silent: seconds since its row was written; a job that is not
+    there after `SILENCE` of them has failed, with the reason `NEVER_STARTED` where nobody knows that it was taken.
     """
     try:
         status = jobs.find(name)
@@ -267,7 +267,11 @@ class SageMakerJobs:
                 {"Key": "adtailor:stack", "Value": place.stack},
                 {"Key": "adtailor:tenant", "Value": job.tenant},
                 {"Key": "adtailor:kind", "Value": job.kind},
-                *({"Key": f"adtailor:{name}", "Value": value} for name, value in job.parameters.items() if name == "head"),
+                *(
+                    {"Key": f"adtailor:{name}", "Value": value}
+                    for name, value in job.parameters.items()
+                    if name == "head"
+                ),
             ],
         }
         if place.spot:

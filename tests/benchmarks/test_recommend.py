@@ -17,9 +17,12 @@ import pytest
 
 from shared import recommending
 from shared.domain import Consent, Interest, Profile
+from shared.eligibility import Context, allowed, sequels
+from shared.exploration import slate
+from shared.models.features import History
 from shared.models.ranker import Ranker
-from shared.recommending import Context
-from shared.retrieval import Request, Retrieval
+from shared.retrieval import Request
+from shared.scoring import Models, Scoring
 from shared.snapshot import Snapshot, assemble
 from shared.stores.people import pack_vector, unpack_vectors
 from tests.benchmarks.table import Figures
@@ -62,13 +65,23 @@ def person(snapshot: Snapshot, interests: int) -> Profile:
 
 def choose(snapshot: Snapshot, profile: Profile, consent: Consent, context: Context) -> list[int]:
     interests = [i for i in profile.interests if i.enabled]
-    allowed = recommending._allowed(snapshot, profile, consent, context, NOW)
-    sequels = recommending._sequels(snapshot, profile.acquired)
+    mask, _ = allowed(snapshot, profile, consent, context, NOW)
     queries = unpack_vectors([i.vector for i in interests])
-    request = Request(interests, queries, allowed, sequels, language=context.language, domain=context.domain)
-    order, scores = Retrieval(snapshot, Ranker(), request).best(recommending.CANDIDATES)
-    chosen: list[int] = order[recommending._diverse(snapshot, order, scores, 5)].tolist()
-    recommending._matches(snapshot, interests, queries, chosen)
+    following = sequels(snapshot, profile.acquired)
+    request = Request(interests, queries, mask, following, language=context.language, domain=context.domain)
+    scoring = Scoring(snapshot, Models(Ranker()), request, History(), NOW)
+    rows, scores = (best[: recommending.SHORTLIST] for best in scoring.best(recommending.CANDIDATES))
+    plan = slate(
+        scores,
+        [recommending._traits(snapshot, row, context) for row in rows.tolist()],
+        5,
+        epsilon=0.05,
+        rotation=0.05,
+        vectors=snapshot.vectors[rows],
+        diversity=recommending.DIVERSITY,
+    )
+    chosen: list[int] = rows[list(plan.base)].tolist()
+    scoring.columns(rows[list(plan.base)])
     return chosen
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import orjson
 import pytest
 import torch
 
@@ -64,21 +65,24 @@ def make(folder: Path, decisions: int, **world: Any) -> Made:
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Made:
-    return make(tmp_path_factory.mktemp("small"), 700, ads=40, people=60, days=12.0)
+    return make(tmp_path_factory.mktemp("small"), 1200, ads=40, people=60, days=12.0)
 
 
 def test_the_simulated_log_is_what_it_says(small: Made) -> None:
-    again = next(iter(simulate(small.world, decisions=700)))[0]
+    again = next(iter(simulate(small.world, decisions=1200)))[0]
     assert again == small.lines[0]
-    slopes = clicks_metrics.platt(small.log.clicked, small.truth)
-    assert slopes == (pytest.approx(1.0, abs=0.2), pytest.approx(0.0, abs=0.35))
+    slope, bias = clicks_metrics.platt(small.log.clicked, small.truth)
+    assert slope == pytest.approx(1.0, abs=0.2)
+    assert bias == pytest.approx(0.0, abs=0.35)
     for line in small.lines[:50]:
         for place in (1, 2, 3):
             chances = [one["propensity"] for one in line["candidates"] if one["slot"] == place]
             assert sum(chances) == pytest.approx(1.0)
-        shown = {(slot["slot"], slot["ad_id"]): slot["propensity"] for slot in line["slots"]}
-        logged = {(one["slot"], one["ad_id"]): one["propensity"] for one in line["candidates"]}
-        assert shown.items() <= logged.items()
+        logged = {one["ad_id"]: one for one in line["candidates"]}
+        for slot in line["slots"]:
+            own, turned = logged[slot["ad_id"]], line["rotation"]
+            expected = own["propensity"] * ((1 - turned) * (own["slot"] == slot["slot"]) + turned / 3)
+            assert slot["propensity"] == pytest.approx(expected)
     replaced = [
         slot["ad_id"] not in {one["ad_id"] for one in line["candidates"] if one["base"]}
         for line in small.lines
@@ -88,8 +92,10 @@ def test_the_simulated_log_is_what_it_says(small: Made) -> None:
 
 
 def test_a_small_log_trains_a_model_that_serves_as_it_was_measured(small: Made, tmp_path: Path) -> None:
-    trained = clicks_training.train(small.log, small.vectors, epochs=1.0)
-    assert trained.curve[-1]["dev_loss"] <= trained.curve[0]["dev_loss"]
+    trained = clicks_training.train(small.log, small.vectors, epochs=3.0)
+    losses = [row["dev_loss"] for row in trained.curve]
+    assert min(losses) < losses[0] - 0.002
+    assert trained.metrics["epochs"] == pytest.approx(3.0 * trained.curve[int(np.argmin(losses))]["share"], abs=0.01)
     clicks_training.write(trained, tmp_path)
     assert clicks_training.check(trained, small.log, small.vectors, tmp_path) < 1e-4
     write_manifest(tmp_path, "ranker", "ranker", metadata={"clicks": trained.metrics})
@@ -159,8 +165,7 @@ def test_it_recovers_the_truth_and_serves_new_ads_and_people(tmp_path: Path) -> 
     assert ours["logloss"] < min(row["logloss"] for row in rivals.values())
     assert ours["ece"] < 0.05
     for group in ("new_ads", "new_people"):
-        assert metrics[group]["auc"] > metrics[group]["baselines"]["prior"]["auc"]
-        assert metrics[group]["auc"] > 0.65
+        assert metrics[group]["auc"] > metrics[group]["baselines"]["prior"]["auc"] + 0.03
     assert metrics["position_weight"] < -0.1
     assert "warning" not in metrics
 
@@ -190,10 +195,11 @@ def test_the_command_with_two_processes_trains_as_with_one(small: Made, tmp_path
         assert "Warning" not in done.stderr
         assert done.stderr.count("On the log's last impressions") == 1, "only the first process talks"
         ClickModel.load(tmp_path / name)
-        documents.append(json.loads((tmp_path / name / "manifest.json").read_text())["metadata"]["clicks"])
+        documents.append(orjson.loads((tmp_path / name / "manifest.json").read_bytes())["metadata"]["clicks"])
     one, two = documents
     assert (one["processes"], two["processes"]) == (1, 2)
+    assert one["curve"][0]["loss"] is None
     for first, second in zip(one["curve"], two["curve"], strict=True):
-        assert first == pytest.approx(second, rel=1e-4, nan_ok=True)
+        assert first == pytest.approx(second, rel=1e-4)
     assert one["log"]["ids_without_content"] == 0
     assert len(list((tmp_path / "vectors").glob("*.npy"))) == 1

@@ -35,6 +35,8 @@ LAYERS = {
     "splitting": 4,
     "retrieval": 4,
     "assembly": 3,
+    "index": 2,
+    "publishing": 4,
     "refreshing": 4,
     "bandit": 1,
     "exploration": 1,

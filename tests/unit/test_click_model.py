@@ -35,7 +35,8 @@ def net() -> ClickNet:
     with torch.no_grad():
         for value in made.parameters():
             value.add_(torch.randn_like(value) * 0.3)
-    return made.eval()
+    made.eval()
+    return made
 
 
 @pytest.fixture(scope="module")

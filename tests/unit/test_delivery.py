@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -43,6 +44,29 @@ def test_ids_fall_on_all_shards_and_none_twice() -> None:
     assert len(ids) == 2000
     assert {one[5] for one in ids} == set(SHARDS)
     assert bucket_of(-5.0) == bucket_of(0.0) == "00000"
+
+
+WRONG = (
+    "",
+    "none",
+    "x" * 64,
+    "../../etc",
+    "1RXYZ" + "0" * 19,
+    "1rxyzg" + "0" * 18,
+    "１" * 24,
+    "0" * 24 + "/log",
+    "0" * 24 + "\n",
+)
+
+
+def test_what_is_no_id_finds_nothing(stores: Stores) -> None:
+    assert stores.delivery.get_decisions(TENANT, WRONG, NOW) == {}
+    for wrong in WRONG:
+        assert stores.delivery.get_decision(TENANT, wrong) is None
+        with pytest.raises(ValueError, match="no decision's id"):
+            stores.delivery.put_decision(TENANT, replace(decision(), decision_id=wrong), {}, (), NOW)
+    acts = [Act(wrong, "a", "click", NOW) for wrong in WRONG]
+    assert stores.delivery.record_many(TENANT, acts, NOW) == [Recorded(False, known=False)] * len(acts)
 
 
 @given(st.integers(-(10**30), 10**30))

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+import typer
 from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
@@ -37,7 +39,7 @@ def test_the_parts_sum_to_the_whole() -> None:
         assert sum(row["clicks"] for row in found[part].values()) == clicks
     assert sum(row["share"] for row in found["campaigns"].values()) == pytest.approx(1, abs=1e-4)
     assert [row["impressions"] for row in found["slots"].values()] == [60, 60, 60]
-    first = found["slots"]["0"]
+    first = found["slots"]["1"]
     expected = wilson(first["clicks"], 60)
     assert (first["low"], first["high"]) == pytest.approx((expected.low, expected.high), abs=1e-6)
 
@@ -86,9 +88,9 @@ def test_the_command_reads_files_and_never_goes_below_the_floor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("K_FLOOR", "5")
-    monkeypatch.setattr(exposure.time, "time", lambda: NOW)
+    monkeypatch.setattr(time, "time", lambda: NOW)
     write_log(tmp_path / "a.jsonl.gz", decision_lines(10))
-    app = exposure.typer.Typer()
+    app = typer.Typer()
     app.command()(exposure.main)
     found = CliRunner().invoke(app, ["--log", str(tmp_path / "*.gz"), "--k-floor", "2"])
     figures = json.loads(found.stdout.strip().splitlines()[-1])

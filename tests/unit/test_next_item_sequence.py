@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +24,7 @@ PLAN = Plan(width=16, content=8, layers=2, heads=2, length=12, batch=16, epochs=
 
 def histories(count: int = 90, items: int = 30) -> list[np.ndarray]:
     generator = np.random.default_rng(0)
-    return [
-        (int(generator.integers(items)) + np.arange(int(generator.integers(2, 12)))) % items for _ in range(count)
-    ]
+    return [(int(generator.integers(items)) + np.arange(int(generator.integers(2, 12)))) % items for _ in range(count)]
 
 
 def reduced(items: int = 30) -> np.ndarray:
@@ -80,7 +79,7 @@ def test_long_histories_are_cut_so_that_every_step_is_taught_once() -> None:
     for seed in range(5):
         cut = pieces([history], 12, np.random.default_rng(seed))
         assert all(2 <= len(piece) <= 13 for piece in cut)
-        steps = sorted((int(a), int(b)) for piece in cut for a, b in zip(piece[:-1], piece[1:], strict=True))
+        steps = sorted((int(a), int(b)) for piece in cut for a, b in pairwise(piece))
         assert len(steps) == len(set(steps))
         assert all(b == a + 1 for a, b in steps)
         assert len(steps) >= 99 - 6  # those behind the random end wait for another epoch

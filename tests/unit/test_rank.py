@@ -100,7 +100,9 @@ def test_histories_are_in_order_of_time_and_ties_in_that_of_the_file(tmp_path: P
     items, events = tmp_path / "items.jsonl", tmp_path / "events.jsonl"
     items.write_text("".join(json.dumps({"item_id": name, "title": name}) + "\n" for name in "abcde"))
     rows = [("u", "e", 5), ("u", "b", 1), ("u", "a", 1), ("v", "a", 1), ("v", "b", 1), ("u", "unknown", 2)]
-    events.write_text("".join(json.dumps(dict(zip(("user_id", "item_id", "timestamp"), row, strict=True))) + "\n" for row in rows))
+    events.write_text(
+        "".join(json.dumps(dict(zip(("user_id", "item_id", "timestamp"), row, strict=True))) + "\n" for row in rows)
+    )
     histories, texts = read_histories(items, events)
     assert [[histories.item_ids[item] for item in user] for user in histories.users] == [["b", "a", "e"]]
     assert texts == list("abcde")

@@ -79,7 +79,8 @@ def plain(snapshot: Snapshot, wanted: Request) -> np.ndarray:
             prior=snapshot.prior,
         )
     )
-    return 1 / (1 + np.exp(-(odds if wanted.extra is None else odds + wanted.extra)))
+    extra = 0.0 if wanted.extra is None else wanted.extra
+    return np.asarray(1 / (1 + np.exp(-(odds + extra))))
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -87,7 +88,7 @@ def plain(snapshot: Snapshot, wanted: Request) -> np.ndarray:
     kind=st.sampled_from(["even", "topics", "spiky", "flat"]),
     seed=st.integers(0, 10_000),
     interests=st.tuples(st.integers(0, 8), st.integers(0, 3)),
-    share=st.sampled_from([0.0, 0.05, 0.5, 1.0]),
+    share=st.sampled_from([0.0, 0.05, 0.2, 0.5, 1.0]),
     limits=st.lists(st.integers(1, 500), min_size=1, max_size=3),
 )
 def test_the_best_by_bounds_are_the_best(
@@ -152,6 +153,10 @@ def test_a_large_catalogue_is_searched_by_bounds_and_a_small_one_is_not() -> Non
     assert scores == pytest.approx(np.sort(plain(large, wanted))[::-1][:50], abs=1e-5)
     assert asked[0] == len(large.ads)  # by bounds
     assert 50 <= asked[1] < len(large.ads)  # in full
+    few = replace(wanted, allowed=np.arange(len(large.ads)) % 20 == 0)
+    asked.clear()
+    Retrieval(large, Counting(), few).best(50)
+    assert asked == [few.allowed.sum()]  # quicker than a look at every ad
     everything, _ = Retrieval(replace(large, quantized=None), Counting(), wanted).best(50)
     assert (everything == places).all()
 

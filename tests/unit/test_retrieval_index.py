@@ -10,14 +10,16 @@ import pytest
 
 from shared import retrieval
 from shared.assembly import index_of
-from shared.index import MOST_BESIDE
-from shared.models.ranker import Ranker
+from shared.domain import DOMAINS, LANGUAGES
+from shared.index import MOST_BESIDE, ad_columns, query_columns
+from shared.models.ranker import WEIGHTS, Ranker
 from shared.retrieval import Request, Retrieval
 from shared.snapshot import Snapshot
 from tests.unit.test_retrieval import catalogue, request
 
 ADS = 6000
 BEST = 50
+FROM = 500  # allowed ads from which the index is asked, here
 
 
 @pytest.fixture(scope="module")
@@ -35,13 +37,20 @@ def indexed() -> Snapshot:
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(retrieval, "INDEX_FROM", 500)
+    monkeypatch.setattr(retrieval, "INDEX_FROM", FROM)
+    monkeypatch.setattr(retrieval, "_INDEX_SHARE", 0.0)
     monkeypatch.setattr(retrieval, "_SHARE_LOOKED_AT", 1)
 
 
 def wanted(snapshot: Snapshot, seed: int, share: float = 1.0) -> Request:
-    """Of a reader of one language on no page."""
-    return replace(request(snapshot, seed, 4, 1, share), domain=None, language=None)
+    """Without another model's word."""
+    return replace(request(snapshot, seed, 4, 1, share), extra=None)
+
+
+def with_columns(vectors: np.ndarray) -> np.ndarray:
+    """Queries of somebody who is nowhere."""
+    columns = query_columns(np.zeros(len(LANGUAGES)), np.zeros(len(DOMAINS)))
+    return np.hstack((vectors, np.tile(columns, (len(vectors), 1))))
 
 
 def exact(snapshot: Snapshot, asked: Request, limit: int) -> list[int]:
@@ -92,8 +101,17 @@ def test_where_the_nearest_may_not_be_shown_others_are_looked_for(indexed: Snaps
 
 def test_too_few_allowed_ads_are_all_scored(indexed: Snapshot) -> None:
     asked = wanted(indexed, 6, share=0.05)
-    assert asked.allowed.sum() < retrieval.INDEX_FROM
+    assert asked.allowed.sum() < FROM
     assert Retrieval(indexed, Ranker(), asked).best(BEST)[0].tolist() == exact(indexed, asked, BEST)
+
+
+def test_where_many_may_not_be_shown_all_others_are_scored(indexed: Snapshot, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An index that knows no filter finds too much that is thrown away."""
+    monkeypatch.setattr(retrieval, "_INDEX_SHARE", 0.6)
+    for seed, share in ((1, 0.5), (2, 0.3)):
+        asked = wanted(indexed, seed, share)
+        assert asked.allowed.sum() > FROM
+        assert Retrieval(indexed, Ranker(), asked).best(BEST)[0].tolist() == exact(indexed, asked, BEST)
 
 
 def test_what_another_model_or_a_series_speaks_for_is_a_candidate(indexed: Snapshot) -> None:
@@ -122,7 +140,7 @@ def test_the_index_goes_over_to_the_next_version(indexed: Snapshot) -> None:
     assert carried is not None
     assert carried.beside.tolist() == [10, ADS - 1]
     queries = vectors[[20, 30]]
-    rows = carried.near(queries, 60)
+    rows = carried.near(with_columns(queries), 60)
     assert {20, 30, 10, ADS - 1} <= set(rows.tolist())
     assert (vectors[rows] @ queries.T).max(axis=1).min() < 1 - 1e-3  # others, too
     assert set(np.unique(rows)) == set(rows.tolist()) and rows.max() < ADS
@@ -140,5 +158,19 @@ def test_an_index_of_too_many_others_is_given_up(indexed: Snapshot, change: str)
 
 def test_one_query_and_more_than_there_is(indexed: Snapshot) -> None:
     assert indexed.index is not None
-    assert len(indexed.index.near(indexed.vectors[:1], 10)) == 10
-    assert len(indexed.index.near(indexed.vectors[:2], 2 * ADS)) <= ADS
+    assert len(indexed.index.near(with_columns(indexed.vectors[:1]), 10)) == 10
+    assert len(indexed.index.near(with_columns(indexed.vectors[:2]), 2 * ADS)) <= ADS
+
+
+def test_products_of_the_index_are_the_log_odds_it_stands_for(indexed: Snapshot) -> None:
+    """Interests, click rate, language and domain, as the ranker weighs them; no category, session or series."""
+    asked = replace(wanted(indexed, 3), sequels=np.zeros(ADS, dtype=bool))
+    asked = replace(asked, interests=[replace(one, id="of none", term="long") for one in asked.interests])
+    found = Retrieval(indexed, Ranker(), asked)
+    rows = np.arange(ADS)
+    ads = np.hstack((indexed.vectors, ad_columns(indexed.prior, indexed.language, indexed.domain)))
+    context = query_columns(found._language, found._domain)
+    queries = np.hstack((found._queries, np.tile(context, (len(found._queries), 1))))
+    products = (ads @ queries.T).max(axis=1) * WEIGHTS["similarity"]
+    odds = found._odds(rows, *found._matches(rows))
+    assert odds - odds.mean() == pytest.approx(products - products.mean(), abs=1e-3)

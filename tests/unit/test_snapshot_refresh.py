@@ -155,6 +155,34 @@ def test_versions_that_follow_each_other_are_read_one_after_another(world: World
     assert world.served() == newest
 
 
+def test_many_requests_at_once_have_one_reader_and_never_an_older_version_again(world: World) -> None:
+    old = world.publish(1)
+    world.served()
+    new = world.publish(2)
+    world.door.clear()
+    world.now += POINTER_SECONDS
+    answers: list[list[str]] = [[] for _ in range(8)]
+    started = threading.Barrier(len(answers) + 1)
+
+    def ask(mine: list[str]) -> None:
+        mine.append(world.served())
+        started.wait(WAIT)
+        while mine[-1] != new and len(mine) < 1_000_000:
+            mine.append(world.served())
+
+    threads = [threading.Thread(target=ask, args=(mine,)) for mine in answers]
+    for thread in threads:
+        thread.start()
+    started.wait(WAIT)
+    world.door.set()
+    for thread in threads:
+        thread.join(WAIT)
+    for mine in answers:
+        assert mine[0] == old and mine[-1] == new
+        assert mine == sorted(mine)
+    assert sum(key.endswith("ads.json") for key in world.reads) == 2
+
+
 def test_what_cannot_be_read_is_refused_and_read_again_behind_the_requests(world: World) -> None:
     old = world.publish(1)
     world.served()

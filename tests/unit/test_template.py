@@ -229,7 +229,8 @@ def test_uploads_and_their_chunks_are_read_chunks_and_rejected_lines_written(
 def test_training_lists_what_it_reads_and_grants_keys_to_aws_alone(resources: dict[str, Any]) -> None:
     found = statements(resources, "training")
     listing = [one["Condition"]["StringLike"]["s3:prefix"] for one in found if "s3:ListBucket" in listed(one["Action"])]
-    assert listing == [["labels/*", "checkpoints/*"], "*/source.tar.gz"]
+    read = ["labels/*", "logs/*", "candidates/*", "artifacts/*/ranker/*", "checkpoints/*"]
+    assert listing == [read, "*/source.tar.gz"]
     (granting,) = (one for one in found if "kms:CreateGrant" in listed(one["Action"]))
     assert granting["Action"] == "kms:CreateGrant"
     assert granting["Condition"] == {"Bool": {"kms:GrantIsForAWSResource": "true"}}

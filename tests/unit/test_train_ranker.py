@@ -234,3 +234,14 @@ def test_an_upload_ends_with_the_manifest_and_names_no_latest(tmp_path: Path) ->
 
 def test_the_window_is_a_day() -> None:
     assert clicks_log.WINDOW == DAY
+
+
+def test_vectors_that_are_given_go_before_texts(tmp_path: Path) -> None:
+    path = tmp_path / "vectors.npz"
+    given = np.eye(2, 384, dtype=np.float16)
+    np.savez(path, ids=np.frombuffer(json.dumps(["a", "b"]).encode(), np.uint8), vectors=given)
+    sources = train_ranker._Sources({"a": "a text that is not read"}, train_ranker._vectors(path), tmp_path)
+    np.testing.assert_array_equal(sources.of(["b", "?", "a"]), given[[1, 0, 0]] * [[1], [0], [1]])
+    path.write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="is not a file of vectors"):
+        train_ranker._vectors(path)

@@ -19,7 +19,7 @@ from shared import labels
 from shared.domain import Rejection
 from shared.errors import Unavailable, Unprocessable
 from shared.labels import LabelRow, place_of, read_labels, survey
-from shared.stores.training_jobs import JobStatus, QueuedJobs, SageMakerJobs, head_job
+from shared.stores.training_jobs import JobStatus, QueuedJobs, SageMakerJobs, TrainingJob, head_job
 from shared.training import NO_TRAINING
 from shared.wiring import System
 from tests.conftest import REGION, TENANT, Aws, stores_on

@@ -1,0 +1,150 @@
+"""How the parts of the next-item model are put together: chosen on validation, the same in training and serving."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+
+import numpy as np
+import scipy.sparse as sp
+
+from infra.training import sequence
+from infra.training.next_item_figures import Ranked, forget, measure
+from infra.training.sequence import Net
+from infra.training.transitions import BATCH, CHOICES, Setting, Transitions, smoothed
+
+K = 10  # of the NDCG that chooses
+TUNING_USERS = 4000  # for one setting of the transitions, and for the nets
+BLEND_CELLS = 5e7  # users times items that the mixture is chosen on
+SHARES = (0.0, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
+SHARPNESS = (0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.5)
+FLOOR = 0.1  # least probability of a transition, of that of an item by chance
+REPEATS = (-4.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)
+
+
+@dataclass(frozen=True)
+class Mixture:
+    """share: of the transitions. sharpness: factor of the log-probabilities. smooth: whether the transitions are those
+    smoothed through text neighbours. repeat: added to the log-probability of what the person had already."""
+
+    share: float = 0.5
+    sharpness: float = 1.0
+    smooth: bool = False
+    repeat: float = 0.0
+
+
+class Validation:
+    """Whom everything is chosen on. few: the first of the users, who are in no order; the judges of single parts."""
+
+    def __init__(self, users: list[np.ndarray], targets: np.ndarray, exclude_seen: bool, items: int) -> None:
+        self.users, self.targets, self.exclude_seen, self.items = users, targets, exclude_seen, items
+        self.few = users[:TUNING_USERS]
+
+    def of(self, scores: Iterator[np.ndarray], users: list[np.ndarray]) -> Ranked:
+        return measure(scores, users, self.targets[: len(users)], K, self.exclude_seen, self.items)
+
+
+def net_scores(nets: Sequence[Net], users: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
+    """Mean logits of the nets, (batch, items)."""
+    tables = [sequence.representations(net) for net in nets]
+    for start in range(0, len(users), BATCH):
+        group = users[start : start + BATCH]
+        parts = [sequence.queries(net, table, group) @ table.T for net, table in zip(nets, tables, strict=True)]
+        yield np.asarray(sum(parts) / np.float32(len(nets)), dtype=np.float32)
+
+
+def log_softmax(logits: np.ndarray) -> np.ndarray:
+    moved = logits - logits.max(axis=1, keepdims=True)
+    return np.asarray(moved - np.log(np.exp(moved).sum(axis=1, keepdims=True)), dtype=np.float32)
+
+
+def joined(logits: np.ndarray, moves: np.ndarray, share: float, floor: float) -> np.ndarray:
+    """Log of the product of experts, up to a constant of the row (Hinton, 2002, "Training products of experts"):
+    (1 - share) of the nets' log-probability and `share` of that of the transitions, which is `floor` at least. The nets
+    speak for both where no transition leads anywhere. logits, moves: (batch, items)."""
+    logs = log_softmax(logits)
+    mass = moves.sum(axis=1, keepdims=True)
+    if share:
+        other = np.log(moves / np.where(mass > 0, mass, 1) + np.float32(floor))
+        logs += np.float32(share) * np.where(mass > 0, other - logs, 0)
+    return logs
+
+
+def blend(
+    model: Transitions,
+    setting: Setting,
+    neighbours: sp.csr_matrix | None,
+    nets: Sequence[Net],
+    validation: Validation,
+) -> tuple[Mixture, Setting, float]:
+    """The mixture of the highest NDCG on validation with its setting of the transitions, and that NDCG.
+
+    The age and the count of a history's items are weighed anew, since next to the nets the best weights are others.
+    Sharpness is what makes the targets likeliest, which no order depends on.
+    """
+    users = validation.users[: max(int(BLEND_CELLS / validation.items), 200)]
+    logits = [block.astype(np.float16) for block in net_scores(nets, users)]
+    floor = FLOOR / validation.items
+    repeats_tried = (0.0,) if validation.exclude_seen else REPEATS
+    tables = {False: model.table(setting)}
+    if neighbours is not None:
+        tables[True] = smoothed(tables[False], neighbours)
+
+    def judge(options: list[Mixture], one: Setting) -> np.ndarray:
+        gains = np.zeros(len(options))
+        for smooth, table in tables.items():
+            places = [place for place, option in enumerate(options) if option.smooth == smooth]
+            if not places:
+                continue
+            for number, moves in enumerate(model.scores(users, one, table)):
+                start = number * BATCH
+                group, targets = users[start : start + BATCH], validation.targets[start : start + BATCH]
+                nets_alone = joined(logits[number].astype(np.float32), moves, 0.0, floor)
+                other = joined(logits[number].astype(np.float32), moves, 1.0, floor)
+                for place in places:
+                    share = np.float32(options[place].share)
+                    score = (1 - share) * nets_alone + share * other
+                    if validation.exclude_seen:
+                        forget(score, group)
+                    elif options[place].repeat:
+                        again(score, group, options[place].repeat)
+                    gains[place] += _gain(score, targets)
+        return gains / len(users)
+
+    options = [Mixture(share, 1.0, smooth, repeat) for share, smooth, repeat in product(SHARES, tables, repeats_tried)]
+    values = judge(options, setting)
+    best, value = options[int(values.argmax())], float(values.max())
+    for name in ("decay", "damping"):
+        for choice in CHOICES[name]:
+            candidate = replace(setting, **{name: choice})
+            found = float(judge([best], candidate)[0]) if candidate != setting and best.share else 0.0
+            if found > value:
+                setting, value = candidate, found
+    values = judge(near := [replace(best, share=share) for share in SHARES], setting)
+    best, value = near[int(values.argmax())], float(values.max())
+
+    moves = model.scores(users[:BATCH], setting, tables[best.smooth])
+    score = joined(logits[0].astype(np.float32), next(moves), best.share, floor)
+    if validation.exclude_seen:
+        forget(score, users[:BATCH])
+    else:
+        again(score, users[:BATCH], best.repeat)
+    rows, targets = np.arange(len(score)), validation.targets[: len(score)]
+    there = np.isfinite(score[rows, targets])
+    likely = {sharpness: float(log_softmax(sharpness * score)[rows, targets][there].mean()) for sharpness in SHARPNESS}
+    return replace(best, sharpness=max(likely, key=lambda one: likely[one])), setting, value
+
+
+def again(score: np.ndarray, users: Sequence[np.ndarray], repeat: float) -> None:
+    """Moves what each history holds by `repeat`."""
+    for row, history in enumerate(users):
+        score[row, np.unique(history)] += np.float32(repeat)
+
+
+def _gain(score: np.ndarray, targets: np.ndarray) -> float:
+    """Sum of the targets' NDCG; of equal scores, the target's comes in the middle."""
+    right = score[np.arange(len(score)), targets][:, None]
+    place = (score > right).sum(axis=1) + ((score == right).sum(axis=1) - 1) / 2
+    found = (place < K) & np.isfinite(right[:, 0])
+    return float((1 / np.log2(place[found] + 2)).sum())
