@@ -214,7 +214,7 @@ class System:
             self.stores,
             project=self.classifiers["adproduct"].project,
             clock=self.clock,
-            prepare=lambda tenant, snapshot: self.recommending.prepare(tenant, snapshot),
+            prepare=lambda tenant, snapshot: self.recommending.prepare(tenant, snapshot),  # noqa: PLW0108 - made later
         )
 
     @cached_property

@@ -13,8 +13,9 @@ this: all its propensities are one over the number of items.
 
 Beside IPS, SNIPS and DR by the logged propensities stands `balanced`: SNIPS by the logged policy's mean chances over
 the log (Agarwal, Basu, Schnabel and Joachims, "Effective Evaluation Using Logged Bandit Feedback from Multiple
-Loggers", KDD 2017). A Thompson policy moves from hour to hour, and a rare moment at a chance of a millionth has a
-weight of thousands; the mean chance has not. It assumes that the click rates do not move along with the policy.
+Loggers", KDD 2017), taken from what it showed. A Thompson policy moves from hour to hour, and a rare moment at a
+chance of a millionth has a weight of thousands; the mean chance has not. It assumes that the click rates do not move
+along with the policy.
 """
 
 from __future__ import annotations
@@ -131,8 +132,8 @@ def _factors(clicks: np.ndarray, expected: np.ndarray, group: np.ndarray, groups
 
 
 def gather(log: Impressions, target: Impressions, seed: int = 0) -> tuple[Evidence, Evidence]:
-    """What the log says about the target policy's clicks a row: by the logged propensities, and by the logged policy's
-    mean chances over the whole log."""
+    """What the log says about the target policy's clicks a row: by the logged propensities, and by how often the logged
+    policy showed each item at each position over the whole log."""
     items = int(max(log.items.max(), target.items.max())) + 1
     positions = int(max(log.positions.max(), target.positions.max())) + 1
     part = np.random.default_rng(seed).permutation(int(log.decisions.max()) + 1)[log.decisions] % _FOLDS
@@ -145,7 +146,9 @@ def gather(log: Impressions, target: Impressions, seed: int = 0) -> tuple[Eviden
     wanted = chances(target, items, positions)[:, log.positions].T
     known = log.propensities[log.propensities > 0]
     logged = np.maximum(log.propensities, known.min() if len(known) else 1.0)
-    balanced = chances(log, items, positions)[log.items, log.positions]
+    seen = np.zeros((items, positions))
+    np.add.at(seen, (log.items, log.positions), 1.0)
+    balanced = (seen / np.maximum(seen.sum(axis=0), 1.0))[log.items, log.positions]
     share = (int(log.decisions.max()) + 1) / len(log)  # a decision counts as much as it has rows; the value is a row's
 
     def weighed(chance: np.ndarray) -> Evidence:

@@ -91,6 +91,7 @@ class Site(FastHttpUser):
             wrong.append(f"feedback refused: {result['reason']}")
         if result["result"] == "counted":
             counted[ad_id][kind] += 1
+            counted[ad_id]["impression"] += bool(result.get("implied_impression"))
             if kind != "impression":
                 learnt.append((decision_id, ad_id, kind))
 

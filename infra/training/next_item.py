@@ -122,20 +122,23 @@ def fit(
     say: Callable[[str], None] | None = None,
     plan: Plan | None = None,
     members: int = MEMBERS,
+    together: bool = False,
 ) -> Fitted:
     """Fits on histories.
 
     histories: of each person the item numbers (places in `item_ids`), oldest first, integers (L,); those shorter than
     two are of no use and left out. vectors: float32 (len(item_ids), 384), of unit length, of the texts.
     deadline: of `time.monotonic()`; training ends before it, with shorter trainings where it is near. say: is told of
-    progress. members: nets that are averaged.
+    progress. members: nets that are averaged. together: with the other processes of `torchrun`, all of which must call
+    this with the same; else this process fits alone, whatever the others do.
 
     Raises:
         ValueError: too few histories to learn from.
     """
     tell = say or (lambda _: None)
     ends = time.monotonic() + SECONDS if deadline is None else deadline
-    ends = distributed.agreed(ends - time.monotonic()) + time.monotonic()
+    if together:
+        ends = distributed.agreed(ends - time.monotonic()) + time.monotonic()
     histories = [np.asarray(history) for history in histories if len(history) >= 2]
     judged = [history for history in histories if len(history) >= 3]
     if len(judged) < FEWEST:
@@ -150,7 +153,10 @@ def fit(
     mean = vectors.mean(axis=0).astype(np.float32)
     texts = sequence.centred(vectors, mean)
     half = Transitions(fitting, len(item_ids))
-    setting, value = _tuned(half, validation, time.monotonic() + 0.12 * (ends - time.monotonic()))
+    until = time.monotonic() + 0.12 * (ends - time.monotonic())
+    setting, value = (
+        distributed.on_first(lambda: _tuned(half, validation, until)) if together else _tuned(half, validation, until)
+    )
     tell(f"transitions: NDCG {value:.4f} on validation, {setting}")
 
     plan = _plan(plan or Plan(), len(item_ids), histories)
@@ -169,12 +175,14 @@ def fit(
             seed=seed + len(nets),
             seconds=share * (ends - time.monotonic()),
             value=lambda net: validation.of(net_scores([net], validation.few), validation.few).ndcg,
+            together=together,
         )
         nets.append(net)
         courses.append(course)
         tell(f"net {len(nets)}: NDCG {course.best:.4f} on validation, {course.steps} of {course.planned} steps")
         if len(nets) == 1:
-            members = distributed.agreed(_affordable(members, time.monotonic() - began, ends - time.monotonic()))
+            members = _affordable(members, time.monotonic() - began, ends - time.monotonic())
+            members = distributed.agreed(members) if together else members
 
     smooth = len(item_ids) <= SMOOTHING_ITEMS
     neighbours = text_neighbours(texts) if smooth else None
@@ -185,7 +193,13 @@ def fit(
     for member, course in enumerate(courses):
         share = 0.95 / (members - member)
         net, _ = sequence.train(
-            reduced, histories, plan, seed=seed + member, seconds=share * (ends - time.monotonic()), repeat=course
+            reduced,
+            histories,
+            plan,
+            seed=seed + member,
+            seconds=share * (ends - time.monotonic()),
+            repeat=course,
+            together=together,
         )
         final.append(net)
     whole = Transitions(histories, len(item_ids))
@@ -230,7 +244,7 @@ def _tuned(model: Transitions, validation: Validation, deadline: float) -> tuple
     def value(one: Setting) -> float:
         return float(validation.of(model.scores(validation.few, one), validation.few).ndcg)
 
-    found: tuple[Setting, float] = distributed.on_first(lambda: search(Setting(), CHOICES, value, deadline))
+    found: tuple[Setting, float] = search(Setting(), CHOICES, value, deadline)
     return found
 
 

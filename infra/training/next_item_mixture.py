@@ -17,6 +17,7 @@ from infra.training.transitions import BATCH, CHOICES, Setting, Transitions, smo
 K = 10  # of the NDCG that chooses
 TUNING_USERS = 4000  # for one setting of the transitions, and for the nets
 BLEND_CELLS = 5e7  # users times items that the mixture is chosen on
+FEWEST_USERS = 200  # however many items there are
 SHARES = (0.0, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0)
 SHARPNESS = (0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.5)
 FLOOR = 0.1  # least probability of a transition, of that of an item by chance
@@ -83,7 +84,8 @@ def blend(
     The age and the count of a history's items are weighed anew, since next to the nets the best weights are others.
     Sharpness is what makes the targets likeliest, which no order depends on.
     """
-    users = validation.users[: max(int(BLEND_CELLS / validation.items), 200)]
+    users = validation.users[: max(int(BLEND_CELLS / validation.items), FEWEST_USERS)]
+    wanted = validation.targets[: len(users)]
     logits = [block.astype(np.float16) for block in net_scores(nets, users)]
     floor = FLOOR / validation.items
     repeats_tried = (0.0,) if validation.exclude_seen else REPEATS
@@ -99,7 +101,7 @@ def blend(
                 continue
             for number, moves in enumerate(model.scores(users, one, table)):
                 start = number * BATCH
-                group, targets = users[start : start + BATCH], validation.targets[start : start + BATCH]
+                group, targets = users[start : start + BATCH], wanted[start : start + BATCH]
                 nets_alone = joined(logits[number].astype(np.float32), moves, 0.0, floor)
                 other = joined(logits[number].astype(np.float32), moves, 1.0, floor)
                 for place in places:
@@ -130,7 +132,7 @@ def blend(
         forget(score, users[:BATCH])
     else:
         again(score, users[:BATCH], best.repeat)
-    rows, targets = np.arange(len(score)), validation.targets[: len(score)]
+    rows, targets = np.arange(len(score)), wanted[: len(score)]
     there = np.isfinite(score[rows, targets])
     likely = {sharpness: float(log_softmax(sharpness * score)[rows, targets][there].mean()) for sharpness in SHARPNESS}
     return replace(best, sharpness=max(likely, key=lambda one: likely[one])), setting, value

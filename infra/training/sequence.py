@@ -182,6 +182,10 @@ def batches(
         yield torch.from_numpy(table[:, :-1]), torch.from_numpy(table[:, 1:]), torch.from_numpy(real[:, 1:])
 
 
+def _own(value: float) -> float:
+    return value
+
+
 @dataclass(frozen=True)
 class Course:
     """What came of a training. steps: done; planned: by which the rate falls; best: value of the kept state."""
@@ -201,24 +205,28 @@ def train(
     seconds: float = math.inf,
     value: Callable[[Net], float] | None = None,
     repeat: Course | None = None,
+    together: bool = True,
 ) -> tuple[Net, Course]:
     """A trained net, ready to be asked.
 
     reduced: (items, content), see `whitening`. seconds: the training plans its steps to end in them. value: judges the
     net after every second epoch; the best state is kept. repeat: a former training's course, whose steps are done
-    again, in proportion to the batches there are now, without a judge.
+    again without a judge. together: with the other processes of `torchrun`, all of which must call this.
 
     curve: mean loss of each epoch, the same with any number of processes where nothing is dropped.
     """
     torch.manual_seed(seed)
     generator = np.random.default_rng(seed)
-    seconds = distributed.agreed(seconds)
+    together = together and distributed.active()
+    first, processes = (distributed.rank(), distributed.size()) if together else (0, 1)
+    agreed = distributed.agreed if together else _own
+    seconds = agreed(seconds)
     net = Net(reduced, plan)
     seen = np.unique(np.concatenate(histories))
     net.seen = len(seen)
     with torch.no_grad():  # what nobody took is known by its text alone
         net.ids.weight[np.setdiff1d(np.arange(len(reduced)), seen)] = 0
-    shares: nn.Module = DistributedDataParallel(net) if distributed.active() else net
+    shares: nn.Module = DistributedDataParallel(net) if together else net
     matrices = [one for one in net.parameters() if one.ndim > 1]
     others = [one for one in net.parameters() if one.ndim <= 1]
     optimizer = torch.optim.AdamW(
@@ -241,7 +249,7 @@ def train(
             if step >= last:
                 break
             if math.isfinite(seconds) and step and step % CHECK == 0:
-                elapsed = distributed.agreed(time.monotonic() - began)
+                elapsed = agreed(time.monotonic() - began)
                 if not timed and (elapsed > 0.15 * seconds or step >= epoch_steps):
                     timed = True  # how long a step takes is known by now
                     allowed = max(int(seconds / (elapsed / step * 1.1)), step + 1)
@@ -254,18 +262,19 @@ def train(
                 group["lr"] = plan.rate * warm * max(0.02, 1 - step / planned)
             sample = torch.from_numpy(seen[generator.integers(0, len(seen), plan.sample)])
             total = int(real.sum())
-            rows = slice(distributed.rank(), None, distributed.size())
+            rows = slice(first, None, processes)
             loss = shares(inputs[rows], targets[rows], real[rows], sample) / total
             optimizer.zero_grad(set_to_none=True)
-            (loss * distributed.size()).backward()  # the processes' gradients are averaged
+            (loss * processes).backward()  # the processes' gradients are averaged
             optimizer.step()
             lost += float(loss.detach()) * total
             counted += total
             step += 1
-        curve.append(float(distributed.summed(np.array([lost]))[0]) / max(counted, 1.0))
+        whole = float(distributed.summed(np.array([lost]))[0]) if together else lost
+        curve.append(whole / max(counted, 1.0))
         if value is not None and (len(curve) % 2 == 0 or step >= last):
             net.eval()
-            worth = distributed.agreed(value(net))
+            worth = agreed(value(net))
             if worth > best:
                 best, kept, steps = worth, copy.deepcopy(net.state_dict()), step
     net.eval()

@@ -4,15 +4,23 @@ traffic, and what the tests hold it against.
 People are drawn to a few topics, more to what they last had to do with; ads have a topic, a text and a quality of their
 own; a slot further down is clicked less. Slots are filled by the policy that serves (`shared.exploration`), and lines
 are written as serving writes them (`shared.decision_log`).
+
+    python -m infra.training.simulated_clicks --out .local/simulated --decisions 20000
+    python -m infra.training.train_ranker --log .local/simulated/log.jsonl.gz --ads .local/simulated/ads.jsonl
 """
 
 from __future__ import annotations
 
+import gzip
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
+import orjson
+import typer
 from numpy.typing import NDArray
 from scipy.special import expit, logit
 
@@ -214,3 +222,27 @@ def history_of(world: World, line: dict[str, Any]) -> History:
 
 def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True))
+
+
+def main(
+    out: Annotated[Path, typer.Option(file_okay=False, help="Folder of log.jsonl.gz, ads.jsonl and truth.jsonl")],
+    decisions: Annotated[int, typer.Option(min=1)] = 20_000,
+    ads: Annotated[int, typer.Option(min=20)] = 120,
+    people: Annotated[int, typer.Option(min=1)] = 400,
+    days: Annotated[float, typer.Option(min=2)] = 30.0,
+    late: Annotated[float, typer.Option(min=0, max=0.9, help="Share of ads and people who come late")] = 0.15,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+) -> None:
+    """Writes a simulated log, its ads' texts and the true click probabilities by decision."""
+    world = World.make(ads=ads, people=people, days=days, late=late, seed=seed)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "ads.jsonl").write_bytes(b"".join(orjson.dumps(row) + b"\n" for row in world.ads()))
+    with gzip.open(out / "log.jsonl.gz", "wb") as log, (out / "truth.jsonl").open("wb") as true:
+        for line, chances in simulate(world, decisions=decisions, seed=seed):
+            log.write(orjson.dumps(line) + b"\n")
+            true.write(orjson.dumps({"decision_id": line["decision_id"], "clicks": chances}) + b"\n")
+    print(f"{decisions:,} decisions in {out}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    typer.run(main)

@@ -220,7 +220,7 @@ def random_vectors(texts: list[str]) -> np.ndarray:
 
 
 def test_rank_finds_the_order_that_is_there(tmp_path: Path) -> None:
-    plan = Plan(width=16, content=16, layers=1, epochs=10, rate=1e-2)
+    plan = Plan(width=16, content=16, layers=1, epochs=6, rate=1e-2)
     result = rank.run(*write_shop(tmp_path), random_vectors, k=5, budget_seconds=60, plan=plan)
     assert result["users"] == 120
     assert result["excluded_seen"]

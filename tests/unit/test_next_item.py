@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from infra.training import next_item
+from infra.training import next_item, next_item_mixture, transitions
 from infra.training.next_item import Fitted, fit
 from infra.training.next_item_mixture import joined
 from infra.training.sequence import Plan
@@ -17,10 +17,10 @@ from shared.errors import ArtifactError
 from shared.models.next_item import BOUND, NextItem, Prepared
 
 TOPICS, EACH, DIMENSIONS = 5, 12, 24
-PLAN = Plan(width=16, content=16, layers=1, epochs=10, batch=32, rate=5e-3, dropout=0.1, id_dropout=0.3)
+PLAN = Plan(width=16, content=16, layers=1, epochs=5, batch=32, rate=1e-2, dropout=0.1, id_dropout=0.3)
 
 
-def world(people: int = 260) -> tuple[list[np.ndarray], np.ndarray]:
+def world(people: int = 200) -> tuple[list[np.ndarray], np.ndarray]:
     """Histories that stay within a topic, and texts that tell the topic; item i is of topic i // EACH."""
     generator = np.random.default_rng(3)
     centres = generator.normal(size=(TOPICS, DIMENSIONS))
@@ -201,6 +201,15 @@ def test_batches_suit_the_histories() -> None:
     assert (many.batch, many.epochs) == (256, Plan().epochs)
     long = next_item._plan(Plan(), 5000, [np.arange(400)] * 3000)
     assert (long.batch, long.length) == (48, 50)
+
+
+def test_the_mixture_may_be_chosen_on_some_of_the_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(next_item_mixture, "FEWEST_USERS", 170)
+    monkeypatch.setattr(next_item_mixture, "BLEND_CELLS", 1)
+    monkeypatch.setattr(next_item_mixture, "BATCH", 150)  # 170 people of 200: the second batch is cut short
+    monkeypatch.setattr(transitions, "BATCH", 150)
+    histories, vectors = world()
+    assert fit(histories, IDS, vectors, plan=PLAN, members=1).figures["validation"]["ndcg"] > 0.2
 
 
 def test_repeats_are_offered_where_people_repeat() -> None:

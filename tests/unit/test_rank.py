@@ -15,7 +15,7 @@ from infra.training.sequence import Plan
 from infra.training.transitions import Setting, Transitions, search, smoothed, text_neighbours, transitions
 from tests.data import shared_data
 
-PLAN = Plan(width=16, content=16, layers=1, epochs=6, batch=64, rate=5e-3, dropout=0.1, id_dropout=0.3)
+PLAN = Plan(width=16, content=16, layers=1, epochs=4, batch=64, rate=1e-2, dropout=0.1, id_dropout=0.3)
 
 
 def write(folder: Path, histories: list[list[int]], titles: list[str]) -> tuple[Path, Path]:
