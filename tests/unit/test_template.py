@@ -221,8 +221,10 @@ def test_uploads_and_their_chunks_are_read_chunks_and_rejected_lines_written(
                 if action in ("s3:GetObject", "s3:PutObject", "s3:DeleteObject"):
                     folders.setdefault(action[3:], set()).add(resource["Sub"].split("/", 1)[1])
     own = {"profile": {"events/*"}, "classify": {"ads/*", "labels/*", "artifacts/*", "catalogue/*"}}[function]
-    assert folders["GetObject"] == own | {"chunks/*"}
-    assert folders["PutObject"] == (own & {"catalogue/*"}) | {"chunks/*", "rejected/*"}
+    trains = {"candidates/*"} if function == "classify" else set()
+    judged = {"artifacts/*/ranker/*"} if trains else set()  # what the gate let out
+    assert folders["GetObject"] == own | {"chunks/*"} | trains | ({"logs/*"} if trains else set())
+    assert folders["PutObject"] == (own & {"catalogue/*"}) | {"chunks/*", "rejected/*"} | trains | judged
     assert folders["DeleteObject"] == {"chunks/*", "rejected/*"}
 
 
