@@ -143,8 +143,8 @@ def study(
         own = evidence(log, log.chances, rewards, click_model)
         clips = choose_clip(other), choose_clip(own)
         for method, bounds in methods.items():
-            found = estimates(other, clips[0], seed=repetition, bounds=bounds)
-            paired = differences(other, own, clips, seed=repetition, bounds=bounds)
+            found = estimates(other, clips[0], seed=seed, bounds=bounds)
+            paired = differences(other, own, clips, seed=seed, bounds=bounds)
             for name, one in found.items():
                 hit = one.low <= truth <= one.high
                 seen.setdefault((method, name), []).append((one.estimate / truth - 1, one.width / truth, hit))
@@ -165,6 +165,7 @@ def main(
     repetitions: Annotated[int, typer.Option(min=1)] = 300,
     decisions: Annotated[int, typer.Option(min=10)] = 5000,
     rate: Annotated[float, typer.Option(min=0.0001, max=0.9, help="click rate, about")] = 0.05,
+    click_model: Annotated[str | None, typer.Option(help=f"{' or '.join(CLICK_MODELS)}; both by default")] = None,
     all_methods: Annotated[bool, typer.Option(help="the intervals that were not chosen, too")] = False,
     seed: int = 0,
 ) -> None:
@@ -176,13 +177,15 @@ def main(
     answer: dict[str, object] = {"truth": world.truth, "logged_truth": world.logged_truth}
     console = Console(stderr=True)
     with console.status("simulating"):
-        for click_model in CLICK_MODELS:
-            found = study(world, repetitions, decisions, click_model, methods, seed=seed)
+        for model in CLICK_MODELS:
+            if click_model not in (None, model):
+                continue
+            found = study(world, repetitions, decisions, model, methods, seed=seed)
             for method, rows in found.items():
                 for name, one in rows.items():
                     figures = f"{one.bias:+.4f}", f"{one.length:.3f}", f"{one.covers:.3f}"
-                    table.add_row(click_model, method, name, *figures)
-                    answer[f"{click_model}/{method}/{name}"] = [round(one.bias, 5), one.length, one.covers]
+                    table.add_row(model, method, name, *figures)
+                    answer[f"{model}/{method}/{name}"] = [round(one.bias, 5), one.length, one.covers]
     console.print(table)
     answer |= {"repetitions": repetitions, "decisions": decisions, "seconds": round(time.monotonic() - began, 1)}
     sys.stdout.write(json.dumps(answer) + "\n")

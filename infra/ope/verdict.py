@@ -52,10 +52,10 @@ def judge(compared: Compared, demands: Demands, click_model: ClickModelName = DE
         return Verdict.REFUSE, [
             f"the weights have mean {judged.control:.3f}, not 1: the logged propensities are not what happened"
         ]
-    if difference.high < 0:
-        return Verdict.REFUSE, [f"the candidate is worse: {said}"]
     if doubts:
         return Verdict.HOLD, [*doubts, said]
+    if difference.high < 0:
+        return Verdict.REFUSE, [f"the candidate is worse: {said}"]
     if difference.low > -allowed:
         better = "better" if difference.low > 0 else f"not worse by more than {demands.margin:.1%}"
         return Verdict.PROMOTE, [f"the candidate is {better}: {said}"]

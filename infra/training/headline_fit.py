@@ -75,9 +75,6 @@ class _Material:
     vectors: NDArray[np.float32]
     seconds_per_token_layer: float
 
-    def tokens(self, texts: Sequence[str]) -> Ids:
-        return _tokens(self.tokenizer, texts)
-
 
 def _tokens(tokenizer: Any, texts: Sequence[str]) -> Ids:
     return [encoding.ids for encoding in tokenizer.encode_batch_fast([PREFIX + text for text in texts])]
@@ -97,7 +94,8 @@ def fit(
     """Trains on all tests with a pair and writes the artefact into `folder`, in the place of what is there.
 
     budget_seconds: about what all of it may take; members and epochs follow from it. epochs: of each of `members`
-    members where given; then the result does not depend on this machine's speed.
+    members where given; then the result does not depend on this machine's speed. on_member: called with the number of
+    each member that is trained.
 
     Raises:
         ValueError: fewer than `LEAST_TESTS` tests have a pair; headline_export.Refused: the artefact would not agree

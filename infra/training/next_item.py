@@ -40,7 +40,8 @@ from shared.models.next_item import ARRAYS, FORMAT, GRAPH, ITEMS, SETTINGS
 FEWEST = 30  # histories of three items and more, below which nothing can be chosen
 SECONDS = 1300.0  # of a training without a deadline
 SMOOTHING_ITEMS = 40_000  # above which smoothing takes longer than it is worth
-MEMBERS = 2
+MEMBERS = 3
+SETTING_USERS = 8000  # on whom the transitions' setting is chosen
 BATCH_STEPS = 2400  # of a batch, about
 FEWEST_STEPS = 500  # of a training
 NEVER = -8.0  # added for an item of the history where hardly anybody takes one twice
@@ -157,7 +158,7 @@ def fit(
     setting, value = (
         distributed.on_first(lambda: _tuned(half, validation, until)) if together else _tuned(half, validation, until)
     )
-    tell(f"transitions: NDCG {value:.4f} on validation, {setting}")
+    tell(f"transitions: worth {value:.4f} on validation, {setting}")
 
     plan = _plan(plan or Plan(), len(item_ids), histories)
     basis = sequence.whitening(texts, min(plan.content, texts.shape[1]), plan.whitening)
@@ -174,12 +175,12 @@ def fit(
             plan,
             seed=seed + len(nets),
             seconds=share * (ends - time.monotonic()),
-            value=lambda net: validation.of(net_scores([net], validation.few), validation.few).ndcg,
+            value=lambda net: validation.of(net_scores([net], validation.few), validation.few).worth,
             together=together,
         )
         nets.append(net)
         courses.append(course)
-        tell(f"net {len(nets)}: NDCG {course.best:.4f} on validation, {course.steps} of {course.planned} steps")
+        tell(f"net {len(nets)}: worth {course.best:.4f} on validation, {course.steps} of {course.planned} steps")
         if len(nets) == 1:
             members = _affordable(members, time.monotonic() - began, ends - time.monotonic())
             members = distributed.agreed(members) if together else members
@@ -187,7 +188,7 @@ def fit(
     smooth = len(item_ids) <= SMOOTHING_ITEMS
     neighbours = text_neighbours(texts) if smooth else None
     mixture, tuned, value = blend(half, setting, neighbours, nets, validation)
-    tell(f"mixture: NDCG {value:.4f} on validation, {mixture}, {tuned}")
+    tell(f"mixture: worth {value:.4f} on validation, {mixture}, {tuned}")
 
     final = []
     for member, course in enumerate(courses):
@@ -218,9 +219,9 @@ def fit(
         "repeats": round(repeated, 4),
         "validation": {
             "users": len(validation.users),
-            "ndcg": round(value, 4),
+            "worth": round(value, 4),
             "nets": [round(course.best, 4) for course in courses],
-            "transitions": round(validation.of(half.scores(users, setting), users).ndcg, 4),
+            "transitions": round(validation.of(half.scores(users, setting), users).worth, 4),
         },
     }
     projections = [basis @ net.content.weight.detach().numpy().T for net in final]
@@ -242,7 +243,8 @@ def fit(
 
 def _tuned(model: Transitions, validation: Validation, deadline: float) -> tuple[Setting, float]:
     def value(one: Setting) -> float:
-        return float(validation.of(model.scores(validation.few, one), validation.few).ndcg)
+        users = validation.users[:SETTING_USERS]
+        return float(validation.of(model.scores(users, one), users).worth)
 
     found: tuple[Setting, float] = search(Setting(), CHOICES, value, deadline)
     return found

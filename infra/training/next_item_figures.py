@@ -16,6 +16,11 @@ class Ranked:
     ndcg: float
     coverage: float
 
+    @property
+    def worth(self) -> float:
+        """The mean of recall and NDCG: settings are chosen by it, since either alone gives the other away."""
+        return (self.recall + self.ndcg) / 2
+
     def rounded(self) -> dict[str, float]:
         return {"recall": round(float(self.recall), 4), "ndcg": round(float(self.ndcg), 4)}
 

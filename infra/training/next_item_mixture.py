@@ -14,9 +14,9 @@ from infra.training.next_item_figures import Ranked, forget, measure
 from infra.training.sequence import Net
 from infra.training.transitions import BATCH, CHOICES, Setting, Transitions, smoothed
 
-K = 10  # of the NDCG that chooses
-TUNING_USERS = 4000  # for one setting of the transitions, and for the nets
-BLEND_CELLS = 5e7  # users times items that the mixture is chosen on
+K = 10  # of the recall and the NDCG whose mean, the worth, chooses everything
+TUNING_USERS = 4000  # who judge a net while it is trained
+BLEND_CELLS = 1e8  # users times items that the mixture is chosen on
 FEWEST_USERS = 200  # however many items there are
 SHARES = (0.0, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9)  # never all: what no transition leads to would be equal
 SHARPNESS = (0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.5)
@@ -43,6 +43,7 @@ class Validation:
         self.few = users[:TUNING_USERS]
 
     def of(self, scores: Iterator[np.ndarray], users: list[np.ndarray]) -> Ranked:
+        """Of the scores of the first `users`."""
         return measure(scores, users, self.targets[: len(users)], K, self.exclude_seen, self.items)
 
 
@@ -79,7 +80,7 @@ def blend(
     nets: Sequence[Net],
     validation: Validation,
 ) -> tuple[Mixture, Setting, float]:
-    """The mixture of the highest NDCG on validation with its setting of the transitions, and that NDCG.
+    """The mixture of the highest worth on validation with its setting of the transitions, and that worth.
 
     The age and the count of a history's items are weighed anew, since next to the nets the best weights are others.
     Sharpness is what makes the targets likeliest, which no order depends on.
@@ -145,8 +146,8 @@ def again(score: np.ndarray, users: Sequence[np.ndarray], repeat: float) -> None
 
 
 def _gain(score: np.ndarray, targets: np.ndarray) -> float:
-    """Sum of the targets' NDCG; of equal scores, the target's comes in the middle."""
+    """Sum of the targets' worth, the mean of recall and NDCG; of equal scores, the target's comes in the middle."""
     right = score[np.arange(len(score)), targets][:, None]
     place = (score > right).sum(axis=1) + ((score == right).sum(axis=1) - 1) / 2
     found = (place < K) & np.isfinite(right[:, 0])
-    return float((1 / np.log2(place[found] + 2)).sum())
+    return float((0.5 / np.log2(place[found] + 2) + 0.5).sum())

@@ -5,8 +5,8 @@
 
 Rows are ``{"test_id", "text", "image_id", "impressions", "clicks"}``: texts of one test were shown at random to the
 same traffic. The encoder's top layers are fine-tuned by back-propagation on pairs of texts; the artefact's manifest
-holds what was found on tests that were held out, beside its baselines. With ``--publish`` it is uploaded and named the latest
-of the tenant, whose texts are then ranked by it.
+holds what was found on tests that were held out, beside its baselines. With ``--publish`` it is uploaded and named the
+latest of the tenant, whose texts are then ranked by it.
 
 Exit status: 0 trained, 1 not trained (the reason is printed after ``not trained:``), 2 wrong options.
 """

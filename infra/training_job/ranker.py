@@ -3,12 +3,14 @@ part, and leaves artefact and verdict where the function looks that started the 
 
 No decision is used twice. The log is cut at one moment: decisions before it are trained on (and by the training itself
 chosen and calibrated on), those from it on are the gate's alone. A job that goes on after an interruption keeps its
-moment. The ranker in service was trained on an earlier log of the same kind, so it has not seen the gate's part either.
+moment, and begins its training anew where the log before it has changed. The ranker in service was trained on an
+earlier log of the same kind, so it has not seen the gate's part either.
 """
 
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import time
 import zlib
@@ -43,11 +45,12 @@ def train(root: Path, parameters: Mapping[str, str], command: Command) -> None:
         JobError: there is nothing to train on or to judge by, or a step fails.
     """
     inputs, work = root / "input" / "data", root / "work"
-    early, late = split(inputs / "log", work, root / "checkpoints", now=time.time())
+    early, late, changed = split(inputs / "log", work, root / "checkpoints", now=time.time())
     candidate = work / "ranker"
     options = ["--log", str(early), "--vectors", str(inputs / "prepared" / FILE), "--out", str(candidate)]
     options += ["--seed", parameters.get("seed", "0"), "--checkpoints", str(root / "checkpoints")]
     options += ["--budget-seconds", str(int(float(parameters["budget_seconds"]) * TIME_SHARE))]
+    options += ["--restart"] if changed else []  # the states are of another training
     if launch("infra.training.train_ranker", options, parameters, command):
         raise JobError(command.reason())
     if command.stopped:
@@ -59,38 +62,39 @@ def train(root: Path, parameters: Mapping[str, str], command: Command) -> None:
         raise JobError(f"{REFUSED}{error.detail}") from error
 
 
-def split(log: Path, work: Path, checkpoints: Path, *, now: float) -> tuple[Path, Path]:
+def split(log: Path, work: Path, checkpoints: Path, *, now: float) -> tuple[Path, Path, bool]:
     """Writes the log's lines before the cut and those from it on into two files, in that order; a line without a time
-    goes into the first, where its reader counts it.
+    goes into the first, where its reader counts it. Also returns whether the first is another one than before an
+    interruption: clicks may have come late.
 
     Raises:
         JobError: no decision's clicks are all in.
     """
     files = sorted(log.rglob("*.jsonl.gz"))
-    cut = _cut(files, checkpoints, now)
-    work.mkdir(parents=True, exist_ok=True)
+    kept = checkpoints / CUT
+    before_it = json.loads(kept.read_text(encoding="utf-8")) if kept.is_file() else None
+    cut = _cut(files, now) if before_it is None else float(before_it["at"])
+    for folder in (work, checkpoints):
+        folder.mkdir(parents=True, exist_ok=True)
     early, late = work / "early.jsonl.gz", work / "late.jsonl.gz"
-    counts = [0, 0]
+    counts, content = [0, 0], hashlib.sha256()
     with gzip.open(early, "wb", 1) as before, gzip.open(late, "wb", 1) as after:
         for at, line in _lines(files):
             behind = at is not None and at >= cut
             (after if behind else before).write(line)
             counts[behind] += 1
+            if not behind:
+                content.update(line)
     print(f"{len(files):,} files: {counts[0]:,} decisions to train on, {counts[1]:,} for the gate", flush=True)
-    return early, late
+    kept.write_text(json.dumps({"at": cut, "early": content.hexdigest()}), encoding="utf-8")
+    return early, late, before_it is not None and before_it["early"] != content.hexdigest()
 
 
-def _cut(files: list[Path], checkpoints: Path, now: float) -> float:
-    kept = checkpoints / CUT
-    if kept.is_file():
-        return float(json.loads(kept.read_text(encoding="utf-8"))["at"])
+def _cut(files: list[Path], now: float) -> float:
     times = np.array([at for at, _ in _lines(files) if at is not None and at <= now - WINDOW])
     if not len(times):
         raise JobError(f"{REFUSED}the log has no decision whose clicks are all in ({WINDOW / 3600:.0f} hours)")
-    cut = float(np.quantile(times, TRAIN_SHARE))
-    checkpoints.mkdir(parents=True, exist_ok=True)
-    kept.write_text(json.dumps({"at": cut}), encoding="utf-8")
-    return cut
+    return float(np.quantile(times, TRAIN_SHARE))
 
 
 def _lines(files: list[Path]) -> Iterator[tuple[float | None, bytes]]:

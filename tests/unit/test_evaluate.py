@@ -168,9 +168,7 @@ def test_classify_measures_what_is_served_beside_its_baselines(tmp_path: Path, t
 # The command --------------------------------------------------------------------------------------------------------
 
 NOT_YET = {
-    "ctr": ["--items", "--train", "--valid", "--test"],
     "headlines": ["--train", "--test"],
-    "ope": ["--log", "--target"],
 }
 
 

@@ -171,7 +171,7 @@ PACKED = gzip.compress(lines(GOOD).encode(), mtime=0)
         (b"", "line 0: The file is empty"),
         (b"\n \n", "The file is empty"),
         (b"\xef\xbb\xbf", "The file is empty"),
-        (gzip.compress(b""), "The file is empty"),
+        (gzip.compress(b"", mtime=0), "The file is empty"),
         (PACKED[:-20], "gzip data ends too early"),
         (PACKED[:40] + b"\xff" * 20 + PACKED[60:], "gzip data is damaged"),
         ('{"text": "a", "label": "b"}\n'.encode("utf-16-le") * 2, "line 1 holds a NUL"),

@@ -177,7 +177,7 @@ def test_too_few_histories_are_refused() -> None:
 
 def test_figures_can_be_written_into_a_manifest(fitted: Fitted) -> None:
     figures = json.loads(json.dumps(fitted.figures))
-    assert figures["validation"]["ndcg"] > 0.95 * figures["validation"]["transitions"]  # it may be nearly those alone
+    assert figures["validation"]["worth"] > 0.95 * figures["validation"]["transitions"]  # it may be nearly those alone
     assert figures["repeats"] == 0
 
 
@@ -209,7 +209,7 @@ def test_the_mixture_may_be_chosen_on_some_of_the_people(monkeypatch: pytest.Mon
     monkeypatch.setattr(next_item_mixture, "BATCH", 150)  # 170 people of 200: the second batch is cut short
     monkeypatch.setattr(transitions, "BATCH", 150)
     histories, vectors = world()
-    assert fit(histories, IDS, vectors, plan=PLAN, members=1).figures["validation"]["ndcg"] > 0.2
+    assert fit(histories, IDS, vectors, plan=PLAN, members=1).figures["validation"]["worth"] > 0.2
 
 
 def test_repeats_are_offered_where_people_repeat() -> None:

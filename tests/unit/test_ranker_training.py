@@ -15,22 +15,24 @@ import numpy as np
 import orjson
 import pytest
 from fastapi.testclient import TestClient
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from functions.classify import handler
+from infra.local.training import Trainer
 from infra.ope.decisions import read
 from infra.training_job import ranker as job
-from infra.training_job.entry import JobError
-from shared import promotion, ranker_training
+from infra.training_job.entry import Command, JobError
+from shared import promotion, ranker_training, trained
 from shared.assembly import assemble
 from shared.errors import Unavailable, Unprocessable
 from shared.models.artifacts import MANIFEST, load_manifest, sha256
+from shared.models.trained_ranker import TrainedRanker
 from shared.ranker_inputs import CLICK_SECONDS, log_files, read_vectors, survey_log
 from shared.ranker_training import NO_TRAINING, RankerTraining
 from shared.snapshot import Snapshot
 from shared.stores.catalogue import Item
-from shared.stores.training_jobs import REFUSED, candidate_prefix
+from shared.stores.training_jobs import REFUSED, candidate_prefix, hyper_parameters, ranker_job
 from shared.wiring import System
 from tests.conftest import TENANT, Aws, stores_on
 from tests.fakes.decided import BEGIN, decision_lines, make_ranker
@@ -412,6 +414,7 @@ def test_the_function_starts_hears_of_the_end_and_answers(
 # The job --------------------------------------------------------------------------------------------------------------
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.floats(0, 1e6), min_size=1, max_size=60))
 def test_no_decision_is_in_both_parts(tmp_path_factory: pytest.TempPathFactory, times: list[float]) -> None:
     root = tmp_path_factory.mktemp("job")
@@ -419,7 +422,7 @@ def test_no_decision_is_in_both_parts(tmp_path_factory: pytest.TempPathFactory, 
     rows = [{"decision_id": str(n), "at": at} for n, at in enumerate(times)]
     for place in range(2):  # a decision may lie in two files
         (root / "log" / f"{place}.jsonl.gz").write_bytes(packed(rows[place:]))
-    early, late = job.split(root / "log", root / "work", root / "checkpoints", now=1e6 + CLICK_SECONDS)
+    early, late, changed = job.split(root / "log", root / "work", root / "checkpoints", now=1e6 + CLICK_SECONDS)
     parts = [[json.loads(line) for line in gzip.decompress(path.read_bytes()).splitlines()] for path in (early, late)]
     ids = [{row["decision_id"] for row in part} for part in parts]
     assert not ids[0] & ids[1] and ids[0] | ids[1] == {row["decision_id"] for row in rows}
@@ -427,8 +430,18 @@ def test_no_decision_is_in_both_parts(tmp_path_factory: pytest.TempPathFactory, 
     assert len(ids[0]) <= 0.8 * len(times) + 1
     rows.append({"decision_id": "new", "at": 2e6})
     (root / "log" / "0.jsonl.gz").write_bytes(packed(rows))
-    again, _ = job.split(root / "log", root / "work", root / "checkpoints", now=3e6)
+    again, _, other = job.split(root / "log", root / "work", root / "checkpoints", now=3e6)
+    assert not changed and not other
     assert {json.loads(line)["decision_id"] for line in gzip.decompress(again.read_bytes()).splitlines()} == ids[0]
+
+
+def test_a_training_whose_log_has_changed_begins_anew(tmp_path: Path) -> None:
+    (tmp_path / "log").mkdir()
+    for clicked, changed in ((None, False), (None, False), (5.0, True), (5.0, False)):
+        rows = [{"at": float(at), "slots": [{"click_at": clicked if at == 1 else None}]} for at in range(10)]
+        (tmp_path / "log" / "1.jsonl.gz").write_bytes(packed(rows))
+        *_, other = job.split(tmp_path / "log", tmp_path / "work", tmp_path / "checkpoints", now=CLICK_SECONDS + 20)
+        assert other == changed
 
 
 def test_a_log_without_a_decision_that_counts_says_so(tmp_path: Path) -> None:
@@ -461,6 +474,41 @@ def test_what_the_gate_says_of_the_later_part_decides(
     assert service.end().state == state, service.row.reason
     assert bool(service.serving()) == (state == "served")
     assert service.row.figures["decisions"] == late
+
+
+def test_a_log_becomes_the_ranker_that_serves(
+    service: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """For real: trained by a process of its own, judged and promoted; then once more, against the one that serves."""
+    monkeypatch.setenv("BUCKET_NAME", service.stores.objects.bucket)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(time, "time", lambda: NOW)
+    monkeypatch.setattr(trained, "gettempdir", lambda: str(tmp_path))
+    lines = decision_lines(3500)
+    for line in lines:  # a week of them, so that most clicks are a day old where the log is cut
+        later = 2 * (line["at"] - BEGIN)
+        line["at"] += later
+        for slot in line["slots"]:
+            slot |= {kind: slot[kind] and slot[kind] + later for kind in ("impression_at", "click_at")}
+    service.log(lines)
+
+    def run(root: Path, seconds: float) -> None:
+        parameters = json.loads((root / "input" / "config" / "hyperparameters.json").read_text())
+        job.train(root, parameters, Command())
+
+    trainer = Trainer(service.stores.objects, tmp_path / "jobs", lambda call: ends.append(call["job"]))
+    monkeypatch.setattr(trainer, "_run", run)
+    ends: list[str] = []
+    for expected in ({"served"}, {"served", "held", "refused"}):
+        service.training.train(TENANT, force=True)
+        asked = ranker_job(service.row.job, TENANT, current=service.row.current)
+        parameters = hyper_parameters(asked, 40)
+        trainer.handle({"job": asked.name, "max_seconds": 40, "parameters": parameters, "inputs": asked.inputs})
+        row = service.training.ended(TENANT, ends[-1])
+        assert row is not None and row.state in expected, row
+        assert row.figures["decisions"] == 700
+    first = service.stores.objects.get(f"{SERVING}latest").decode() if row.state != "served" else row.version
+    assert TrainedRanker.load(trained.fetch(service.stores.objects, TENANT, "ranker", str(first))).version == first
 
 
 def test_the_ranker_to_beat_is_the_one_that_was_meant(tmp_path: Path) -> None:
