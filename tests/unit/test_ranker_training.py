@@ -496,9 +496,9 @@ def test_a_log_becomes_the_ranker_that_serves(
         parameters = json.loads((root / "input" / "config" / "hyperparameters.json").read_text())
         job.train(root, parameters, Command())
 
+    ends: list[str] = []
     trainer = Trainer(service.stores.objects, tmp_path / "jobs", lambda call: ends.append(call["job"]))
     monkeypatch.setattr(trainer, "_run", run)
-    ends: list[str] = []
     for expected in ({"served"}, {"served", "held", "refused"}):
         service.training.train(TENANT, force=True)
         asked = ranker_job(service.row.job, TENANT, current=service.row.current)
