@@ -17,9 +17,10 @@ count from 1.
 from __future__ import annotations
 
 import gzip
+import io
 import time
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -27,13 +28,17 @@ from typing import Any
 import orjson
 
 from shared.domain import FEEDBACK_TYPES, Decision
+from shared.publishing import renew
 from shared.stores import Stores
-from shared.stores.delivery import BUCKET_SECONDS, SHARDS, bucket_of
+from shared.stores.delivery import BUCKET_SECONDS, DECISION_DAYS, SHARDS, bucket_of
 from shared.telemetry import logger
 
 # Buckets after which a file is written (again): 10 minutes, an hour, a day, and once more before the rows expire.
-DUE = (1, 6, 144, 960)
+HOUR = 6
+DUE = (1, HOUR, 144, 960)
 FIRST = 6  # buckets before that are written of a tenant that is seen for the first time
+OLDEST = DECISION_DAYS * 86400 // BUCKET_SECONDS - 2  # buckets ago: what is older may have expired in part
+AT_ONCE = 500  # lines
 DIGITS = 3  # of features and scores
 
 
@@ -54,9 +59,12 @@ class Candidate:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """What is remembered of a decision besides what it showed. segments: of the person, each of at least k people.
-    history: ids and ages (days) of the person's last
-    items. excluded: by rule how many ads it kept out."""
+    """What is remembered of a decision besides what it showed.
+
+    segments: of the person, each of at least k people. history: ids and ages (days) of the person's last items.
+    excluded: by rule how many ads it kept out. nobody: whether the log must not say whose it was, since a sensitive
+    interest had a part in it.
+    """
 
     domain: str | None
     language: str | None
@@ -71,6 +79,7 @@ class Record:
     history_ages: Sequence[float]
     candidates: Sequence[Candidate]
     excluded: Mapping[str, int] = field(default_factory=dict)
+    nobody: bool = False
 
 
 def pack(record: Record, decision: Decision) -> bytes:
@@ -78,7 +87,7 @@ def pack(record: Record, decision: Decision) -> bytes:
     line = {
         "decision_id": decision.decision_id,
         "at": decision.at,
-        "person": decision.uid,
+        "person": None if record.nobody else decision.uid,
         "personalised": decision.personalised,
         "domain": record.domain,
         "language": record.language,
@@ -89,9 +98,9 @@ def pack(record: Record, decision: Decision) -> bytes:
         "rotation": record.rotation,
         "redraws": record.redraws,
         "versions": [{"name": name, "version": version} for name, version in sorted(decision.versions.items())],
-        "segments": list(record.segments),
-        "history": list(record.history),
-        "history_ages": [round(age, DIGITS) for age in record.history_ages],
+        "segments": [] if record.nobody else list(record.segments),
+        "history": [] if record.nobody else list(record.history),
+        "history_ages": [] if record.nobody else [round(age, DIGITS) for age in record.history_ages],
         "candidates": [
             {
                 "ad_id": one.ad_id,
@@ -141,20 +150,39 @@ def key_of(tenant: str, bucket: int) -> str:
 
 
 def write(stores: Stores, tenant: str, bucket: int) -> int:
-    """Writes the lines of one bucket, in order of time, and returns how many they are; no file where there are none."""
-    lines = sorted(_lines(stores, tenant, bucket), key=lambda line: (line["at"], line["decision_id"]))
-    if lines:
-        body = b"".join(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE) for line in lines)
-        stores.objects.put(key_of(tenant, bucket), gzip.compress(body, 6, mtime=0), "application/gzip")
-    return len(lines)
+    """Writes the lines of one bucket, in order of time, and returns how many they are; no file where there are none.
 
-
-def _lines(stores: Stores, tenant: str, bucket: int) -> Iterator[dict[str, Any]]:
+    Who has refused since is nobody in it.
+    """
     named = bucket_of(bucket * BUCKET_SECONDS)
-    for shard in SHARDS:
-        for _, _, log, feedback in stores.delivery.decisions_of(tenant, named, shard):
-            if (line := line_of(log, feedback)) is not None:
-                yield line
+    kept = [
+        (at, decision_id, log, feedback)
+        for shard in SHARDS
+        for decision_id, at, log, feedback in stores.delivery.decisions_of(tenant, named, shard)
+        if log
+    ]
+    if not kept:
+        return 0
+    kept.sort(key=lambda one: one[:2])
+    packed = io.BytesIO()
+    # Lines are many times their records: some at a time are unpacked.
+    with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=6, mtime=0) as file:
+        for start in range(0, len(kept), AT_ONCE):
+            lines = [line_of(log, feedback) for _, _, log, feedback in kept[start : start + AT_ONCE]]
+            for line in _without_refused(stores, tenant, [line for line in lines if line is not None]):
+                file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+    stores.objects.put(key_of(tenant, bucket), packed.getvalue(), "application/gzip")
+    return len(kept)
+
+
+def _without_refused(stores: Stores, tenant: str, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    people = sorted({line["person"] for line in lines if line["person"] is not None})
+    said = stores.people.consents(tenant, people) if people else {}
+    for line in lines:
+        consent = said.get(line["person"])
+        if consent is not None and not consent.personalisation:
+            line |= {"person": None, "segments": [], "history": [], "history_ages": []}
+    return lines
 
 
 def export(stores: Stores, *, now: float, seconds: float, tenants: Sequence[str] = (), latest: bool = False) -> int:
@@ -165,16 +193,31 @@ def export(stores: Stores, *, now: float, seconds: float, tenants: Sequence[str]
     """
     until = time.monotonic() + seconds
     current, lines = int(now // BUCKET_SECONDS), 0
-    for tenant in tenants or stores.log_progress.tenants():
+    names = list(tenants) or stores.log_progress.tenants()
+    turn = current % max(len(names), 1)  # or the last ones would never have their turn where there are many
+    for tenant in names[turn:] + names[:turn]:
         if latest:
             lines += write(stores, tenant, current - 1) + write(stores, tenant, current)
         reached = stores.log_progress.written(tenant)
         for due in DUE:
             first = reached.get(due, current - due - FIRST) + 1
-            for bucket in range(max(first, current - DUE[-1]), current - due + 1):
+            for bucket in range(max(first, current - OLDEST), current - due + 1):
                 if time.monotonic() > until:
                     logger.warning("the decision log is behind", extra={"tenant": tenant, "due": due, "bucket": bucket})
                     return lines
                 lines += write(stores, tenant, bucket)
                 stores.log_progress.mark(tenant, due, bucket)
+                if due == HOUR and bucket % HOUR == 0:
+                    renew_click_rates(stores, tenant)
     return lines
+
+
+def renew_click_rates(stores: Stores, tenant: str) -> bool:
+    """Has the catalogue published with the click rates of now, where more has been seen since; whether it is."""
+    seen = sum(row["impressions"] for row in stores.delivery.stats(tenant).values())
+    pointer = stores.catalogue.pointer(tenant)
+    if pointer is None or seen == stores.log_progress.counted(tenant):
+        return False
+    renewed = renew(stores, tenant, pointer)
+    stores.log_progress.mark_counted(tenant, seen)
+    return renewed

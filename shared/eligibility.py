@@ -55,7 +55,7 @@ def allowed(
         keep("floor", snapshot.bid >= np.float32(context.floor_cpm))
     if context.language is not None:
         spoken = snapshot.language == LANGUAGES.index(context.language)
-        if spoken.any():
+        if (mask & spoken).any():
             keep("language", spoken)
     # Health advertising follows the page it stands on, or a person who has asked for it and consented.
     if not (consent is not None and consent.sensitive) and context.domain != "health":

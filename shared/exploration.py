@@ -96,12 +96,11 @@ class Separation:
     def admits(self, place: int, slot: int, *, rationed: bool = True) -> bool:
         """rationed: whether all rations count, or only the strict ones."""
         one = self._traits[place]
-        if any(
-            len(self._slots.get(group, set()) | {slot}) > ration.most
-            for group, ration in one.counted.items()
-            if rationed or ration.strict
-        ):
-            return False
+        for group, ration in one.counted.items():
+            held = self._slots.get(group, set())
+            # Where a loose ration had to be broken already, an ad may still come instead of one of its group.
+            if len(held | {slot}) > max(ration.most, len(held)) and (rationed or ration.strict):
+                return False
         return not any(
             (campaign != one.campaign or campaign is None) and slots - {slot}
             for label in one.labels

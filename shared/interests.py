@@ -224,10 +224,12 @@ def _name(
         if weight[place, term] > 0
     }
     clusters, weights = [clusters[place] for place in sorted(chosen)], weight[sorted(chosen)].sum(axis=1).tolist()
-    placed = _placed([_unit(reading.gross[0, rows] @ reading.vectors[rows]) for rows in clusters], classifiers)
+    placed, doubtful = _placed(
+        [_unit(reading.gross[0, rows] @ reading.vectors[rows]) for rows in clusters], classifiers
+    )
     named: dict[tuple[str, bool], _Named] = {}
     unnamed: list[int] = []
-    for rows, own_weight, labels in zip(clusters, weights, placed, strict=True):
+    for rows, own_weight, labels, doubt in zip(clusters, weights, placed, doubtful, strict=True):
         domain = reading.items[rows[0]].domain
         own = preset(domain).taxonomy
         label = labels[own if own in labels else "adproduct"]
@@ -239,7 +241,8 @@ def _name(
         if sensitive and not (sensitive_allowed and domain == "health"):
             continue
         if label is None:
-            unnamed += rows
+            if not doubt:
+                unnamed += rows
             continue
         entry = named.setdefault((label.id, sensitive), _Named(label, categories, sensitive))
         entry.rows += rows
@@ -249,32 +252,44 @@ def _name(
 
 
 def _recent(reading: _Reading, named: list[_Named], unnamed: list[int]) -> tuple[RecentItem, ...]:
-    owners = [("", row) for row in unnamed] + [(one.label.id, row) for one in named for row in one.rows]
-    found = [
-        RecentItem(reading.items[row].key.removeprefix("i/"), reading.items[row].events[0][0], interest_id)
-        for interest_id, row in owners
-        if reading.items[row].key.startswith("i/") and reading.items[row].events and reading.net[0, row] > 0
-    ]
-    return tuple(sorted(found, key=lambda one: (-one.at, one.item_id))[:MAX_RECENT])
+    """Items of what may be told: a sensitive interest serves the person who consented to it, and is remembered nowhere
+    else (DESIGN section 7)."""
+    owners = [("", row) for row in unnamed if reading.items[row].domain != "health"]
+    owners += [(one.label.id, row) for one in named if not one.sensitive for row in one.rows]
+    found: dict[str, RecentItem] = {}
+    for interest_id, row in owners:
+        item = reading.items[row]
+        if not item.key.startswith("i/") or not item.events or reading.net[0, row] <= 0:
+            continue
+        one = RecentItem(item.key.removeprefix("i/"), item.events[0][0], interest_id)
+        if one.item_id not in found or found[one.item_id].at < one.at:  # it may stand in two domains
+            found[one.item_id] = one
+    return tuple(sorted(found.values(), key=lambda one: (-one.at, one.item_id))[:MAX_RECENT])
 
 
 def _placed(
     centres: list[Vectors], classifiers: Mapping[str, TaxonomyClassifier]
-) -> list[dict[TaxonomyName, Label | None]]:
-    """For each centre its category in each taxonomy that is there; None where the classifier abstains."""
+) -> tuple[list[dict[TaxonomyName, Label | None]], list[bool]]:
+    """For each centre its category in each taxonomy that is there, None where the classifier abstains; and whether the
+    best guess of any of them is a sensitive one."""
     if not centres:
-        return []
+        return [], []
     together = np.stack(centres).astype(np.float32)
     answers: dict[TaxonomyName, list[Classification]] = {
         name: classifiers[name].classify_vectors(together, top=1) for name in TAXONOMIES if name in classifiers
     }
-    return [
+    placed: list[dict[TaxonomyName, Label | None]] = [
         {
             name: None if found[place].abstained or not found[place].labels else found[place].labels[0]
             for name, found in answers.items()
         }
         for place in range(len(centres))
     ]
+    doubtful = [
+        any(found[place].labels and _is_sensitive(found[place].labels[0].id) for found in answers.values())
+        for place in range(len(centres))
+    ]
+    return placed, doubtful
 
 
 def _is_sensitive(category_id: str) -> bool:

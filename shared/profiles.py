@@ -62,7 +62,8 @@ class ProfileReader:
             person = self._people.load(tenant, uid, user_id)
             consent = in_force(person.consent, self._consent_basis)
             if not consent.personalisation:
-                if person.profile is None or not person.profile.interests:
+                kept = person.profile
+                if kept is None or not (kept.interests or kept.recent or kept.acquired or kept.events):
                     return nobody, consent, person
                 # What was inferred goes, and the person no longer counts as holding it.
                 if self._people.save_profile(tenant, person, replace(nobody, version=0), b"", 0):
@@ -194,4 +195,8 @@ def _with_own_ids(interest: Interest) -> Interest:
 def _disabled(profile: Profile, disabled: frozenset[str]) -> Profile:
     if not disabled:
         return profile
-    return replace(profile, interests=tuple(replace(i, enabled=i.id not in disabled) for i in profile.interests))
+    return replace(
+        profile,
+        interests=tuple(replace(i, enabled=i.id not in disabled) for i in profile.interests),
+        recent=tuple(one for one in profile.recent if one.interest_id not in disabled),
+    )

@@ -17,6 +17,7 @@ import orjson
 
 from shared.stores import Stores
 from shared.stores.catalogue import Pointer
+from shared.stores.table import ConditionFailed
 from shared.telemetry import logger
 
 LEASE_SECONDS = 120.0
@@ -46,6 +47,23 @@ def build(stores: Stores, tenant: str, *, clock: Callable[[], float]) -> Pointer
         finally:
             catalogue.drop_lease(tenant, owner)
     return pointer
+
+
+def renew(stores: Stores, tenant: str, pointer: Pointer) -> bool:
+    """Has the catalogue built anew though no ad was written: its objects are damaged, or its click rates are old.
+    False where ads have been written since `pointer`, whose build is queued already."""
+    pk, _ = stores.catalogue.ad_key(tenant, "-")
+    try:
+        stores.table.update(
+            (pk, "meta"),
+            "SET head = :next",
+            {":next": pointer.head + 1, ":built": pointer.head},
+            condition="head = :built",
+        )
+    except ConditionFailed:
+        return False
+    queue_build(stores, tenant)
+    return True
 
 
 def _publish(stores: Stores, tenant: str, head: int) -> Pointer:

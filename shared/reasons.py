@@ -65,7 +65,7 @@ def reasons(
     if context.language is not None or context.domain is not None:
         ablate("context", _odds(scoring.without(rows, context=True)))
     ablate("popular", _odds(scoring.without(rows, prior=True)))
-    if interests:
+    if scoring.knows:
         ablate("next_step", _odds(scoring.without(rows, sequel=True)))
         ablate("related", _odds(scoring.without(rows, history=True)))
     by_interest = _interests_worth(snapshot, scoring, rows, interests, queries, full)
@@ -84,7 +84,9 @@ def reasons(
         elif parts.get(code, 0.0) >= LEAST:
             found.append(Named(_reason(code, ad.language), parts[code]))
         else:
-            found.append(Named(_reason("exploring" if explored[place] and interests else "general", ad.language), 0.0))
+            found.append(
+                Named(_reason("exploring" if explored[place] and scoring.knows else "general", ad.language), 0.0)
+            )
     return found
 
 

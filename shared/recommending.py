@@ -233,7 +233,7 @@ class Recommending:
             _slot(ad.ad_id, float(scores[place]), one.reason, chosen, plan.propensity(place, slot))
             for slot, (place, ad, chosen, one) in enumerate(zip(places, ads, copies, named, strict=True))
         )
-        return Decision(decision_id, asked.uid, asked.now, slots, bool(asked.interests), asked.versions)
+        return Decision(decision_id, asked.uid, asked.now, slots, scoring.knows, asked.versions)
 
     def prepare(self, tenant: str, snapshot: Snapshot) -> None:
         """Makes what a trained ranker needs of a catalogue, before the catalogue serves."""
@@ -252,7 +252,7 @@ class Recommending:
         if prepared is None:
             prepared = trained.prepare([ad.ad_id for ad in snapshot.ads], snapshot.vectors)
             # The one before may serve a moment longer; those before it do not.
-            for old in [other for other in self._prepared if other[0] == tenant][:-1]:
+            for old in [other for other in list(self._prepared) if other[0] == tenant][:-1]:
                 self._prepared.pop(old, None)
             for old in list(self._prepared)[: -2 * HELD_PREPARED]:
                 self._prepared.pop(old, None)
@@ -347,4 +347,5 @@ def _record(
         history_ages=asked.history.ages.tolist(),
         candidates=candidates,
         excluded=excluded,
+        nobody=any(interest.sensitive for interest in asked.interests),
     )

@@ -55,6 +55,11 @@ class Scoring:
     def allowed(self) -> int:
         return self._retrieval.allowed
 
+    @property
+    def knows(self) -> bool:
+        """Whether anything known of the person has a part in the scores."""
+        return bool(self._request.interests or self._history.ids or self._request.sequels.any())
+
     def best(self, limit: int) -> tuple[np.ndarray, np.ndarray]:
         """Rows of the best ads and their click probabilities, in falling order, at most `limit`."""
         rows, scores = self._retrieval.best(limit)

@@ -17,12 +17,11 @@ import orjson
 from shared.assembly import QUANTIZED_FROM, Snapshot, Step, assemble, index_of, step
 from shared.errors import NotFound, Unavailable
 from shared.index import INDEX_FROM, AdIndex
-from shared.publishing import BETWEEN, DIMENSIONS, LEASE_SECONDS, build, digest, queue_build
+from shared.publishing import BETWEEN, DIMENSIONS, LEASE_SECONDS, build, digest, renew
 from shared.refreshing import Reading
 from shared.stores import Stores
 from shared.stores.catalogue import Pointer
 from shared.stores.faults import held_patience
-from shared.stores.table import ConditionFailed
 from shared.telemetry import logger
 
 __all__ = [
@@ -322,17 +321,8 @@ class Snapshots:
 
     def _mend(self, tenant: str, pointer: Pointer) -> None:
         """Has the next build publish anew, unless ads have been written since: the pointer only moves forward."""
-        pk, _ = self._stores.catalogue.ad_key(tenant, "-")
         try:
-            self._stores.table.update(
-                (pk, "meta"),
-                "SET head = :next",
-                {":next": pointer.head + 1, ":built": pointer.head},
-                condition="head = :built",
-            )
-            queue_build(self._stores, tenant)
-        except ConditionFailed:
-            return  # a task is queued already
+            renew(self._stores, tenant, pointer)
         except Unavailable as error:  # this function has no queue to send to: the next write of an ad does it
             logger.warning("no build queued", extra={"tenant": tenant, "reason": error.detail})
 

@@ -64,15 +64,20 @@ class Trained(Generic[T]):
                 found = Found(self._load(fetch(self._objects, tenant, self._kind, version)))
         except NotFound:
             found = Found(None)  # none was promoted
-        except (ArtifactError, Unavailable) as error:
-            if version is not None and isinstance(error, ArtifactError):
+        except (ArtifactError, Unavailable, OSError) as error:  # the last: no room on the disk
+            if version is not None and not isinstance(error, Unavailable):
                 forget(tenant, self._kind, version)
-            logger.error("artefact refused", extra={"tenant": tenant, "kind": self._kind, "reason": error.detail})
+            reason = getattr(error, "detail", str(error))
+            logger.error("artefact refused", extra={"tenant": tenant, "kind": self._kind, "reason": reason})
             found = Found(before, version or "?")
+        if held is not None and held.version not in (None, version) and found.refused is None:
+            forget(tenant, self._kind, held.version or "")  # or /tmp fills up
         self._held.pop(tenant, None)
         self._held[tenant] = _Held(now, version, found)
         for other in list(self._held)[:-HELD]:
-            self._held.pop(other, None)
+            gone = self._held.pop(other, None)
+            if gone is not None and gone.version:
+                forget(other, self._kind, gone.version)
         return found
 
 
@@ -95,7 +100,10 @@ def fetch(objects: Objects, tenant: str, name: str, version: str) -> Path:
         for key in keys:
             path = Path(part) / key.removeprefix(prefix)
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(objects.get(key))
+            try:
+                path.write_bytes(objects.get(key))
+            except NotFound as error:
+                raise ArtifactError(f"{name}: version {version} is not whole") from error
         with suppress(OSError):  # another thread was first
             Path(part).rename(folder)
             Path(part).mkdir()

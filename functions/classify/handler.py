@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from fastapi import APIRouter, Depends, Path
 from pydantic import BaseModel, Field
@@ -15,11 +15,13 @@ from shared.entry import Remaining, create_app, lambda_entry, rfc3339, tenant_of
 from shared.ingest import run_body, tenant_of_key
 from shared.labels import PREFIX as LABELS
 from shared.policy.rules import check
-from shared.ranker_training import Standing
 from shared.restore import prepare
 from shared.stores.runs import Run
 from shared.training import Head, Taken
 from shared.wiring import system
+
+if TYPE_CHECKING:
+    from shared.ranker_training import Standing
 
 router = APIRouter(prefix="/v1", tags=["classify"])
 Tenant = Annotated[str, Depends(tenant_of)]

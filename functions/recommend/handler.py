@@ -17,7 +17,7 @@ from shared.feedback import FeedbackItem
 from shared.restore import prepare
 from shared.wiring import TAXONOMIES, system
 
-EXPORT_SECONDS = 20.0  # within the function's 29; what is left then is done by the next call
+EXPORT_SECONDS = 15.0  # within the function's 29; what is left then is done by the next call
 
 router = APIRouter(tags=["recommend"])
 Tenant = Annotated[str, Depends(tenant_of)]

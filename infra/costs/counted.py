@@ -28,8 +28,8 @@ from moto.core import DEFAULT_ACCOUNT_ID
 from infra.costs.metering import Item, Meter, Work
 from infra.costs.stack import Stack
 from shared.domain import Classification, Consent, Decision, Label
-from shared.models.taxonomy import load_taxonomy
 from shared.feedback import FeedbackItem
+from shared.models.taxonomy import load_taxonomy
 from shared.settings import Settings
 from shared.stores import open_stores
 from shared.wiring import System

@@ -1,7 +1,7 @@
 """The measuring command: ``python -m infra.evaluate TASK …``.
 
 A table for people goes to stderr; the last line of stdout is one JSON object. Exit status 1: the files cannot be
-measured on; 2: wrong arguments, or a task that is not there yet.
+measured on; 2: wrong arguments.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -19,7 +19,6 @@ from rich.table import Table
 from shared.errors import AdTailorError
 
 ENCODER = Path(__file__).resolve().parents[2] / "shared" / "artifacts" / "encoder"
-NOT_THERE_YET = 2
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, help=__doc__)
 console = Console(stderr=True)
@@ -216,11 +215,6 @@ def ope(log: File, target: File, seed: Seed = 0, budget_seconds: Budget = None) 
         return run(log, target, seed)
 
     _answer("ope", measure)
-
-
-def _not_there_yet(task: str) -> NoReturn:
-    console.print(f"the task {task} is not there yet", style="bold red", highlight=False)
-    raise typer.Exit(NOT_THERE_YET)
 
 
 def _answer(task: str, measure: Callable[[], dict[str, Any]]) -> None:

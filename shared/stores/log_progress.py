@@ -2,6 +2,7 @@
 
 tenants          {tenant}   everybody who has published a catalogue
 t/{tenant}/log   written    by how late a file is written (in buckets of ten minutes) the last bucket that was
+                 counted    impressions that the click rates of the published catalogue rest on
 """
 
 from __future__ import annotations
@@ -26,6 +27,12 @@ class LogProgress:
     def written(self, tenant: str) -> dict[int, int]:
         row = self._table.get(f"t/{tenant}/log", "written") or {}
         return {int(name[1:]): int(bucket) for name, bucket in row.items() if name[0] == "d" and name[1:].isdigit()}
+
+    def counted(self, tenant: str) -> int:
+        return int((self._table.get(f"t/{tenant}/log", "counted") or {}).get("impressions", 0))
+
+    def mark_counted(self, tenant: str, impressions: int) -> None:
+        self._table.put({"pk": f"t/{tenant}/log", "sk": "counted", "impressions": impressions})
 
     def mark(self, tenant: str, due: int, bucket: int) -> None:
         self._table.update(

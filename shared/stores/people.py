@@ -433,6 +433,7 @@ def _profile_row(pk: str, profile: Profile, folded: int, changes: int) -> Row:
 def _row_profile(row: Row, user_id: str, disabled: frozenset[str]) -> Profile:
     interests = orjson.loads(row["interests"])
     width = len(row["vectors"]) // len(interests) if interests else 0
+    recent = [RecentItem(*one) for one in orjson.loads(row.get("recent", b"[]"))]
     return Profile(
         user_id=user_id,
         interests=tuple(
@@ -448,7 +449,7 @@ def _row_profile(row: Row, user_id: str, disabled: frozenset[str]) -> Profile:
         events=row["events"],
         version=row["version"],
         acquired=tuple(row["acquired"]),
-        recent=tuple(RecentItem(*one) for one in orjson.loads(row.get("recent", b"[]"))),
+        recent=tuple(one for one in recent if one.interest_id not in disabled),
     )
 
 

@@ -47,8 +47,8 @@ class FakeSystem:
     consent_basis: str = "asserted"
     k_floor: int = 2
     clock: Clock = field(default_factory=Clock)
-    exploring: Exploring = Exploring()
-    ranker: Found[TrainedRanker] = Found(None)
+    exploring: Exploring = field(default_factory=Exploring)
+    ranker: Found[TrainedRanker] = field(default_factory=lambda: Found(None))
 
     def __post_init__(self) -> None:
         self.encoder = TopicEncoder()

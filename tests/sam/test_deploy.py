@@ -117,7 +117,8 @@ def deployed(built: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         absent(str(error))
     try:
         emulator.wait()
-        values = f"Stage=local Tenant={TENANT} ConsentBasis=asserted KFloor=2 Exploration=0 Rotation=0 AwsEndpointUrl={emulator.url}"
+        values = f"Stage=local Tenant={TENANT} ConsentBasis=asserted KFloor=2 AwsEndpointUrl={emulator.url}"
+        values += " Exploration=0 Rotation=0"
         command = [str(sam.cli()), "deploy", "--config-env=local", f"--parameter-overrides={values}"]
         environment = emulator.environment() | {"SAM_CLI_TELEMETRY": "0"}
         start = time.monotonic()

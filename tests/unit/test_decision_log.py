@@ -96,6 +96,27 @@ def test_who_refused_leaves_no_trace_of_theirs(system: FakeSystem) -> None:
     assert (line["person"], line["history"], line["history_ages"], line["personalised"]) == (None, [], [], False)
 
 
+def test_who_refuses_afterwards_is_nobody_in_what_is_written_then(system: FakeSystem) -> None:
+    act(system, "ann", "view", "a phone", item_id="seen")
+    system.recommending.recommend(TENANT, "ann", n=2)
+    assert written(system)[0]["person"] is not None
+    system.profiling.set_consent(TENANT, "ann", Consent(False, False, "banner", system.clock.now))
+    [line] = written(system)
+    assert (line["person"], line["history"], line["segments"]) == (None, [], []) and line["candidates"]
+
+
+def test_what_a_sensitive_interest_had_a_part_in_is_nobodys(system: FakeSystem) -> None:
+    catalogue(system, ad("h", "pressure", domain="health"))
+    system.profiling.set_consent(TENANT, "ann", Consent(True, True, "form", system.clock.now))
+    act(system, "ann", "consult", "pressure is high", item_id="visit", domain="health")
+    act(system, "ann", "view", "a phone", item_id="seen")
+    profile, _ = system.profiling.profile(TENANT, "ann")
+    assert any(one.sensitive for one in profile.interests) and "visit" not in [one.item_id for one in profile.recent]
+    system.recommending.recommend(TENANT, "ann", n=3, context=Context(domain="health"))
+    [line] = written(system)
+    assert (line["person"], line["history"]) == (None, [])
+
+
 def test_what_is_switched_off_is_not_in_the_history(system: FakeSystem) -> None:
     act(system, "ann", "view", "a phone", item_id="phone-item")
     act(system, "ann", "view", "a watch", item_id="watch-item")
@@ -105,6 +126,11 @@ def test_what_is_switched_off_is_not_in_the_history(system: FakeSystem) -> None:
     system.recommending.recommend(TENANT, "ann", n=2)
     [line] = written(system)
     assert line["history"] == ["watch-item"]
+    for number in range(6):  # until the other one is too small a share to be listed
+        for n in range(5):
+            act(system, "ann", "purchase", f"a watch {number}", item_id=f"w{number}{n}")
+    system.recommending.recommend(TENANT, "ann", n=2)
+    assert all("phone-item" not in line["history"] for line in written(system))
 
 
 def test_files_are_written_again_as_feedback_comes_in_and_after_an_outage(system: FakeSystem) -> None:
@@ -145,6 +171,48 @@ def test_a_tenant_that_has_published_is_found(system: FakeSystem) -> None:
     system.recommending.recommend(TENANT, "ann", n=1)
     system.clock.now += 3 * BUCKET_SECONDS
     assert export(system.stores, now=system.clock.now, seconds=60) == 1
+
+
+def test_missed_runs_are_made_good_to_the_last(system: FakeSystem) -> None:
+    began = system.clock.now
+    for step in range(3):
+        system.clock.now = began + step * BUCKET_SECONDS
+        system.recommending.recommend(TENANT, "ann", n=1)
+    for due in (DUE[-1] - 1, DUE[-1] + 2):  # two runs between them were missed
+        system.clock.now = began + (due + 0.5) * BUCKET_SECONDS
+        lines_ = export(system.stores, now=system.clock.now, seconds=600, tenants=[TENANT])
+    assert lines_ == 3
+
+
+def test_click_rates_reach_the_catalogue_though_no_ad_is_written(system: FakeSystem) -> None:
+    before = system.recommending._snapshots.latest(TENANT)
+    for number in range(20):
+        decision = system.recommending.recommend(TENANT, f"u{number}", n=1)
+        [shown] = ids(decision)
+        acts = [FeedbackItem(decision.decision_id, shown, kind, system.clock.now) for kind in ("impression", "click")]
+        system.recommending.feedback(TENANT, acts)
+    system.clock.now += 13 * BUCKET_SECONDS
+    export(system.stores, now=system.clock.now, seconds=600, tenants=[TENANT])
+    assert system.classifying.publish(TENANT) != before.version
+    system.clock.now += 60
+    after = system.recommending._snapshots.latest(TENANT)
+    assert after.prior.max() > 2 * before.prior.max() and after.campaign_prior.max() > before.campaign_prior.max()
+    assert not decision_log.renew_click_rates(system.stores, TENANT)
+
+
+def test_every_tenant_has_its_turn(system: FakeSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"t{number}" for number in range(7)]
+    seen: list[str] = []
+
+    def slow(tenant: str) -> dict[int, int]:
+        seen.append(tenant)
+        raise KeyboardInterrupt  # the time is over
+
+    monkeypatch.setattr(system.stores.log_progress, "written", slow)
+    for run in range(7):
+        with pytest.raises(KeyboardInterrupt):
+            export(system.stores, now=run * BUCKET_SECONDS, seconds=60, tenants=names)
+    assert sorted(seen) == names
 
 
 def test_a_record_is_small(system: FakeSystem) -> None:

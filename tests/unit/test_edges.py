@@ -20,9 +20,9 @@ from functions.recommend import handler as recommend
 from shared import ingest, recommending, wiring
 from shared.domain import Consent, Event
 from shared.errors import Unprocessable
+from shared.feedback import FeedbackItem
 from shared.ingest import rejected_key, tenant_of_key
 from shared.interests import acquired_items, dump_state, fold, load_state
-from shared.feedback import FeedbackItem
 from shared.snapshot import HELD_TENANTS, Snapshots
 from shared.stores import Stores, file_key
 from shared.stores.delivery import IMPRESSION_DAYS

@@ -20,6 +20,7 @@ from infra.evaluate.__main__ import app
 from infra.training import calibrate
 from infra.training.baselines import majority, tfidf, tfidf_model
 from infra.training.labels import Rows
+from infra.training.next_item_figures import measure
 from infra.training.sequence import Plan
 
 CLASSES = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=60)
@@ -167,21 +168,6 @@ def test_classify_measures_what_is_served_beside_its_baselines(tmp_path: Path, t
 
 # The command --------------------------------------------------------------------------------------------------------
 
-NOT_YET = {
-    "headlines": ["--train", "--test"],
-}
-
-
-@pytest.mark.parametrize("task", NOT_YET)
-def test_what_is_not_there_yet_says_so(task: str, tmp_path: Path) -> None:
-    file = tmp_path / "rows.jsonl"
-    file.write_text("{}\n")
-    arguments = [part for option in NOT_YET[task] for part in (option, str(file))]
-    result = CliRunner().invoke(app, [task, *arguments, "--seed", "1", "--budget-seconds", "5"])
-    assert result.exit_code == 2
-    assert "not there yet" in result.stderr
-    assert result.stdout == ""
-
 
 def test_a_file_that_cannot_be_measured_on(tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
@@ -230,6 +216,6 @@ def test_rank_finds_the_order_that_is_there(tmp_path: Path) -> None:
 def test_rank_measures_recall_and_ndcg_by_place() -> None:
     scores = np.array([[0.1, 0.9, 0.5, 0.3], [0.9, 0.8, 0.1, 0.2], [0.4, 0.1, 0.2, 0.3]], np.float32)
     seen = [np.array([1]), np.array([3]), np.array([0])]
-    found = rank.measure(iter([scores]), seen, np.array([2, 1, 0]), 2, True, 4)
+    found = measure(iter([scores]), seen, np.array([2, 1, 0]), 2, True, 4)
     assert found.recall == pytest.approx(2 / 3)  # the third target is one that the person had: it cannot be shown
     assert found.ndcg == pytest.approx((1 + 1 / np.log2(3)) / 3)

@@ -41,6 +41,7 @@ def made(case: dict[str, Any]) -> Slate:
     return slate(case["scores"], case["traits"], case["slots"], epsilon=case["epsilon"], rotation=case["rotation"])
 
 
+@settings(deadline=None)
 @given(cases())
 def test_the_chances_of_every_slot_sum_to_one(case: dict[str, Any]) -> None:
     plan = made(case)
@@ -55,6 +56,7 @@ def test_the_chances_of_every_slot_sum_to_one(case: dict[str, Any]) -> None:
         )
 
 
+@settings(deadline=None)
 @given(cases(), st.integers(0, 2**32))
 def test_no_draw_shows_an_ad_twice_or_breaks_a_rule(case: dict[str, Any], seed: int) -> None:
     plan = made(case)
@@ -70,10 +72,17 @@ def test_no_draw_shows_an_ad_twice_or_breaks_a_rule(case: dict[str, Any], seed: 
             assert not one.labels & other.labels or (one.campaign == other.campaign and one.campaign is not None)
 
 
+@settings(deadline=None)
 @given(cases())
 def test_a_loose_ration_never_makes_the_answer_shorter(case: dict[str, Any]) -> None:
     loose = [Traits({name: Ration(one.most) for name, one in own.counted.items()}) for own in case["traits"]]
     assert made(case | {"traits": loose}).slots == min(case["slots"], len(loose))
+
+
+def test_a_catalogue_of_one_brand_explores_too() -> None:
+    traits = [Traits({"b:only": Ration(3)})] * 40
+    plan = slate(np.linspace(0.5, 0.1, 40), traits, 5, epsilon=0.5, rotation=0)
+    assert plan.slots == 5 and all(len(pool) == 4 for pool in plan.pools)
 
 
 def test_without_exploration_the_best_are_shown_for_certain() -> None:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shared.interests import Evidence, fold, interests_of, load_state
 from shared.feedback import FeedbackItem
+from shared.interests import Evidence, fold, interests_of, load_state
 from shared.stores import Stores
 from shared.stores.delivery import RESERVATION_SECONDS
 from tests.conftest import TENANT

@@ -13,15 +13,15 @@ import pytest
 from functions.profile import handler as profile
 from shared.domain import Ad, Consent, Profile
 from shared.errors import NotFound, Unprocessable
+from shared.feedback import FeedbackItem
 from shared.generating.briefs import Briefs
 from shared.generating.requests import CopyRequest
 from shared.profiling import Links, NamedId
-from shared.feedback import FeedbackItem
 from shared.stores import Stores, linking
+from shared.stores.delivery import RESERVATION_SECONDS
 from shared.stores.people import People, group_key
 from shared.stores.person import Person
 from shared.wiring import System
-from shared.stores.delivery import RESERVATION_SECONDS
 from tests.conftest import TENANT, Aws
 from tests.fakes.models import TOPICS
 from tests.fakes.system import FakeSystem

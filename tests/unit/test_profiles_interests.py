@@ -16,8 +16,8 @@ from sklearn.metrics import adjusted_rand_score
 
 from shared.clusters import average_linkage
 from shared.domain import DOMAINS, EVENT_TYPES, Classification, Event, Interest, Profile
-from shared.interests import fold, interests_of
 from shared.feedback import FeedbackItem
+from shared.interests import fold, interests_of
 from shared.stores import Stores
 from shared.stores.people import StoredEvent, _profile_row, _row_profile
 from tests.fakes.models import TOPICS, TopicClassifier, topic_vector

@@ -502,13 +502,14 @@ def test_a_log_becomes_the_ranker_that_serves(
     for expected in ({"served"}, {"served", "held", "refused"}):
         service.training.train(TENANT, force=True)
         asked = ranker_job(service.row.job, TENANT, current=service.row.current)
-        parameters = hyper_parameters(asked, 40)
-        trainer.handle({"job": asked.name, "max_seconds": 40, "parameters": parameters, "inputs": asked.inputs})
+        parameters = hyper_parameters(asked, 120)
+        trainer.handle({"job": asked.name, "max_seconds": 120, "parameters": parameters, "inputs": asked.inputs})
         row = service.training.ended(TENANT, ends[-1])
         assert row is not None and row.state in expected, row
         assert row.figures["decisions"] == 700
-    first = service.stores.objects.get(f"{SERVING}latest").decode() if row.state != "served" else row.version
-    assert TrainedRanker.load(trained.fetch(service.stores.objects, TENANT, "ranker", str(first))).version == first
+    version = service.training.standing(TENANT).version
+    assert version is not None
+    assert TrainedRanker.load(trained.fetch(service.stores.objects, TENANT, "ranker", version)).version == version
 
 
 def test_the_ranker_to_beat_is_the_one_that_was_meant(tmp_path: Path) -> None:

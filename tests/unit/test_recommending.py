@@ -8,8 +8,8 @@ import pytest
 
 from shared import recommending
 from shared.domain import Consent, Copy, Decision
-from shared.errors import NotFound
 from shared.eligibility import Context
+from shared.errors import NotFound
 from shared.feedback import FeedbackItem
 from shared.stores import Stores
 from shared.stores.copies import gate_stamp

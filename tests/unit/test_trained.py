@@ -85,6 +85,25 @@ def test_a_store_out_of_reach_changes_nothing(
     assert found.artefact == "one" and found.refused is not None
 
 
+def test_an_artefact_that_is_not_whole_is_refused(
+    stores: Stores, kept: Trained[str], clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    promote(stores, "v1", "one")
+    assert kept.latest(TENANT) == Found("one")
+    promote(stores, "v2", "two")
+    monkeypatch.setattr(stores.objects, "keys", lambda prefix: [f"{prefix}deep/model.txt", f"{prefix}gone.bin"])
+    clock.now += LOOKED_SECONDS
+    assert kept.latest(TENANT) == Found("one", refused="v2")
+
+
+def test_what_is_superseded_leaves_the_disk(stores: Stores, kept: Trained[str], clock: Clock, tmp_path: Path) -> None:
+    for number in range(4):
+        promote(stores, f"v{number}", "model")
+        clock.now += LOOKED_SECONDS
+        assert kept.latest(TENANT) == Found("model")
+    assert [path.name for path in (tmp_path / "adtailor-trained" / TENANT / "kind").iterdir()] == ["v3"]
+
+
 # A trained ranker in a decision --------------------------------------------------------------------------------------
 
 
@@ -145,7 +164,7 @@ def test_the_next_item_model_moves_ads_up_and_says_why(system: FakeSystem) -> No
     answer = system.recommending.recommend(TENANT, "ann", n=9)
     assert "s2" in ids(answer)[:4]
     reason = next(one.reasons[0] for one in answer.ads if one.ad_id == "s2")
-    assert reason.code == "related"
+    assert reason.code == "related" and answer.personalised
     assert ids(system.recommending.recommend(TENANT, "nobody", n=3)) == ids(
         system.recommending.recommend(TENANT, "nobody else", n=3)
     )
