@@ -151,7 +151,7 @@ def test_classify_measures_what_is_served_beside_its_baselines(tmp_path: Path, t
     test = write_rows(tmp_path / "test.jsonl", [("x new", "x"), ("y new", "y"), ("y odd", "x"), ("z", "z"), rows[0]])
     more = tmp_path / "more.jsonl"
     more.write_text('{"text": "unlabelled"}\n')
-    found = classify.measure(train, test, unlabelled=more, budget_seconds=60)
+    found = classify.measure(train, test, unlabelled=more, budget_seconds=600)
     figures = found.figures
     assert figures["accuracy"] == pytest.approx(3 / 5) and figures["n"] == 5
     assert figures["interval95"] == [0.2307, 0.8824]
@@ -205,7 +205,7 @@ def random_vectors(texts: list[str]) -> np.ndarray:
 
 def test_rank_finds_the_order_that_is_there(tmp_path: Path) -> None:
     plan = Plan(width=16, content=16, layers=1, epochs=6, rate=1e-2)
-    result = rank.run(*write_shop(tmp_path), random_vectors, k=5, budget_seconds=60, plan=plan)
+    result = rank.run(*write_shop(tmp_path), random_vectors, k=5, budget_seconds=300, plan=plan)
     assert result["users"] == 120
     assert result["excluded_seen"]
     assert result["recall"] > 0.9

@@ -108,24 +108,26 @@ def test_histories_are_in_order_of_time_and_ties_in_that_of_the_file(tmp_path: P
     assert texts == list("abcde")
 
 
+@pytest.mark.slow
 def test_the_test_item_changes_nothing_that_is_chosen(tmp_path: Path) -> None:
     items, events = topical(tmp_path, 120)
-    first = rank.run(items, events, by_topic, k=5, plan=PLAN, budget_seconds=60)
+    first = rank.run(items, events, by_topic, k=5, plan=PLAN, budget_seconds=300)
     rows = [json.loads(line) for line in events.read_text().splitlines()]
     last = {row["user_id"]: max(one["position"] for one in rows if one["user_id"] == row["user_id"]) for row in rows}
     for row in rows:
         if row["position"] == last[row["user_id"]]:
             row["item_id"] = "0"
     events.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    second = rank.run(items, events, by_topic, k=5, plan=PLAN, budget_seconds=60)
+    second = rank.run(items, events, by_topic, k=5, plan=PLAN, budget_seconds=300)
     assert first["settings"] == second["settings"]
     assert first["recall"] != second["recall"]
     assert first["recall"] > first["baselines"]["popularity"]["recall"]
 
 
+@pytest.mark.slow
 def test_new_items_are_found_by_their_text(tmp_path: Path) -> None:
     items, events = topical(tmp_path, 300)
-    found = cold_items.run(items, events, by_topic, share=0.2, k=3, plan=PLAN, budget_seconds=60)
+    found = cold_items.run(items, events, by_topic, share=0.2, k=3, plan=PLAN, budget_seconds=300)
     assert found["new_items"] > 3 and found["users"] > 10
     assert found["among_new"]["ours"] > 1.5 * found["among_new"]["chance"]
     assert found["among_all"]["ours"] > found["among_all"]["chance"]
