@@ -26,12 +26,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from infra.ope import promotion, sources
+from infra.ope import sources
 from infra.ope.comparison import Compared, compare
 from infra.ope.decisions import WINDOW, Decided, Told, read
 from infra.ope.scorers import ContentScorer, Scorer, TrainedScorer
 from infra.ope.slates import CLICK_MODELS, ClickModelName
 from infra.ope.verdict import DECIDES, ESTIMATOR, Demands, Verdict, figures, judge, rows
+from shared import promotion
 from shared.domain import FEEDBACK_TYPES
 from shared.errors import AdTailorError, BadInput, Forbidden
 from shared.models.artifacts import MANIFEST, load_manifest, sha256

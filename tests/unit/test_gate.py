@@ -15,12 +15,12 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from infra import gate
-from infra.ope import promotion
 from infra.ope.comparison import compare
 from infra.ope.decisions import Decided, Told, read
 from infra.ope.scorers import ContentScorer, TrainedScorer
 from infra.ope.sources import names_of
 from infra.ope.verdict import Demands, Verdict
+from shared import promotion
 from shared.errors import ArtifactError, BadInput, Forbidden
 from shared.models.artifacts import sha256
 from shared.models.features import FEATURES
