@@ -112,7 +112,10 @@ def report(decided: Sequence[Decided], told: Told, k_floor: int) -> dict[str, An
         "campaigns_seen": sum(count > 0 for count in counts),
         "gini_ads": round(gini(ads.values()), _DIGITS),
         "effective_ads": round(effective_number(ads.values()), 3),
-        "campaigns": _ranked(campaigns, total.impressions),
+        "campaigns": _ranked(
+            {name: one for name, one in campaigns.items() if not 0 < len(one.people) < k_floor}, total.impressions
+        ),
+        "campaigns_below_k": sum(0 < len(one.people) < k_floor for one in campaigns.values()),
         "slots": {str(slot + 1): slots[slot].figures(total.impressions) for slot in sorted(slots)},
         "k_floor": k_floor,
         "segments": told_of,

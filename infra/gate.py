@@ -136,6 +136,19 @@ def evaluate(
         ArtifactError: a ranker must not serve. BadInput: the log holds no decision at all.
     """
     demands = demands or Demands()
+    # What a ranker was trained on cannot tell how good it is.
+    seen = max(
+        (
+            load_manifest(one).metadata.get("clicks", {}).get("log", {}).get("until", 0.0)
+            for one in (candidate, current)
+            if one
+        ),
+        default=0.0,
+    )
+    known = len(decided)
+    decided = [one for one in decided if one.at > seen]
+    if console is not None and len(decided) < known:
+        console.print(f"{known - len(decided):,} decisions were trained on: left out", highlight=False)
     catalogue = sorted({one.ad_id for decision in decided for one in decision.candidates})
     challenger: Scorer = TrainedScorer(candidate, vectors, catalogue)
     holder: Scorer = ContentScorer() if current is None else TrainedScorer(current, vectors, catalogue)
@@ -154,7 +167,8 @@ def evaluate(
         "log": {
             "sha256": told.digest,
             "lines": told.lines,
-            "decisions": told.decisions,
+            "decisions": len(decided),
+            "trained_on": known - len(decided),
             "young": told.young,
             "unseen": told.unseen,
             "without_exploration": told.without_exploration,
@@ -163,11 +177,14 @@ def evaluate(
             "bad": dict(told.bad),
         },
     }
-    if not decided:
+    if not decided and known:
+        verdict, reasons = Verdict.HOLD, ["the ranker was trained on all of the log: judge it by what came later"]
+        measured: dict[str, Any] = {}
+    elif not decided:
         if not told.without_exploration:
             raise BadInput("the log holds no decision that can be used", field="log")
         verdict, reasons = Verdict.REFUSE, ["the log is without exploration: no support for any other policy"]
-        measured: dict[str, Any] = {}
+        measured = {}
     else:
         compared = compare(decided, challenger, holder, seed=seed)
         verdict, reasons = judge(compared, demands, click_model)

@@ -10,8 +10,8 @@ placement, n, epsilon, rotation, redraws, versions [{name, version}], segments [
 [days], candidates [{ad_id, campaign_id, category, labels, score, slot, propensity, base, features}]`` (every ad that
 had a chance: its own slot and the chance before the rotation), ``slots [{slot, ad_id, propensity, variant,
 variant_propensity, score, copy_served_by, impression_at, click_at, conversion_at, dismiss_at}]`` (what was shown,
-with the probability of this ad in this slot) and ``excluded [{rule, ads}]`` (how many ads each rule kept out). Slots
-count from 1.
+with the probability of this ad in this slot) and ``excluded [{rule, ads}]`` (how many ads each rule kept out).
+``as_of`` is when the line was written: later feedback is not in it. Slots count from 1.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from shared.telemetry import logger
 
 # Buckets after which a file is written (again): 10 minutes, an hour, a day, and once more before the rows expire.
 HOUR = 6
-DUE = (1, HOUR, 144, 960)
+DUE = (1, HOUR, 146, 960)
 FIRST = 6  # buckets before that are written of a tenant that is seen for the first time
 OLDEST = DECISION_DAYS * 86400 // BUCKET_SECONDS - 2  # buckets ago: what is older may have expired in part
 AT_ONCE = 500  # lines
@@ -149,10 +149,10 @@ def key_of(tenant: str, bucket: int) -> str:
     return f"logs/{tenant}/decisions/{begin:%Y-%m-%d}/{begin:%H%M}.jsonl.gz"
 
 
-def write(stores: Stores, tenant: str, bucket: int) -> int:
+def write(stores: Stores, tenant: str, bucket: int, now: float) -> int:
     """Writes the lines of one bucket, in order of time, and returns how many they are; no file where there are none.
 
-    Who has refused since is nobody in it.
+    Who has refused since is nobody in it. now: epoch seconds, which the lines carry as `as_of`.
     """
     named = bucket_of(bucket * BUCKET_SECONDS)
     kept = [
@@ -170,7 +170,7 @@ def write(stores: Stores, tenant: str, bucket: int) -> int:
         for start in range(0, len(kept), AT_ONCE):
             lines = [line_of(log, feedback) for _, _, log, feedback in kept[start : start + AT_ONCE]]
             for line in _without_refused(stores, tenant, [line for line in lines if line is not None]):
-                file.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
+                file.write(orjson.dumps(line | {"as_of": now}, option=orjson.OPT_APPEND_NEWLINE))
     stores.objects.put(key_of(tenant, bucket), packed.getvalue(), "application/gzip")
     return len(kept)
 
@@ -197,7 +197,7 @@ def export(stores: Stores, *, now: float, seconds: float, tenants: Sequence[str]
     turn = current % max(len(names), 1)  # or the last ones would never have their turn where there are many
     for tenant in names[turn:] + names[:turn]:
         if latest:
-            lines += write(stores, tenant, current - 1) + write(stores, tenant, current)
+            lines += write(stores, tenant, current - 1, now) + write(stores, tenant, current, now)
         reached = stores.log_progress.written(tenant)
         for due in DUE:
             first = reached.get(due, current - due - FIRST) + 1
@@ -205,7 +205,7 @@ def export(stores: Stores, *, now: float, seconds: float, tenants: Sequence[str]
                 if time.monotonic() > until:
                     logger.warning("the decision log is behind", extra={"tenant": tenant, "due": due, "bucket": bucket})
                     return lines
-                lines += write(stores, tenant, bucket)
+                lines += write(stores, tenant, bucket, now)
                 stores.log_progress.mark(tenant, due, bucket)
                 if due == HOUR and bucket % HOUR == 0:
                     renew_click_rates(stores, tenant)

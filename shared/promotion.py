@@ -78,6 +78,9 @@ def promote(folder: Path, objects: Objects, tenant: str, *, now: float | None = 
     prefix = f"artifacts/{tenant}/{KIND}/{manifest.version}"
     for name in (*sorted(manifest.files), VERDICT, MANIFEST):
         objects.put(f"{prefix}/{name}", (folder / name).read_bytes())
+    problem = _problem(folder, tenant, in_service(objects, tenant), time.time() if now is None else now)
+    if problem:  # another was promoted meanwhile
+        raise Forbidden(f"ranker {manifest.version} is not promoted: {problem}")
     objects.put(f"artifacts/{tenant}/{KIND}/latest", manifest.version.encode(), "text/plain")
     return prefix
 

@@ -89,7 +89,7 @@ def _clicks(line: Any, until: float) -> int:
         slot["impression_at"] is not None
         and slot["click_at"] is not None
         and slot["impression_at"] <= until
-        and 0 <= slot["click_at"] - slot["impression_at"] <= CLICK_SECONDS
+        and slot["click_at"] - slot["impression_at"] <= CLICK_SECONDS
         for slot in line["slots"]
     )
 

@@ -31,6 +31,7 @@ from shared.snapshot import Project, Snapshot, Snapshots
 from shared.stores import Stores
 from shared.stores.delivery import new_decision_id
 from shared.stores.people import unpack_vectors
+from shared.stores.table import TRANSACTION_LIMIT
 from shared.telemetry import MetricUnit, metrics
 from shared.trained import Found
 from shared.variants import Chosen, variants
@@ -42,6 +43,7 @@ CANDIDATES = 400  # that go on from retrieval to the click model
 SHORTLIST = 100  # of them that a slate is made of, at least: their caps and budgets are looked up
 DIVERSITY = 0.35  # nats of click probability that full likeness to what is already chosen costs
 SAME_CAMPAIGN = 3  # ads of one campaign or brand in one answer, where there are others
+RESERVATIONS = TRANSACTION_LIMIT - 3  # of budgets and caps in one decision: its own rows need the rest
 DRAWS = 20  # slates for one answer, where others take the last of a budget or cap at the same moment
 HELD_PREPARED = 8  # tenants whose catalogue is kept as the trained ranker sees it
 # What of a copy's provenance goes out with it: where it comes from, not who looked at it.
@@ -174,13 +176,20 @@ class Recommending:
         limits = Limits(self._stores, asked.tenant, asked.snapshot, asked.uids, asked.now)
         decision_id = new_decision_id(asked.now)
         rng = np.random.default_rng(int.from_bytes(blake2b(decision_id.encode(), digest_size=16).digest()))
+        slots = asked.n
         for redraws in range(DRAWS):
             rows, scores = self._shortlist(asked, scoring, limits)
-            plan = self._slate(asked, rows, scores)
+            plan = self._slate(asked, rows, scores, slots)
             decision = self._decision(asked, scoring, decision_id, plan, rows, scores, rng)
             record = _record(asked, scoring, plan, rows, scores, redraws, self._exploring, excluded | limits.excluded)
             decision = replace(decision, log=decision_log.pack(record, decision))
             terms = {ad.ad_id: terms_of(asked.snapshot.ads[asked.snapshot.places[ad.ad_id]]) for ad in decision.ads}
+            parts = sum(
+                (one.daily_limit is not None) + len(asked.uids) * (one.cap is not None) for one in terms.values()
+            )
+            if parts > RESERVATIONS:  # one transaction holds no more: the answer gets shorter
+                slots = max(1, plan.slots * RESERVATIONS // parts)
+                continue
             taken = self._stores.delivery.put_decision(asked.tenant, decision, terms, asked.uids, asked.now)
             if not taken:
                 return decision
@@ -198,13 +207,13 @@ class Recommending:
                 return rows[places], scores[places]
             limit *= 4
 
-    def _slate(self, asked: _Asked, rows: np.ndarray, scores: np.ndarray) -> Slate:
+    def _slate(self, asked: _Asked, rows: np.ndarray, scores: np.ndarray, slots: int) -> Slate:
         snapshot, context = asked.snapshot, asked.context
         diversity = DIVERSITY if context.diversity is None else context.diversity
         return slate(
             scores,
             [_traits(snapshot, row, context) for row in rows.tolist()],
-            asked.n,
+            slots,
             epsilon=self._exploring.epsilon,
             rotation=self._exploring.rotation,
             vectors=snapshot.vectors[rows],

@@ -60,6 +60,7 @@ class Decided:
     segments: tuple[str, ...]
     history: tuple[str, ...]
     ages: tuple[float, ...]
+    as_of: float  # when its line was written: feedback that came later is not in it
 
     @property
     def explored(self) -> bool:
@@ -134,7 +135,7 @@ def read(
             found[one.decision_id] = one
     kept = []
     for one in sorted(found.values(), key=lambda one: (one.at, one.decision_id)):
-        if one.at > now - window:
+        if one.at > min(now, one.as_of) - window:
             told.young += 1
         elif not any(shown.seen for shown in one.shown):
             told.unseen += 1
@@ -201,7 +202,8 @@ def _parse(text: bytes, metric: str, window: float) -> tuple[Decided, bool]:
             )
             for one in row["candidates"]
         )
-        columns = np.array([one["features"] for one in row["candidates"]], dtype=np.float32)
+        with np.errstate(over="ignore"):
+            columns = np.array([one["features"] for one in row["candidates"]], dtype=np.float32)
         shown = tuple(_shown(slot, metric, window) for slot in row["slots"])
         versions = {one["name"]: str(one["version"]) for one in row["versions"]}
         decided = Decided(
@@ -217,6 +219,7 @@ def _parse(text: bytes, metric: str, window: float) -> tuple[Decided, bool]:
             segments=tuple(map(str, row.get("segments") or ())),
             history=tuple(map(str, row["history"])),
             ages=tuple(map(float, row["history_ages"])),
+            as_of=float(row.get("as_of") or math.inf),
         )
         redrawn = int(row.get("redraws") or 0) > 0
     except (KeyError, TypeError, AttributeError) as error:
@@ -231,7 +234,7 @@ def _shown(slot: dict[str, Any], metric: str, window: float) -> Shown:
     seen, acted = slot["impression_at"], slot[f"{metric}_at"]
     # An act tells that the ad was seen, where the news of that was lost.
     first = acted if seen is None else seen
-    reward = acted is not None and 0 <= float(acted) - float(first) <= window
+    reward = acted is not None and float(acted) - float(first) <= window
     return Shown(int(slot["slot"]) - 1, str(slot["ad_id"]), reward, first is not None)
 
 
@@ -240,6 +243,10 @@ def _check(one: Decided) -> None:
     slots = len(one.shown)
     if not slots or not one.candidates:
         raise _Unusable("a line of a decision that showed nothing")
+    if not isinstance(one.person, str | None):
+        raise _Unusable("a line whose ids are not texts")
+    if not np.isfinite(one.columns).all() or not all(map(math.isfinite, one.ages)):
+        raise _Unusable("a line with a number that is not finite")
     if one.columns.shape != (len(one.candidates), len(FEATURES)):
         raise _Unusable(f"a line whose features are not the {len(FEATURES)} of this version")
     chances = np.zeros(slots)

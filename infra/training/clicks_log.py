@@ -67,12 +67,14 @@ class Impressions:
 
 @dataclass(frozen=True)
 class Told:
-    """What reading met. left_out: impressions younger than the window. bad: lines that cannot be used, by reason."""
+    """What reading met. left_out: impressions younger than the window. bad: lines that cannot be used, by reason.
+    until: time of the last decision that is used, 0 where there is none."""
 
     lines: int
     decisions: int
     left_out: int
     bad: dict[str, int]
+    until: float = 0.0
 
     def notes(self) -> list[str]:
         """For people, one a line."""
@@ -103,6 +105,7 @@ class _Line:
     history: list[str]
     ages: list[float]
     shown: list[_Shown]
+    as_of: float
 
 
 def read(paths: Sequence[Path], *, window: float = WINDOW, now: float | None = None) -> tuple[Impressions, Told]:
@@ -125,11 +128,17 @@ def read(paths: Sequence[Path], *, window: float = WINDOW, now: float | None = N
             if lines.pop(line.decision_id, None) is not None:
                 bad["the same decision again, its last state counts"] += 1
             lines[line.decision_id] = line
-    until = (newest if now is None else now) - window
-    kept = [(line, shown) for line in lines.values() for shown in line.shown if shown.at <= until]
+    now = newest if now is None else now
+    kept = [
+        (line, shown)
+        for line in lines.values()
+        for shown in line.shown
+        if shown.at <= min(now, line.as_of) - window  # a file knows no more than when it was written
+    ]
     left_out = sum(len(line.shown) for line in lines.values()) - len(kept)
     kept.sort(key=lambda pair: (pair[1].at, pair[0].decision_id, pair[1].columns[_POSITION]))
-    return _arrays(kept), Told(total, len(lines), left_out, dict(bad))
+    until = max((line.at for line, _ in kept), default=0.0)
+    return _arrays(kept), Told(total, len(lines), left_out, dict(bad), until)
 
 
 def _lines(path: Path, bad: Counter[str]) -> Iterator[bytes]:
@@ -167,7 +176,8 @@ def _parse(text: bytes, window: float) -> _Line:
         raise _Unusable("a line whose ids are not texts")
     if len(history) != len(ages) or not all(map(math.isfinite, [at, *ages])):
         raise _Unusable("a line whose history has not an age for each item")
-    return _Line(decision_id, at, person, history[:HISTORY_ITEMS], ages[:HISTORY_ITEMS], shown)
+    as_of = float(row.get("as_of") or math.inf)
+    return _Line(decision_id, at, person, history[:HISTORY_ITEMS], ages[:HISTORY_ITEMS], shown, as_of)
 
 
 def _shown(slot: dict[str, Any], features: list[Any], place: int, window: float) -> _Shown:
@@ -183,7 +193,7 @@ def _shown(slot: dict[str, Any], features: list[Any], place: int, window: float)
         raise _Unusable("a line with a propensity outside (0, 1]")
     columns[_POSITION] = math.log2(1 + place)
     late = None if slot["click_at"] is None else float(slot["click_at"]) - at
-    return _Shown(slot["ad_id"], columns, at, late is not None and 0 <= late <= window, propensity)
+    return _Shown(slot["ad_id"], columns, at, late is not None and late <= window, propensity)
 
 
 def _arrays(kept: list[tuple[_Line, _Shown]]) -> Impressions:

@@ -293,6 +293,7 @@ def _clicks(
         "lines": told.lines,
         "decisions": told.decisions,
         "left_out": told.left_out,
+        "until": told.until,
         "bad": told.bad,
         "ids_without_content": missing,
         "graph_difference": round(difference, 6),

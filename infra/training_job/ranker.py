@@ -45,11 +45,13 @@ def train(root: Path, parameters: Mapping[str, str], command: Command) -> None:
         JobError: there is nothing to train on or to judge by, or a step fails.
     """
     inputs, work = root / "input" / "data", root / "work"
-    early, late, changed = split(inputs / "log", work, root / "checkpoints", now=time.time())
+    now = began(root / "checkpoints")
+    early, late, changed = split(inputs / "log", work, root / "checkpoints", now=now)
     candidate = work / "ranker"
     options = ["--log", str(early), "--vectors", str(inputs / "prepared" / FILE), "--out", str(candidate)]
     options += ["--seed", parameters.get("seed", "0"), "--checkpoints", str(root / "checkpoints")]
     options += ["--budget-seconds", str(int(float(parameters["budget_seconds"]) * TIME_SHARE))]
+    options += ["--now", str(now)]  # or the last day before the cut would count as too young
     options += ["--restart"] if changed else []  # the states are of another training
     if launch("infra.training.train_ranker", options, parameters, command):
         raise JobError(command.reason())
@@ -60,6 +62,12 @@ def train(root: Path, parameters: Mapping[str, str], command: Command) -> None:
         leave(candidate, parameters)
     except AdTailorError as error:
         raise JobError(f"{REFUSED}{error.detail}") from error
+
+
+def began(checkpoints: Path) -> float:
+    """Epoch seconds when the job was started first: one that goes on after an interruption reads the log as of then."""
+    kept = checkpoints / CUT
+    return float(json.loads(kept.read_text(encoding="utf-8"))["now"]) if kept.is_file() else time.time()
 
 
 def split(log: Path, work: Path, checkpoints: Path, *, now: float) -> tuple[Path, Path, bool]:
@@ -86,7 +94,7 @@ def split(log: Path, work: Path, checkpoints: Path, *, now: float) -> tuple[Path
             if not behind:
                 content.update(line)
     print(f"{len(files):,} files: {counts[0]:,} decisions to train on, {counts[1]:,} for the gate", flush=True)
-    kept.write_text(json.dumps({"at": cut, "early": content.hexdigest()}), encoding="utf-8")
+    kept.write_text(json.dumps({"at": cut, "now": now, "early": content.hexdigest()}), encoding="utf-8")
     return early, late, before_it is not None and before_it["early"] != content.hexdigest()
 
 

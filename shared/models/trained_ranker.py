@@ -40,7 +40,8 @@ class TrainedRanker:
             ArtifactError: the files are not what the manifest says, or there is neither model.
         """
         manifest = artifacts.verify(folder, KIND)
-        items = NextItem.load(folder / "next_item", threads) if (folder / "next_item").is_dir() else None
+        listed = any(name.startswith("next_item/") for name in manifest.files)
+        items = NextItem.load(folder / "next_item", threads) if listed else None
         clicks = ClickModel.load(folder, threads) if (folder / "clicks.onnx").is_file() else None
         if items is None and clicks is None:
             raise ArtifactError(f"artefact {artifacts.title(manifest)} holds no model")

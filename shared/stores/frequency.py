@@ -76,7 +76,8 @@ class Frequency:
         own, *others = (_key(tenant, uid, ad_id) for uid in uids)
         row = rows.get(own, {})
         live = _reserved(row, now)
-        old = [name for name in row if name.startswith(_RESERVED) and name not in live]
+        # An expression has its limit: the next writes take the rest.
+        old = [name for name in row if name.startswith(_RESERVED) and name not in live][:100]
         names = {"#mine": f"{_RESERVED}{decision_id}"} | {f"#o{place}": name for place, name in enumerate(old)}
         condition, values = _unchanged(row)
         remove = f" REMOVE {', '.join(name for name in names if name != '#mine')}" if old else ""

@@ -307,3 +307,19 @@ def test_the_table_shows_both_click_models(lines: list[dict[str, Any]], rankers:
     judged(lines[:100], rankers["good"], console=console)
     shown = console.file.getvalue()  # type: ignore[attr-defined]
     assert "position-based" in shown and "item-position" in shown and "hold:" in shown
+
+
+def test_what_a_ranker_was_trained_on_does_not_judge_it(lines: list[dict[str, Any]], tmp_path: Path) -> None:
+    times = sorted(line["at"] for line in lines)
+    candidate = make_ranker(tmp_path / "candidate", 2.5)
+    manifest = json.loads((candidate / "manifest.json").read_text())
+
+    def trained_until(at: float) -> dict[str, Any]:
+        manifest["metadata"]["clicks"] = {"log": {"until": at}}
+        (candidate / "manifest.json").write_text(json.dumps(manifest))
+        return judged(lines, candidate, demands=Demands(decisions=20, clicks=5))
+
+    half = trained_until(times[249])
+    assert half["log"]["decisions"] + half["log"]["trained_on"] == 500 and half["log"]["trained_on"] >= 250
+    every = trained_until(times[-1])
+    assert (every["verdict"], every["log"]["decisions"]) == ("hold", 0) and "trained on" in every["reasons"][0]
