@@ -101,6 +101,17 @@ def test_spending_follows_the_day(system: FakeSystem) -> None:
     assert 0.20 <= spent[48] <= 0.31 and spent[95] == pytest.approx(0.5, abs=0.011)
 
 
+@pytest.mark.slow
+def test_an_answer_is_as_long_as_one_transaction_can_reserve(system: FakeSystem) -> None:
+    terms = {"bid_cpm": 1.0, "daily_budget": 1.0, "frequency_cap": {"count": 3, "hours": 1}}
+    catalogue(system, *(ad(f"a{n}", "phone", brand=f"b{n}", **terms) for n in range(60)))
+    act(system, "ann", "view", "phone")
+    known = system.recommending.recommend(TENANT, "ann", n=50)
+    unknown = system.recommending.recommend(TENANT, "nobody", n=50)
+    assert 45 <= len(known.ads) < 50 and len(unknown.ads) == 50
+    assert system.stores.delivery.get_decision(TENANT, known.decision_id) == known
+
+
 # Feedback ---------------------------------------------------------------------------------------------------------
 
 
