@@ -226,6 +226,11 @@ def test_recommend_direct_without_personalisation(cloud: Cloud, catalogue: dict[
     assert body["personalised"] is False and len(body["ads"]) == 2, body
 
 
+def test_the_decision_log_is_written(cloud: Cloud, behaviour: dict[str, Any]) -> None:
+    assert cloud.api("recommend", event_of("recommend_api"))[0] == 200
+    assert cloud.invoke("recommend", event_of("recommend_log_direct"))["lines"] >= 1
+
+
 def test_nobody_gets_in_without_an_authorizer(cloud: Cloud) -> None:
     event = event_of("recommend_api")
     del event["requestContext"]["authorizer"]

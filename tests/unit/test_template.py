@@ -277,8 +277,9 @@ def test_uploads_trigger_their_function(template: dict[str, Any]) -> None:
 
 
 def test_there_is_an_event_for_every_way_in() -> None:
-    ways = {"profile": "api s3 sqs direct", "classify": "api s3 sqs direct labels_s3 train_direct trained_direct"}
+    ways = {"profile": "api s3 sqs direct", "classify": "api s3 sqs direct labels_s3"}
+    ways["classify"] += " train_direct trained_direct train_ranker_direct ranker_trained_direct"
     ways["generate"] = "api sqs direct reviews_api catalogue_direct catalogue_sqs"
-    ways["recommend"] = "api direct"
+    ways["recommend"] = "api direct log_direct"
     expected = {f"{function}_{way}.json" for function, many in ways.items() for way in many.split()}
     assert {path.name for path in (ROOT / "tests" / "events").glob("*.json")} == expected
