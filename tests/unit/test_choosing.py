@@ -20,6 +20,8 @@ from tests.conftest import TENANT
 from tests.fakes.system import FakeSystem
 from tests.unit.test_recommending import act, ad, catalogue, ids
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def system(stores: Stores) -> FakeSystem:

@@ -19,6 +19,8 @@ from sklearn.metrics import log_loss, roc_auc_score
 from infra.evaluate import ctr
 from infra.training import clicks_kernels, clicks_metrics, clicks_process
 
+pytestmark = pytest.mark.slow
+
 ROWS = st.lists(st.tuples(st.integers(0, 3), st.booleans(), st.integers(-3, 3)), min_size=2, max_size=60)
 
 

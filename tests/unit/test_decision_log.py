@@ -21,6 +21,8 @@ from tests.conftest import TENANT
 from tests.fakes.system import FakeSystem
 from tests.unit.test_recommending import act, ad, catalogue, ids
 
+pytestmark = pytest.mark.slow
+
 TOPICS = ("phone", "watch", "shoe", "course")
 
 

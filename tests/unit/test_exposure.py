@@ -20,6 +20,8 @@ from infra.ope.decisions import read
 from infra.ope.intervals import wilson
 from tests.fakes.decided import BEGIN, decision_lines, write_log
 
+pytestmark = pytest.mark.slow
+
 NOW = BEGIN + 30 * 86400
 COUNTS = st.lists(st.integers(0, 1000), min_size=1, max_size=30).filter(any)
 

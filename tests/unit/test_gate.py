@@ -28,6 +28,8 @@ from shared.stores.objects import Objects
 from tests.conftest import Aws
 from tests.fakes.decided import BEGIN, click_chance, decision_lines, make_ranker, write_log
 
+pytestmark = pytest.mark.slow
+
 NOW = BEGIN + 30 * 86400
 TENANT = "demo"
 

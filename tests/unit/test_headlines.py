@@ -29,6 +29,8 @@ from infra.training.headline_tests import (
 )
 from tests.data import shared_data
 
+pytestmark = pytest.mark.slow
+
 
 def row(test: str, text: str, shown: float = 1000, clicked: float = 10, image: Any = "i") -> dict[str, Any]:
     return {"test_id": test, "text": text, "image_id": image, "impressions": shown, "clicks": clicked}

@@ -31,6 +31,8 @@ from shared.errors import ArtifactError
 from shared.models.artifacts import MANIFEST, load_manifest, write_manifest
 from shared.models.text_clicks import KIND, MOST_APART, TextClicks, relative
 
+pytestmark = pytest.mark.slow
+
 WORDS = ["<s>", "<pad>", "</s>", "<unk>", "▁wow", "▁meh"]
 RECIPE = Recipe(layers=1, length=16, epochs=6, batch=4, rate=2e-3, checks=1, patience=2, weight_decay=0.0)
 

@@ -16,6 +16,8 @@ from infra.training.sequence import Plan
 from shared.errors import ArtifactError
 from shared.models.next_item import BOUND, NextItem, Prepared
 
+pytestmark = pytest.mark.slow
+
 TOPICS, EACH, DIMENSIONS = 5, 12, 24
 PLAN = Plan(width=16, content=16, layers=1, epochs=5, batch=32, rate=1e-2, dropout=0.1, id_dropout=0.3)
 

@@ -19,6 +19,8 @@ from infra.training.next_item_graph import graph
 from infra.training.sequence import Net, Plan, batches, pieces, queries, representations
 from tests.data import ROOT
 
+pytestmark = pytest.mark.slow
+
 PLAN = Plan(width=16, content=8, layers=2, heads=2, length=12, batch=16, epochs=3, sample=40)
 
 

@@ -19,6 +19,8 @@ from infra.ope.simulation import World, make_world, study
 from infra.ope.slates import CLICK_MODELS, ClickModelName, Rewards, SlateLog, cross_fit, evidence, unsupported
 from shared.exploration import Ration, Traits
 
+pytestmark = pytest.mark.slow
+
 SMALL = st.integers(1, 6)
 
 

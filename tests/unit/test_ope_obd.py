@@ -15,6 +15,8 @@ from infra.evaluate import ope
 from infra.evaluate.__main__ import app
 from tests.data import shared_data
 
+pytestmark = pytest.mark.slow
+
 HEADER = ",timestamp,item_id,position,click,propensity_score,user_feature_0\n"
 ITEMS = 8
 RATES = np.linspace(0.01, 0.2, ITEMS)

@@ -15,6 +15,8 @@ from infra.training.sequence import Plan
 from infra.training.transitions import Setting, Transitions, search, smoothed, text_neighbours, transitions
 from tests.data import shared_data
 
+pytestmark = pytest.mark.slow
+
 PLAN = Plan(width=16, content=16, layers=1, epochs=4, batch=64, rate=1e-2, dropout=0.1, id_dropout=0.3)
 
 

@@ -17,6 +17,8 @@ from shared.retrieval import Request, Retrieval
 from shared.snapshot import Snapshot
 from tests.unit.test_retrieval import catalogue, request
 
+pytestmark = pytest.mark.slow
+
 ADS = 6000
 BEST = 50
 FROM = 500  # allowed ads from which the index is asked, here

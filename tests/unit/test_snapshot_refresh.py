@@ -20,6 +20,8 @@ from shared.stores import Stores
 from shared.stores.catalogue import Pointer
 from shared.stores.faults import patience
 
+pytestmark = pytest.mark.slow
+
 WAIT = 20.0  # seconds until a test gives up on a thread
 
 

@@ -18,6 +18,8 @@ from infra.training.clicks_log import read
 from shared.models.artifacts import verify, write_manifest
 from shared.models.features import FEATURES, HISTORY_ITEMS
 
+pytestmark = pytest.mark.slow
+
 HOUR, DAY = 3600.0, 86400.0
 NOW = 2_000_000_000.0
 POSITION = FEATURES.index("position")
