@@ -7,6 +7,7 @@ Gloo carries tensors of the CPU, NCCL those of GPUs.
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -56,6 +57,7 @@ def joined(patience: timedelta = PATIENCE) -> Iterator[None]:
         raise
     finally:
         if distributed.is_initialized():
+            gc.collect()  # a wrapped model is a cycle: one that outlives the group aborts the process at its exit
             distributed.destroy_process_group()
 
 

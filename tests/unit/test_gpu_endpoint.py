@@ -314,7 +314,8 @@ def test_answers_and_errors_lie_where_the_function_may_read_and_are_announced_to
         if "s3:GetObject" in one["Action"]
         for resource in one["Resource"]
     ]
-    assert readable == [f"arn:aws:s3:::adtailor-data-{ACCOUNT}/jobs/*"]
+    own = f"arn:aws:s3:::adtailor-data-{ACCOUNT}"
+    assert readable == [f"{own}/jobs/*", f"{own}/artifacts/*"]  # the latter for click models of texts
 
 
 # The role -------------------------------------------------------------------------------------------------------------
