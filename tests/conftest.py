@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import boto3
@@ -93,3 +95,12 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
 @pytest.fixture
 def stores(aws: Aws) -> Stores:
     return stores_on(aws)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Modules that are slow as a whole are not even imported where slow tests are left out: what they test trains, and
+    its libraries take longer to import than the quick tests take to run."""
+    if config.option.markexpr != "not slow" or collection_path.suffix != ".py":
+        return None
+    marked = re.search(r"^pytestmark = (\[)?pytest\.mark\.slow\b", collection_path.read_text("utf-8"), re.MULTILINE)
+    return True if marked else None

@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import pytest
+
 from shared.domain import Decision, FrequencyCap, RankedAd, Reason
 from shared.stores import Stores
 from shared.stores.delivery import (
@@ -23,6 +25,8 @@ from shared.stores.delivery import (
 from shared.stores.people import person_key
 from shared.stores.spend import units
 from tests.conftest import TENANT
+
+pytestmark = pytest.mark.slow
 
 NOW = 1_790_000_000.0
 LATER = NOW + RESERVATION_SECONDS + BUCKET_SECONDS

@@ -17,6 +17,8 @@ from shared.stores.people import person_key
 from shared.stores.spend import units
 from tests.conftest import TENANT
 
+pytestmark = pytest.mark.slow
+
 NOW = 1_790_000_000.0
 CENT = 0.01
 

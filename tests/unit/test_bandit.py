@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 from shared import bandit
 from shared.bandit import Arm, choose
 
+pytestmark = pytest.mark.slow
+
 RULES: list[bandit.Rule] = ["ucb", "thompson"]
 COUNTS = st.tuples(st.floats(0, 1e6), st.floats(0, 1), st.floats(1e-4, 0.3), st.floats(1, 1e5))
 ARMS = st.lists(COUNTS, min_size=1, max_size=8).map(

@@ -16,6 +16,8 @@ from shared.models.artifacts import write_manifest
 from shared.models.click_model import DIMENSIONS, FORMAT, GRAPH, SETTINGS, ClickModel, Ids, history_inputs
 from shared.models.features import FEATURES, FIRST_POSITION, HISTORY_ITEMS, Candidates, History
 
+pytestmark = pytest.mark.slow
+
 IDS = ("known-a", "known-b", "known-c")
 SLOPE, BIAS = 0.8, -0.3
 POSITION = FEATURES.index("position")

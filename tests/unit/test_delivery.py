@@ -20,6 +20,8 @@ from shared.stores.spend import units
 from shared.stores.table import ConditionFailed, unmarshal
 from tests.conftest import TENANT
 
+pytestmark = pytest.mark.slow
+
 NOW = 1_790_000_000.0
 TERMS = {"a": Terms(0.01, 1.0, FrequencyCap(3, 1.0))}
 

@@ -203,6 +203,7 @@ def random_vectors(texts: list[str]) -> np.ndarray:
     return np.random.default_rng(0).normal(size=(len(texts), 16)).astype(np.float32)
 
 
+@pytest.mark.slow
 def test_rank_finds_the_order_that_is_there(tmp_path: Path) -> None:
     plan = Plan(width=16, content=16, layers=1, epochs=6, rate=1e-2)
     result = rank.run(*write_shop(tmp_path), random_vectors, k=5, budget_seconds=300, plan=plan)

@@ -18,6 +18,8 @@ from shared.retrieval import Request, Retrieval
 from shared.snapshot import QUANTIZED_FROM, Snapshot, assemble
 from tests.unit.test_quantized import vectors_like
 
+pytestmark = pytest.mark.slow
+
 
 def catalogue(kind: str, seed: int, n: int) -> Snapshot:
     generator = np.random.default_rng(seed)

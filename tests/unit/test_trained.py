@@ -18,6 +18,8 @@ from tests.conftest import TENANT
 from tests.fakes.system import Clock, FakeSystem
 from tests.unit.test_recommending import act, ad, catalogue, ids
 
+pytestmark = pytest.mark.slow
+
 
 def load(folder: Path) -> str:
     text = (folder / "deep" / "model.txt").read_text()
