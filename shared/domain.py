@@ -183,7 +183,11 @@ class Profile:
 
 @dataclass(frozen=True, slots=True)
 class Consent:
-    """What a person allows, with its source and time. `basis` says whether it was given or asserted by the tenant."""
+    """What a person allows, with its source and time. `basis` says whether it was given or asserted by the tenant.
+
+    version: of the notice or vendor list that they agreed to. minor: said to be under age, who gets contextual ads
+    alone, whatever else was said.
+    """
 
     personalisation: bool
     sensitive: bool
@@ -191,6 +195,8 @@ class Consent:
     at: float
     basis: Literal["given", "asserted", "none"] = "given"
     tcf: str | None = None
+    version: str | None = None
+    minor: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,7 @@ class ProfileReader:
         catalogue: Catalogue,
         classifiers: Callable[[], Mapping[str, TaxonomyClassifier]],
         *,
-        consent_basis: str,
+        consent_basis: Callable[[str], str],
         k_floor: int,
         clock: Callable[[], float],
     ) -> None:
@@ -57,10 +57,10 @@ class ProfileReader:
         now = self._clock()
         nobody = Profile(user_id=user_id, interests=(), segments=(), updated_at=now)
         if uid is None:
-            return nobody, in_force(None, self._consent_basis), None
+            return nobody, in_force(None, self._consent_basis(tenant)), None
         for attempt in range(ATTEMPTS):
             person = self._people.load(tenant, uid, user_id)
-            consent = in_force(person.consent, self._consent_basis)
+            consent = in_force(person.consent, self._consent_basis(tenant))
             if not consent.personalisation:
                 kept = person.profile
                 if kept is None or not (kept.interests or kept.recent or kept.acquired or kept.events):
@@ -69,7 +69,7 @@ class ProfileReader:
                 if self._people.save_profile(tenant, person, replace(nobody, version=0), b"", 0):
                     return nobody, consent, person
                 continue
-            if person.profile is not None and not self._behind(person) and not self._aged(person.profile, now):
+            if person.profile is not None and not self._behind(tenant, person) and not self._aged(person.profile, now):
                 return self._with_segments(tenant, person.profile), consent, person
             profile, saved = self._fold(tenant, user_id, person, consent, now)
             if saved:
@@ -83,7 +83,7 @@ class ProfileReader:
             person = self._people.load(tenant, uid, "")
             if uid != person.uids[0]:
                 return
-            consent = in_force(person.consent, self._consent_basis)
+            consent = in_force(person.consent, self._consent_basis(tenant))
             if not consent.personalisation:
                 self.read(tenant, "", uid)  # takes away what was inferred
                 return
@@ -95,7 +95,7 @@ class ProfileReader:
     def _fold(
         self, tenant: str, user_id: str, person: Person, consent: Consent, now: float, *, anew: bool = False
     ) -> tuple[Profile, bool]:
-        anew = anew or self._recount(person)
+        anew = anew or self._recount(tenant, person)
         state, count = ({}, 0) if anew else load_state(self._people.state(tenant, person.uid, group=person.group))
         if not state:
             count = 0
@@ -103,7 +103,7 @@ class ProfileReader:
         folded: dict[str, int] = {}
         whole = True
         for place, member in enumerate(person.members):
-            if not self._counts(member):
+            if not self._counts(tenant, member):
                 continue
             after = max(member.folded, 0) if before else 0
             new = [e for e in self._people.events(tenant, member.uid, user_id, after=after) if e.seq <= member.head]
@@ -112,7 +112,7 @@ class ProfileReader:
             state, added = fold(state, (_placed(e, place) for e in new) if person.group else new, place)
             count += added
             folded[member.uid] = member.head
-        sensitive = self._sensitive(person, consent)
+        sensitive = self._sensitive(tenant, person, consent)
         vectors, domains = self._vectors(tenant, person, considered(permitted(state, sensitive), now))
         known = settled(state, sensitive, domains)
         interests, recent = read_off(known, vectors, self._classifiers(), now=now, sensitive_allowed=consent.sensitive)
@@ -125,26 +125,28 @@ class ProfileReader:
         upto = folded if person.group else person.head
         return profile, self._people.save_profile(tenant, person, profile, dump_state(state, count), upto)
 
-    def _counts(self, member: Member) -> bool:
+    def _counts(self, tenant: str, member: Member) -> bool:
         """Whether the id's events are part of the profile, of a person who may have one."""
-        return in_force(member.consent, self._consent_basis).personalisation
+        return in_force(member.consent, self._consent_basis(tenant)).personalisation
 
-    def _sensitive(self, person: Person, consent: Consent) -> frozenset[int]:
+    def _sensitive(self, tenant: str, person: Person, consent: Consent) -> frozenset[int]:
         """Places of the person's ids whose sensitive events count: where the person may have sensitive interests, of
         those through which that was said. An id's silence takes nothing away from the others, and gives nothing of its
         own."""
         if not consent.sensitive:
             return frozenset()
-        own = (in_force(member.consent, self._consent_basis) for member in person.members)
+        own = (in_force(member.consent, self._consent_basis(tenant)) for member in person.members)
         return frozenset(place for place, one in enumerate(own) if one.sensitive)
 
-    def _recount(self, person: Person) -> bool:
+    def _recount(self, tenant: str, person: Person) -> bool:
         """Whether the profile of linked ids may hold events that do not count, or lack some that do."""
         linked = bool(person.group)
-        return linked and any((member.folded == NOT_COUNTED) == self._counts(member) for member in person.members)
+        return linked and any(
+            (member.folded == NOT_COUNTED) == self._counts(tenant, member) for member in person.members
+        )
 
-    def _behind(self, person: Person) -> bool:
-        return person.stale or self._recount(person)
+    def _behind(self, tenant: str, person: Person) -> bool:
+        return person.stale or self._recount(tenant, person)
 
     def _vectors(
         self, tenant: str, person: Person, state: Mapping[str, Evidence]

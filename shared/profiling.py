@@ -63,7 +63,7 @@ class Profiling:
         encoder: Callable[[], Encoder],
         profiles: ProfileReader,
         *,
-        consent_basis: str,
+        consent_basis: Callable[[str], str],
         clock: Callable[[], float],
     ) -> None:
         self._stores = stores
@@ -158,7 +158,7 @@ class Profiling:
         said = self._stores.people.set_consent(tenant, uid, consent)
         if not said.personalisation:
             self._profiles.read(tenant, user_id, uid)  # takes away what was inferred
-        return in_force(said, self._consent_basis)
+        return in_force(said, self._consent_basis(tenant))
 
     def identities(
         self, tenant: str, user_id: str, *, link: Sequence[NamedId] = (), unlink: Sequence[NamedId] = ()
@@ -222,7 +222,7 @@ class Profiling:
         people = self._stores.people
         if not others:
             return people.known_uids(tenant, [user_id])
-        if self._consent_basis != "required":
+        if self._consent_basis(tenant) != "required":
             return people.uids(tenant, [user_id, *others])
         uids = people.known_uids(tenant, [user_id, *others])
         consents = people.consents(tenant, uids.values())
@@ -281,14 +281,15 @@ class Profiling:
 
         Nobody gets a pseudonym where the tenant needs consent and there is none: not even that is kept about them.
         """
-        required = self._consent_basis == "required"
+        basis = self._consent_basis(tenant)
+        required = basis == "required"
         ids = list(dict.fromkeys(user_ids))
         uids = self._stores.people.known_uids(tenant, ids) if required else self._stores.people.uids(tenant, ids)
         consents = self._stores.people.consents(tenant, uids.values())
         refused = {}
         for user_id in ids:
             said = consents.get(uids.get(user_id, ""))
-            if not in_force(said, self._consent_basis).personalisation:
+            if not in_force(said, basis).personalisation:
                 refused[user_id] = (
                     "the person refused personalisation" if said is not None else "the person has not consented yet"
                 )

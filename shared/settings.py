@@ -7,6 +7,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from shared.tenants import Tenants
+
 _PACKAGE = Path(__file__).resolve().parent
 ENGINES = ("vllm", "llama.cpp", "openai")
 PROMPTS = ("few-shot", "tuned", "instruct")
@@ -27,7 +29,8 @@ class Settings:
     llm_constrained: decode under a grammar made from the ad's facts, where the engine has it.
     llm_literal: what the model wrote may only use the ad's words, and words that state nothing. Without it the ledger
         alone judges, which lets livelier copy of a strong model through, and more of what a weak one invents.
-    consent_basis: ``asserted`` or ``required`` (DESIGN section 3).
+    consent_basis: ``asserted`` or ``required`` (DESIGN section 3), of tenants that `tenants` gives none.
+    tenants: JSON, see `shared.tenants`.
     k_floor: the smallest group about which anything may be stored or shared.
     exploration: chance that a slot shows an ad other than its best, and rotation that the filled slots change places,
         both in [0, 0.5]: what other policies are estimated from (`shared.exploration`). 0: nothing can be learned.
@@ -74,6 +77,7 @@ class Settings:
     training_security_groups: str = ""
     training_queue_url: str = ""
     consent_basis: str = "required"
+    tenants: str = ""
     k_floor: int = 50
     pseudonym_key_file: str = ""
     pseudonym_secret_id: str = ""
@@ -100,6 +104,7 @@ class Settings:
         settings = cls(**values)  # type: ignore[arg-type]
         if settings.consent_basis not in ("asserted", "required"):
             raise ValueError(f"CONSENT_BASIS={settings.consent_basis!r}: asserted or required")
+        Tenants.parse(settings.tenants, basis=settings.consent_basis)
         if settings.llm_engine not in ("", *ENGINES):
             raise ValueError(f"LLM_ENGINE={settings.llm_engine!r}: one of {', '.join(ENGINES)}")
         if settings.llm_prompt not in PROMPTS:

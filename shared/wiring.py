@@ -17,6 +17,7 @@ from shared.errors import ArtifactError, NotFound
 from shared.settings import Settings, initialization
 from shared.stores import Stores, file_key, open_stores, secret_key
 from shared.stores.clients import Deferred
+from shared.tenants import Tenants
 from shared.trained import Trained, fetch, forget
 
 if TYPE_CHECKING:
@@ -132,6 +133,10 @@ class System:
         )
 
     @cached_property
+    def tenants(self) -> Tenants:
+        return Tenants.parse(self.settings.tenants, basis=self.settings.consent_basis)
+
+    @cached_property
     def idempotency(self) -> Any:
         """Powertools' records of the requests that came with an ``Idempotency-Key``."""
         from shared.stores.idempotency import IdempotencyRecords
@@ -201,7 +206,7 @@ class System:
             self.stores.people,
             self.stores.catalogue,
             lambda: self.classifiers,
-            consent_basis=self.settings.consent_basis,
+            consent_basis=self.tenants.consent_basis,
             k_floor=self.settings.k_floor,
             clock=self.clock,
         )
@@ -225,7 +230,7 @@ class System:
             self.stores,
             lambda: self.encoder,
             self.profiles,
-            consent_basis=self.settings.consent_basis,
+            consent_basis=self.tenants.consent_basis,
             clock=self.clock,
         )
 

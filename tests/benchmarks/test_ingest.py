@@ -61,9 +61,16 @@ class Bench:
             pseudonym_key=b"of thirty-two bytes, for a bench",
         )
         profiles = ProfileReader(
-            self.stores.people, self.stores.catalogue, dict, consent_basis="asserted", k_floor=5, clock=lambda: NOW
+            self.stores.people,
+            self.stores.catalogue,
+            dict,
+            consent_basis=lambda tenant: "asserted",
+            k_floor=5,
+            clock=lambda: NOW,
         )
-        self.profiling = Profiling(self.stores, encoder, profiles, consent_basis="asserted", clock=lambda: NOW)
+        self.profiling = Profiling(
+            self.stores, encoder, profiles, consent_basis=lambda tenant: "asserted", clock=lambda: NOW
+        )
         vector = pack_vector(np.eye(384, dtype=np.float32)[0])
         self.stores.catalogue.put_items(TENANT, [Item(f"item-{place}", "known", vector) for place in range(ITEMS)])
         self.stores.people.uids(TENANT, [f"user-{place}" for place in range(PEOPLE)])

@@ -57,7 +57,7 @@ class FakeSystem:
             self.stores.people,
             self.stores.catalogue,
             lambda: {"adproduct": classifier, "content": classifier},  # type: ignore[dict-item]
-            consent_basis=self.consent_basis,
+            consent_basis=lambda tenant: self.consent_basis,
             k_floor=self.k_floor,
             clock=self.clock,
         )
@@ -65,7 +65,7 @@ class FakeSystem:
             self.stores,
             lambda: self.encoder,  # type: ignore[arg-type, return-value]
             self.profiles,
-            consent_basis=self.consent_basis,
+            consent_basis=lambda tenant: self.consent_basis,
             clock=self.clock,
         )
         self.classifying = Classifying(

@@ -19,6 +19,7 @@ LAYERS = {
     "errors": 0,
     "telemetry": 0,
     "settings": 0,
+    "tenants": 0,
     "presets": 1,
     "preprocess": 1,
     "policy": 1,

@@ -206,7 +206,11 @@ def test_an_endpoint_that_says_nothing_at_all_is_given_up_at_once(
 ) -> None:
     monkeypatch.setattr(chat, "SILENT_SECONDS", 0.0)  # how long a busy machine leaves of the time is no matter here
     over = threading.Event()
-    server.acts = [lambda *_: over.wait(10)]
+
+    def says_nothing(*_: object) -> None:
+        over.wait(10)
+
+    server.acts = [says_nothing]
     model = client(server)
     for _ in range(3):
         with pytest.raises(ModelUnavailable, match="in time"):
