@@ -25,10 +25,11 @@ TRANSLATOR := $(TOOLS)/translator/.installed
 CHECKOV := $(TOOLS)/checkov/.installed
 MODELS := $(ARTIFACTS)/.built
 BUILT := .aws-sam/.built
+SEARCHED := $(TOOLS)/.searched
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check format lint types template scan unit models report-understanding bench gate load fuzz costs build tools smollm2 clean reset
+.PHONY: help run test check format lint security types template scan unit models report-understanding bench gate load fuzz costs build tools smollm2 clean reset
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -42,11 +43,21 @@ run: $(INSTALLED) $(MINISTACK) $(MODELS) $(if $(filter smollm2,$(LLM)),$(SMOLLM2
 test: $(INSTALLED) $(MINISTACK) $(AWSCLI) $(LOCUST) $(TRANSLATOR) $(MODELS) $(if $(DOCKER),$(SAM)) ## Run every test; Docker's only where Docker runs
 	$(BIN)/python -m pytest $(ARGS)
 
-check: lint types template unit ## Format, lint, types, template, and the quick unit and contract tests: about a minute
+check: lint security types template unit ## Format, lint, security, types, template, and the quick tests: about a minute
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+# What single lines are let off for stands beside them, the rest in pyproject.toml and .secrets.baseline.
+security: $(INSTALLED) $(SEARCHED) ## Search the code for what can be attacked, and every file for secrets
+	$(BIN)/bandit -q -c pyproject.toml -r shared functions infra
+
+# Files that have changed since they were last searched; of a fresh checkout, all.
+$(SEARCHED): .secrets.baseline $(wildcard $(shell git ls-files -co --exclude-standard 2>/dev/null)) | $(INSTALLED)
+	@mkdir -p $(@D)
+	$(if $(filter-out .secrets.baseline,$?),@$(BIN)/detect-secrets-hook --baseline .secrets.baseline --no-verify $(filter-out .secrets.baseline,$?))
+	@touch $@
 
 types: $(INSTALLED)
 	$(BIN)/mypy

@@ -11,6 +11,9 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import AwareDatetime, ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
 
+from infra.exports import Export
+from infra.receipts import ErasureReceipt
+from infra.twins import DecisionAnswer
 from shared.generating.requests import CopyState
 
 Name = dict[Literal["zh", "en"], str]
@@ -70,17 +73,37 @@ class InterestHeld(TypedDict):
     enabled: bool
 
 
+class TcfSignals(TypedDict):
+    """What the TC string says for us. `vendor`: whether we may rely on it; null where no vendor id is configured."""
+
+    __pydantic_config__ = _WHOLE  # type: ignore[misc]
+    policy_version: int
+    vendor_list_version: int
+    purposes: list[int]
+    vendor: bool | None
+    allows: bool
+
+
 class ConsentInForce(TypedDict):
+    """`purposes`: those granted. `version`: of the notice, or policy and vendor list of the TC string."""
+
     __pydantic_config__ = _WHOLE  # type: ignore[misc]
     personalisation: bool
     sensitive: bool
+    purposes: list[Literal["personalisation", "sensitive"]]
+    minor: bool
     source: str
+    version: str | None
     basis: Literal["given", "asserted", "none"]
     at: AwareDatetime | None
+    tcf: NotRequired[TcfSignals]
 
 
 class ConsentAnswer(ConsentInForce):
+    """`superseded`: a later statement through this id was there already, and still holds."""
+
     user_id: str
+    superseded: NotRequired[Literal[True]]
 
 
 class ProfileAnswer(TypedDict):
@@ -393,35 +416,6 @@ class ReviewsAnswer(TypedDict):
     versions: Versions
 
 
-class ReasonShown(TypedDict):
-    __pydantic_config__ = _WHOLE  # type: ignore[misc]
-    code: str
-    text: str
-    interest_id: NotRequired[str]
-
-
-class AdShown(TypedDict):
-    __pydantic_config__ = _WHOLE  # type: ignore[misc]
-    ad_id: str
-    copy: str
-    served_by: ServedBy
-    label: Name | None
-    provenance: dict[str, Any]
-    score: float
-    variant: str | None
-    propensity: float
-    variant_propensity: float
-    reasons: list[ReasonShown]
-
-
-class DecisionAnswer(TypedDict):
-    __pydantic_config__ = _WHOLE  # type: ignore[misc]
-    decision_id: str
-    personalised: bool
-    ads: list[AdShown]
-    versions: Versions
-
-
 class FeedbackTaken(TypedDict):
     """`reason`: why the item was refused."""
 
@@ -448,6 +442,9 @@ ANSWERS: dict[str, dict[int, Any]] = {
     "PATCH /v1/users/{user_id}/interests": {200: ProfileAnswer},
     "PUT /v1/users/{user_id}/consent": {200: ConsentAnswer},
     "PUT /v1/users/{user_id}/identities": {200: IdentitiesAnswer},
+    "DELETE /v1/users/{user_id}": {202: ErasureReceipt},
+    "GET /v1/users/{user_id}/export": {200: Export},
+    "GET /v1/erasures/{erasure_id}": {200: ErasureReceipt},
     "POST /v1/classify": {200: ClassifyAnswer},
     "PUT /v1/ads": {200: AdsTaken},
     "GET /v1/ads/{ad_id}": {200: AdKept},

@@ -3,11 +3,14 @@
     python -m infra.exposure --tenant demo                          # the tenant's log, in the bucket
     python -m infra.exposure --log 'logs/*.jsonl.gz' --k-floor 50
 
-A table goes to stderr, one JSON object to the last line of stdout. What is said of a segment is said of people:
-segments of fewer than k people (`K_FLOOR`), and campaigns within a segment that fewer than k people saw, are left out
-and only counted; where that leaves a rest of fewer than k people, which a subtraction would tell, the next campaign
-goes with it. Impressions that nobody is known for count by campaign and slot, and for no segment. Exit status 1: there
-is no log.
+A table goes to stderr, one JSON object to the last line of stdout. What is said of a row is said of people, so it is
+said as `infra.disclosure` has it: of whole weeks that are over, in steps that k people make (`K_FLOOR`; `steps`), and
+nothing of rows of fewer than about twice k. Of one person at most so many impressions and clicks count a week
+(`ONE`, `MANY`). Parts do not add up to their sums, on purpose. Decisions that nobody is known for count by campaign and
+slot, each as a person of its own, and for no segment.
+
+The report is of all that the log has: one that is cut by hand is a report of other weeks than the whole one's. What the
+reading met (stderr) is for who has the log anyway. Exit status 1: there is no log.
 """
 
 from __future__ import annotations
@@ -17,7 +20,6 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 import numpy as np
@@ -26,41 +28,29 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from infra.disclosure import (
+    Bounds,
+    Counted,
+    Figures,
+    Rounding,
+    rounding_of,
+    settled,
+    week_name,
+    week_of,
+)
 from infra.ope import sources
-from infra.ope.decisions import WINDOW, Decided, Told, read
+from infra.ope.decisions import WINDOW, Decided, read
 from infra.ope.intervals import wilson
+from shared.categories import is_sensitive
 from shared.errors import AdTailorError
 from shared.settings import Settings
 
 NO_CAMPAIGN = "(none)"
+ONE = Bounds(impressions=4, clicks=1)  # of one person a week, in a row of one ad or campaign,
+MANY = Bounds(impressions=20, clicks=4)  # and in one of many: a slot, a segment, all
 _DIGITS = 6
 
-
-@dataclass(slots=True)
-class Counted:
-    """Impressions, clicks, and the people whom they are known to be of."""
-
-    impressions: int = 0
-    clicks: int = 0
-    people: set[str] = field(default_factory=set)
-
-    def add(self, clicked: bool, person: str | None) -> None:
-        self.impressions += 1
-        self.clicks += clicked
-        if person is not None:
-            self.people.add(person)
-
-    def figures(self, whole: int) -> dict[str, Any]:
-        """With the share of the `whole`, and the click rate's interval."""
-        rate = wilson(self.clicks, self.impressions)
-        return {
-            "impressions": self.impressions,
-            "clicks": self.clicks,
-            "share": round(self.impressions / whole, _DIGITS) if whole else 0.0,
-            "click_rate": round(rate.estimate, _DIGITS),
-            "low": round(rate.low, _DIGITS),
-            "high": round(rate.high, _DIGITS),
-        }
+Row = tuple[str, ...]  # its kind and names: ("segment", "adproduct:1118")
 
 
 def gini(counts: Iterable[int]) -> float:
@@ -80,88 +70,121 @@ def effective_number(counts: Iterable[int]) -> float:
     return float(total**2 / np.sum(shares**2)) if total else 0.0
 
 
-def report(decided: Sequence[Decided], told: Told, k_floor: int) -> dict[str, Any]:
-    """The report's figures. Campaigns that had a chance but were never seen count as unseen, not as absent."""
-    campaigns: dict[str, Counted] = defaultdict(Counted)
-    slots: dict[int, Counted] = defaultdict(Counted)
-    ads: dict[str, int] = defaultdict(int)
-    segments: dict[str, dict[str, Counted]] = defaultdict(lambda: defaultdict(Counted))
-    total = Counted()
+def report(
+    decided: Sequence[Decided], k_floor: int, rounding: Rounding, *, now: float, floor: int | None = None
+) -> dict[str, Any]:
+    """The report's figures.
+
+    k_floor: of the deployment; the steps are made of it. floor: tells of fewer rows, as if it were the floor, in the
+    same figures: a report of other steps, or by the people themselves, would say how many there are. now: epoch
+    seconds, by which weeks are over.
+    """
+    weeks: dict[int, dict[Row, Counted]] = defaultdict(lambda: defaultdict(Counted))
     for one in decided:
-        campaign_of = {ad.ad_id: ad.campaign_id or NO_CAMPAIGN for ad in one.candidates}
-        for campaign in campaign_of.values():
-            campaigns[campaign].impressions += 0
-        for shown in one.shown:
-            if not shown.seen:
-                continue
-            campaign = campaign_of[shown.ad_id]
-            total.add(shown.reward, one.person)
-            campaigns[campaign].add(shown.reward, one.person)
-            slots[shown.slot].add(shown.reward, one.person)
-            ads[shown.ad_id] += 1
-            for segment in one.segments if one.person is not None else ():
-                segments[segment][campaign].add(shown.reward, one.person)
-    told_of, hidden = _segments(segments, k_floor)
+        week = week_of(one.at)
+        if settled(week, now, WINDOW):
+            _count(weeks[week], one)
+    least = k_floor + (floor or k_floor)
+    told: dict[Row, Figures] = {}
+    told_weeks = []
+    for week in sorted(weeks):
+        rows = {
+            row: figures
+            for row, counted in weeks[week].items()
+            if (figures := counted.figures(k_floor, _bounds(row), rounding, week_name(week), *row)) is not None
+            and figures.people >= least
+        }
+        for row, figures in rows.items():
+            # What a report of this week alone does not show is in no sum either.
+            if row[0] != "within" or ("segment", row[1]) in rows:
+                told[row] = told.get(row, Figures()) + figures
+        if rows:
+            told_weeks.append(week_name(week))
+    total = told.get(("all",), Figures())
+    campaigns, slots = _of(told, "campaign"), _of(told, "slot")
     counts = [one.impressions for one in campaigns.values()]
+    ads = [one.impressions for one in _of(told, "ad").values()]
+    segments = _of(told, "segment")
     return {
+        "weeks": told_weeks,
+        "people": total.people,
         "impressions": total.impressions,
         "clicks": total.clicks,
-        "decisions": told.decisions,
         "gini_campaigns": round(gini(counts), _DIGITS),
         "effective_campaigns": round(effective_number(counts), 3),
-        "campaigns_seen": sum(count > 0 for count in counts),
-        "gini_ads": round(gini(ads.values()), _DIGITS),
-        "effective_ads": round(effective_number(ads.values()), 3),
-        "campaigns": _ranked(
-            {name: one for name, one in campaigns.items() if not 0 < len(one.people) < k_floor}, total.impressions
-        ),
-        "campaigns_below_k": sum(0 < len(one.people) < k_floor for one in campaigns.values()),
-        "slots": {str(slot + 1): slots[slot].figures(total.impressions) for slot in sorted(slots)},
-        "k_floor": k_floor,
-        "segments": told_of,
-        "segments_below_k": hidden,
-        "log": {"lines": told.lines, "young": told.young, "unseen": told.unseen, "bad": dict(told.bad)},
+        "gini_ads": round(gini(ads), _DIGITS),
+        "effective_ads": round(effective_number(ads), 3),
+        "campaigns": _ranked(campaigns, sum(counts), k_floor, ONE),
+        "slots": _shown(slots, sum(one.impressions for one in slots.values()), k_floor, MANY),
+        "k_floor": max(k_floor, floor or k_floor),
+        "steps": {
+            name: {"people": k_floor, "impressions": k_floor * bounds.impressions, "clicks": k_floor * bounds.clicks}
+            for name, bounds in (("one_campaign", ONE), ("many", MANY))
+        },
+        "segments": {
+            name: row | _within(told, name, k_floor)
+            for name, row in _ranked(segments, total.impressions, k_floor, MANY).items()
+        },
     }
 
 
-def _segments(segments: Mapping[str, Mapping[str, Counted]], k_floor: int) -> tuple[dict[str, dict[str, Any]], int]:
-    """What may be said of segments, by name, and of how many nothing may be."""
-    told: dict[str, dict[str, Any]] = {}
-    for name in sorted(segments):
-        held = segments[name]
-        whole = Counted(
-            sum(one.impressions for one in held.values()),
-            sum(one.clicks for one in held.values()),
-            set().union(*(one.people for one in held.values())),
-        )
-        if len(whole.people) < k_floor:
+def _count(rows: dict[Row, Counted], one: Decided) -> None:
+    """Adds what was seen of a decision to its rows."""
+    person = one.person if one.person is not None else (one.decision_id,)
+    campaign_of = {ad.ad_id: ad.campaign_id or NO_CAMPAIGN for ad in one.candidates}
+    for shown in one.shown:
+        if not shown.seen:
             continue
-        enough = _enough(held, k_floor)
-        counts = [one.impressions for one in held.values()]
-        told[name] = whole.figures(whole.impressions) | {
-            "people": len(whole.people),
-            "effective_campaigns": round(effective_number(counts), 3),
-            "campaigns": _ranked(enough, whole.impressions),
-            "campaigns_below_k": len(held) - len(enough),
-        }
-    return told, len(segments) - len(told)
+        campaign = campaign_of[shown.ad_id]
+        named: list[Row] = [("all",), ("campaign", campaign), ("ad", shown.ad_id), ("slot", str(shown.slot + 1))]
+        for segment in one.segments if one.person is not None else ():
+            if is_sensitive(segment):  # it was open when the line was written
+                continue
+            named += [("segment", segment), ("within", segment, campaign)]
+        for row in named:
+            rows[row].add(person, shown.reward)
 
 
-def _enough(held: Mapping[str, Counted], k_floor: int) -> dict[str, Counted]:
-    """The campaigns of a segment that may be told of: neither they nor the rest are about fewer than k people."""
-    told = {campaign: one for campaign, one in held.items() if len(one.people) >= k_floor}
-    rest: set[str] = set().union(*(one.people for campaign, one in held.items() if campaign not in told))
-    for campaign in sorted(told, key=lambda name: (len(told[name].people), name)):
-        if not rest or len(rest) >= k_floor:
-            break
-        rest |= told.pop(campaign).people
-    return told
+def _bounds(row: Row) -> Bounds:
+    return ONE if row[0] in ("campaign", "ad", "within") else MANY
 
 
-def _ranked(held: Mapping[str, Counted], whole: int) -> dict[str, dict[str, Any]]:
+def _of(told: Mapping[Row, Figures], kind: str) -> dict[str, Figures]:
+    return {row[1]: figures for row, figures in sorted(told.items()) if row[0] == kind}
+
+
+def _within(told: Mapping[Row, Figures], segment: str, k_floor: int) -> dict[str, Any]:
+    """The campaigns of a segment."""
+    held = {row[2]: one for row, one in sorted(told.items()) if row[0] == "within" and row[1] == segment}
+    counts = [one.impressions for one in held.values()]
+    return {
+        "effective_campaigns": round(effective_number(counts), 3),
+        "campaigns": _ranked(held, sum(counts), k_floor, ONE),
+    }
+
+
+def _ranked(held: Mapping[str, Figures], whole: int, k_floor: int, bounds: Bounds) -> dict[str, dict[str, Any]]:
     """The most seen first."""
     order = sorted(held, key=lambda name: (-held[name].impressions, name))
-    return {name: held[name].figures(whole) for name in order}
+    return _shown({name: held[name] for name in order}, whole, k_floor, bounds)
+
+
+def _shown(held: Mapping[str, Figures], whole: int, k_floor: int, bounds: Bounds) -> dict[str, dict[str, Any]]:
+    """With the share of the `whole`, and the click rate with an interval that has the rounding in it."""
+    step = k_floor * bounds.clicks
+    found = {}
+    for name, one in held.items():
+        seen = one.impressions
+        found[name] = {
+            "people": one.people,
+            "impressions": seen,
+            "clicks": one.clicks,
+            "share": round(seen / whole, _DIGITS) if whole else 0.0,
+            "click_rate": round(min(one.clicks / seen, 1.0), _DIGITS) if seen else 0.0,
+            "low": round(wilson(min(max(one.clicks - step, 0), seen), seen).low, _DIGITS),
+            "high": round(wilson(min(one.clicks + step, seen), seen).high, _DIGITS),
+        }
+    return found
 
 
 def tables(figures: Mapping[str, Any], most: int) -> list[Table]:
@@ -170,7 +193,7 @@ def tables(figures: Mapping[str, Any], most: int) -> list[Table]:
     for title, rows in (
         ("campaigns", figures["campaigns"]),
         ("slots", figures["slots"]),
-        (f"segments of at least {figures['k_floor']} people", figures["segments"]),
+        (f"segments of more than {figures['k_floor']} people", figures["segments"]),
     ):
         table = Table(title, "impressions", "share", "clicks", "click rate", "95 %")
         for name, row in list(rows.items())[:most]:
@@ -185,7 +208,6 @@ def main(
     log: Annotated[list[str] | None, typer.Option(help="files, globs or s3://… of the log; else the tenant's")] = None,
     tenant: Annotated[str | None, typer.Option()] = None,
     k_floor: Annotated[int | None, typer.Option(min=1, help="the smallest group that is told of; K_FLOOR")] = None,
-    window_hours: Annotated[float, typer.Option(min=0, help="in which a click counts")] = WINDOW / 3600,
     most: Annotated[int, typer.Option(min=1, help="rows of each table")] = 20,
 ) -> None:
     """Reports exposure by campaign, segment and slot."""
@@ -197,7 +219,9 @@ def main(
             objects = sources.bucket(settings.bucket_name)
         names, others = sources.names_of(log or (), objects, tenant)
         files = sources.opened(names, objects)
-        decided, told = read(files, now=time.time(), window=window_hours * 3600, explored_only=False)
+        now = time.time()
+        decided, told = read(files, now=now, explored_only=False)
+        rounding = rounding_of(settings)
     except (AdTailorError, ValueError, OSError) as error:
         console.print(f"exposure: {error}", style="bold red", highlight=False, markup=False)
         raise typer.Exit(1) from None
@@ -205,12 +229,14 @@ def main(
         console.print(f"{others:,} files of other tenants: left out", highlight=False)
     for note in told.notes():
         console.print(note, highlight=False, markup=False)
-    figures = report(decided, told, settings.k_floor if k_floor is None else max(k_floor, settings.k_floor))
+    floor = settings.k_floor if k_floor is None else max(k_floor, settings.k_floor)
+    figures = report(decided, settings.k_floor, rounding, now=now, floor=floor)
+    if not figures["weeks"]:
+        console.print("no week (Monday to Monday, UTC, and 26 hours for its clicks) to tell of yet", highlight=False)
     for table in tables(figures, most):
         console.print(table)
     console.print(
-        f"as if {figures['effective_campaigns']:.1f} campaigns shared it evenly; Gini {figures['gini_campaigns']:.2f}; "
-        f"{figures['segments_below_k']:,} segments are too small to tell of",
+        f"as if {figures['effective_campaigns']:.1f} campaigns shared it evenly; Gini {figures['gini_campaigns']:.2f}",
         highlight=False,
     )
     sys.stdout.write(json.dumps(figures, ensure_ascii=False) + "\n")

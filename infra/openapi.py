@@ -15,7 +15,7 @@ from typing import Any
 from fastapi import FastAPI
 
 from infra.answers import ANSWERS, schemas
-from shared.idempotency import LONGEST_KEY
+from shared.idempotency import LONGEST_KEY, kept
 from shared.policy.editorial import channels
 
 CONTRACT = Path(__file__).with_name("openapi.json")
@@ -24,20 +24,24 @@ PROBLEM = "application/problem+json"
 _ERRORS = {
     400: "The body is not JSON, or a value cannot be read; the problem names the field.",
     401: "Nobody is authenticated.",
-    403: "The caller's token names no tenant that may do this.",
+    403: "The caller's token names no tenant that may do this, or consent is missing for it.",
     404: "What the request names does not exist.",
     409: "Others write the same, or the request with this key is still under way: send it again later.",
     413: "The body, a list or a text is over its limit; the problem names the limit.",
     422: "The request does not fit its schema, or its values cannot be used; the problem names the field.",
+    429: "The tenant has used up one of its limits; the problem names it, and Retry-After says when it is new.",
     503: "A part that this needs is down or overloaded: send it again later.",
 }
-_ALWAYS = (401, 403, 422, 503)
+_ALWAYS = (401, 403, 422, 429, 503)
 _WITH_BODY = (400, 409, 413)
 _LOOKS_UP = {  # something that may not exist, or a path that no route takes (an id with a line break)
     "GET /v1/users/{user_id}/profile",
     "PATCH /v1/users/{user_id}/interests",
     "PUT /v1/users/{user_id}/consent",
     "PUT /v1/users/{user_id}/identities",
+    "DELETE /v1/users/{user_id}",
+    "GET /v1/users/{user_id}/export",
+    "GET /v1/erasures/{erasure_id}",
     "POST /v1/classify",
     "GET /v1/ads/{ad_id}",
     "GET /v1/heads/{name}",
@@ -113,27 +117,33 @@ def operations(document: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]
             yield f"{method.upper()} {path}", operation
 
 
+def _more(route: str) -> tuple[int, ...]:
+    """Errors of a route besides: an erasure may meet others who write about the person."""
+    return (409,) if route.startswith("DELETE ") else ()
+
+
 def _describe(document: dict[str, Any]) -> None:
     answers, problem, definitions = schemas()
     for route, operation in operations(document):
         body = "requestBody" in operation
-        statuses = [*_ALWAYS, *(_WITH_BODY if body else ()), *([404] if route in _LOOKS_UP else [])]
+        once = body and kept(route.partition(" ")[2])
+        statuses = [*_ALWAYS, *(_WITH_BODY if body else ()), *_more(route), *([404] if route in _LOOKS_UP else [])]
         operation["responses"] = {
-            **{str(status): _answer(status, answers[route, status], once=body) for status in ANSWERS[route]},
+            **{str(status): _answer(status, answers[route, status], once=once) for status in ANSWERS[route]},
             **{str(status): _error(status, problem) for status in sorted(statuses)},
         }
-        if body:
+        if once:
             operation.setdefault("parameters", []).append(_KEY)
         if route in _EXAMPLES:
             operation["requestBody"]["content"]["application/json"]["example"] = _EXAMPLES[route]
-    kept = document["components"]["schemas"]
-    kept["CopyCall"]["properties"]["channel"]["enum"] = sorted(channels())
+    named = document["components"]["schemas"]
+    named["CopyCall"]["properties"]["channel"]["enum"] = sorted(channels())
     for unused in ("HTTPValidationError", "ValidationError"):
-        kept.pop(unused, None)
-    twice = kept.keys() & definitions.keys()
+        named.pop(unused, None)
+    twice = named.keys() & definitions.keys()
     if twice:
         raise ValueError(f"two schemas of one name: {', '.join(sorted(twice))}")
-    kept |= definitions
+    named |= definitions
 
 
 def _answer(status: int, schema: dict[str, Any], *, once: bool) -> dict[str, Any]:
@@ -150,7 +160,7 @@ def _error(status: int, schema: dict[str, Any]) -> dict[str, Any]:
     return {
         "description": _ERRORS[status],
         "content": {PROBLEM: {"schema": schema}},
-        **({"headers": _RETRY_AFTER} if status in (409, 503) else {}),
+        **({"headers": _RETRY_AFTER} if status in (409, 429, 503) else {}),
     }
 
 

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import orjson
 
+from shared.categories import sensitive_targets
 from shared.domain import Ad, CatalogueAd, Classification, Finding, IngestReport, Rejection
 from shared.errors import BadInput, NotFound, TooLarge
 from shared.ingest import Piece, Uploads
 from shared.preprocess import clean_text, match_key, parse_ad
 from shared.preprocess.near_duplicates import near_duplicates
+from shared.quotas import UNLIMITED, Quotas
 from shared.snapshot import build
 from shared.splitting import Remaining
 from shared.stores import Stores
@@ -59,6 +61,7 @@ class Classifying:
         check: Check,
         *,
         clock: Callable[[], float],
+        quotas: Quotas = UNLIMITED,
     ) -> None:
         """heads: (tenant, name) to a trained head, raising `NotFound`. check: (text, domain) to policy findings."""
         self._stores = stores
@@ -67,6 +70,7 @@ class Classifying:
         self._heads = heads
         self._check = check
         self._clock = clock
+        self._quotas = quotas
         self._uploads = Uploads(
             stores,
             "ads",
@@ -119,7 +123,7 @@ class Classifying:
         """
         if len(rows) > MAX_ADS:
             raise TooLarge(f"{len(rows)} ads in one request: at most {MAX_ADS}", field="ads")
-        outcomes = [_parsed(row, index) for index, row in enumerate(rows)]
+        outcomes = self._within(tenant, [(index, _parsed(row, index)) for index, row in enumerate(rows)])
         ads = [ad for ad in outcomes if isinstance(ad, Ad)]
         stamp = Stamp.of_request(self._clock())
         kept, _ = self._keep(tenant, ads, dict.fromkeys((ad.ad_id for ad in ads), stamp))
@@ -175,7 +179,8 @@ class Classifying:
 
     def _take(self, tenant: str, piece: Piece) -> Iterator[Rejection | bool]:
         """For each row, in order: True (new or changed), False (as it was, or a later one is there), or why not."""
-        outcomes = [(row.line, _parsed(row.value, row.line)) for row in piece.rows]
+        parsed = [(row.line, _parsed(row.value, row.line)) for row in piece.rows]
+        outcomes = list(zip((row.line for row in piece.rows), self._within(tenant, parsed), strict=True))
         stamps = {
             ad.ad_id: Stamp.of_upload(piece.since, line, piece.source) for line, ad in outcomes if isinstance(ad, Ad)
         }
@@ -189,6 +194,21 @@ class Classifying:
                 late = outcome.ad_id in before and before[outcome.ad_id][1].order > stamps[outcome.ad_id].order
                 yield not late and seen.get(outcome.ad_id) != outcome
                 seen[outcome.ad_id] = outcome
+
+    def _within(self, tenant: str, rows: Sequence[tuple[int, Ad | Rejection]]) -> list[Ad | Rejection]:
+        """The outcomes, without new ads for which the tenant's catalogue has no room."""
+        most = self._quotas.ads(tenant)
+        ids = dict.fromkeys(ad.ad_id for _, ad in rows if isinstance(ad, Ad))
+        if most is None or not ids:
+            return [outcome for _, outcome in rows]
+        catalogue = self._stores.catalogue
+        room = most - catalogue.count(tenant)
+        over: set[str] = set()
+        if len(ids) > room:
+            there = catalogue.stamps(tenant, ids)
+            over = set([ad_id for ad_id in ids if ad_id not in there][max(room, 0) :])
+        reason = f"The catalogue has its {most:,} ads (limit ads): a new one finds no room."
+        return [Rejection(n, "ad_id", reason) if isinstance(one, Ad) and one.ad_id in over else one for n, one in rows]
 
     def _mark_dirty(self, tenant: str) -> None:
         # The delay lets a burst of writes share one build; the snapshot is still out well within 10 s.
@@ -211,6 +231,10 @@ class Classifying:
             blocking = next((finding for finding in findings if finding.severity == "block"), None)
             if blocking is not None:
                 reason = f"policy: {blocking.rule}: {blocking.reason}"
+            if targets := sensitive_targets(ad.targeting):
+                named = f"targeting by {', '.join(targets)} reaches nobody: sensitive categories are no audience"
+                law = "GDPR Art. 9; Regulation (EU) 2022/2065 Art. 26(3); PIPL Art. 28"
+                findings.append(Finding(0, len(ad.title), "sensitive_targeting", "warn", named, law))
             original = ads[first[place]]
             if original.ad_id != ad.ad_id:
                 if (match_key(original.text), original.landing_url) == (match_key(ad.text), ad.landing_url):

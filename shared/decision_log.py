@@ -28,6 +28,7 @@ from typing import Any
 import orjson
 
 from shared.domain import FEEDBACK_TYPES, Decision
+from shared.policy.consent import refused
 from shared.publishing import renew
 from shared.stores import Stores
 from shared.stores.delivery import BUCKET_SECONDS, DECISION_DAYS, SHARDS, bucket_of
@@ -180,7 +181,7 @@ def _without_refused(stores: Stores, tenant: str, lines: list[dict[str, Any]]) -
     said = stores.people.consents(tenant, people) if people else {}
     for line in lines:
         consent = said.get(line["person"])
-        if consent is not None and not consent.personalisation:
+        if consent is not None and refused(consent):
             line |= {"person": None, "segments": [], "history": [], "history_ages": []}
     return lines
 

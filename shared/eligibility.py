@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from shared.categories import TARGETED, is_restricted, is_sensitive, tells
 from shared.domain import DOMAINS, LANGUAGES, Ad, Consent, Profile
 from shared.pacing import allowance
 from shared.snapshot import Snapshot, step
@@ -36,11 +37,17 @@ class Context:
 
 
 def allowed(
-    snapshot: Snapshot, profile: Profile | None, consent: Consent | None, context: Context, now: float
+    snapshot: Snapshot,
+    profile: Profile | None,
+    consent: Consent | None,
+    context: Context,
+    now: float,
+    *,
+    minor: bool = False,
 ) -> tuple[np.ndarray, dict[str, int]]:
     """Mask (n,) of the ads that may be shown at all, and how many each rule kept out of those that were left before it:
     dates, language, targeting, the health domain's rule, the floor price, and nothing that the person has just bought
-    or is already taking."""
+    or is already taking. minor: without what minors are never shown (`shared.policy.minors`)."""
     mask = np.ones(len(snapshot.ads), dtype=bool)
     excluded: dict[str, int] = {}
 
@@ -51,6 +58,9 @@ def allowed(
         mask = left
 
     keep("dates", (snapshot.start <= now) & (now < snapshot.end))
+    if minor:
+        fit = np.array([not is_restricted(category) for category in snapshot.categories], dtype=bool)
+        keep("minors", fit[snapshot.category] & (snapshot.domain != DOMAINS.index("health")))
     if context.floor_cpm is not None:
         keep("floor", snapshot.bid >= np.float32(context.floor_cpm))
     if context.language is not None:
@@ -86,9 +96,27 @@ def _targeted(snapshot: Snapshot, profile: Profile | None, context: Context) -> 
             continue
         matched = np.zeros(len(mask), dtype=bool)
         for value in offered & wanting.keys():
+            if name in TARGETED and is_sensitive(value):
+                continue  # nobody is reached by what is sensitive, whoever put it into a profile
             matched[wanting[value]] = True
         mask[named] &= matched[named]
     return mask
+
+
+def followed(snapshot: Snapshot, acquired: Sequence[str], consent: Consent) -> tuple[str, ...]:
+    """What somebody acquired and that may count: without what tells something sensitive, which they are neither offered
+    the next step of, nor spared another time. The health domain's counts for who consented to that."""
+
+    def open_(ad_id: str) -> bool:
+        row = snapshot.places.get(ad_id)
+        if row is None:
+            return False
+        ad = snapshot.ads[row]
+        return (consent.sensitive and ad.domain == "health") or not tells(
+            ad, snapshot.categories[snapshot.category[row]]
+        )
+
+    return tuple(ad_id for ad_id in acquired if open_(ad_id))
 
 
 def sequels(snapshot: Snapshot, acquired: Sequence[str]) -> np.ndarray:

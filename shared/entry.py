@@ -6,7 +6,7 @@ S3 and SQS records are told apart and served before Mangum and without FastAPI's
 from __future__ import annotations
 
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from itertools import count
 from math import inf
@@ -20,11 +20,15 @@ from fastapi.responses import Response
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
-from shared.errors import AdTailorError, BadInput, Forbidden, TooLarge, Unauthenticated
+from shared.errors import AdTailorError, BadInput, Forbidden, Unauthenticated
 from shared.idempotency import Idempotent
+from shared.limits import RequestLimits
+from shared.quotas import Metered
+from shared.scopes import authorise
 from shared.telemetry import MetricUnit, logger, metrics
+from shared.tenants import Tenants, is_name
+from shared.unforeseen import Shielded, nameless
 
-MAX_BODY = 5_000_000  # bytes; Lambda itself refuses above 6 MB
 LONGEST_REQUEST = 29.0  # seconds that API Gateway waits, whatever the function's own limit
 ANSWER_SECONDS = 1.0  # kept of them to say that the time is over
 TENANT_CLAIM = "tenant"
@@ -53,28 +57,70 @@ def problem(error: AdTailorError) -> Response:
 def tenant_of(request: Request) -> str:
     """The caller's tenant: from the authorizer's context, never from body or header.
 
+    A caller with a JWT has the name in its claim; one that signs with IAM is told by its role where the setting
+    ``TENANTS`` has roles, and else is the deployment's one tenant.
+
     Raises:
         Unauthenticated: there is no authorizer's context, and this is not the local stage.
-        Forbidden: the authorizer names no tenant.
+        Forbidden: the authorizer names no tenant, or a role that is nobody's; the token lacks the scope of the route.
     """
     event = request.scope.get("aws.event") or {}
     authorizer = (event.get("requestContext") or {}).get("authorizer") or {}
     claims = (authorizer.get("jwt") or {}).get("claims") or {}
     if claims:
+        authorise(claims, request.method, request.scope["path"])
         tenant = claims.get(TENANT_CLAIM)
         if not tenant:
             raise Forbidden(f"the token has no claim {TENANT_CLAIM!r}")
-        return _tenant(str(tenant))
-    settings = request.app.state.system().settings
-    if authorizer.get("iam") or settings.stage == "local":
-        return _tenant(settings.tenant)
+        return _tenant(tenant)
+    system = request.app.state.system()
+    iam = authorizer.get("iam")
+    if iam and system.tenants.has_roles:
+        return _tenant_of_role(system.tenants, str(iam.get("userArn") or ""))
+    if iam or system.settings.stage == "local":
+        return _tenant(system.settings.tenant)
     raise Unauthenticated("no authenticated caller: sign the request or send a token")
 
 
-def _tenant(name: str) -> str:
-    if not (1 <= len(name) <= 64 and name.replace("-", "").replace("_", "").isalnum() and name.isascii()):
+def _tenant_of_role(tenants: Tenants, arn: str) -> str:
+    try:
+        found = tenants.of_role(arn)
+    except ValueError as error:
+        logger.error("caller refused", extra={"reason": str(error)})
+        raise Forbidden("the caller's role stands with more than one tenant") from error
+    if found is None:
+        raise Forbidden("the caller's role is no tenant's")
+    return found
+
+
+def _tenant(name: object) -> str:
+    if not is_name(name):
         raise Forbidden("the caller's tenant name is malformed")
-    return name
+    return str(name)
+
+
+def _labelled(tenant: str) -> str:
+    """Figures of this event say whose they are: as a property, since each value of a dimension is a metric more."""
+    metrics.add_metadata("tenant", tenant)
+    return tenant
+
+
+def _label_named(call: Any) -> None:
+    """Raises `BadInput` where a direct call or a message names a tenant that no key may hold."""
+    tenant = call.get("tenant") if isinstance(call, dict) else None
+    if tenant is None:
+        return
+    if not is_name(tenant):
+        raise BadInput("1 to 64 of A-Z a-z 0-9 _ -", field="tenant")
+    _labelled(tenant)
+
+
+def _flush() -> None:
+    """Writes the figures that there are, with their label; without figures the label goes too."""
+    if metrics.metric_set:
+        metrics.flush_metrics()
+    else:
+        metrics.clear_metrics()
 
 
 def rfc3339(at: float) -> str:
@@ -90,6 +136,7 @@ def create_app(name: str, *routers: APIRouter) -> FastAPI:
         title=f"AdTailor {name}".strip(),
         version="1",
         default_response_class=JSON,
+        redirect_slashes=False,  # it would lead where the Host header says
         description="Personalised ads that fit, are true, lawful and discreet.",
     )
     app.state.system = wiring.system
@@ -122,65 +169,23 @@ def create_app(name: str, *routers: APIRouter) -> FastAPI:
         document = {"type": "about:blank", "title": str(error.detail), "status": error.status_code}
         return Problem(document, status_code=error.status_code, headers=error.headers)
 
-    @app.exception_handler(Exception)
-    async def unforeseen(_: Request, error: Exception) -> Response:
-        logger.exception("unforeseen error")
-        return Problem({"type": "about:blank", "title": "Internal error", "status": 500}, status_code=500)
-
     app.add_middleware(
         Idempotent,
         problem=problem,
         tenant=lambda scope: tenant_of(Request(scope)),
         records=lambda: app.state.system().idempotency,
+        answers=lambda: app.state.system().answers,
+        clock=lambda: app.state.system().clock(),
     )
-    app.add_middleware(BodyLimit)  # outermost: nothing reads a body before its length is known
+    app.add_middleware(
+        Metered,
+        problem=problem,
+        tenant=lambda scope: _labelled(tenant_of(Request(scope))),
+        quotas=lambda: app.state.system().quotas,
+    )
+    app.add_middleware(RequestLimits, problem=problem)  # nothing reads a body before its size is known
+    app.add_middleware(Shielded, problem=problem)  # outermost: whatever fails has an answer
     return app
-
-
-class BodyLimit:
-    """Refuses bodies over `MAX_BODY` (413), whether their length is declared or not."""
-
-    def __init__(self, app: Callable[..., Awaitable[None]]) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        if scope["type"] != "http" or scope["method"] in ("GET", "HEAD", "OPTIONS", "DELETE"):
-            await self.app(scope, receive, send)
-            return
-        try:
-            body = await _body(scope, receive)
-        except TooLarge as error:
-            await problem(error)(scope, receive, send)
-            return
-        sent = False
-
-        async def replay() -> Mapping[str, Any]:
-            nonlocal sent
-            if sent:
-                return await receive()
-            sent = True
-            return {"type": "http.request", "body": body, "more_body": False}
-
-        await self.app(scope, replay, send)
-
-
-async def _body(scope: Any, receive: Any) -> bytes:
-    declared = dict(scope["headers"]).get(b"content-length", b"0")
-    if declared.isdigit() and int(declared) > MAX_BODY:
-        raise TooLarge(f"the body has {int(declared)} bytes: at most {MAX_BODY}", field="body")
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            return b"".join(parts)
-        part = message.get("body", b"")
-        size += len(part)
-        if size > MAX_BODY:
-            raise TooLarge(f"the body has more than {MAX_BODY} bytes", field="body")
-        parts.append(part)
-        if not message.get("more_body"):
-            return b"".join(parts)
 
 
 Remaining = Callable[[], float]  # seconds until this invocation is cut off
@@ -208,20 +213,20 @@ def lambda_entry(
     if next(_events) == 0:
         metrics.add_metric("ColdStarts", MetricUnit.Count, 1)
     try:
-        records = event.get("Records")
-        source = records[0].get("eventSource") if records else None
-        if source == "aws:s3" and on_upload is not None:
-            return {"uploads": [_upload(record, on_upload, _remaining(context)) for record in event["Records"]]}
-        if source == "aws:sqs" and on_message is not None:
-            return _messages(event, context, on_message)
-        if "action" in event and on_direct is not None:
-            return _direct(event, on_direct)
-        if "requestContext" not in event:
-            raise BadInput("neither an API request, nor S3 or SQS records, nor a direct call with an action")
-        return _request(event, context, app)
+        with nameless():
+            records = event.get("Records")
+            source = records[0].get("eventSource") if records else None
+            if source == "aws:s3" and on_upload is not None:
+                return {"uploads": [_upload(record, on_upload, _remaining(context)) for record in event["Records"]]}
+            if source == "aws:sqs" and on_message is not None:
+                return _messages(event, context, on_message)
+            if "action" in event and on_direct is not None:
+                return _direct(event, on_direct)
+            if "requestContext" not in event:
+                raise BadInput("neither an API request, nor S3 or SQS records, nor a direct call with an action")
+            return _request(event, context, app)
     finally:
-        if metrics.metric_set:
-            metrics.flush_metrics()
+        _flush()
 
 
 def _remaining(context: Any) -> Remaining:
@@ -235,6 +240,9 @@ def _upload(
 ) -> Any:
     entity = record["s3"]["object"]
     key = unquote_plus(entity["key"])
+    parts = key.split("/")
+    if len(parts) > 1 and is_name(parts[1]):
+        _labelled(parts[1])
     try:
         return on_upload(key, entity.get("eTag", ""), entity.get("versionId"), remaining)
     except AdTailorError as error:
@@ -242,6 +250,8 @@ def _upload(
             raise  # Lambda sends the record again
         logger.warning("upload refused", extra={"key": key, "detail": error.detail})
         return {"key": key, "error": error.problem()}
+    finally:
+        _flush()
 
 
 def _messages(
@@ -251,12 +261,16 @@ def _messages(
 
     def handle(record: Any) -> Any:
         try:
-            return on_message(orjson.loads(record.body), _remaining(context))
+            message = orjson.loads(record.body)
+            _label_named(message)
+            return on_message(message, _remaining(context))
         except Exception:
             # With its number of receives: the queue's redrive policy sets a message aside that can never be handled.
             received = record.attributes.approximate_receive_count
             logger.exception("message failed", extra={"message_id": record.message_id, "receives": received})
             raise
+        finally:
+            _flush()
 
     # Not raising where all fail: a batch may well be one message, and a raise would hide which it was.
     processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
@@ -269,6 +283,7 @@ def _direct(event: dict[str, Any], actions: Mapping[str, Callable[[dict[str, Any
     if action is None:
         raise BadInput(f"action: one of {', '.join(sorted(actions))}", field="action")
     try:
+        _label_named(event)
         return action(event)
     except AdTailorError as error:
         if event.get("asynchronous") is True and (error.status >= 500 or error.retryable):
@@ -287,11 +302,21 @@ def _request(event: dict[str, Any], context: Any, app: FastAPI) -> dict[str, Any
     from shared.stores.faults import patience
 
     with patience(min(_remaining(context)(), LONGEST_REQUEST) - ANSWER_SECONDS):
-        answer: dict[str, Any] = Mangum(app, lifespan="off", text_mime_types=_TEXT)(event, context)
+        answer: dict[str, Any] = Mangum(app, lifespan="off", text_mime_types=_TEXT)(_decoded_once(event), context)
     metrics.add_metric("Requests", MetricUnit.Count, 1)
     if answer["statusCode"] >= 500:
         metrics.add_metric("Faults", MetricUnit.Count, 1)
     return answer
+
+
+def _decoded_once(event: dict[str, Any]) -> dict[str, Any]:
+    """HTTP APIs hand the path on decoded, and Mangum decodes it: the id ``a%2Fb`` would be asked for as ``a/b``, which
+    is somebody else."""
+    http = event["requestContext"].get("http") or {}
+    path = http.get("path")
+    if not isinstance(path, str) or "%" not in path:
+        return event
+    return event | {"requestContext": event["requestContext"] | {"http": http | {"path": path.replace("%", "%25")}}}
 
 
 _TEXT = ["text/", "application/json", "application/problem+json"]  # what travels through API Gateway unencoded

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.domain import FEEDBACK_TYPES, Event
+from shared.policy.consent import in_force
 from shared.stores import Stores
 from shared.stores.delivery import Act, Recorded, StoredDecision
 from shared.stores.people import StoredEvent
@@ -27,9 +28,16 @@ class FeedbackItem:
 class Feedback:
     """Counts feedback, and makes events of what it tells about people."""
 
-    def __init__(self, stores: Stores, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        stores: Stores,
+        *,
+        clock: Callable[[], float],
+        consent_basis: Callable[[str], str] = lambda tenant: "asserted",
+    ) -> None:
         self._stores = stores
         self._clock = clock
+        self._consent_basis = consent_basis
 
     def take(self, tenant: str, items: Sequence[FeedbackItem]) -> list[dict[str, Any]]:
         """What became of each item: ``counted`` (with what else that did), ``repeated`` or ``refused`` with its reason.
@@ -43,9 +51,10 @@ class Feedback:
         reasons_ = [_feedback_problem(item, decisions.get(item.decision_id), now) for item in items]
         good = [item for item, reason in zip(items, reasons_, strict=True) if reason is None]
         people = {one.decision.uid for item in good if (one := decisions[item.decision_id]).decision.uid is not None}
-        # A refusal since the decision: it counts, for nobody.
+        # A refusal since the decision, or a basis since that needs their consent: it counts, for nobody.
         said = self._stores.people.consents(tenant, sorted(people)) if people else {}
-        nobody = {uid for uid, consent in said.items() if not consent.personalisation}
+        basis = self._consent_basis(tenant)
+        nobody = {uid for uid in people if not in_force(said.get(uid), basis).personalisation}
         acts = [Act(item.decision_id, item.ad_id, item.type, item.timestamp) for item in good]
         recorded = iter(self._stores.delivery.record_many(tenant, acts, now, decisions=decisions, nobody=nobody))
         self._learn(tenant, good, decisions, nobody)

@@ -2,24 +2,41 @@
 
 The header of the IETF draft (draft-ietf-httpapi-idempotency-key-header): a key with another body is 422, one whose
 first copy is still under way 409. AWS Lambda Powertools keeps the records; this is the ASGI frame around it.
+
+No answer about one person (``/v1/users/…``) is kept, whatever key it came with: it would outlive their refusal. Those
+requests set what they say, so that a second copy changes nothing either way. Of a body that names somebody a record has
+no more than an HMAC under the client's own key, which itself is kept as its hash alone.
+
+What is answered to a request for one person (``user_id`` in its body) lies with the person (`shared.stores.answers`),
+who may be erased; the record says only that there is an answer. Feedback, whose answers name the decisions of many, is
+left alone too: each of its items is known again by itself. And of events no answer is kept that quotes from them.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+import hmac
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import orjson
 
 from shared.errors import AdTailorError, BadInput, Conflict, Unavailable, Unprocessable
+
+if TYPE_CHECKING:
+    from shared.stores.answers import Answers
 
 HEADER = b"idempotency-key"
 LONGEST_KEY = 255
 KEPT_SECONDS = 3600  # answers may hold a person's interests: as long as a client tries again, no longer
 LARGEST_ANSWER = 300_000  # bytes, packed: DynamoDB's row holds 400 KB
 _METHODS = ("POST", "PUT", "PATCH")
+_LEFT_ALONE = ("/v1/users/", "/v1/feedback")
+_FOR_ONE_PERSON = ("/v1/recommendations", "/v1/copy")
+_EVENTS = "/v1/events"
 _UNBOUNDED_SECONDS = 30.0  # under way, where no Lambda context says how long it may last
 
 Send = Callable[[Any], Awaitable[None]]
@@ -74,7 +91,7 @@ class Idempotent:
     """ASGI middleware.
 
     problem: an error as ASGI application. tenant: of a request's scope; each has its own keys. records: Powertools'
-    persistence layer.
+    persistence layer. answers: where those for one person lie. clock: epoch seconds.
     """
 
     def __init__(
@@ -83,15 +100,22 @@ class Idempotent:
         problem: Callable[[AdTailorError], App],
         tenant: Callable[[Any], str],
         records: Callable[[], Any],
+        answers: Callable[[], Answers],
+        clock: Callable[[], float],
     ) -> None:
         self.app = app
         self._problem = problem
         self._tenant = tenant
         self._records = records
+        self._answers = answers
+        self._clock = clock
 
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         keys = [value for name, value in scope.get("headers", ()) if name == HEADER]
         if scope["type"] != "http" or scope["method"] not in _METHODS or not keys:
+            await self.app(scope, receive, send)
+            return
+        if not kept(scope["path"]):
             await self.app(scope, receive, send)
             return
         try:
@@ -108,17 +132,25 @@ class Idempotent:
 
         asked = {
             "key": f"{tenant}\n{scope['method']}\n{scope['path']}\n{key}",
-            "body": hashlib.sha256(scope.get("query_string", b"") + b"\n" + body).hexdigest(),
+            "body": hmac.digest(key.encode(), scope.get("query_string", b"") + b"\n" + body, "sha256").hex(),
         }
-        ran = False
+        person = _person(scope["path"], body)
+        name = hashlib.sha256(asked["key"].encode()).hexdigest()
+        made: _Answer | None = None
 
         def answer(*, data: dict[str, Any]) -> dict[str, Any]:
-            nonlocal ran
-            ran = True
-            found = from_thread.run(self._answer, scope, body)
+            nonlocal made
+            made = found = from_thread.run(self._answer, scope, body)
             packed = found.packed()
-            if found.status >= 400 or len(packed["body"]) > LARGEST_ANSWER:
+            quotes = scope["path"] == _EVENTS and rb"\"" in found.body
+            if found.status >= 400 or len(packed["body"]) > LARGEST_ANSWER or quotes:
                 raise _NotKeptError(found)
+            if person is not None:
+                try:
+                    apart = self._keep(tenant, person, name, packed["body"])
+                except AdTailorError:
+                    raise _NotKeptError(found) from None
+                packed |= {"body": None} if apart else {}
             return packed
 
         config = IdempotencyConfig(
@@ -133,8 +165,15 @@ class Idempotent:
         )
         try:
             # Not of anyio's common threads: the endpoint needs one of these, and would wait for it for ever.
-            kept = await to_thread.run_sync(lambda: once(data=asked), limiter=CapacityLimiter(1))
-            return _Answer.unpacked(kept), not ran
+            kept: dict[str, Any] = await to_thread.run_sync(lambda: once(data=asked), limiter=CapacityLimiter(1))
+            if made is not None:
+                return made, False
+            if kept["body"] is None:
+                apart = await to_thread.run_sync(self._find, tenant, person or "", name, limiter=CapacityLimiter(1))
+                if apart is None:  # the person was erased: this is about whoever has the id now
+                    return await self._answer(scope, body), False
+                kept |= {"body": apart}
+            return _Answer.unpacked(kept), True
         except _NotKeptError as failed:
             return failed.answer, False
         except exceptions.IdempotencyAlreadyInProgressError as error:
@@ -145,6 +184,13 @@ class Idempotent:
             ) from error
         except (exceptions.IdempotencyPersistenceLayerError, exceptions.IdempotencyInconsistentStateError) as error:
             raise Unavailable("what was asked before cannot be looked up", retry_after=2) from error
+
+    def _keep(self, tenant: str, person: str, name: str, packed: str) -> bool:
+        return self._answers().keep(tenant, person, name, packed.encode(), now=self._clock(), seconds=KEPT_SECONDS)
+
+    def _find(self, tenant: str, person: str, name: str) -> str | None:
+        found = self._answers().find(tenant, person, name, now=self._clock())
+        return found.decode() if found is not None else None
 
     async def _answer(self, scope: Any, body: bytes) -> _Answer:
         """What the application answers to the request."""
@@ -162,6 +208,23 @@ class Idempotent:
 
         await self.app(scope, receive, send)
         return _Answer(started["status"], started["headers"], b"".join(parts))
+
+
+def kept(path: str) -> bool:
+    """Whether a second copy of a request to this path gets the first one's answer."""
+    return not path.startswith(_LEFT_ALONE)
+
+
+def _person(path: str, body: bytes) -> str | None:
+    """The external id that the request is for, where it is for one."""
+    if path not in _FOR_ONE_PERSON:
+        return None
+    try:
+        named = orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+    user_id = named.get("user_id") if isinstance(named, dict) else None
+    return user_id if isinstance(user_id, str) and user_id.strip() else None
 
 
 def _key(values: Sequence[bytes]) -> str:

@@ -18,6 +18,7 @@ import orjson
 
 from shared.domain import IngestReport, Rejection
 from shared.errors import Conflict, NotFound, Unprocessable
+from shared.quotas import QuotaExceeded
 from shared.splitting import Chunk, Remaining, Splitter, rejections_key
 from shared.stores import Stores
 from shared.stores.queues import QueueName
@@ -48,6 +49,11 @@ class Piece:
 
 
 Take = Callable[[str, Piece], Iterator[Rejection | bool]]
+Admit = Callable[[str, int, str], None]
+
+
+def _admit(tenant: str, rows: int, source: str) -> None:
+    """Of some uploads nothing is counted."""
 
 
 @dataclass
@@ -113,6 +119,7 @@ class Uploads:
         on_finished: Callable[[str], None],
         clock: Callable[[], float],
         chunk_bytes: int = CHUNK_BYTES,
+        admit: Admit = _admit,
     ) -> None:
         """
         Args:
@@ -120,7 +127,9 @@ class Uploads:
                 piece that comes again it must say the same.
             required: the columns that a CSV must have.
             on_finished: (tenant) when an upload is in.
+            admit: (tenant, rows, source) raises `QuotaExceeded` where a piece is more than the tenant may send.
         """
+        self._admit = admit
         self._stores = stores
         self._kind = queue
         self._take_rows = take
@@ -260,6 +269,11 @@ class Uploads:
             else:
                 rejections.append(Rejection(entry[0], *entry[2:]))
         piece = Piece(rows, f"{run.run_id}/{chunk}", run.since, alone)
+        try:
+            self._admit(run.tenant, len(rows), piece.source)
+        except QuotaExceeded as over:
+            rejections += [Rejection(row.line, "row", f"Not taken in: {over.detail}.") for row in rows]
+            rows = []
         for outcome in self._take_rows(run.tenant, piece) if rows else ():
             if isinstance(outcome, Rejection):
                 rejections.append(outcome)

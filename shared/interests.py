@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from shared.categories import is_sensitive
 from shared.clusters import average_linkage
 from shared.domain import Classification, Interest, Label, RecentItem
 from shared.evidence import (
@@ -30,8 +31,8 @@ from shared.evidence import (
     fold,
     load_state,
 )
-from shared.models.taxonomy import TaxonomyName, load_taxonomy
-from shared.policy.sensitive import is_sensitive
+from shared.firewall import TAXONOMIES, sensitive_items
+from shared.models.taxonomy import TaxonomyName
 from shared.presets import preset
 from shared.stores.people import pack_vector
 
@@ -45,6 +46,7 @@ __all__ = [
     "considered",
     "dump_state",
     "fold",
+    "harmless",
     "interests_of",
     "load_state",
     "read_off",
@@ -59,7 +61,6 @@ SAME_INTEREST = 0.35  # mean cosine in the topic space from which two clusters a
 SAME_ITEM = 0.50  # cosine in the topic space from which a dismissal counts in full; at `SAME_INTEREST`, for nothing
 LONGEST_SESSION = 86400.0  # seconds
 NOTHING = 1e-6  # evidence (in units of one view) that counts for nothing
-TAXONOMIES: tuple[TaxonomyName, ...] = ("adproduct", "content")
 
 Vectors = np.ndarray
 Term = Literal["long", "session"]
@@ -121,21 +122,36 @@ def read_off(
         the items in ``considered(state, now)``.
     classifiers: by taxonomy name; a domain whose taxonomy is not there is named in Ad Product.
     sensitive_allowed: whether the person consented to sensitive interests. Without it nothing is inferred from the
-        health domain, and no cluster that falls into a sensitive category of either taxonomy becomes an interest, nor
-        is any of its items among the last ones.
+        health domain. With or without it, outside the health domain no item that is in a sensitive category of either
+        taxonomy counts, no cluster that falls into one becomes an interest, and no item of either is among the last
+        ones.
     """
     known = {
         place: evidence
         for place, evidence in state.items()
         if evidence.key in vectors and (sensitive_allowed or evidence.domain != "health")
     }
-    items = [evidence for _, evidence in sorted(considered(known, now).items())]
+    counting = harmless(considered(known, now), vectors, classifiers)
+    items = [evidence for _, evidence in sorted(counting.items())]
     if not items:
         return (), ()
     reading = _read(items, np.stack([vectors[evidence.key] for evidence in items]), classifiers, now)
     named, unnamed = _name(reading, _clusters(reading), classifiers, sensitive_allowed)
     interests = (*_of_term(reading, named, "long", MAX_LONG), *_of_term(reading, named, "session", MAX_SESSION))
     return interests, _recent(reading, named, unnamed)
+
+
+def harmless(
+    state: Mapping[str, Evidence], vectors: Mapping[str, Vectors], classifiers: Mapping[str, TaxonomyClassifier]
+) -> State:
+    """The state without what is about something sensitive by itself, as far as it has a vector; the health domain's is
+    there by consent."""
+    asked = [place for place, evidence in state.items() if evidence.domain != "health" and evidence.key in vectors]
+    if not asked:
+        return dict(state)
+    mask = sensitive_items(np.stack([vectors[state[place].key] for place in asked]), classifiers)
+    told = {place for place, sensitive in zip(asked, mask.tolist(), strict=True) if sensitive}
+    return {place: evidence for place, evidence in state.items() if place not in told}
 
 
 def _read(
@@ -236,7 +252,7 @@ def _name(
         categories: dict[str, str | None] = {
             name: found.id if (found := labels.get(name)) else None for name in TAXONOMIES
         }
-        sensitive = domain == "health" or any(_is_sensitive(one) for one in categories.values() if one)
+        sensitive = domain == "health" or any(is_sensitive(one) for one in categories.values() if one)
         # A sensitive category is an interest only in the health domain and with consent (DESIGN section 7).
         if sensitive and not (sensitive_allowed and domain == "health"):
             continue
@@ -286,16 +302,10 @@ def _placed(
         for place in range(len(centres))
     ]
     doubtful = [
-        any(found[place].labels and _is_sensitive(found[place].labels[0].id) for found in answers.values())
+        any(found[place].labels and is_sensitive(found[place].labels[0].id) for found in answers.values())
         for place in range(len(centres))
     ]
     return placed, doubtful
-
-
-def _is_sensitive(category_id: str) -> bool:
-    taxonomy: TaxonomyName = "content" if category_id.startswith("content:") else "adproduct"
-    tree = load_taxonomy(taxonomy)
-    return is_sensitive(category_id, lambda one: [category.id for category in tree.ancestors(one)])
 
 
 def _of_term(reading: _Reading, named: list[_Named], term: Term, limit: int) -> list[Interest]:

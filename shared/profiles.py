@@ -15,7 +15,7 @@ import numpy as np
 from shared.domain import Consent, Interest, Profile
 from shared.errors import Conflict
 from shared.evidence import permitted, settled
-from shared.interests import Evidence, acquired_items, considered, dump_state, fold, load_state, read_off
+from shared.interests import Evidence, acquired_items, considered, dump_state, fold, harmless, load_state, read_off
 from shared.policy.consent import in_force
 from shared.stores.catalogue import Catalogue
 from shared.stores.faults import give_way
@@ -49,6 +49,10 @@ class ProfileReader:
         self._k_floor = k_floor
         self._clock = clock
 
+    def consent_basis(self, tenant: str) -> str:
+        """``asserted`` or ``required``."""
+        return self._consent_basis(tenant)
+
     def read(self, tenant: str, user_id: str, uid: str | None) -> tuple[Profile, Consent, Person | None]:
         """The profile, the consent in force and the person's row (None: nobody knows them).
 
@@ -60,6 +64,8 @@ class ProfileReader:
             return nobody, in_force(None, self._consent_basis(tenant)), None
         for attempt in range(ATTEMPTS):
             person = self._people.load(tenant, uid, user_id)
+            if not person.there:  # erased since the uid was looked up
+                return nobody, in_force(None, self._consent_basis(tenant)), None
             consent = in_force(person.consent, self._consent_basis(tenant))
             if not consent.personalisation:
                 kept = person.profile
@@ -81,7 +87,7 @@ class ProfileReader:
         """Makes the person's profile anew from all of their events; that of linked ids when the first of them comes."""
         for attempt in range(ATTEMPTS):
             person = self._people.load(tenant, uid, "")
-            if uid != person.uids[0]:
+            if uid != person.uids[0] or not person.there:
                 return
             consent = in_force(person.consent, self._consent_basis(tenant))
             if not consent.personalisation:
@@ -105,7 +111,7 @@ class ProfileReader:
         for place, member in enumerate(person.members):
             if not self._counts(tenant, member):
                 continue
-            after = max(member.folded, 0) if before else 0
+            after = max(member.folded if before else 0, member.cut)
             new = [e for e in self._people.events(tenant, member.uid, user_id, after=after) if e.seq <= member.head]
             # Numbers have no gaps: fewer rows than numbers means that a transaction is still becoming visible.
             whole = whole and len(new) == member.head - after
@@ -114,7 +120,7 @@ class ProfileReader:
             folded[member.uid] = member.head
         sensitive = self._sensitive(tenant, person, consent)
         vectors, domains = self._vectors(tenant, person, considered(permitted(state, sensitive), now))
-        known = settled(state, sensitive, domains)
+        known = harmless(settled(state, sensitive, domains), vectors, self._classifiers())
         interests, recent = read_off(known, vectors, self._classifiers(), now=now, sensitive_allowed=consent.sensitive)
         version = person.profile.version if person.profile else 0
         if person.group:

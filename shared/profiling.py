@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from math import inf
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from shared.domain import Consent, Event, IngestReport, Profile, Rejection
-from shared.errors import NotFound, TooLarge, Unprocessable
+from shared.errors import Conflict, Forbidden, NotFound, TooLarge, Unprocessable
 from shared.ingest import Piece, Tally, Uploads
-from shared.policy.consent import in_force
+from shared.policy import tcf
+from shared.policy.consent import Stated, in_force, refused
 from shared.preprocess import parse_event
 from shared.profiles import ProfileReader
+from shared.quotas import UNLIMITED, Quotas
 from shared.rebuilding import Rebuilding
 from shared.splitting import Remaining
 from shared.stores import Stores
 from shared.stores.catalogue import Item
+from shared.stores.faults import give_way
+from shared.stores.identities import Known
 from shared.stores.linking import Identity, Linking
 from shared.stores.people import StoredEvent, pack_vector
 from shared.stores.runs import Run
@@ -28,7 +33,11 @@ if TYPE_CHECKING:
     from shared.models.encoder import Encoder
 
 MAX_EVENTS = 500  # in one request
+_NOTHING = "nothing may be kept about this person"
+ERASED = "erased at the person's request: what happened until then is not taken in again"
 REQUIRED = frozenset({"user_id", "event", "timestamp"})
+_ATTEMPTS = 30
+AHEAD_SECONDS = 300.0  # that another clock may be ahead
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +74,24 @@ class Profiling:
         *,
         consent_basis: Callable[[str], str],
         clock: Callable[[], float],
+        quotas: Quotas = UNLIMITED,
+        tcf_vendor_id: int = 0,
+        on_withdrawal: Callable[[str, str], object] = lambda tenant, uid: None,
     ) -> None:
+        """
+        Args:
+            tcf_vendor_id: who we are in IAB's Global Vendor List; 0: nobody.
+            on_withdrawal: (tenant, uid) erases all that is kept of an id but what was said of consent. It is called of
+                every id of a person who withdraws where the tenant needs consent, and again at a repeat.
+        """
         self._stores = stores
         self._encoder = encoder  # called at the first text: a batch of known items never loads the model
         self._profiles = profiles
         self._linking = Linking(stores.table, stores.people)
         self._consent_basis = consent_basis
         self._clock = clock
+        self._tcf_vendor_id = tcf_vendor_id
+        self._on_withdrawal = on_withdrawal
         self._uploads = Uploads(
             stores,
             "events",
@@ -79,17 +99,20 @@ class Profiling:
             required=REQUIRED,
             on_finished=lambda tenant: None,
             clock=clock,
+            admit=quotas.uploaded_events,
         )
+        self._quotas = quotas
         self._rebuilding = Rebuilding(stores, profiles, clock=clock)
 
     def post_events(self, tenant: str, rows: Sequence[object]) -> IngestReport:
         """Takes one request's events in. The profiles they change are up to date at the next read.
 
         Raises:
-            TooLarge: more than `MAX_EVENTS`.
+            TooLarge: more than `MAX_EVENTS`. QuotaExceeded: more than the tenant may send on this day.
         """
         if len(rows) > MAX_EVENTS:
             raise TooLarge(f"{len(rows)} events in one request: at most {MAX_EVENTS}", field="events")
+        self._quotas.events(tenant, len(rows))
         tally = Tally()
         for outcome in self._take(tenant, list(enumerate(rows)))[0]:
             tally.add(outcome)
@@ -142,23 +165,72 @@ class Profiling:
     def edit_interests(
         self, tenant: str, user_id: str, *, disable: Sequence[str], enable: Sequence[str]
     ) -> tuple[Profile, Consent]:
-        """Switches interests off or on; holds from the next answer on. Raises `NotFound`."""
+        """Switches interests off or on; holds from the next answer on.
+
+        Raises:
+            NotFound: nobody of that id is known. Forbidden: the tenant needs consent, and there is none: nothing was
+                inferred that could be switched, and what they would rather not see is not kept either.
+        """
         uid = self._stores.people.uid(tenant, user_id)
         if uid is None:
             raise NotFound(f"nobody is known as {user_id!r}", field="user_id")
+        if self._consent_basis(tenant) == "required":
+            _, consent, _ = self._profiles.read(tenant, user_id, uid)
+            if not consent.personalisation:
+                raise Forbidden(_NOTHING, field="user_id")
         self._stores.people.edit_interests(tenant, uid, disable=disable, enable=enable)
         profile, consent, _ = self._profiles.read(tenant, user_id, uid)
         return profile, consent
 
-    def set_consent(self, tenant: str, user_id: str, consent: Consent) -> Consent:
-        """Puts the person's consent in force from the next request on."""
-        uid = self._stores.people.uid(tenant, user_id, create=True)
-        if uid is None:
-            raise NotFound(f"nobody is known as {user_id!r}", field="user_id")
-        said = self._stores.people.set_consent(tenant, uid, consent)
-        if not said.personalisation:
-            self._profiles.read(tenant, user_id, uid)  # takes away what was inferred
-        return in_force(said, self._consent_basis(tenant))
+    def set_consent(self, tenant: str, user_id: str, consent: Consent, *, minor: bool | None = None) -> Stated:
+        """Takes a statement, and returns the consent in force from the next request on.
+
+        Of the statements through one id the latest holds (``consent.at``), whichever comes first; of two of one moment
+        the refusal. Through several linked ids any refusal wins. With a TC string both have to allow: a refusal here or
+        there is one, and sensitive interests, of which the framework says nothing, need ``consent.sensitive`` as ever.
+
+        What was inferred of somebody who refuses, or is under age, is taken away at once. Where the tenant needs
+        consent, all that is kept of them goes, but what was said of consent and the pseudonym that it stands under.
+        Where it asserts one, their events stay without being used, so that they count again if the refusal is taken
+        back.
+
+        minor: whether the person is under age; None: as it was said before, and no, where nothing was.
+
+        Raises:
+            Unprocessable: the statement is of the future; what it has for a TC string is none.
+        """
+        now = self._clock()
+        if consent.at > now + AHEAD_SECONDS:
+            raise Unprocessable("the time of the statement lies in the future", field="at")
+        consent = self._by_tcf(consent)
+        uid = self._stores.people.uids(tenant, [user_id])[user_id]
+        said = self._stores.people.set_consent(tenant, uid, consent, minor=minor, now=now)
+        if refused(said):
+            self._withdraw(tenant, user_id, uid)
+        return Stated.of(in_force(said, self._consent_basis(tenant)), superseded=said.superseded)
+
+    def signals(self, consent: Consent) -> tcf.Signals | None:
+        """What the TC string of a consent says for us; None where it came without one that can be read."""
+        with suppress(ValueError):
+            return tcf.read(consent.tcf, self._tcf_vendor_id) if consent.tcf is not None else None
+        return None
+
+    def _by_tcf(self, consent: Consent) -> Consent:
+        if consent.tcf is None:
+            return consent
+        try:
+            signals = tcf.read(consent.tcf, self._tcf_vendor_id)
+        except ValueError as error:
+            raise Unprocessable(str(error), field="tcf") from error
+        allowed = consent.personalisation and signals.allows
+        return replace(consent, personalisation=allowed, version=consent.version or signals.version)
+
+    def _withdraw(self, tenant: str, user_id: str, uid: str) -> None:
+        """Of a person who refuses, through whichever of their ids."""
+        _, _, person = self._profiles.read(tenant, user_id, uid)  # takes away what was inferred
+        if person is not None and self._consent_basis(tenant) == "required":
+            for one in person.uids:
+                self._on_withdrawal(tenant, one)
 
     def identities(
         self, tenant: str, user_id: str, *, link: Sequence[NamedId] = (), unlink: Sequence[NamedId] = ()
@@ -174,6 +246,7 @@ class Profiling:
             NotFound: nobody is known as `user_id`, and nothing is to be linked with it.
             Unprocessable: an id is in both lists; there would be more than 20; or the tenant needs consent, and has
                 none from the person or an id to be linked, not even a refusal: nothing may be kept about it.
+            Forbidden: the tenant needs consent, and all of these ids refused: their link would be kept for nothing.
         """
         people = self._stores.people
         both = {one.id for one in link} & {one.id for one in unlink}
@@ -209,7 +282,9 @@ class Profiling:
         parted |= {one for one in unlink if link and one not in parted and uids.get(one.id) != own.uid and part(one)}
         changes += [(one, "unlinked" if one in parted else "not_linked") for one in unlink]
         for uid in sorted(touched):
-            self._profiles.read(tenant, "", uid)  # everybody counts again as who they are now
+            _, consent, _ = self._profiles.read(tenant, "", uid)  # everybody counts again as who they are now
+            if link and not consent.personalisation:
+                self._withdraw(tenant, "", uid)  # a refusal has come along
         return Links(
             ref=own.ref,
             linked=tuple(one for one in self._linking.linked(tenant, own) if one.uid != own.uid),
@@ -232,6 +307,8 @@ class Profiling:
                     f"{one!r} must be asked first: nothing is kept about an id without a word on consent",
                     field="user_id" if one == user_id else "link",
                 )
+        if all(map(refused, consents.values())):
+            raise Forbidden(_NOTHING, field="link")
         return uids
 
     # ------------------------------------------------------------------------------------------------------------
@@ -250,50 +327,85 @@ class Profiling:
         who have new events."""
         now = self._clock()
         parsed = [parse_event(value, now=now, index=index) for index, value in rows]
-        user_ids = {event.user_id for event in parsed if isinstance(event, Event)}
-        uids, refused = self._admitted(tenant, user_ids)
-        outcomes: list[Rejection | bool] = []
+        outcomes = [event if isinstance(event, Rejection) else False for event in parsed]
+        events = {place: event for place, event in enumerate(parsed) if isinstance(event, Event)}
+        touched: set[tuple[str, str]] = set()
+        for attempt in range(_ATTEMPTS):
+            events, new = self._keep(tenant, events, [index for index, _ in rows], outcomes, source)
+            touched |= new
+            if not events:
+                return outcomes, touched
+            give_way(attempt)
+        raise Conflict("too many writers at the same people", retry_after=1)
+
+    def _keep(
+        self,
+        tenant: str,
+        events: Mapping[int, Event],
+        indices: Sequence[int],
+        outcomes: list[Rejection | bool],
+        source: str | None,
+    ) -> tuple[dict[int, Event], set[tuple[str, str]]]:
+        """Takes events in, by their place among the rows, and says in `outcomes` what became of each.
+
+        Returns those whose people were erased at this very moment, of whom it has to be looked up again what is known;
+        and (user id, uid) of those who have new events.
+        """
+        known = self._stores.people.look_up(tenant, {event.user_id for event in events.values()})
+        late = {event.user_id for event in events.values() if not known[event.user_id].erased(event.timestamp)}
+        people, reasons = self._admitted(tenant, {user_id: known[user_id] for user_id in sorted(late)})
         fresh: dict[str, dict[str, int]] = {}
         batch: dict[str, dict[str, Event]] = {}
-        for place, ((index, _), event) in enumerate(zip(rows, parsed, strict=True)):
-            if isinstance(event, Rejection):
-                outcomes.append(event)
-            elif event.user_id in refused:
-                outcomes.append(Rejection(index, "user_id", refused[event.user_id]))
-            else:
-                outcomes.append(False)
-                uid = uids[event.user_id]
-                if event.event_id not in batch.setdefault(uid, {}):
-                    batch[uid][event.event_id] = event
-                    fresh.setdefault(uid, {})[event.event_id] = place
+        again: dict[int, Event] = {}
+        for place, event in events.items():
+            person = people.get(event.user_id, known[event.user_id])
+            if person.erased(event.timestamp):
+                outcomes[place] = Rejection(indices[place], "user_id", ERASED)
+            elif event.user_id in reasons:
+                outcomes[place] = Rejection(indices[place], "user_id", reasons[event.user_id])
+            elif person.uid is None:
+                again[place] = event
+            elif event.event_id not in batch.setdefault(person.uid, {}):
+                batch[person.uid][event.event_id] = event
+                fresh.setdefault(person.uid, {})[event.event_id] = place
         stored = self._with_vectors(tenant, batch)
         accepted = self._stores.people.append_events(tenant, stored, source=source)
+        self._after_withdrawals(tenant, accepted)
         touched = set()
         for uid, event_ids in accepted.items():
             for event_id in event_ids:
                 outcomes[fresh[uid][event_id]] = True
             if event_ids:
                 touched.add((next(iter(batch[uid].values())).user_id, uid))
-        return outcomes, touched
+        gone = {event.user_id for uid in batch.keys() - accepted.keys() for event in batch[uid].values()}
+        return again | {place: event for place, event in events.items() if event.user_id in gone}, touched
 
-    def _admitted(self, tenant: str, user_ids: Iterable[str]) -> tuple[dict[str, str], dict[str, str]]:
-        """uids of those about whom something may be kept, and the reason for the others.
+    def _admitted(self, tenant: str, known: Mapping[str, Known]) -> tuple[dict[str, Known], dict[str, str]]:
+        """These people, with uids where something may be kept about them, and the reason for the others.
 
         Nobody gets a pseudonym where the tenant needs consent and there is none: not even that is kept about them.
         """
         basis = self._consent_basis(tenant)
         required = basis == "required"
-        ids = list(dict.fromkeys(user_ids))
-        uids = self._stores.people.known_uids(tenant, ids) if required else self._stores.people.uids(tenant, ids)
-        consents = self._stores.people.consents(tenant, uids.values())
-        refused = {}
-        for user_id in ids:
-            said = consents.get(uids.get(user_id, ""))
-            if not in_force(said, basis).personalisation:
-                refused[user_id] = (
-                    "the person refused personalisation" if said is not None else "the person has not consented yet"
-                )
-        return uids, refused
+        people = dict(known) if required else self._stores.people.make(tenant, known)
+        consents = self._stores.people.consents(tenant, [one.uid for one in people.values() if one.uid is not None])
+        reasons = {}
+        for user_id, one in people.items():
+            said = consents.get(one.uid or "")
+            if said is None and required:
+                reasons[user_id] = "the person has not consented yet"
+            elif said is not None and refused(said):
+                # Where it is for their age, that is not for a report to say.
+                reasons[user_id] = _NOTHING if said.personalisation else "the person refused personalisation"
+        return people, reasons
+
+    def _after_withdrawals(self, tenant: str, accepted: Mapping[str, set[str]]) -> None:
+        """Takes back what was written of people who withdrew while it was: their withdrawal may not have seen it."""
+        uids = [uid for uid, event_ids in accepted.items() if event_ids]
+        if uids and self._consent_basis(tenant) == "required":
+            for uid, said in self._stores.people.consents(tenant, uids).items():
+                if refused(said):
+                    self._on_withdrawal(tenant, uid)
 
     def _with_vectors(self, tenant: str, batch: dict[str, dict[str, Event]]) -> dict[str, list[StoredEvent]]:
         """The events as they are kept: an item that is new gets its row, a text that stands alone its own vector."""
@@ -322,10 +434,7 @@ class Profiling:
             vectors = dict(zip(texts, self._encoder().encode(texts, kind="query"), strict=True))
         self._stores.catalogue.put_items(
             tenant,
-            [
-                Item(item_id, event.text or "", pack_vector(vectors[_text(event)]), event.tags, event.domain)
-                for item_id, event in new_items.items()
-            ],
+            [Item(item_id, pack_vector(vectors[_text(event)]), event.domain) for item_id, event in new_items.items()],
         )
         own = {id(event): pack_vector(vectors[_text(event)]) for event in alone}
         return {

@@ -3,7 +3,8 @@
 A reason is found by ablation: the ad is scored again without one part (an interest, the last items, the page, the step
 that comes next in a series, the ads' click rates), and the part that costs the most is named; the next step of a series
 before any other, since it says the most. Where nothing lowers it, the ad stands there by default, and the reason says
-so. A sensitive interest is never named.
+so. A sensitive interest is never named, and no reason is there for it alone: an ad of the health domain that it brings
+is shown by consent, any other is close to what the person looked at.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shared.domain import Interest, Language, Reason
+from shared.categories import tells
+from shared.domain import Ad, Interest, Language, Reason
 from shared.eligibility import Context
 from shared.scoring import Scoring
 from shared.snapshot import Snapshot
@@ -73,14 +75,14 @@ def reasons(
     for place, row in enumerate(rows.tolist()):
         ad = snapshot.ads[row]
         parts = dict(worth[place])
-        if ad.domain == "health":
+        if tells(ad, snapshot.categories[snapshot.category[row]]):
             parts.pop("next_step", None)  # the next step of a treatment says what the first one was
         interest, effect = max(by_interest[place], key=lambda one: one[1], default=(None, 0.0))
         code = max(parts, key=lambda part: parts[part], default="general")
         if parts.get("next_step", 0.0) >= LEAST:
             found.append(Named(_reason("next_step", ad.language), parts["next_step"]))
         elif interest is not None and effect >= max(parts.get(code, 0.0), LEAST):
-            found.append(Named(_of_interest(interest, ad.language), effect))
+            found.append(Named(_of_interest(interest, ad), effect))
         elif parts.get(code, 0.0) >= LEAST:
             found.append(Named(_reason(code, ad.language), parts[code]))
         else:
@@ -123,11 +125,18 @@ def _interests_worth(
     return worth
 
 
-def _of_interest(interest: Interest, language: Language) -> Reason:
+def _of_interest(interest: Interest, ad: Ad) -> Reason:
     if interest.sensitive:
-        return _reason("consented_content", language)
+        return _reason("consented_content" if ad.domain == "health" else "related", ad.language)
     code = f"interest_{interest.term}"
-    return Reason(code, _text(code, language).format(name=interest.name[language]), interest.id)
+    return Reason(code, _text(code, ad.language).format(name=interest.name[ad.language]), interest.id)
+
+
+def words(reason: Reason, interests: Sequence[Interest]) -> dict[str, str]:
+    """A reason's text in both languages. interests: among which its own is, where it names one."""
+    zh, en = _TEXTS[reason.code]
+    names = next((one.name for one in interests if one.id == reason.interest_id and not one.sensitive), {})
+    return {"zh": zh.format(name=names.get("zh", "")), "en": en.format(name=names.get("en", ""))}
 
 
 def _reason(code: str, language: Language) -> Reason:

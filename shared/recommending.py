@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -10,13 +10,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shared import decision_log
-from shared.domain import (
-    Decision,
-    Interest,
-    RankedAd,
-    Reason,
-)
-from shared.eligibility import Context, Limits, allowed, sequels, terms_of
+from shared.categories import is_open, is_sensitive
+from shared.comparing import Compared, Side, alike, difference
+from shared.domain import Consent, Decision, Profile
+from shared.eligibility import Context, Limits, allowed, followed, sequels, terms_of
 from shared.errors import Conflict
 from shared.exploration import Ration, Slate, Traits, slate
 from shared.feedback import Feedback, FeedbackItem
@@ -25,16 +22,17 @@ from shared.models.features import History
 from shared.models.ranker import Ranker
 from shared.profiles import ProfileReader
 from shared.reasons import reasons
+from shared.recording import Asked, record_of, slot_of
 from shared.retrieval import Request
 from shared.scoring import NO_QUERIES, Models, Scoring
 from shared.snapshot import Project, Snapshot, Snapshots
 from shared.stores import Stores
-from shared.stores.delivery import new_decision_id
+from shared.stores.delivery import Terms, new_decision_id
 from shared.stores.people import unpack_vectors
 from shared.stores.table import TRANSACTION_LIMIT
 from shared.telemetry import MetricUnit, metrics
 from shared.trained import Found
-from shared.variants import Chosen, variants
+from shared.variants import variants
 
 if TYPE_CHECKING:
     from shared.models.trained_ranker import Prepared, TrainedRanker
@@ -46,18 +44,6 @@ SAME_CAMPAIGN = 3  # ads of one campaign or brand in one answer, where there are
 RESERVATIONS = TRANSACTION_LIMIT - 3  # of budgets and caps in one decision: its own rows need the rest
 DRAWS = 20  # slates for one answer, where others take the last of a budget or cap at the same moment
 HELD_PREPARED = 8  # tenants whose catalogue is kept as the trained ranker sees it
-# What of a copy's provenance goes out with it: where it comes from, not who looked at it.
-_TOLD = (
-    "generator",
-    "model",
-    "adapter",
-    "prompt_version",
-    "generated_at",
-    "human_review",
-    "digital_source_type",
-    "content_id",
-    "aigc",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +55,26 @@ class Exploring:
 
 
 @dataclass(frozen=True, slots=True)
-class _Asked:
-    """One request, with what is known of who asks. uids: ids that caps follow; none of somebody unknown."""
+class _Person:
+    """Who asks. uid, uids: whom decisions and caps may follow; none of somebody unknown."""
 
-    tenant: str
-    n: int
-    context: Context
-    now: float
-    snapshot: Snapshot
-    uid: str | None
-    uids: tuple[str, ...]
-    interests: Sequence[Interest]
-    queries: np.ndarray
-    segments: tuple[str, ...]
-    history: History
-    versions: dict[str, str]
+    profile: Profile
+    consent: Consent
+    uid: str | None = None
+    uids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class _Drawn:
+    """A slate that one transaction can reserve. tried: ids of the ads that are there to be tried. slots: how many were
+    drawn for; redraws: how often it had to be anew."""
+
+    decision: Decision
+    record: decision_log.Record
+    terms: dict[str, Terms]
+    tried: frozenset[str]
+    slots: int
+    redraws: int
 
 
 class Recommending:
@@ -116,43 +107,114 @@ class Recommending:
         self._clock = clock
         self._prepared: dict[tuple[str, str, str], Prepared] = {}
         self._histories = Histories(stores.catalogue, project=project)
-        self._feedback = Feedback(stores, clock=clock)
+        self._feedback = Feedback(stores, clock=clock, consent_basis=profiles.consent_basis)
 
     def recommend(
-        self, tenant: str, user_id: str, *, n: int = 5, context: Context | None = None, personalised: bool = True
+        self,
+        tenant: str,
+        user_id: str,
+        *,
+        n: int = 5,
+        context: Context | None = None,
+        personalised: bool = True,
+        minor: bool = False,
     ) -> Decision:
         """The n ads for this person now; fewer only where fewer may be shown.
 
-        Without consent, or with ``personalised=False``, the person is served as somebody unknown.
+        Without consent, or with ``personalised=False``, the person is served as somebody unknown. So is a minor, whom
+        the request or the person's own row says to be one: by context alone, without what minors are never shown.
 
         Raises:
             NotFound: the tenant has no published catalogue. Unavailable: it cannot be read.
         """
-        context = context or Context()
         now = self._clock()
         snapshot = self._snapshots.latest(tenant)
+        person = self._person(tenant, user_id, minor=minor)
+        asked, scoring = self._asked(tenant, person, snapshot, n, context or Context(), now, personalised=personalised)
+        return self._decide(asked, scoring, new_decision_id(now)).decision
+
+    def compare(
+        self,
+        tenant: str,
+        user_id: str,
+        *,
+        n: int = 5,
+        context: Context | None = None,
+        personalised: bool = True,
+        minor: bool = False,
+    ) -> Compared:
+        """`recommend`, and beside it what it would have answered with ``personalised=False``, with the difference.
+
+        The twin is scored, not decided: it takes nothing of budgets and caps, and is neither stored nor logged.
+        """
+        context, now = context or Context(), self._clock()
+        snapshot = self._snapshots.latest(tenant)
+        person = self._person(tenant, user_id, minor=minor)
+        decision_id = new_decision_id(now)
+        asked, scoring = self._asked(tenant, person, snapshot, n, context, now, personalised=personalised)
+        if person.consent.minor or not personalised or not person.consent.personalisation or person.uid is None:
+            why = "minor" if person.consent.minor else "unknown" if personalised else "refused"
+            return alike(self._decide(asked, scoring, decision_id).decision, why)
+        plain, plainly = self._asked(tenant, person, snapshot, n, context, now, personalised=False)
+        limits = Limits(self._stores, tenant, snapshot, plain.uids, now)
+        twin = self._draw(plain, plainly, limits, decision_id, _generator(decision_id), n)  # before anything is taken
+        drawn = self._decide(asked, scoring, decision_id)
+        found = difference(
+            snapshot,
+            Side(drawn.decision.ads, drawn.tried, asked.allowed),
+            Side(twin.decision.ads, twin.tried, plain.allowed),
+            asked.interests,
+        )
+        return Compared(drawn.decision, twin.decision.ads, found)
+
+    def _person(self, tenant: str, user_id: str, *, minor: bool) -> _Person:
+        """Who asks; nothing is looked up of whom the request says to be a minor."""
+        if minor:
+            nobody = Profile(user_id=user_id, interests=(), segments=(), updated_at=self._clock())
+            return _Person(nobody, Consent(False, False, source="request", at=0.0, basis="none", minor=True))
         uid = self._stores.people.uid(tenant, user_id)
         profile, consent, person = self._profiles.read(tenant, user_id, uid)
+        if person is None or not consent.personalisation:
+            # A person who refused is not followed, not even for caps: their decisions carry no uid.
+            return _Person(profile, consent)
+        return _Person(profile, consent, uid, person.uids)
+
+    def _asked(
+        self,
+        tenant: str,
+        person: _Person,
+        snapshot: Snapshot,
+        n: int,
+        context: Context,
+        now: float,
+        *,
+        personalised: bool,
+    ) -> tuple[Asked, Scoring]:
+        profile, consent = person.profile, person.consent
         known = personalised and consent.personalisation
-        interests = [i for i in profile.interests if i.enabled] if known else []
-        # A person who refused is not followed, not even for caps: their decisions carry no uid.
-        uid = uid if consent.personalisation and person is not None else None
+        interests = [i for i in profile.interests if i.enabled and (i.sensitive or is_open(i))] if known else []
         trained = self._rankers(tenant)
-        asked = _Asked(
+        if known and profile.acquired:
+            profile = replace(profile, acquired=followed(snapshot, profile.acquired, consent))
+        mask, excluded = allowed(
+            snapshot, profile if known else None, consent if known else None, context, now, minor=consent.minor
+        )
+        asked = Asked(
             tenant,
             n,
             context,
             now,
             snapshot,
-            uid,
-            person.uids if person is not None and uid is not None else (),
+            person.uid,
+            person.uids,
             interests,
             self._project(unpack_vectors([i.vector for i in interests])) if interests else NO_QUERIES,
-            profile.segments if known else (),
+            tuple(one for one in profile.segments if not is_sensitive(one)) if known else (),
             self._histories.of(tenant, snapshot, profile, now) if known else History(),
             self._versions_of(tenant, snapshot, trained),
+            mask,
+            excluded,
         )
-        mask, excluded = allowed(snapshot, profile if known else None, consent if known else None, context, now)
         request = Request(
             interests,
             asked.queries,
@@ -162,11 +224,9 @@ class Recommending:
             domain=context.domain,
         )
         scoring = Scoring(snapshot, self._models(tenant, snapshot, trained.artefact), request, asked.history, now)
-        decision = self._decide(asked, scoring, excluded)
-        metrics.add_metric("Decisions", MetricUnit.Count, 1)
-        return decision
+        return asked, scoring
 
-    def _decide(self, asked: _Asked, scoring: Scoring, excluded: dict[str, int]) -> Decision:
+    def _decide(self, asked: Asked, scoring: Scoring, decision_id: str) -> _Drawn:
         """Draws a slate and stores it with what it takes of budgets and caps: where somebody else took the last of one
         at the same moment, it is drawn anew without that ad.
 
@@ -174,29 +234,47 @@ class Recommending:
             Conflict: `DRAWS` slates in turn met such ads.
         """
         limits = Limits(self._stores, asked.tenant, asked.snapshot, asked.uids, asked.now)
-        decision_id = new_decision_id(asked.now)
-        rng = np.random.default_rng(int.from_bytes(blake2b(decision_id.encode(), digest_size=16).digest()))
-        slots = asked.n
-        for redraws in range(DRAWS):
+        rng = _generator(decision_id)
+        slots, redraws = asked.n, 0
+        for _ in range(DRAWS):
+            drawn = self._draw(asked, scoring, limits, decision_id, rng, slots, redraws)
+            slots, redraws = drawn.slots, drawn.redraws + 1
+            decision = replace(drawn.decision, log=decision_log.pack(drawn.record, drawn.decision))
+            taken = self._stores.delivery.put_decision(asked.tenant, decision, drawn.terms, asked.uids, asked.now)
+            if not taken:
+                metrics.add_metric("Decisions", MetricUnit.Count, 1)
+                return replace(drawn, decision=decision)
+            limits.refuse(asked.snapshot.places[ad_id] for ad_id in taken)
+        raise Conflict("too many others are at the last of these budgets", retry_after=1)
+
+    def _draw(
+        self,
+        asked: Asked,
+        scoring: Scoring,
+        limits: Limits,
+        decision_id: str,
+        rng: np.random.Generator,
+        slots: int,
+        redraws: int = 0,
+    ) -> _Drawn:
+        """Draws a slate of at most `slots` ads, of fewer where one transaction could not hold what they take."""
+        while True:
             rows, scores = self._shortlist(asked, scoring, limits)
             plan = self._slate(asked, rows, scores, slots)
-            decision = self._decision(asked, scoring, decision_id, plan, rows, scores, rng)
-            record = _record(asked, scoring, plan, rows, scores, redraws, self._exploring, excluded | limits.excluded)
-            decision = replace(decision, log=decision_log.pack(record, decision))
+            decision, tried = self._decision(asked, scoring, decision_id, plan, rows, scores, rng)
             terms = {ad.ad_id: terms_of(asked.snapshot.ads[asked.snapshot.places[ad.ad_id]]) for ad in decision.ads}
             parts = sum(
                 (one.daily_limit is not None) + len(asked.uids) * (one.cap is not None) for one in terms.values()
             )
-            if parts > RESERVATIONS:  # one transaction holds no more: the answer gets shorter
-                slots = max(1, plan.slots * RESERVATIONS // parts)
-                continue
-            taken = self._stores.delivery.put_decision(asked.tenant, decision, terms, asked.uids, asked.now)
-            if not taken:
-                return decision
-            limits.refuse(asked.snapshot.places[ad_id] for ad_id in taken)
-        raise Conflict("too many others are at the last of these budgets", retry_after=1)
+            if parts <= RESERVATIONS or slots == 1:
+                excluded = asked.excluded | limits.excluded
+                record = record_of(
+                    asked, scoring, decision, plan, rows, scores, redraws, self._exploring.epsilon, excluded
+                )
+                return _Drawn(decision, record, terms, tried, slots, redraws)
+            slots, redraws = max(1, plan.slots * RESERVATIONS // parts), redraws + 1
 
-    def _shortlist(self, asked: _Asked, scoring: Scoring, limits: Limits) -> tuple[np.ndarray, np.ndarray]:
+    def _shortlist(self, asked: Asked, scoring: Scoring, limits: Limits) -> tuple[np.ndarray, np.ndarray]:
         """Rows and click probabilities of the best ads that caps and budgets leave room for."""
         wanted, limit = max(SHORTLIST, 6 * asked.n), CANDIDATES
         while True:
@@ -207,7 +285,7 @@ class Recommending:
                 return rows[places], scores[places]
             limit *= 4
 
-    def _slate(self, asked: _Asked, rows: np.ndarray, scores: np.ndarray, slots: int) -> Slate:
+    def _slate(self, asked: Asked, rows: np.ndarray, scores: np.ndarray, slots: int) -> Slate:
         snapshot, context = asked.snapshot, asked.context
         diversity = DIVERSITY if context.diversity is None else context.diversity
         return slate(
@@ -222,14 +300,15 @@ class Recommending:
 
     def _decision(
         self,
-        asked: _Asked,
+        asked: Asked,
         scoring: Scoring,
         decision_id: str,
         plan: Slate,
         rows: np.ndarray,
         scores: np.ndarray,
         rng: np.random.Generator,
-    ) -> Decision:
+    ) -> tuple[Decision, frozenset[str]]:
+        """The decision that a plan comes to, and the ids of its ads that are there to be tried."""
         places = plan.draw(rng)
         snapshot, shown = asked.snapshot, rows[list(places)]
         rates = snapshot.prior[shown].tolist()
@@ -239,10 +318,11 @@ class Recommending:
         explored = [place not in plan.base for place in places]
         named = reasons(snapshot, scoring, shown, asked.interests, asked.queries, asked.context, explored=explored)
         slots = tuple(
-            _slot(ad.ad_id, float(scores[place]), one.reason, chosen, plan.propensity(place, slot))
+            slot_of(ad.ad_id, float(scores[place]), one.reason, chosen, plan.propensity(place, slot))
             for slot, (place, ad, chosen, one) in enumerate(zip(places, ads, copies, named, strict=True))
         )
-        return Decision(decision_id, asked.uid, asked.now, slots, scoring.knows, asked.versions)
+        tried = frozenset(ad.ad_id for ad, trying in zip(ads, explored, strict=True) if trying)
+        return Decision(decision_id, asked.uid, asked.now, slots, scoring.knows, asked.versions), tried
 
     def prepare(self, tenant: str, snapshot: Snapshot) -> None:
         """Makes what a trained ranker needs of a catalogue, before the catalogue serves."""
@@ -262,6 +342,8 @@ class Recommending:
             prepared = trained.prepare([ad.ad_id for ad in snapshot.ads], snapshot.vectors)
             # The one before may serve a moment longer; those before it do not.
             for old in [other for other in list(self._prepared) if other[0] == tenant][:-1]:
+                self._prepared.pop(old, None)
+            for old in [other for other in list(self._prepared) if not self._snapshots.holds(other[0])]:
                 self._prepared.pop(old, None)
             for old in list(self._prepared)[: -2 * HELD_PREPARED]:
                 self._prepared.pop(old, None)
@@ -287,20 +369,9 @@ class Recommending:
         return self._snapshots.latest(tenant).version
 
 
-def _slot(ad_id: str, score: float, reason: Reason, chosen: Chosen, propensity: float) -> RankedAd:
-    copy = chosen.copy
-    return RankedAd(
-        ad_id=ad_id,
-        copy=copy.text,
-        score=round(score, 6),
-        reasons=(reason,),
-        copy_served_by=copy.served_by,
-        propensity=propensity,
-        copy_label=copy.label,
-        copy_provenance={name: copy.provenance[name] for name in _TOLD if name in copy.provenance},
-        variant=chosen.variant,
-        variant_propensity=chosen.chance,
-    )
+def _generator(decision_id: str) -> np.random.Generator:
+    """The numbers that a decision is drawn by: its own, and its twin's."""
+    return np.random.default_rng(int.from_bytes(blake2b(decision_id.encode(), digest_size=16).digest()))
 
 
 def _traits(snapshot: Snapshot, row: int, context: Context) -> Traits:
@@ -313,48 +384,3 @@ def _traits(snapshot: Snapshot, row: int, context: Context) -> Traits:
     if context.max_per_category is not None and category:
         counted[f"t:{category}"] = Ration(context.max_per_category, strict=True)
     return Traits(counted, snapshot.labels[row], ad.campaign_id)
-
-
-def _record(
-    asked: _Asked,
-    scoring: Scoring,
-    plan: Slate,
-    rows: np.ndarray,
-    scores: np.ndarray,
-    redraws: int,
-    exploring: Exploring,
-    excluded: Mapping[str, int],
-) -> decision_log.Record:
-    snapshot, context, chances = asked.snapshot, asked.context, plan.places()
-    known = rows[[place for place, _ in chances]]
-    columns = scoring.columns(known) if len(known) else np.zeros((0, 0), dtype=np.float32)
-    candidates = [
-        decision_log.Candidate(
-            ad_id=snapshot.ads[row].ad_id,
-            campaign_id=snapshot.ads[row].campaign_id,
-            category=snapshot.categories[snapshot.category[row]] or None,
-            labels=sorted(snapshot.labels[row]),
-            score=round(float(scores[place]), 6),
-            slot=slot,
-            propensity=plan.chances[slot][place],
-            base=place == plan.base[slot],
-            features=features,
-        )
-        for (place, slot), row, features in zip(chances, known.tolist(), columns.tolist(), strict=True)
-    ]
-    return decision_log.Record(
-        domain=context.domain,
-        language=context.language,
-        platform=context.platform,
-        placement=context.placement,
-        n=asked.n,
-        epsilon=exploring.epsilon,
-        rotation=plan.rotation,
-        redraws=redraws,
-        segments=asked.segments,
-        history=asked.history.ids,
-        history_ages=asked.history.ages.tolist(),
-        candidates=candidates,
-        excluded=excluded,
-        nobody=any(interest.sensitive for interest in asked.interests),
-    )

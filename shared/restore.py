@@ -46,7 +46,7 @@ def rehearse(app: Any, path: str) -> int:
         "rawPath": path,
         "rawQueryString": "",
         "headers": {"content-type": "application/json"},
-        "requestContext": {"http": http, "authorizer": {"iam": {"accountId": "-"}}, "stage": "$default"},
+        "requestContext": {"http": http, "authorizer": {"jwt": {"claims": {"tenant": "-"}}}, "stage": "$default"},
         "body": "{}",
         "isBase64Encoded": False,
     }

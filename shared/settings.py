@@ -31,6 +31,9 @@ class Settings:
         alone judges, which lets livelier copy of a strong model through, and more of what a weak one invents.
     consent_basis: ``asserted`` or ``required`` (DESIGN section 3), of tenants that `tenants` gives none.
     tenants: JSON, see `shared.tenants`.
+    tcf_vendor_id: the deployment's own id in IAB Europe's Global Vendor List, whose consent a TC string must give; 0:
+        it is none of those vendors.
+    erasure_delay_seconds: between the steps of an erasure, longer than any request lives (`shared.erasing`).
     k_floor: the smallest group about which anything may be stored or shared.
     exploration: chance that a slot shows an ad other than its best, and rotation that the filled slots change places,
         both in [0, 0.5]: what other policies are estimated from (`shared.exploration`). 0: nothing can be learned.
@@ -78,6 +81,8 @@ class Settings:
     training_queue_url: str = ""
     consent_basis: str = "required"
     tenants: str = ""
+    tcf_vendor_id: int = 0
+    erasure_delay_seconds: float = 60.0
     k_floor: int = 50
     pseudonym_key_file: str = ""
     pseudonym_secret_id: str = ""
@@ -105,10 +110,16 @@ class Settings:
         if settings.consent_basis not in ("asserted", "required"):
             raise ValueError(f"CONSENT_BASIS={settings.consent_basis!r}: asserted or required")
         Tenants.parse(settings.tenants, basis=settings.consent_basis)
+        # A function on AWS's own services that lets everybody in is a mistake; sam local and an emulator are not.
+        on_aws = env.get("AWS_LAMBDA_FUNCTION_NAME") and not env.get("AWS_ENDPOINT_URL")
+        if settings.stage == "local" and on_aws and env.get("AWS_SAM_LOCAL") != "true":
+            raise ValueError("STAGE='local' lets requests in without a caller: deploy with another stage")
         if settings.llm_engine not in ("", *ENGINES):
             raise ValueError(f"LLM_ENGINE={settings.llm_engine!r}: one of {', '.join(ENGINES)}")
         if settings.llm_prompt not in PROMPTS:
             raise ValueError(f"LLM_PROMPT={settings.llm_prompt!r}: one of {', '.join(PROMPTS)}")
+        if not 0 <= settings.tcf_vendor_id <= 65535:
+            raise ValueError(f"TCF_VENDOR_ID={settings.tcf_vendor_id!r}: an id of the Global Vendor List, or 0")
         for name in ("exploration", "rotation"):
             if not 0 <= getattr(settings, name) <= 0.5:
                 raise ValueError(f"{name.upper()}={getattr(settings, name)!r}: a number from 0 to 0.5")

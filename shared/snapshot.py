@@ -40,8 +40,11 @@ __all__ = [
 ]
 
 POINTER_SECONDS = 2.0  # how long a reader trusts the pointer it has
-HELD_TENANTS = 8  # snapshots that a process keeps, the latest loaded: one of 100,000 ads has 200 MB of vectors
+HELD_TENANTS = 8  # snapshots that a process keeps, the latest asked for
+HELD_BYTES = 400_000_000  # of them: beside these a function's memory (1.8 GB) has room to read one of 100,000 ads
+FAIR_BYTES = HELD_BYTES // HELD_TENANTS  # what a snapshot may take and never has to go for a larger one
 STALE_SECONDS = 6.0  # for which a large snapshot may be served after it was last seen to be the published one
+AD_BYTES = 2400  # of an ad without its vectors (tests/benchmarks/test_snapshot.py)
 BEHIND_FROM = 5000  # ads from which a new version is read behind the requests: so many take a tenth of a second
 _WAIT_SECONDS = 30.0  # for a reading, where no request's time is known; where it is,
 _ANSWER_SECONDS = 1.0  # are left for the rest of the answer
@@ -132,6 +135,11 @@ class _Held:
     looked: float
     current: float
 
+    @property
+    def size(self) -> int:
+        """Bytes, about: vectors as they are and quantised, and an ad as Python keeps it."""
+        return self.snapshot.vectors.nbytes * 5 // 4 + len(self.snapshot.ads) * AD_BYTES
+
 
 class Snapshots:
     """The latest snapshot of each tenant, loaded once a version and looked for again every `POINTER_SECONDS`.
@@ -213,6 +221,13 @@ class Snapshots:
             self._held[tenant] = held
             for other in list(self._held)[:-HELD_TENANTS]:
                 self._held.pop(other, None)
+            sizes = {other: one.size for other, one in self._held.items()}
+            for other in sorted(sizes, key=lambda name: -sizes[name]):
+                if sum(sizes.values()) <= HELD_BYTES or sizes[other] <= FAIR_BYTES:
+                    break
+                if other != tenant:
+                    self._held.pop(other, None)
+                    del sizes[other]
 
     def _take(self, tenant: str, snapshot: Snapshot, pointer: Pointer, now: float) -> Snapshot:
         """Puts a snapshot that was read into service, with the index of the one before where there is one."""
@@ -289,6 +304,10 @@ class Snapshots:
         reading = Reading(work)
         if self._readings.setdefault(tenant, reading) is reading and not self._start(reading, tenant):
             self._readings.pop(tenant, None)
+
+    def holds(self, tenant: str) -> bool:
+        """Whether the tenant's snapshot is in this process: what else is made of it need not outlive it."""
+        return tenant in self._held
 
     def refused(self, tenant: str) -> str | None:
         """The version that is published but cannot be read, where there is one."""

@@ -5,10 +5,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from shutil import rmtree
 from tempfile import TemporaryDirectory, gettempdir
 from typing import Generic, TypeVar
@@ -18,8 +19,10 @@ from shared.stores.objects import Objects
 from shared.telemetry import logger
 
 T = TypeVar("T")
+Key = TypeVar("Key", bound=tuple[str, ...])
 LOOKED_SECONDS = 30.0  # how long `latest` is taken to be what it was
 HELD = 8  # artefacts that a process keeps loaded
+_VERSION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +88,10 @@ def fetch(objects: Objects, tenant: str, name: str, version: str) -> Path:
     """The folder of an artefact on this machine, fetched where it is not there yet.
 
     Raises:
-        ArtifactError: there is no such version.
+        ArtifactError: there is no such version, or a name in it would leave the tenant's folder.
     """
+    if not _VERSION.fullmatch(version):
+        raise ArtifactError(f"{name}: what is named as its latest is no version")
     folder = folder_of(tenant, name, version)
     if folder.exists():
         return folder
@@ -98,7 +103,10 @@ def fetch(objects: Objects, tenant: str, name: str, version: str) -> Path:
     # It gets its name when it is whole: whoever dies on the way leaves nothing that the next one trusts.
     with TemporaryDirectory(dir=folder.parent, prefix=".part-") as part:
         for key in keys:
-            path = Path(part) / key.removeprefix(prefix)
+            inner = PurePosixPath(key.removeprefix(prefix))
+            if ".." in inner.parts or inner.is_absolute():
+                raise ArtifactError(f"{name}: version {version} has a file outside its folder")
+            path = Path(part) / inner
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
                 path.write_bytes(objects.get(key))
@@ -110,8 +118,23 @@ def fetch(objects: Objects, tenant: str, name: str, version: str) -> Path:
     return folder
 
 
+def surplus(held: Iterable[Key], most: int) -> list[Key]:
+    """Keys (tenant first; the oldest first) to give up so that `most` are left: the oldest of the tenant that has the
+    most, so that a tenant with many cannot push out the one that another has."""
+    kept = list(held)
+    gone = []
+    while len(kept) > most:
+        counts = {tenant: sum(key[0] == tenant for key in kept) for tenant in {key[0] for key in kept}}
+        oldest = max(kept, key=lambda key: counts[key[0]])  # the first of the largest
+        kept.remove(oldest)
+        gone.append(oldest)
+    return gone
+
+
 def forget(tenant: str, name: str, version: str) -> None:
     """Deletes the folder: what is fetched anew may have been mended, and /tmp is small."""
+    if not _VERSION.fullmatch(version):
+        return  # nothing was fetched
     rmtree(folder_of(tenant, name, version), ignore_errors=True)
 
 

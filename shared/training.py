@@ -19,6 +19,7 @@ from shared.domain import IngestReport
 from shared.errors import AdTailorError, ArtifactError, Conflict, NotFound, Unavailable, Unprocessable
 from shared.ingest import rejected_key
 from shared.labels import HEAD, PREFIX, Place, Survey, place_of, survey
+from shared.quotas import UNLIMITED, QuotaExceeded, Quotas
 from shared.splitting import Remaining
 from shared.stores import Stores
 from shared.stores.heads import HeadRow
@@ -75,12 +76,14 @@ class Training:
         clock: Callable[[], float],
         prefix: str = "adtailor",
         reserved: Collection[str] = (),
+        quotas: Quotas = UNLIMITED,
     ) -> None:
         """prefix: first part of the jobs' names, which the function's role names. reserved: names that are no heads."""
         self._stores = stores
         self._jobs = jobs
         self._prefix = prefix
         self._reserved = reserved
+        self._quotas = quotas
         self._clock = clock
 
     def ingest(
@@ -245,7 +248,7 @@ class Training:
             version=before.version if before else None,
             revision=before.revision if before else 0,
         )
-        problem = found.hopeless or (NO_TRAINING if self._jobs is None else None)
+        problem = found.hopeless or (NO_TRAINING if self._jobs is None else self._over(place.tenant))
         if problem is not None:
             row = replace(row, state="failed", reason=problem, job=None)
             # Without the reason, which may name a label.
@@ -261,6 +264,14 @@ class Training:
             tenant, key, opened.fingerprint, report, self._clock(), since=opened.modified
         )
         return Taken(saved, started=saved.state == "training", report=report)
+
+    def _over(self, tenant: str) -> str | None:
+        """Why the tenant gets no job more on this day."""
+        try:
+            self._quotas.trainings(tenant)
+        except QuotaExceeded as over:
+            return f"{over.detail}: upload it again tomorrow"
+        return None
 
     def _submit(self, place: Place, row: HeadRow) -> HeadRow:
         """Starts the job that the row names."""

@@ -18,10 +18,12 @@ from shared.settings import Settings, initialization
 from shared.stores import Stores, file_key, open_stores, secret_key
 from shared.stores.clients import Deferred
 from shared.tenants import Tenants
-from shared.trained import Trained, fetch, forget
+from shared.trained import Trained, fetch, forget, surplus
 
 if TYPE_CHECKING:
     from shared.classifying import Classifying
+    from shared.erasing import Erasing
+    from shared.exporting import Exporting
     from shared.generating import Generating
     from shared.models.classifier import Head, TaxonomyClassifier
     from shared.models.encoder import Encoder
@@ -31,9 +33,11 @@ if TYPE_CHECKING:
     from shared.models.trained_ranker import TrainedRanker
     from shared.profiles import ProfileReader
     from shared.profiling import Profiling
+    from shared.quotas import Quotas
     from shared.ranker_training import RankerTraining
     from shared.recommending import Recommending
     from shared.snapshot import Snapshots
+    from shared.stores.answers import Answers
     from shared.stores.training_jobs import TrainingJobs
     from shared.training import Training
 
@@ -101,6 +105,8 @@ class System:
             read_timeout=10,
             # `shared.stores.table` writes the wire form itself: checking it again costs a third of an ingest.
             parameter_validation=service != "dynamodb",
+            # Of links to objects: by default boto3 signs them as S3 no longer takes for objects under a KMS key.
+            **({"signature_version": "s3v4"} if service == "s3" else {}),
         )
 
     def parse(self) -> None:
@@ -137,11 +143,24 @@ class System:
         return Tenants.parse(self.settings.tenants, basis=self.settings.consent_basis)
 
     @cached_property
+    def quotas(self) -> Quotas:
+        from shared.quotas import Quotas
+        from shared.stores.quotas import Taken
+
+        return Quotas(lambda: Taken(self.stores.table), self.tenants.limits, clock=self.clock)
+
+    @cached_property
     def idempotency(self) -> Any:
         """Powertools' records of the requests that came with an ``Idempotency-Key``."""
         from shared.stores.idempotency import IdempotencyRecords
 
         return IdempotencyRecords(self.stores.table.client, self.settings.table_name)
+
+    @cached_property
+    def answers(self) -> Answers:
+        from shared.stores.answers import Answers
+
+        return Answers(self.stores.table, self.stores.people, consent_basis=self.tenants.consent_basis)
 
     # Models -----------------------------------------------------------------------------------------------------
 
@@ -165,13 +184,13 @@ class System:
         from shared.models.classifier import Head
 
         prefix = f"artifacts/{tenant}/heads/{name}"
-        if not name.replace("-", "").replace("_", "").isalnum():
-            raise NotFound(f"no head {name!r}", field="head")
+        none = NotFound(f"no head {name!r}: train one, or use {', '.join(TAXONOMIES)}", field="head")
+        if not (name.isascii() and name.replace("-", "").replace("_", "").isalnum()):
+            raise none
         try:
             version = self.stores.objects.get(f"{prefix}/latest").decode()
         except NotFound:
-            known = ", ".join(TAXONOMIES)
-            raise NotFound(f"no head {name!r}: train one, or use {known}", field="head") from None
+            raise none from None
         if (tenant, name, version) not in self._heads:
             folder = fetch(self.stores.objects, tenant, f"heads/{name}", version)
             try:
@@ -180,7 +199,7 @@ class System:
                 forget(tenant, f"heads/{name}", version)  # the next request fetches it anew: it may have been mended
                 raise
             self._heads[tenant, name, version] = loaded
-            for other in list(self._heads)[:-HELD_HEADS]:
+            for other in surplus(self._heads, HELD_HEADS):
                 self._heads.pop(other, None)
                 forget(other[0], f"heads/{other[1]}", other[2])  # or /tmp fills up
             return loaded
@@ -232,7 +251,22 @@ class System:
             self.profiles,
             consent_basis=self.tenants.consent_basis,
             clock=self.clock,
+            quotas=self.quotas,
+            tcf_vendor_id=self.settings.tcf_vendor_id,
+            on_withdrawal=lambda tenant, uid: self.erasing.withdraw(tenant, uid),  # noqa: PLW0108 - made when needed
         )
+
+    @cached_property
+    def exporting(self) -> Exporting:
+        from shared.exporting import Exporting
+
+        return Exporting(self.stores, self.profiles, clock=self.clock)
+
+    @cached_property
+    def erasing(self) -> Erasing:
+        from shared.erasing import Erasing
+
+        return Erasing(self.stores, clock=self.clock, delay_seconds=self.settings.erasure_delay_seconds)
 
     @cached_property
     def classifying(self) -> Classifying:
@@ -246,6 +280,7 @@ class System:
             self.head,
             check,
             clock=self.clock,
+            quotas=self.quotas,
         )
 
     @cached_property
@@ -258,6 +293,7 @@ class System:
             prefix=self.settings.training_job_prefix,
             reserved=TAXONOMIES,
             clock=self.clock,
+            quotas=self.quotas,
         )
 
     @cached_property
@@ -360,6 +396,7 @@ class System:
             constrained=self.settings.llm_constrained,
             literally=self.settings.llm_literal,
             text_clicks=self.text_clicks.latest,
+            quotas=self.quotas,
         )
 
     def _generator(self) -> TextGenerator | None:

@@ -57,7 +57,8 @@ class CopyCall(BaseModel):
     It is for one person (`user_id`), a segment, or anyone. `async` queues it; so do more than 8 copies. What is for a
     segment or for anyone comes from the bank where it holds enough; `fresh` asks the model anyway. `segment` and
     `segments` are taxonomy categories (``adproduct:1118``) that enough people are interested in; a single one with too
-    few is served as anyone, and the answer says so. `adapter` is one of the brand voices that the endpoint serves.
+    few is served as anyone, and the answer says so. `minor`: the person is under age, so that the copy is for anyone,
+    and nothing is looked up of them. `adapter` is one of the brand voices that the endpoint serves.
     `language`: the ad's own where it is not given; Chinese and English can be written.
     """
 
@@ -65,6 +66,7 @@ class CopyCall(BaseModel):
     ad: dict[str, Any] | None = None
     filter: Filter | None = None
     user_id: ExternalId | None = None
+    minor: Switch = False
     segment: str | None = Field(default=None, min_length=1, max_length=100)
     segments: list[Annotated[str, Field(min_length=1, max_length=100)]] = Field(
         default_factory=list, max_length=MAX_SEGMENTS
@@ -199,7 +201,7 @@ def request_of(call: CopyCall) -> CopyRequest:
     return CopyRequest(
         ad_id=call.ad_id,
         ad=_ad(call.ad, call.language) if call.ad is not None else None,
-        user_id=call.user_id,
+        user_id=None if call.minor else call.user_id,
         segment=call.segment,
         channel=call.channel,
         language=call.language,

@@ -5,23 +5,30 @@ from __future__ import annotations
 from time import monotonic
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Path
+import orjson
+from fastapi import APIRouter, Depends, Path, Response
 from pydantic import AfterValidator, BaseModel, Field
 from pydantic_core import PydanticCustomError
 
 from shared.bodies import ExternalId, Moment, Switch
 from shared.domain import Consent, Profile
 from shared.entry import Remaining, create_app, lambda_entry, rfc3339, tenant_of
+from shared.erasing import receipt
+from shared.exporting import Limits
 from shared.ingest import run_body, tenant_of_key
+from shared.policy.consent import purposes
 from shared.preprocess import fields
 from shared.profiling import Links, NamedId, report_body
 from shared.restore import prepare
+from shared.stores.erasures import Erasure
 from shared.stores.runs import Run
 from shared.wiring import system
 
 router = APIRouter(prefix="/v1", tags=["profile"])
 Tenant = Annotated[str, Depends(tenant_of)]
 UserId = Annotated[ExternalId, Path()]  # may hold a slash, so its routes take a path
+ErasureId = Annotated[str, Path(pattern="^[0-9a-f]{24}$")]
+WHOLE_EXPORT = Limits(inline_bytes=0, log_seconds=120.0)  # of a direct call: the function has 180 seconds
 InterestId = Annotated[str, Field(max_length=100)]
 
 
@@ -63,11 +70,18 @@ class IdentityChange(BaseModel):
 
 
 class ConsentChange(BaseModel):
+    """What a person said, when and where. `version` is that of the notice that they were shown. With `tcf`, a TC string
+    of IAB's Transparency and Consent Framework v2, both have to allow personalisation. `minor` says whether they are
+    under age, and null leaves that as it was said before.
+    """
+
     personalisation: Switch
     sensitive: Switch = False
     source: str = Field(min_length=1, max_length=100)
     at: Moment
+    version: str | None = Field(default=None, min_length=1, max_length=100)
     tcf: str | None = Field(default=None, max_length=4000)
+    minor: Switch | None = None
 
 
 @router.post("/events")
@@ -91,9 +105,13 @@ def edit_interests(user_id: UserId, body: InterestEdit, tenant: Tenant) -> dict[
 
 @router.put("/users/{user_id:path}/consent")
 def put_consent(user_id: UserId, body: ConsentChange, tenant: Tenant) -> dict[str, Any]:
-    """Puts the person's consent in force from the next request on."""
-    said = Consent(body.personalisation, body.sensitive, body.source, body.at, tcf=body.tcf)
-    return {"user_id": user_id} | consent_body(system().profiling.set_consent(tenant, user_id, said))
+    """Takes a statement, and answers what is in force from the next request on: what was said last, unless a linked id
+    refused. `superseded` says that a later statement through this id was there already. Every statement is kept, as the
+    proof of what was said when."""
+    said = Consent(body.personalisation, body.sensitive, body.source, body.at, tcf=body.tcf, version=body.version)
+    stated = system().profiling.set_consent(tenant, user_id, said, minor=body.minor)
+    answer = {"user_id": user_id} | consent_body(stated)
+    return answer | {"superseded": True} if stated.superseded else answer
 
 
 @router.put("/users/{user_id:path}/identities")
@@ -106,6 +124,47 @@ def put_identities(user_id: UserId, body: IdentityChange, tenant: Tenant) -> dic
     link, unlink = ([NamedId(one.id, one.platform) for one in some] for some in (body.link, body.unlink))
     links = system().profiling.identities(tenant, user_id, link=link, unlink=unlink)
     return {"user_id": user_id} | links_body(links) | {"versions": system().versions}
+
+
+@router.delete("/users/{user_id:path}", status_code=202)
+def erase_person(user_id: UserId, response: Response, tenant: Tenant) -> dict[str, Any]:
+    """Erases the person with all ids that are linked: profile, events, identities, decisions, feedback and what it
+    counted for, in the table and in every object. They are unknown from this answer on; the rest is done in the
+    background, and then a second scan looks for traces. Of an id that nobody knows there is a receipt as well."""
+    erasure = system().erasing.erase(tenant, user_id)
+    response.headers["Location"] = f"/v1/erasures/{erasure.erasure_id}"
+    return receipt_body(erasure)
+
+
+@router.get("/users/{user_id:path}/export")
+def export_person(user_id: UserId, tenant: Tenant) -> Response:
+    """Everything that is kept of the person, of all ids that are linked: as the answer where it fits one
+    (``complete``), else at an address that holds for a quarter of an hour, as gzipped JSON."""
+    return Response(export_body(tenant, user_id), media_type="application/json")
+
+
+def export_body(tenant: str, user_id: str, limits: Limits = Limits()) -> bytes:  # noqa: B008 - it never changes
+    """An export as the API answers it."""
+    versions = system().versions
+    found = system().exporting.export(tenant, user_id, written=rfc3339, versions=versions, limits=limits)
+    if found.document is not None:
+        return found.document
+    where = {"url": found.url, "expires_at": rfc3339(found.expires_at), "size": found.size}
+    return orjson.dumps({"user_id": user_id, "complete": False, **where, "versions": versions})
+
+
+@router.get("/erasures/{erasure_id}")
+def get_erasure(erasure_id: ErasureId, tenant: Tenant) -> dict[str, Any]:
+    """The receipt of an erasure as it stands: what has been removed where, what is left to do, what stays and why; once
+    it is ``done``, that a second scan of every place has found no trace."""
+    return receipt_body(system().erasing.get(tenant, erasure_id))
+
+
+def receipt_body(erasure: Erasure) -> dict[str, Any]:
+    """A receipt as the API answers it."""
+    body = receipt(erasure)
+    times = {name: rfc3339(body[name]) if body[name] is not None else None for name in ("requested_at", "verified_at")}
+    return body | times | {"versions": system().versions}
 
 
 def links_body(links: Links) -> dict[str, Any]:
@@ -149,13 +208,29 @@ def profile_body(profile: Profile, consent: Consent) -> dict[str, Any]:
 
 
 def consent_body(consent: Consent) -> dict[str, Any]:
+    """Consent as the API answers it, with what its TC string came to where there is one."""
     basis: Literal["given", "asserted", "none"] = consent.basis
-    return {
+    body = {
         "personalisation": consent.personalisation,
         "sensitive": consent.sensitive,
+        "purposes": list(purposes(consent)),
+        "minor": consent.minor,
         "source": consent.source,
+        "version": consent.version,
         "basis": basis,
         "at": rfc3339(consent.at) if consent.at else None,
+    }
+    signals = system().profiling.signals(consent)
+    if signals is None:
+        return body
+    return body | {
+        "tcf": {
+            "policy_version": signals.policy_version,
+            "vendor_list_version": signals.vendor_list_version,
+            "purposes": list(signals.purposes),
+            "vendor": signals.vendor,
+            "allows": signals.allows,
+        }
     }
 
 
@@ -178,7 +253,10 @@ def on_upload(key: str, fingerprint: str, version: str | None, remaining: Remain
 
 
 def on_message(message: dict[str, Any], remaining: Remaining) -> None:
-    """A chunk of a large upload or of a rebuild, or what is left to split of it."""
+    """A chunk of a large upload or of a rebuild, or what is left to split of it; or what is left of an erasure."""
+    if "erasure" in message:
+        system().erasing.go_on(message["tenant"], message["erasure"], remaining=remaining)
+        return
     system().profiling.go_on(message["tenant"], message["run"], message.get("chunk"), remaining=remaining)
 
 
@@ -204,6 +282,8 @@ def lambda_handler(event: dict[str, Any], context: Any) -> Any:
             "events": lambda call: report_body(
                 system().profiling.post_events(call["tenant"], Events(events=call["events"]).events)
             ),
+            # With time for all of the decision log, and written to the bucket whatever its size.
+            "export": lambda call: orjson.loads(export_body(call["tenant"], call["user_id"], WHOLE_EXPORT)),
             "profile": lambda call: profile_body(*system().profiling.profile(call["tenant"], call["user_id"])),
         },
     )

@@ -9,8 +9,9 @@ from fastapi.requests import Request
 from pydantic import BaseModel, Field
 
 from shared.bodies import ExternalId, Moment, Switch, Whole
+from shared.comparing import Compared
 from shared.decision_log import export
-from shared.domain import Decision
+from shared.domain import Decision, RankedAd
 from shared.eligibility import Context
 from shared.entry import create_app, lambda_entry, tenant_of
 from shared.feedback import FeedbackItem
@@ -32,13 +33,18 @@ class Place(BaseModel):
 class Wanted(BaseModel):
     """`floor_cpm`: ads that bid less are left out. `max_per_category`: ads of one category in one answer, which may
     make it shorter. `diversity`: what full likeness to an ad already chosen costs, in nats of click probability; 0
-    ranks by score alone."""
+    ranks by score alone. `personalised`: false uses nothing of what is known of the person. `minor`: the person is
+    under age, and gets ads that fit the page, none that minors must not be shown; nothing is looked up or kept about
+    them. `compare`: also answers what would have been shown without anything known of the person, and why it differs.
+    """
 
     user_id: ExternalId
     n: Annotated[int, Field(ge=1, le=50), Whole] = 5
     placement: str | None = Field(default=None, max_length=80)
     context: Place = Place()
     personalised: Switch = True
+    minor: Switch = False
+    compare: Switch = False
     floor_cpm: float | None = Field(default=None, ge=0, le=1e9, allow_inf_nan=False)
     max_per_category: Annotated[int, Field(ge=1, le=50), Whole] | None = None
     diversity: float | None = Field(default=None, ge=0, le=10, allow_inf_nan=False)
@@ -62,22 +68,24 @@ def recommend(body: Wanted, tenant: Tenant) -> dict[str, Any]:
     `served_by` names where the copy comes from (segment, bank, advertiser); what a model wrote carries its `label`
     (show it in the copy's language) and its `provenance`. `propensity` is the probability that this ad stood in this
     slot, `variant_propensity` that the ad had this copy (`variant`): a little of every answer explores.
+
+    With `compare`, `twin` has the ads that `personalised: false` would have brought at this moment, drawn by the same
+    numbers, and the `difference`: `same` ads in the same slot, ads of one answer alone, ads that `moved`, and for each
+    of them in words why. The twin takes nothing of budgets, and no feedback is taken on it.
     """
-    return decision_body(
-        system().recommending.recommend(
-            tenant,
-            body.user_id,
-            n=body.n,
-            context=Context(
-                **body.context.model_dump(),
-                placement=body.placement,
-                floor_cpm=body.floor_cpm,
-                max_per_category=body.max_per_category,
-                diversity=body.diversity,
-            ),
-            personalised=body.personalised,
-        )
+    context = Context(
+        **body.context.model_dump(),
+        placement=body.placement,
+        floor_cpm=body.floor_cpm,
+        max_per_category=body.max_per_category,
+        diversity=body.diversity,
     )
+    recommending = system().recommending
+    choose = recommending.compare if body.compare else recommending.recommend
+    found = choose(tenant, body.user_id, n=body.n, context=context, personalised=body.personalised, minor=body.minor)
+    if isinstance(found, Compared):
+        return decision_body(found.decision) | {"twin": twin_body(found)}
+    return decision_body(found)
 
 
 @router.post("/v1/feedback")
@@ -114,14 +122,43 @@ def decision_body(decision: Decision) -> dict[str, Any]:
                 "variant": ad.variant,
                 "propensity": round(ad.propensity, 6),
                 "variant_propensity": round(ad.variant_propensity, 6),
-                "reasons": [
-                    {"code": r.code, "text": r.text} | ({"interest_id": r.interest_id} if r.interest_id else {})
-                    for r in ad.reasons
-                ],
+                "reasons": reasons_body(ad),
             }
             for ad in decision.ads
         ],
         "versions": decision.versions,
+    }
+
+
+def reasons_body(ad: RankedAd) -> list[dict[str, str]]:
+    return [
+        {"code": r.code, "text": r.text} | ({"interest_id": r.interest_id} if r.interest_id else {}) for r in ad.reasons
+    ]
+
+
+def twin_body(compared: Compared) -> dict[str, Any]:
+    """The twin of a decision, and how they differ."""
+    found = compared.difference
+    return {
+        "ads": [
+            {
+                "ad_id": ad.ad_id,
+                "copy": ad.copy,
+                "served_by": ad.copy_served_by,
+                "label": ad.copy_label,
+                "score": ad.score,
+                "reasons": reasons_body(ad),
+            }
+            for ad in compared.twin
+        ],
+        "difference": {
+            "same": found.same,
+            "only_personalised": list(found.only_personalised),
+            "only_twin": list(found.only_twin),
+            "moved": [{"ad_id": one.ad_id, "from": one.before, "to": one.after} for one in found.moved],
+            "explained": [{"ad_id": one.ad_id, "code": one.code, "text": one.text} for one in found.explained],
+            "text": found.text,
+        },
     }
 
 

@@ -77,7 +77,7 @@ Loader.add_multi_constructor("!", _tagged)
 
 @cache
 def _parsed(path: Path) -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader)  # noqa: S506, it is a SafeLoader
+    loaded: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader)  # noqa: S506  # nosec B506 # a SafeLoader
     return loaded
 
 

@@ -62,7 +62,7 @@ def services(state: Path) -> Iterator[resources.Resources]:
         ministack.wait()
         made = resources.create(ministack.url)
         table = DynamoTable(resources.client("dynamodb", made.endpoint_url), made.table)
-        item = Item("memory-item", "a phone", b"\0" * 768, (), None)
+        item = Item("memory-item", b"\0" * 768)
         Catalogue(table).put_items(TENANT, [item])
         yield made
     finally:

@@ -86,7 +86,9 @@ def main() -> None:
     app = build()
     system().encoder.encode(["warm"])
     warm()
-    uvicorn.run(app, host=HOST, port=int(os.environ["API_PORT"]), log_level="warning", lifespan="off")
+    port = int(os.environ["API_PORT"])
+    # No access log: a path carries a person's id.
+    uvicorn.run(app, host=HOST, port=port, log_level="warning", access_log=False, lifespan="off")
 
 
 if __name__ == "__main__":

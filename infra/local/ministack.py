@@ -45,6 +45,8 @@ class Ministack:
             ["ministack"],
             log=log,
             env={
+                "AWS_ACCESS_KEY_ID": "local",  # links are signed with it
+                "AWS_SECRET_ACCESS_KEY": "local",
                 "BIND_HOST": HOST,
                 "GATEWAY_PORT": str(port),
                 "MINISTACK_REGION": REGION,

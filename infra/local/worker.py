@@ -15,7 +15,6 @@ import signal
 import sys
 import threading
 import time
-import traceback
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -28,6 +27,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.local import resources
 from infra.local.training import Trainer
+from shared.telemetry import raised
 from shared.wiring import system
 
 Handler = Callable[[dict[str, Any], Any], Any]
@@ -128,8 +128,8 @@ class Consumer:
                 return set()
             event = {"Records": [sqs_record(message, self.queue) for message in messages]}
             answer = self._handler(event, Context(self._function))
-        except Exception:  # as in Lambda, whatever a handler raises fails its batch
-            print(f"{self.queue}: {self._function} failed\n{traceback.format_exc()}", file=sys.stderr, flush=True)
+        except Exception as error:  # as in Lambda, whatever a handler raises fails its batch
+            print(f"{self.queue}: {self._function} failed\n{raised(error)}", file=sys.stderr, flush=True)
             return ids
         failures = answer.get("batchItemFailures") or [] if isinstance(answer, dict) else []
         named = {failure.get("itemIdentifier") for failure in failures}
@@ -209,8 +209,8 @@ def scheduled(stop: threading.Event, seconds: float, function: str, call: dict[s
     while not stop.wait(seconds):
         try:
             handler(call | {"asynchronous": True}, Context(function))
-        except Exception:  # as in Lambda, which calls again
-            print(f"{call['action']}: failed\n{traceback.format_exc()}", file=sys.stderr, flush=True)
+        except Exception as error:  # as in Lambda, which calls again
+            print(f"{call['action']}: failed\n{raised(error)}", file=sys.stderr, flush=True)
 
 
 def main() -> None:

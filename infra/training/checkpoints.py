@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import pickle
+import pickle  # nosec B403 # for the name of an error; nothing is unpickled but tensors
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager

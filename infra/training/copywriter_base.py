@@ -102,19 +102,19 @@ def dequantised(file: Path, cache: Path) -> Path:
         return folder
     partial = cache / f".{folder.name}.partial"
     shutil.rmtree(partial, ignore_errors=True)
-    model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)
+    model = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32)  # nosec B615 # a file here
     # It is no longer quantised, whatever the loader notes down; transformers would refuse to write it otherwise.
     model.hf_quantizer, model.is_quantized = None, False
     model.config.__dict__.pop("quantization_config", None)
     model.save_pretrained(partial)
-    AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(partial)
+    AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(partial)  # nosec B615 # a file here
     partial.rename(folder)
     return folder
 
 
 def _read(source: str | Path, revision: str | None, dtype: Any) -> tuple[Any, Any]:
     options = {"revision": revision} if revision else {}
-    tokenizer = AutoTokenizer.from_pretrained(source, **options)
+    tokenizer = AutoTokenizer.from_pretrained(source, **options)  # nosec B615 # the caller names the revision
     if tokenizer.pad_token_id is None:
         tokenizer.pad_token = tokenizer.eos_token
-    return AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **options), tokenizer
+    return AutoModelForCausalLM.from_pretrained(source, dtype=dtype, **options), tokenizer  # nosec B615 # as above

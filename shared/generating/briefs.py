@@ -9,13 +9,13 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from shared.categories import is_open, is_sensitive
 from shared.domain import CatalogueAd, Language, Profile
 from shared.errors import NotFound, Unprocessable
 from shared.generating.prompts import TONES
 from shared.generating.requests import Brief, CopyRequest, nameable
 from shared.models.taxonomy import Taxonomy, load_taxonomy
 from shared.policy.rules import channels
-from shared.policy.sensitive import is_sensitive
 from shared.stores import Stores
 from shared.stores.copies import ANYONE
 
@@ -91,7 +91,7 @@ class Briefs:
         tree = _tree(segment)
         if tree is None:
             raise Unprocessable("segment: a taxonomy category such as adproduct:1118 or content:239", field="segment")
-        if is_sensitive(segment, lambda one: [category.id for category in tree.ancestors(one)]):
+        if is_sensitive(segment):
             raise Unprocessable("segment: a sensitive category is no audience", field="segment")
 
     def big_enough(self, tenant: str, segment: str) -> bool:
@@ -107,14 +107,15 @@ class Briefs:
         uid = self._stores.people.uid(tenant, user_id)
         profile: Profile
         profile, _, _ = self._profiles.read(tenant, user_id, uid)
-        holders = self._stores.people.holders(tenant, [i.id for i in profile.interests if not i.sensitive])
-        interests = nameable(profile.interests, holders, self._k_floor)
+        told = tuple(one for one in profile.interests if not one.sensitive and is_open(one))
+        holders = self._stores.people.holders(tenant, [one.id for one in told])
+        interests = nameable(told, holders, self._k_floor)
         interests.sort(key=lambda interest: -interest.weight)
         names = dict.fromkeys(interest.name.get(brief.language, "") for interest in interests)
         return replace(
             brief,
             audience=tuple(name for name in names if name)[:2],
-            segments=(*profile.segments, ANYONE) if own else (),
+            segments=(*(one for one in profile.segments if not is_sensitive(one)), ANYONE) if own else (),
             for_person=True,
         )
 

@@ -23,6 +23,7 @@ from shared.generating.ladder import in_voice
 from shared.generating.prompts import Tone, may_generate
 from shared.generating.requests import CopyRequest, JobView
 from shared.generating.writing import asked
+from shared.quotas import UNLIMITED, QuotaExceeded, Quotas
 from shared.stores import Stores
 from shared.stores.copies import ANYONE, gate_stamp
 from shared.stores.jobs import Job, Progress
@@ -69,7 +70,16 @@ class PassRequest:
 class CataloguePass:
     """Starts passes, lists their pages, and says how far they are."""
 
-    def __init__(self, stores: Stores, briefs: Briefs, *, price_per_hour: float, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        stores: Stores,
+        briefs: Briefs,
+        *,
+        price_per_hour: float,
+        clock: Callable[[], float],
+        quotas: Quotas = UNLIMITED,
+    ) -> None:
+        self._quotas = quotas
         self._stores = stores
         self._briefs = briefs
         self._price = price_per_hour
@@ -118,6 +128,13 @@ class CataloguePass:
             known = self._stores.jobs.known(tenant, list(ids))
             wanted = [one for one in listed if _child_id(job_id, one) not in known]
             missing = self._missing(tenant, request, wanted) if request.missing_only else wanted
+            try:
+                self._quotas.copies(tenant, len(missing) * request.n)
+            except QuotaExceeded as over:  # what was listed before is written still
+                self._stores.jobs.update(
+                    tenant, job_id, state="failed", expect=("queued", "running"), error=over.detail, now=self._clock()
+                )
+                return
             self._stores.jobs.extend(
                 tenant,
                 job_id,

@@ -100,7 +100,8 @@ def build_prompt(
         content = request.format(title=title, facts=facts or title, audience=named, tone=said)
         return {"role": "user", "content": content}
 
-    fitting = [one for one in approved if display_width(one.copy) <= width][:MOST_EXAMPLES]
+    # An approved text that gives orders is none to show; a person may have overlooked them.
+    fitting = [one for one in approved if display_width(one.copy) <= width and quoted(one.copy)][:MOST_EXAMPLES]
     for example in part["examples"][: max(0, MOST_EXAMPLES - len(fitting))]:
         audience = (example["interests"],) if interests else ()
         messages.append(turn(example["title"], example["facts"], audience))

@@ -18,11 +18,12 @@ from shared.generating.examples import Examples
 from shared.generating.gate import Check, Classifier, Encoder, Gate
 from shared.generating.jobs import CopyJobs
 from shared.generating.prompts import Style, may_generate
-from shared.generating.requests import CopyRequest, CopyResult, JobView
+from shared.generating.requests import Brief, CopyRequest, CopyResult, JobView
 from shared.generating.reviews import Review, Reviews
 from shared.generating.writing import Writer, untrained
 from shared.models.generator import TextGenerator
 from shared.models.sagemaker import SageMakerAsync
+from shared.quotas import UNLIMITED, Quotas
 from shared.stores import Stores
 from shared.stores.copies import ANYONE, Banked
 from shared.trained import Found
@@ -60,6 +61,7 @@ class Generating:
         constrained: bool = False,
         literally: bool = True,
         text_clicks: Callable[[str], Found[TextClicks]] = untrained,
+        quotas: Quotas = UNLIMITED,
     ) -> None:
         """generator: writes while the caller waits; None where there is none. asynchronous: writes queued jobs; without
         it they go to `generator`, with more time. versions: of the models, for the answer. adapters: see `Briefs`.
@@ -88,7 +90,8 @@ class Generating:
         self._jobs = CopyJobs(
             stores, self._briefs, self._writer, asynchronous, clock=clock, timeout_seconds=timeout_seconds
         )
-        self._passes = CataloguePass(stores, self._briefs, price_per_hour=price_per_hour, clock=clock)
+        self._passes = CataloguePass(stores, self._briefs, price_per_hour=price_per_hour, clock=clock, quotas=quotas)
+        self._quotas = quotas
         self._reviews = Reviews(stores, self._briefs, gate, examples, clock)
 
     def copy(self, tenant: str, request: CopyRequest, *, remaining: float | None = None) -> CopyResult | str:
@@ -99,7 +102,7 @@ class Generating:
 
         Raises:
             NotFound: no such ad. Unprocessable: an unknown channel, tone, adapter or segment. Unavailable: the job
-            cannot be queued.
+            cannot be queued. QuotaExceeded: the tenant has asked for as much copy as it may on this day.
         """
         stored, banks = None, dict[str, Banked]()
         if request.ad_id is not None and request.user_id is None and not request.fresh:
@@ -108,7 +111,7 @@ class Generating:
             stored, banks = self._stores.ad_and_bank(tenant, request.ad_id, request.segment or ANYONE, languages)
         brief = self._briefs.of(tenant, request, stored)
         if request.queued or request.n > LIGHT:
-            return self._jobs.queue(tenant, brief)
+            return self._queue(tenant, brief)
         if not request.fresh and not brief.for_person:
             own = brief.segments[:1] == (request.segment or ANYONE,)  # not where the segment is too small
             banked = self._writer.from_bank(tenant, brief, read=banks.get(brief.language) if own else None)
@@ -118,9 +121,15 @@ class Generating:
         hurried = self._generator is not None and remaining is not None and remaining < SHORT_SECONDS
         later = may_generate(brief.ad) and (only_later or hurried)
         if later and (request.fresh or not self._writer.has_banked(tenant, brief)):
-            return self._jobs.queue(tenant, brief)
+            return self._queue(tenant, brief)
+        if self._writer.has_model:
+            self._quotas.copies(tenant, brief.n)
         budget = self._timeout if remaining is None else min(self._timeout, remaining - RESERVE_SECONDS)
         return self._writer.write(tenant, brief, budget)
+
+    def _queue(self, tenant: str, brief: Brief) -> str:
+        self._quotas.copies(tenant, brief.n)
+        return self._jobs.queue(tenant, brief)
 
     def start_pass(self, tenant: str, request: PassRequest) -> str:
         """Starts a pass over the catalogue; see `CataloguePass.start`."""

@@ -17,7 +17,7 @@ Span = tuple[int, int]
 
 _BREAKS: dict[Language, re.Pattern[str]] = {
     "zh": re.compile(r"[，。！？；!?;]+"),
-    "en": re.compile(r"[.!?;]+(?=\s|$)|\s[–—-](?=\s)"),
+    "en": re.compile(r"(?<![.!?;])[.!?;]+(?=\s|$)|\s[–—-](?=\s)"),
 }
 _LEAST = {"zh": 8, "en": 5}  # Chinese characters, words
 _UNITS = {"zh": re.compile(r"[\u3400-\u9fff]"), "en": re.compile(r"[\w'’]+")}

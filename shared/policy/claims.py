@@ -23,6 +23,7 @@ from shared.policy.english_bounds import said_bound
 from shared.policy.english_counts import counts_life
 from shared.policy.english_terms import terms
 from shared.policy.facts import Facts, day_support, prepare, quantity_support, rated_support
+from shared.policy.legible import illegible
 from shared.policy.numerals import Quantity, find_quantities
 from shared.policy.polarity import bound
 from shared.policy.units import BARE
@@ -55,7 +56,10 @@ def trace_claims(text: str, ad: Ad, *, audience: Sequence[str] = ()) -> list[Cla
     """Every checkable statement of `text` with the field of `ad` that supports it, in the order of the text.
 
     audience: names of the general interests that the copy is written for; words that only name them claim nothing.
+    A text that is not `shared.policy.legible` is one unsupported claim for each reason.
     """
+    if broken := illegible(fold(text)):
+        return [Claim((start, end), text[start:end], "illegible", None) for start, end in broken]
     reading = read(text, ad, audience=audience)
     claims = reading.claims
     for word in cover(reading.plain, reading.taken, reading.facts.words, vocabulary()):

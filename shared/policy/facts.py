@@ -20,6 +20,7 @@ from shared.policy.dates import Day, find_dates
 from shared.policy.derived import Fact, equals, has_token, listed
 from shared.policy.english_figures import Figure, figures
 from shared.policy.evidence import Evidence
+from shared.policy.legible import readable
 from shared.policy.numerals import Quantity, find_quantities
 from shared.policy.polarity import bound, keeps
 from shared.policy.units import BARE, Unit, key_unit, match_unit
@@ -95,7 +96,7 @@ def _prepare(
             free = field
         unit = _currency(str(named.get("currency", "")), language) if is_price else key_unit(key)
         numbers.append((field, _as_quantity(number, unit or BARE)))
-    folded = tuple((field, fold(text)) for field, text in written if text)
+    folded = tuple(readable((field, fold(text)) for field, text in written if text))
     for field, text in folded:
         hint = key_unit(field.removeprefix("attributes.")) if field.startswith("attributes.") else None
         for quantity in find_quantities(text, every=True):

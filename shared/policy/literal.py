@@ -15,6 +15,7 @@ from functools import cache
 from shared.domain import Ad, Claim
 from shared.policy.characters import fold
 from shared.policy.facts import AUDIENCE, Facts, prepare
+from shared.policy.legible import illegible
 from shared.policy.numerals import Quantity, find_quantities
 from shared.policy.vocabulary import lines, stem, stems
 
@@ -37,6 +38,8 @@ _NUMERALS = frozenset("零一二三四五六七八九十百千万亿两半")
 def literal(text: str, ad: Ad, claims: Sequence[Claim], *, audience: Sequence[str] = ()) -> list[Claim]:
     """The pieces of a copy that the ad does not say, beside those that its `claims` (`trace_claims`) hold already."""
     plain = fold(text)
+    if broken := illegible(plain):
+        return [Claim((start, end), text[start:end], "illegible", None) for start, end in broken]
     facts = prepare(ad, audience)
     borne = bytearray(len(plain))
     for quantity in find_quantities(plain):

@@ -8,6 +8,8 @@ from collections.abc import Iterable
 
 from shared.domain import EVENT_TYPES, Domain, Event, Rejection
 from shared.preprocess import fields
+from shared.preprocess.contact import KINDS, mask, named_after
+from shared.preprocess.contact import LONGEST as LONGEST_CONTACT
 from shared.preprocess.fields import Refused
 
 LONGEST_TEXT = 2000
@@ -78,6 +80,10 @@ _FEEDBACK = re.compile(
 def parse_event(row: object, *, now: float, index: int, default_domain: Domain | None = None) -> Event | Rejection:
     """Checks and cleans one event; never raises.
 
+    Contact data is masked in its text and tags (`shared.preprocess.contact`), and an `event_id` that is made of an
+    e-mail address, a mobile's or a resident id's number is replaced by its hash. An `item_id` stays as it is: it names
+    something of a catalogue, and has to be found there.
+
     Args:
         row: what was sent: an object of JSON, or a row of CSV as texts.
         now: epoch seconds; an event more than 24 hours later is refused.
@@ -116,17 +122,23 @@ def _event(row: dict[object, object], now: float, index: int, default_domain: Do
     platform = fields.identifier(get("platform"), "platform", longest=80)
     domain = fields.domain(get("domain"), None)
     sent_text = get("text")
-    text = fields.text(sent_text, "text", LONGEST_TEXT, cut=True)
+    text = _masked(fields.text(sent_text, "text", LONGEST_TEXT + LONGEST_CONTACT, cut=True))
     sent_tags = get("tags")
-    tags = fields.text_list(sent_tags, "tags", MOST_TAGS, LONGEST_TAG)
+    tags = tuple(dict.fromkeys(map(mask, fields.text_list(sent_tags, "tags", MOST_TAGS, LONGEST_TAG))))
     value = fields.number(get("value"), "value")
     event_id = fields.identifier(get("event_id"), "event_id")
     if event_id is None:
-        # Texts go in as they were sent, so that an id outlives a change of the cleaning; ascii() is the same in every
-        # Python release and takes lone surrogates.
+        # Texts go in as they were sent, so that an id outlives a change of the cleaning, unless they hold contact data:
+        # a hash without a key can be searched for the number that gives it. The person is left out for the same reason,
+        # and since an id need be unique within the person alone. ascii() is the same in every Python release and takes
+        # lone surrogates.
         raw_tags = tuple(sent_tags) if isinstance(sent_tags, (list, tuple)) else ()
-        sent = (user_id, event, timestamp, item_id, platform, domain, sent_text or None, raw_tags, value, index)
+        raw_tags = raw_tags if not any(kind in tag for kind in KINDS for tag in tags) else tags
+        raw_text = (sent_text or None) if not any(kind in text for kind in KINDS) else text
+        sent = (event, timestamp, item_id, platform, domain, raw_text, raw_tags, value, index)
         event_id = hashlib.sha256(ascii(sent).encode()).hexdigest()[:32]
+    elif named_after(event_id):
+        event_id = hashlib.sha256(ascii(event_id).encode()).hexdigest()[:32]
     return Event(
         user_id=user_id,
         event=event,
@@ -139,6 +151,13 @@ def _event(row: dict[object, object], now: float, index: int, default_domain: Do
         tags=tags,
         value=value,
     )
+
+
+def _masked(text: str) -> str:
+    """The text without contact data, at most `LONGEST_TEXT` long: what is cut off is cut off after masking, or half a
+    number would stay."""
+    text = mask(text)
+    return text if len(text) <= LONGEST_TEXT else mask(text[:LONGEST_TEXT])[:LONGEST_TEXT].rstrip()
 
 
 def _name(value: object) -> str:

@@ -9,9 +9,10 @@ import math
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from urllib.parse import urlsplit
 
 from shared.domain import DOMAINS, Domain
+from shared.preprocess.addresses import NotPublic, public_address
+from shared.preprocess.contact import mask
 from shared.preprocess.text import clean_text, has_invisible
 
 EARLIEST = 946_684_800.0  # 2000-01-01T00:00:00Z
@@ -49,13 +50,24 @@ def kind_of(value: object) -> str:
 
 
 def shown(value: str) -> str:
-    """A sender's text, safe and short enough to be quoted in a reason."""
-    short = clean_text(value, 40)
+    """A sender's text, safe and short enough to be quoted in a reason, without contact data: reasons are kept."""
+    short = mask(clean_text(value, 100))[:40].rstrip()
     return f'"{short}"' if len(value) <= 40 else f'"{short}…"'
 
 
 def identifier(value: object, field: str, *, numbers: bool = False, longest: int = 200) -> str | None:
-    """An id of 1 to `longest` characters without invisible ones; a whole number counts as its digits with `numbers`."""
+    """An id of 1 to `longest` characters without invisible ones; a whole number counts as its digits with `numbers`.
+
+    Without ``.`` and ``..`` between slashes: what stands in a URL's path so is taken out on the way (RFC 3986, section
+    5.2.4), so that a request about this id would be one about another.
+    """
+    found = _unbroken(value, field, numbers, longest)
+    if found is not None and not {".", ".."}.isdisjoint(found.split("/")):
+        raise Refused(field, f"{field} holds . or .. as a part of a path.")
+    return found
+
+
+def _unbroken(value: object, field: str, numbers: bool, longest: int) -> str | None:
     if value is None:
         return None
     if not isinstance(value, str):
@@ -164,20 +176,14 @@ def domain(value: object, default: Domain | None) -> Domain | None:
 
 
 def url(value: object, field: str) -> str | None:
-    """An http(s) address with a host and without a login, at most 2,000 characters."""
-    address = identifier(value, field, longest=2000)
+    """A public http(s) address without a login, at most 2,000 characters (`shared.preprocess.addresses`)."""
+    address = _unbroken(value, field, False, 2000)
     if address is None:
         return None
     try:
-        parts = urlsplit(address)
-        sound = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port is None or parts.port > 0)
-    except ValueError:
-        sound = False
-    if not sound or " " in address or "\\" in address:
-        raise Refused(field, f"{field} must be an http or https address with a host.")
-    if "@" in parts.netloc:
-        raise Refused(field, f"{field} must not hold a user name or password.")
-    return address
+        return public_address(address)
+    except NotPublic as problem:
+        raise Refused(field, f"{field} {problem}.") from None
 
 
 def listed(names: Iterable[str]) -> str:

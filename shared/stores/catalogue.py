@@ -2,11 +2,11 @@
 
 ::
 
-    t/{tenant}/ads          meta           head: number of the last ad write
+    t/{tenant}/ads          meta           head: number of the last ad write; ads: how many there are
                             ad/{ad_id}     one ad with category, findings, vector and its number `seq`
                             snapshot       version, object key and head of what is published
                             lease          who is building, until when
-    t/{tenant}/item/{id}    item           text, tags and vector of a thing that is no ad
+    t/{tenant}/item/{id}    item           vector and domain of a thing that is no ad
     t/{tenant}/uploads      {object key}   what became of an upload
 """
 
@@ -30,13 +30,13 @@ _TRANSACTION_BYTES = 3_000_000  # DynamoDB: 4 MB in one transaction
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """A thing that people acted on and that is no ad: a product page, an article, a lesson."""
+    """A thing that people acted on and that is no ad: a product page, an article, a lesson. text: an ad's alone, since
+    an item is described by whoever's event came first, and nobody's words are kept beyond their own events."""
 
     item_id: str
-    text: str
     vector: bytes  # float16, (384,)
-    tags: tuple[str, ...] = ()
     domain: str | None = None
+    text: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +108,16 @@ class Catalogue:
         row = self._table.get(_ads(tenant), "meta")
         return row["head"] if row else 0
 
+    def count(self, tenant: str) -> int:
+        """Ads of the catalogue, those that are not shown included."""
+        row = self._table.get(_ads(tenant), "meta") or {}
+        return self._counted(tenant, row)
+
+    def _counted(self, tenant: str, meta: Row) -> int:
+        if "ads" in meta or not meta.get("head"):
+            return int(meta.get("ads", 0))
+        return sum(1 for _ in self._table.query(_ads(tenant), prefix="ad/"))  # once: from before they were counted
+
     def stamps(self, tenant: str, ad_ids: Iterable[str]) -> dict[str, tuple[Ad, Stamp]]:
         """Those of the ads that exist, with what wrote them."""
         rows = self._table.get_many([(_ads(tenant), f"ad/{ad_id}") for ad_id in ad_ids])
@@ -128,7 +138,8 @@ class Catalogue:
         for chunk in _chunks(latest):
             for attempt in range(_ATTEMPTS):
                 rows = self._table.get_many(
-                    [(pk, "meta"), *((pk, f"ad/{ad.ad.ad_id}") for ad in chunk)], attributes=["head", "doc", "ord"]
+                    [(pk, "meta"), *((pk, f"ad/{ad.ad.ad_id}") for ad in chunk)],
+                    attributes=["head", "ads", "doc", "ord"],
                 )
                 head = rows.get((pk, "meta"), {}).get("head", 0)
                 changed, newer = [], []
@@ -143,12 +154,14 @@ class Catalogue:
                         newer.append(ad)  # or a write between the two that comes late would win over both
                 if not changed and not newer:
                     break
+                new = sum((pk, f"ad/{ad.ad.ad_id}") not in rows for ad in changed)
+                count = self._counted(tenant, rows.get((pk, "meta"), {})) + new
                 # Also where the head stays: it says that nobody has written since the rows were read.
                 actions = [
                     self._table.update_action(
                         (pk, "meta"),
-                        "SET head = :new",
-                        {":new": head + len(changed), ":old": head},
+                        "SET head = :new, ads = :ads",
+                        {":new": head + len(changed), ":old": head, ":ads": count},
                         condition="head = :old" if head else "attribute_not_exists(head) OR head = :old",
                     )
                 ]
@@ -249,9 +262,7 @@ class Catalogue:
             {
                 "pk": _item(tenant, item.item_id),
                 "sk": "item",
-                "text": item.text,
                 "vec": item.vector,
-                "tags": list(item.tags) or None,
                 "dom": item.domain,
             }
             for item in items
@@ -261,12 +272,11 @@ class Catalogue:
         """What the ids stand for: an ad first, else an item row; unknown ids are absent."""
         ids = list(dict.fromkeys(item_ids))
         found = {
-            ad_id: Item(ad_id, ad.ad.text, ad.vector, domain=ad.ad.domain)
-            for ad_id, ad in self.get_ads(tenant, ids).items()
+            ad_id: Item(ad_id, ad.vector, ad.ad.domain, ad.ad.text) for ad_id, ad in self.get_ads(tenant, ids).items()
         }
         keys = {(_item(tenant, item_id), "item"): item_id for item_id in ids if item_id not in found}
         for key, row in self._table.get_many(keys).items():
-            found[keys[key]] = Item(keys[key], row["text"], row["vec"], tuple(row.get("tags", ())), row.get("dom"))
+            found[keys[key]] = Item(keys[key], row["vec"], row.get("dom"))
         return found
 
     # Uploads ----------------------------------------------------------------------------------------------------

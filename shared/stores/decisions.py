@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 import secrets
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -135,6 +135,43 @@ class Decisions:
         keys = [key for one in decision_ids if (key := decision_key(tenant, one)) is not None]
         rows = self._table.get_many(keys) if keys else {}
         return {row["sk"]: _stored(row) for row in rows.values() if not _over(row, now)}
+
+    def there(self, tenant: str, decision_ids: Iterable[str]) -> int:
+        """How many rows there are of these decisions, their logs' included."""
+        keys = [key for one in decision_ids if (key := decision_key(tenant, one)) is not None]
+        keys += [(pk, sk + _LOG) for pk, sk in keys]
+        return len(self._table.get_many(keys, attributes=["pk"])) if keys else 0
+
+    def erase_actions(
+        self, tenant: str, uid: str, decision_id: str, stored: StoredDecision | None, marks: Collection[str]
+    ) -> list[dict[str, Any]]:
+        """Parts of a transaction: takes these marks off a decision of this person; where they are all that it has,
+        deletes it with its log and its pointer. It holds only where the decision is as it was read.
+
+        stored: None where the decision is there no more (its time was over): then its pointer goes.
+        """
+        pointer = self._table.delete_action((person_key(tenant, uid), f"d/{decision_id}"))
+        key = decision_key(tenant, decision_id)
+        if key is None:
+            return [pointer]
+        log = self._table.delete_action((key[0], key[1] + _LOG))
+        if stored is None:
+            return [log, pointer]
+        if len(marks) == len(stored.marks):
+            # Marks only ever come: as many as before are the same ones.
+            count = {":marks": len(stored.marks)}
+            row = self._table.delete_action(key, condition="size(fb) = :marks", values=count)
+            return [row, log, pointer]
+        names = {f"#m{place}": mark for place, mark in enumerate(marks)}
+        return [
+            self._table.update_action(
+                key,
+                f"REMOVE {', '.join(f'fb.{name}' for name in names)}",
+                {},
+                names=names,
+                condition=" AND ".join(f"attribute_exists(fb.{name})" for name in names),
+            )
+        ]
 
     def decisions_of(
         self, tenant: str, bucket: str, shard: str

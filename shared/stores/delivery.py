@@ -20,7 +20,7 @@ impression counts the impression with it, and when that comes later it is a repe
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from shared.domain import Decision, FrequencyCap
@@ -194,6 +194,20 @@ class Delivery:
         nobody = {one.decision.uid or "" for one in stored.values()} if decision.uid is None else ()
         act = Act(decision.decision_id, ad_id, kind, at)
         return self._feedback.record_many(tenant, [act], at, decisions=stored, nobody=nobody)[0]
+
+    def erase_decision(
+        self,
+        tenant: str,
+        uid: str,
+        decision_id: str,
+        told: Callable[[Mapping[str, int]], list[dict[str, Any]]],
+    ) -> None:
+        """See `Feedback.erase`."""
+        self._feedback.erase(tenant, uid, decision_id, told)
+
+    def rows_of_decisions(self, tenant: str, decision_ids: Iterable[str]) -> int:
+        """How many rows there are of these decisions, their logs' included."""
+        return self._decisions.there(tenant, decision_ids)
 
     # Counters ---------------------------------------------------------------------------------------------------
 

@@ -108,7 +108,7 @@ def pause(attempt: int, what: str, *, first: float = 0.05, most: float = 2.0) ->
     Raises:
         Unavailable: the patience is used up, or would be by then.
     """
-    wait = random.uniform(0, min(most, first * 2**attempt))  # nosec B311: jitter, not a secret
+    wait = random.uniform(0, min(most, first * 2**attempt))
     _spend(what, wait)
     time.sleep(wait)
 

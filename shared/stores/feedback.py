@@ -8,7 +8,7 @@ counted, on the condition that it was not, and moves every counter. So a repeat 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -196,12 +196,85 @@ class Feedback:
             condition=" AND ".join(["attribute_exists(pk)", *(f"attribute_not_exists(fb.{name})" for name in names)]),
         )
 
+    def erase(
+        self,
+        tenant: str,
+        uid: str,
+        decision_id: str,
+        told: Callable[[Mapping[str, int]], list[dict[str, Any]]],
+    ) -> None:
+        """Deletes a decision of this person with its log and pointer, and takes off the ads' and variants' counters
+        what its feedback added to them; money that was spent stays. Whoever is cut off leaves a decision whose marks
+        say what is still counted, so a repeat takes nothing off twice; a counter never falls below nothing.
+
+        told: what to add to each transaction, by what it does: ``decisions`` deleted, ``feedback`` taken back.
+        """
+        kept: set[tuple[str, str]] = set()  # counters from which nothing can be taken: (kind of counter, ad)
+        for attempt in range(_TURNS):
+            stored = self._decisions.get_many(tenant, [decision_id]).get(decision_id)
+            marks = _some_marks(stored) if stored is not None else []
+            actions = self._decisions.erase_actions(tenant, uid, decision_id, stored, marks)
+            whole = stored is None or len(marks) == len(stored.marks)
+            places: dict[int, tuple[str, str]] = {}
+            if stored is not None:
+                for counter, action in self._taking_back(tenant, stored, marks):
+                    if counter not in kept:
+                        places[len(actions)] = counter
+                        actions.append(action)
+            actions += told({"decisions": int(stored is not None and whole), "feedback": len(marks)})
+            try:
+                self._table.transact(actions)
+            except ConditionFailed as error:
+                kept |= {places[place] for place in error.failed if place in places}
+                if not error.failed:
+                    give_way(attempt)
+                continue
+            if whole:
+                return
+        raise Conflict("too many writers at the same counters", retry_after=1)
+
+    def _taking_back(
+        self, tenant: str, stored: StoredDecision, marks: Collection[str]
+    ) -> Iterator[tuple[tuple[str, str], dict[str, Any]]]:
+        """The parts of a transaction that take off what these marks added, each with the counter that it is at."""
+        kinds: dict[str, set[str]] = {}
+        for mark in marks:
+            kind, _, ad_id = mark.partition("/")
+            kinds.setdefault(ad_id, set()).add(kind)
+        variants = {ad.ad_id: ad.variant for ad in stored.decision.ads}
+        for ad_id, own in kinds.items():
+            names = [COUNTERS[kind] for kind in sorted(own)]
+            yield (
+                ("stats", ad_id),
+                self._table.update_action(
+                    (f"t/{tenant}/stats", ad_id),
+                    f"ADD {', '.join(f'{name} :less' for name in names)}",
+                    {":less": -1, ":one": 1},
+                    condition=" AND ".join(f"{name} >= :one" for name in names),
+                ),
+            )
+            variant = variants.get(ad_id)
+            shown, clicked = int("impression" in own), int("click" in own)
+            if variant is not None and (shown or clicked):
+                at = stored.decision.at
+                yield (
+                    ("variants", ad_id),
+                    self._variants.take_back_action(tenant, ad_id, variant, at, shown, clicked),
+                )
+
     def stats(self, tenant: str) -> dict[str, dict[str, int]]:
         """Impressions, clicks, conversions and dismissals by ad, since the beginning."""
         return {
             row["sk"]: {name: int(row.get(name, 0)) for name in COUNTERS.values()}
             for row in self._table.query(f"t/{tenant}/stats", consistent=False)
         }
+
+
+def _some_marks(stored: StoredDecision) -> list[str]:
+    """The marks of as many ads as one transaction can take back."""
+    ads = dict.fromkeys(mark.partition("/")[2] for mark in stored.marks)
+    some = set(list(ads)[:_ADS_AT_ONCE])
+    return [mark for mark in stored.marks if mark.partition("/")[2] in some]
 
 
 def _new(acts: Iterable[Act], stored: StoredDecision, sources: Mapping[str, _Source]) -> dict[str, _Ad]:

@@ -2,10 +2,16 @@
 
 ::
 
-    t/{tenant}/id/{hmac}   id   uid
+    t/{tenant}/id/{hmac}   id     uid; of an id that was erased at the person's request erased (time) and erasure
+    t/{tenant}/p/{uid}     meta   id: the HMAC that leads here; head: 0. The person's first row (`shared.stores.people`)
 
 External ids are the tenant's own and taken as they come: where two platforms may give the same id to different people,
 the sender prefixes them (``wechat:o123``).
+
+Mapping and `meta` come and go together, each in one transaction, and whoever writes about a person does it on condition
+that `meta` is there. So nobody who has read a uid before an erasure can write under it afterwards. What an erasure
+leaves of an id is its tombstone: `erased` in place of the uid, for `TOMBSTONE_DAYS`. It stays beside the uid where the
+person comes back: what is older than the erasure is not taken in again, whenever it arrives.
 """
 
 from __future__ import annotations
@@ -13,14 +19,35 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 from shared.errors import Conflict
 from shared.stores.faults import give_way
-from shared.stores.table import TRANSACTION_LIMIT, ConditionFailed, Key, Table
+from shared.stores.table import TRANSACTION_LIMIT, ConditionFailed, Key, Row, Table
 
 REF_DIGITS = 12
+# Longer than history may come back by our own ways (an upload lies 7 days, a dead letter 14) and than a sender is
+# likely to send a year's export again.
+TOMBSTONE_DAYS = 400
 _ATTEMPTS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of an external id: nothing, where all is None.
+
+    uid: of who has it. erased_at: epoch seconds when it was last erased at the person's request. erasure: which did.
+    """
+
+    uid: str | None = None
+    erased_at: float | None = None
+    erasure: str | None = None
+
+    def erased(self, timestamp: float) -> bool:
+        """Whether what happened then is no longer to be known."""
+        return self.erased_at is not None and timestamp <= self.erased_at
 
 
 class Identities:
@@ -30,56 +57,126 @@ class Identities:
         self._table = table
         self._key = key
 
-    def _digest(self, tenant: str, user_id: str) -> str:
+    def digest(self, tenant: str, user_id: str) -> str:
+        """The HMAC of an external id within its tenant, in hexadecimal: what the id is kept as."""
         message = f"{tenant}\x00{user_id.strip()}".encode()  # as events have it, whose ids are cleaned
         return hmac.new(self._key, message, hashlib.sha256).hexdigest()
 
-    def _mapping_key(self, tenant: str, user_id: str) -> Key:
-        return f"t/{tenant}/id/{self._digest(tenant, user_id)}", "id"
-
     def ref(self, tenant: str, user_id: str) -> str:
         """A name for the external id that tells nobody what it is: the first 12 hex digits of its HMAC."""
-        return self._digest(tenant, user_id)[:REF_DIGITS]
+        return self.digest(tenant, user_id)[:REF_DIGITS]
 
     def uid(self, tenant: str, user_id: str, *, create: bool = False) -> str | None:
         """The random uid behind an external id; None where there is none and `create` is false."""
         if create:
             return self.uids(tenant, [user_id])[user_id]
-        row = self._table.get(*self._mapping_key(tenant, user_id))
-        return row["uid"] if row else None
+        return self.look_up(tenant, [user_id])[user_id].uid
 
     def known_uids(self, tenant: str, user_ids: Iterable[str]) -> dict[str, str]:
         """uids of those external ids that have one."""
-        keys = {self._mapping_key(tenant, user_id): user_id for user_id in user_ids}
-        return {keys[key]: row["uid"] for key, row in self._table.get_many(keys).items()}
+        return {user_id: one.uid for user_id, one in self.look_up(tenant, user_ids).items() if one.uid is not None}
+
+    def erased(self, tenant: str, user_ids: Iterable[str]) -> dict[str, float]:
+        """Of those external ids that were erased the time (epoch seconds) of the last erasure."""
+        found = self.look_up(tenant, user_ids)
+        return {user_id: one.erased_at for user_id, one in found.items() if one.erased_at is not None}
+
+    def look_up(self, tenant: str, user_ids: Iterable[str]) -> dict[str, Known]:
+        """What is known of each of these external ids."""
+        digests = {user_id: self.digest(tenant, user_id) for user_id in user_ids}
+        by_digest = self.look_up_digests(tenant, digests.values())
+        return {user_id: by_digest[digest] for user_id, digest in digests.items()}
+
+    def look_up_digests(self, tenant: str, digests: Iterable[str]) -> dict[str, Known]:
+        """`look_up` by `digest`."""
+        keys = {_mapping_key(tenant, digest): digest for digest in digests}
+        rows = self._table.get_many(keys)
+        return {digest: _known(rows.get(key)) for key, digest in keys.items()}
 
     def uids(self, tenant: str, user_ids: Iterable[str]) -> dict[str, str]:
         """uids of external ids, made where they do not exist yet; racing writers agree on one."""
-        keys = {self._mapping_key(tenant, user_id): user_id for user_id in dict.fromkeys(user_ids)}
-        found = {keys[key]: row["uid"] for key, row in self._table.get_many(keys).items()}
-        missing = [key for key, user_id in keys.items() if user_id not in found]
-        for start in range(0, len(missing), TRANSACTION_LIMIT):
-            pending = missing[start : start + TRANSACTION_LIMIT]
-            for attempt in range(_ATTEMPTS):
-                made = {key: secrets.token_hex(12) for key in pending}
-                try:
-                    self._table.transact(
-                        [
-                            self._table.put_action(
-                                {"pk": key[0], "sk": key[1], "uid": uid}, condition="attribute_not_exists(pk)"
-                            )
-                            for key, uid in made.items()
-                        ]
-                    )
-                    found |= {keys[key]: uid for key, uid in made.items()}
-                    break
-                except ConditionFailed:
-                    there = self._table.get_many(pending)
-                    found |= {keys[key]: row["uid"] for key, row in there.items()}
-                    pending = [key for key in pending if key not in there]
-                    if not pending:
-                        break
-                    give_way(attempt)
-            else:
-                raise Conflict("too many writers at the same new people", retry_after=1)
-        return found
+        wanted = list(dict.fromkeys(user_ids))
+        for attempt in range(_ATTEMPTS):
+            found = self.make(tenant, self.look_up(tenant, wanted))
+            uids = {user_id: one.uid for user_id, one in found.items() if one.uid is not None}
+            if len(uids) == len(wanted):
+                return uids
+            give_way(attempt)  # one was erased at this very moment
+        raise Conflict("too many writers at the same new people", retry_after=1)
+
+    def make(self, tenant: str, known: Mapping[str, Known]) -> dict[str, Known]:
+        """Gives those of these external ids a uid that have none, each on condition that it is still as it was looked
+        up. Returns the ids as they are then: one that somebody else has made or erased meanwhile, as they left it."""
+        digests = {user_id: self.digest(tenant, user_id) for user_id in known}
+        found = {digests[user_id]: one for user_id, one in known.items()}
+        missing = [digest for digest, one in found.items() if one.uid is None]
+        some = TRANSACTION_LIMIT // 2
+        for start in range(0, len(missing), some):
+            found |= self._make(tenant, {digest: found[digest] for digest in missing[start : start + some]})
+        return {user_id: found[digest] for user_id, digest in digests.items()}
+
+    def _make(self, tenant: str, known: Mapping[str, Known]) -> dict[str, Known]:
+        """By digest, as many as one transaction takes."""
+        found: dict[str, Known] = {}
+        for attempt in range(_ATTEMPTS):
+            made = {d: replace(one, uid=secrets.token_hex(12)) for d, one in known.items() if d not in found}
+            try:
+                self._table.transact(
+                    [part for digest, one in made.items() for part in self._begin(tenant, digest, one)]
+                )
+                return found | made
+            except ConditionFailed:
+                now = self.look_up_digests(tenant, made)
+                found |= {digest: one for digest, one in now.items() if one != known[digest]}
+                if len(found) == len(known):
+                    return found
+                give_way(attempt)
+        raise Conflict("too many writers at the same new people", retry_after=1)
+
+    def _begin(self, tenant: str, digest: str, one: Known) -> list[dict[str, Any]]:
+        """The parts of a transaction that make a person: the mapping and their first row."""
+        pk, sk = _mapping_key(tenant, digest)
+        row: Row = {"pk": pk, "sk": sk, "uid": one.uid, "erased": one.erased_at, "erasure": one.erasure}
+        condition, values = _as_it_was(replace(one, uid=None))
+        first = {"pk": person_key(tenant, one.uid or ""), "sk": "meta", "id": digest, "head": 0}
+        return [
+            self._table.put_action(row, condition=condition, values=values or None),
+            self._table.put_action(first, condition="attribute_not_exists(pk)"),
+        ]
+
+    def erase_action(self, tenant: str, digest: str, known: Known, erased: Known) -> dict[str, Any]:
+        """Part of a transaction: leaves nothing of an id but its tombstone, on condition that it is still `known`.
+
+        erased: when, and by which erasure.
+        """
+        pk, sk = _mapping_key(tenant, digest)
+        at = erased.erased_at or 0.0
+        row: Row = {"pk": pk, "sk": sk, "erased": at, "erasure": erased.erasure}
+        condition, values = _as_it_was(known)
+        return self._table.put_action(
+            row | {"expires_at": int(at) + TOMBSTONE_DAYS * 86400}, condition=condition, values=values or None
+        )
+
+
+def person_key(tenant: str, uid: str) -> str:
+    """Partition key of everything about one person."""
+    return f"t/{tenant}/p/{uid}"
+
+
+def _mapping_key(tenant: str, digest: str) -> Key:
+    return f"t/{tenant}/id/{digest}", "id"
+
+
+def _known(row: Row | None) -> Known:
+    if row is None:
+        return Known()
+    return Known(row.get("uid"), float(row["erased"]) if "erased" in row else None, row.get("erasure"))
+
+
+def _as_it_was(known: Known) -> tuple[str, dict[str, Any]]:
+    """Condition under which a mapping is as it was looked up, and its values."""
+    if known.uid is not None:
+        return "uid = :uid", {":uid": known.uid}
+    if known.erasure is not None:
+        return "attribute_not_exists(uid) AND erasure = :erasure", {":erasure": known.erasure}
+    return "attribute_not_exists(pk)", {}

@@ -17,11 +17,11 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from shared.errors import Conflict, Unprocessable
+from shared.errors import Conflict, NotFound, Unprocessable
 from shared.stores.faults import give_way
 from shared.stores.people import People, empty_profile_row, group_key, held, person_key
 from shared.stores.person import Person
-from shared.stores.table import ConditionFailed, Key, Row, Table
+from shared.stores.table import ConditionFailed, Row, Table
 
 MOST_LINKED = 20  # ids of one person; what a change writes (about 3 rows each and 30 counters) stays one transaction
 _ATTEMPTS = 30
@@ -73,10 +73,12 @@ class Linking:
         """Makes two ids, and all that they are linked with, one person; False where they were.
 
         Raises:
-            Unprocessable: they would be more than `MOST_LINKED`.
+            Unprocessable: they would be more than `MOST_LINKED`. NotFound: one of them is nobody (any more).
         """
         for attempt in range(_ATTEMPTS):
             persons = [self._people.load(tenant, identity.uid, "") for identity in (one, other)]
+            if not all(person.there for person in persons):
+                raise NotFound("one of these ids was erased meanwhile", field="link")
             mine = self._identities(tenant, persons[0], one)
             theirs = self._identities(tenant, persons[1], other)
             if mine is not None and theirs is not None:
@@ -171,7 +173,7 @@ class Linking:
         """Its ids into the group, those that are not of `uids` into none."""
         for uid in person.uids:
             key = (person_key(tenant, uid), "meta")
-            condition = "gid = :before" if person.group else "attribute_not_exists(gid)"
+            condition = "gid = :before" if person.group else "attribute_exists(pk) AND attribute_not_exists(gid)"
             before = {":before": person.group} if person.group else {}
             if uid in uids:
                 values = {":group": group, ":uids": uids} | before
@@ -187,9 +189,9 @@ class Linking:
         values = {":version": version} if version else None
         if person.group:
             pk = group_key(tenant, person.group)
-            yield self._delete_action((pk, "profile"), unchanged, values)
-            yield self._delete_action((pk, "state"))
-            yield self._delete_action((pk, "meta"))
+            yield self._table.delete_action((pk, "profile"), condition=unchanged, values=values)
+            yield self._table.delete_action((pk, "state"))
+            yield self._table.delete_action((pk, "meta"))
             return
         pk = person_key(tenant, person.uid)
         row = {"pk": pk, "sk": "profile", "version": version + 1, "gid": group}
@@ -203,13 +205,6 @@ class Linking:
         yield self._table.put_action(
             empty_profile_row(row["pk"], version + 1), condition="version = :version", values={":version": version}
         )
-
-    def _delete_action(
-        self, key: Key, condition: str | None = None, values: Mapping[str, Any] | None = None
-    ) -> dict[str, Any]:
-        action = self._table.put_action({"pk": key[0], "sk": key[1]}, condition=condition, values=values)["Put"]
-        action["Key"] = action.pop("Item")
-        return {"Delete": action}
 
 
 def _check(ids: int) -> None:

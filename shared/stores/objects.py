@@ -1,20 +1,28 @@
-"""S3: uploads, rejected lines, catalogue snapshots, artefacts, results of asynchronous generation."""
+"""S3: uploads, rejected lines, catalogue snapshots, artefacts, results of asynchronous generation, exports.
+
+An upload that was written anew because somebody was erased from it (`shared.sweeping`) stays the same upload: it
+carries the ETag and the time of the original in its metadata, and `Objects.open` tells those. What was read of the
+original up to some byte goes on at the same byte, since every byte has kept its place.
+"""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from itertools import chain, islice
+from math import isfinite
 from typing import Any, BinaryIO, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.errors import Conflict, NotFound, Unavailable
 from shared.stores.faults import passing, pause, watch
+from shared.stores.rewriting import Rewrite
 
 _DELETE_LIMIT = 1000  # S3: keys of one DeleteObjects
 _READ_ATTEMPTS = 4
+_ORIGINAL, _UPLOADED = "adtailor-original", "adtailor-uploaded"  # metadata of what was written anew
 _WHO = "object storage"
 
 
@@ -48,11 +56,22 @@ class Objects:
     def open(
         self, key: str, version: str | None = None, *, offset: int = 0, fingerprint: str | None = None
     ) -> OpenObject:
-        """The object from byte `offset` on, as it is or, where a `fingerprint` is given, only as it was then.
+        """The object from byte `offset` on, as it is or, where a `fingerprint` is given, only that one: as it was then,
+        or written anew without somebody who was erased.
 
         Raises:
             NotFound: there is none; Conflict: it is another one by now; Unavailable.
         """
+        try:
+            return self._open(key, version, offset, fingerprint)
+        except Conflict:
+            opened = self._open(key, version, offset, None)
+            if opened.fingerprint == fingerprint:
+                return opened
+            opened.reader.close()
+            raise
+
+    def _open(self, key: str, version: str | None, offset: int, fingerprint: str | None) -> OpenObject:
         arguments: dict[str, Any] = {"Key": key}
         if version:
             arguments["VersionId"] = version
@@ -65,13 +84,22 @@ class Objects:
         except ClientError as error:
             code = error.response["Error"]["Code"]
             if code in ("InvalidRange", "416"):  # nothing is left behind the offset
-                return OpenObject(cast("BinaryIO", io.BytesIO()), fingerprint or "", 0.0)
+                return OpenObject(cast("BinaryIO", io.BytesIO()), fingerprint or "", 0.0, etag=fingerprint or "")
             if code in ("PreconditionFailed", "412"):
                 raise Conflict(f"the object {key} has been replaced") from error
             raise
         reader = io.BufferedReader(_Reading(answer["Body"]), buffer_size=1 << 20)
         tag = str(answer.get("ETag", "")).strip('"')
-        return OpenObject(cast("BinaryIO", reader), tag, answer["LastModified"].timestamp())
+        metadata = answer.get("Metadata", {})
+        original, modified = _origin(metadata)
+        return OpenObject(
+            cast("BinaryIO", reader),
+            original or tag,
+            answer["LastModified"].timestamp() if modified is None else modified,
+            etag=tag,
+            metadata=metadata,
+            headers={name: answer[name] for name in ("ContentType", "ContentEncoding") if answer.get(name)},
+        )
 
     def get(self, key: str) -> bytes:
         for attempt in range(_READ_ATTEMPTS):
@@ -84,19 +112,59 @@ class Objects:
                 pause(attempt, _WHO)
         raise Unavailable("object storage breaks off in the middle of an object", retry_after=2)
 
-    def put(self, key: str, data: bytes | BinaryIO, content_type: str = "application/octet-stream") -> None:
-        self._call("put_object", Key=key, Body=data, ContentType=content_type)
+    def put(
+        self,
+        key: str,
+        data: bytes | BinaryIO,
+        content_type: str = "application/octet-stream",
+        *,
+        metadata: Mapping[str, str] | None = None,
+    ) -> None:
+        named = {"Metadata": dict(metadata)} if metadata else {}
+        self._call("put_object", Key=key, Body=data, ContentType=content_type, **named)
+
+    def rewrite(self, key: str, source: OpenObject, *, upload: str = "", parts: int = 0) -> Rewrite:
+        """A new content for an object that was read. upload, parts: of a `Rewrite` that goes on."""
+        marked = dict(source.metadata) | {_ORIGINAL: source.fingerprint, _UPLOADED: repr(source.modified)}
+        return Rewrite(self._call, key, source.etag, {**source.headers, "Metadata": marked}, upload, parts)
+
+    def give_up(self, key: str, upload: str) -> None:
+        """Forgets a `Rewrite` that nobody goes on with."""
+        Rewrite(self._call, key, "", {}, upload).give_up()
+
+    def metadata(self, key: str) -> dict[str, str]:
+        return dict(self._call("head_object", Key=key).get("Metadata", {}))
+
+    def link(self, key: str, seconds: int, filename: str) -> str:
+        """An address from which anybody who has it may load the object, for so long."""
+        found: str = self._client.generate_presigned_url(
+            "get_object",
+            Params={
+                "Bucket": self.bucket,
+                "Key": key,
+                "ResponseContentDisposition": f'attachment; filename="{filename}"',
+            },
+            ExpiresIn=seconds,
+        )
+        return found
 
     def put_joined(self, key: str, parts: Iterable[str], content_type: str, tail: bytes = b"") -> None:
         """Writes one object of the contents of others, in order, and `tail`; memory holds one at a time."""
+        self.put_pieces(key, chain((self.get(part) for part in parts), (tail,)), content_type)
+
+    def put_pieces(
+        self, key: str, pieces: Iterable[bytes], content_type: str, *, metadata: Mapping[str, str] | None = None
+    ) -> None:
+        """Writes one object of pieces, in order; memory holds little more than one at a time. Where making them fails,
+        nothing is written."""
         from boto3.exceptions import S3UploadFailedError
         from boto3.s3.transfer import TransferConfig
 
-        joined = _Joined(chain((self.get(part) for part in parts), (tail,)))
+        described: dict[str, Any] = {"ContentType": content_type} | ({"Metadata": dict(metadata)} if metadata else {})
         config = TransferConfig(max_concurrency=1, use_threads=False)
-        arguments = {"ExtraArgs": {"ContentType": content_type}, "Config": config}
+        arguments = {"ExtraArgs": described, "Config": config}
         try:
-            self._call("upload_fileobj", Fileobj=joined, Key=key, **arguments)
+            self._call("upload_fileobj", Fileobj=_Joined(pieces), Key=key, **arguments)
         except S3UploadFailedError as error:
             raise Unavailable("object storage does not take the object", retry_after=2) from error
 
@@ -123,6 +191,12 @@ class Objects:
             for entry in page.get("Contents", ()):
                 yield entry["Key"], entry["LastModified"].timestamp()
 
+    def listed(self, prefix: str, after: str = "") -> Iterator[Listed]:
+        """What lies there, in the order of the keys' bytes; behind the key `after`."""
+        for page in self._pages(Prefix=prefix, **({"StartAfter": after} if after else {})):
+            for entry in page.get("Contents", ()):
+                yield Listed(entry["Key"], int(entry["Size"]), entry["LastModified"].timestamp())
+
     def folders(self, prefix: str) -> Iterator[str]:
         """What stands behind `prefix`, which ends in a slash, and before the next one: one listing of these alone."""
         for page in self._pages(Prefix=prefix, Delimiter="/"):
@@ -140,12 +214,38 @@ class Objects:
 
 
 @dataclass(frozen=True, slots=True)
+class Listed:
+    """An object in a listing. size: bytes. modified: when it was written, epoch seconds, whole ones."""
+
+    key: str
+    size: int
+    modified: float
+
+
+@dataclass(frozen=True, slots=True)
 class OpenObject:
-    """An object that is being read. fingerprint: the ETag of the very content; modified: epoch seconds."""
+    """An object that is being read.
+
+    fingerprint: the ETag of what was uploaded, and modified its time (epoch seconds): the object's own but where it was
+    written anew since. etag: of the very content. headers: those of its content, as boto3 names them.
+    """
 
     reader: BinaryIO
     fingerprint: str
     modified: float
+    etag: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def _origin(metadata: Mapping[str, str]) -> tuple[str, float | None]:
+    """ETag and time of the upload that an object was written anew from; "" and None where it was not."""
+    original = metadata.get(_ORIGINAL, "")
+    try:
+        modified = float(metadata[_UPLOADED])
+    except (KeyError, ValueError):
+        return "", None
+    return (original, modified) if original and isfinite(modified) else ("", None)
 
 
 class _Joined:

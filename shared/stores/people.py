@@ -2,13 +2,16 @@
 
 Rows of one id of a person share the partition ``t/{tenant}/p/{uid}``::
 
-    meta            head (number of the last event), consent and how often it changed, disabled interests;
+    meta            head (number of the last event), consent and how often it changed (`shared.stores.statements`),
+                    disabled interests; id (`shared.stores.identities`); after a withdrawal cut and withdrawn
+                    (`shared.stores.erasures`);
                     of a linked id also gid (its group) and uids (the ids of the group, sorted)
     e/{event_id}    one event, with its number `seq`
     profile, state  the fold up to event number `folded`: what is served, and what the next fold starts from;
                     of a linked id empty, and closed by a `gid`
     f/{ad_id}       times of the ad's impressions to this id
     d/{decision_id} pointer to a decision
+    c/{statement}   what was said of consent, and when
 
 An event row and the id's `head` change in one transaction, so a fold up to `head` has seen exactly the rows that
 exist: writers may race, crash and repeat, and nothing is lost or counted twice.
@@ -25,16 +28,19 @@ Who is in a group never changes: a link or its end makes a new one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from shared.domain import Consent, Event, Interest, Profile, RecentItem
-from shared.errors import Conflict, Unprocessable
+from shared.errors import Conflict, NotFound, Unprocessable
+from shared.policy.consent import Stated, holds, refused
 from shared.stores.faults import give_way
 from shared.stores.identities import Identities
+from shared.stores.identities import person_key as person_key
 from shared.stores.person import NOT_COUNTED, Member, Person
+from shared.stores.statements import Statements, standing
 from shared.stores.table import TRANSACTION_LIMIT, ConditionFailed, Key, Row
 
 if TYPE_CHECKING:
@@ -63,14 +69,17 @@ class People(Identities):
     ) -> dict[str, set[str]]:
         """Adds events by uid; one that is there already (same person and event id) is left alone.
 
-        Returns the ids of those that were new, by uid. Each transaction is all or nothing; after an error a repeat is
-        safe. source: name of the piece of work that they come from. It is kept with them, and what the same piece has
+        Returns the ids of those that were new, by uid. Where a uid is not in the answer, the person was erased:
+        nothing is written. Each transaction is all or nothing; after an error a repeat is safe.
+        source: name of the piece of work that they come from. It is kept with them, and what the same piece has
         written before is new again: so a piece that was cut off and comes back counts what the first try wrote.
         """
         todo = {uid: list({stored.event.event_id: stored for stored in many}.values()) for uid, many in events.items()}
         accepted: dict[str, set[str]] = {uid: set() for uid in todo}
         for attempt in range(_ATTEMPTS):
             heads, new, written = self._unseen(tenant, todo, source)
+            for uid in todo.keys() - heads.keys():
+                accepted.pop(uid, None)
             for uid, event_ids in written.items():
                 accepted[uid] |= event_ids
             todo = {}
@@ -95,21 +104,24 @@ class People(Identities):
     def _unseen(
         self, tenant: str, events: Mapping[str, Sequence[StoredEvent]], source: str | None
     ) -> tuple[dict[str, int], dict[str, list[StoredEvent]], dict[str, set[str]]]:
-        """The people's heads, those of their events that have no row yet, and the ids of those that `source` wrote."""
+        """The heads of the people that there are, those of their events that have no row yet, and the ids of those that
+        `source` wrote."""
         keys: list[Key] = []
         for uid, many in events.items():
             pk = person_key(tenant, uid)
             keys += [(pk, "meta"), *((pk, f"e/{stored.event.event_id}") for stored in many)]
         rows = self._table.get_many(keys, attributes=["head", "src"])
-        heads = {uid: rows.get((person_key(tenant, uid), "meta"), {}).get("head", 0) for uid in events}
+        metas = {uid: rows.get((person_key(tenant, uid), "meta")) for uid in events}
+        heads = {uid: meta.get("head", 0) for uid, meta in metas.items() if meta is not None}
         written: dict[str, set[str]] = {}
         if source is not None:
-            for uid, many in events.items():
+            for uid, many in ((uid, many) for uid, many in events.items() if uid in heads):
                 found = (rows.get((person_key(tenant, uid), f"e/{s.event.event_id}"), {}) for s in many)
                 written[uid] = {row["sk"].removeprefix("e/") for row in found if row.get("src") == source}
         new = {
             uid: [s for s in many if (person_key(tenant, uid), f"e/{s.event.event_id}") not in rows]
             for uid, many in events.items()
+            if uid in heads
         }
         return heads, {uid: many for uid, many in new.items() if many}, written
 
@@ -122,7 +134,7 @@ class People(Identities):
                 (pk, "meta"),
                 "SET head = :new",
                 {":new": head + len(events), ":old": head},
-                condition="head = :old" if head else "attribute_not_exists(head) OR head = :old",
+                condition="head = :old",  # and so: the person is there
             )
         ]
         for number, stored in enumerate(events, start=head + 1):
@@ -151,12 +163,14 @@ class People(Identities):
     # Person and profile -----------------------------------------------------------------------------------------
 
     def load(self, tenant: str, uid: str, user_id: str) -> Person:
-        """The person as of now (consistent read)."""
+        """The person as of now (consistent read); where there is none (any more), one without anything (`there`)."""
         pk = person_key(tenant, uid)
         for attempt in range(_ATTEMPTS):
             rows = self._table.get_many([(pk, "meta"), (pk, "profile")])
-            meta = rows.get((pk, "meta"), {})
+            meta = rows.get((pk, "meta"))
             stored = rows.get((pk, "profile"))
+            if meta is None:
+                return Person(uid, (Member(uid),), None, there=False)
             if "gid" in meta:
                 if person := self._load_linked(tenant, uid, user_id, meta):
                     return person
@@ -193,11 +207,11 @@ class People(Identities):
         others = {one for row in rows.values() for one in row.get("uids", ())} - rows.keys()
         if others:
             rows |= self._metas(tenant, others, attributes)
-        own = {uid: Consent(**row["consent"]) for uid, row in rows.items() if "consent" in row}
+        own = {uid: said for uid, row in rows.items() if (said := standing(row).consent) is not None}
         found = {uid: own[uid] for uid in wanted if uid in own}
         for uid in wanted:
             linked = (own.get(one) for one in rows.get(uid, {}).get("uids", ()))
-            refusals = [one for one in linked if one is not None and not one.personalisation]
+            refusals = [one for one in linked if one is not None and refused(one)]
             if refusals:
                 found[uid] = max(refusals, key=lambda one: one.at)
         return found
@@ -206,29 +220,38 @@ class People(Identities):
         keys = {(person_key(tenant, uid), "meta"): uid for uid in uids}
         return {keys[key]: row for key, row in self._table.get_many(keys, attributes=attributes).items()}
 
-    def set_consent(self, tenant: str, uid: str, consent: Consent) -> Consent:
-        """Keeps what was said through this id, and returns what the person has said with it (see `said`); the next
-        read makes the profile anew under it."""
-        value = {name: field for name, field in asdict(consent).items() if field is not None}
-        row = self._table.update(
-            (person_key(tenant, uid), "meta"),
-            "SET consent = :consent ADD changes :one",
-            {":consent": value, ":one": 1},
-        )
-        if "gid" not in row:
-            return consent
-        return self.load(tenant, uid, "").consent or consent
+    def set_consent(
+        self, tenant: str, uid: str, consent: Consent, *, minor: bool | None = None, now: float | None = None
+    ) -> Stated:
+        """Keeps what was said through this id, and returns what the person has said with it (`consent.together`); the
+        next read makes the profile anew under it.
+
+        minor: what the statement says of age, None: nothing. now: when it is recorded, epoch seconds.
+
+        Raises:
+            Conflict: too many writers at the id, or it is being erased.
+        """
+        recorded_at = consent.at if now is None else now
+        now_holds, row = Statements(self._table).add(person_key(tenant, uid), consent, minor, recorded_at)
+        said = self.load(tenant, uid, "").consent if "gid" in row else None
+        return Stated.of(said or now_holds.consent or consent, superseded=not holds(consent, now_holds))
+
+    def statements(self, tenant: str, uid: str) -> list[dict[str, Any]]:
+        """What was said of consent through this id, oldest first, with when (see `shared.stores.statements`)."""
+        return Statements(self._table).of(person_key(tenant, uid))
 
     def edit_interests(self, tenant: str, uid: str, *, disable: Iterable[str], enable: Iterable[str]) -> None:
         """Adds to the interests that were disabled through this id, and takes from those disabled through any id of the
         person, atomically.
 
         Raises:
-            Unprocessable: more than 500 would be disabled.
+            Unprocessable: more than 500 would be disabled. NotFound: there is nobody of that uid.
         """
         disable, enable = set(disable), set(enable)
         for attempt in range(_ATTEMPTS):
-            row = self._table.get(person_key(tenant, uid), "meta") or {}
+            row = self._table.get(person_key(tenant, uid), "meta")
+            if row is None:
+                raise NotFound("nobody is known by this id any more", field="user_id")
             metas = {uid: row}
             if "gid" in row:
                 metas |= self._metas(tenant, row["uids"], ["disabled", "gid"])
@@ -271,7 +294,8 @@ class People(Identities):
         folds = dict(folded) if isinstance(folded, Mapping) else {}
         number = folded if isinstance(folded, int) else sum(folds.values())
         row = _profile_row(pk, replace(profile, version=version + 1), number, person.changes)
-        actions = [
+        actions = [] if version else [self.there_action(tenant, person.uid)]  # of a later one the version says it
+        actions += [
             self._table.put_action(
                 row | {"folds": folds} if person.group else row,
                 condition="version = :version" if version else "attribute_not_exists(pk)",
@@ -287,6 +311,10 @@ class People(Identities):
             return False
         return True
 
+    def there_action(self, tenant: str, uid: str) -> dict[str, Any]:
+        """Part of a transaction: the person has not been erased."""
+        return self._table.check_action((person_key(tenant, uid), "meta"), "attribute_exists(pk)", {})
+
     def holders_action(self, tenant: str, interest_id: str, more: int) -> dict[str, Any]:
         """Part of a transaction: counts people who hold the interest."""
         return self._table.update_action((f"t/{tenant}/holders", interest_id), "ADD holders :n", {":n": more})
@@ -299,11 +327,6 @@ class People(Identities):
 
     def interest_holders(self, tenant: str, interest_id: str) -> int:
         return self.holders(tenant, [interest_id])[interest_id]
-
-
-def person_key(tenant: str, uid: str) -> str:
-    """Partition key of everything about one person."""
-    return f"t/{tenant}/p/{uid}"
 
 
 def group_key(tenant: str, group: str) -> str:
@@ -320,9 +343,10 @@ def _member(uid: str, meta: Row, folded: int) -> Member:
         uid=uid,
         head=meta.get("head", 0),
         folded=folded,
-        consent=Consent(**meta["consent"]) if "consent" in meta else None,
+        consent=standing(meta).consent,
         disabled=frozenset(meta.get("disabled", ())),
         changes=meta.get("changes", 0),
+        cut=meta.get("cut", 0),
     )
 
 
@@ -380,7 +404,7 @@ def _edit(
     pk: str, before: list[str] | None, after: list[str], group: str | None
 ) -> tuple[Key, str, dict[str, Any], str]:
     """The update (key, expression, values, condition) of one id's disabled interests."""
-    condition = "attribute_not_exists(disabled)" if before is None else "disabled = :before"
+    condition = "attribute_exists(pk) AND attribute_not_exists(disabled)" if before is None else "disabled = :before"
     values: dict[str, Any] = {":after": after} | ({":before": before} if before is not None else {})
     if group:  # one that has left since keeps its own
         condition += " AND gid = :group"

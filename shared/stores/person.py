@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from shared.domain import Consent, Profile
+from shared.policy.consent import together
 
 NOT_COUNTED = -1
 
@@ -15,7 +15,8 @@ class Member:
     """One id of a person, with what was said and edited through it.
 
     head: number of its last event; folded: that of the last one in the person's profile, `NOT_COUNTED` where the
-    profile leaves its events out. changes: how often its consent has changed.
+    profile leaves its events out. changes: how often its consent has changed. cut: events up to this number are gone,
+    or going, since consent was withdrawn.
     """
 
     uid: str
@@ -24,6 +25,7 @@ class Member:
     consent: Consent | None = None
     disabled: frozenset[str] = frozenset()
     changes: int = 0
+    cut: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +33,8 @@ class Person:
     """What is known of a person at one moment. `profile` is None before the first fold.
 
     uid: the id that was asked for. members: all ids of the person, sorted; it alone where it is not linked. group: that
-    of the linked ids, else empty. folded_changes: how often consent had changed when the profile was made.
+    of the linked ids, else empty. folded_changes: how often consent had changed when the profile was made. there: False
+    where nobody has this uid (any more).
     """
 
     uid: str
@@ -39,6 +42,7 @@ class Person:
     profile: Profile | None
     folded_changes: int = 0
     group: str = ""
+    there: bool = True
 
     @property
     def uids(self) -> tuple[str, ...]:
@@ -47,7 +51,7 @@ class Person:
     @property
     def consent(self) -> Consent | None:
         """What the person has said through any of the ids."""
-        return said([member.consent for member in self.members])
+        return together(member.consent for member in self.members)
 
     @property
     def disabled(self) -> frozenset[str]:
@@ -69,13 +73,3 @@ class Person:
     def stale(self) -> bool:
         behind = any(NOT_COUNTED < member.folded < member.head for member in self.members)
         return behind or self.folded_changes < self.changes
-
-
-def said(statements: Iterable[Consent | None]) -> Consent | None:
-    """What several statements of one person come to: a refusal wins, else sensitive interests need every one of them.
-    It carries the source and time of the strictest, the latest of several. None: nothing has been said."""
-    made = [one for one in statements if one is not None]
-    if not made:
-        return None
-    strictest = min(made, key=lambda one: (one.personalisation, one.sensitive, -one.at))
-    return replace(strictest, sensitive=all(one.sensitive for one in made))

@@ -32,8 +32,11 @@ class Queues:
         url = self._urls.get(queue)
         if not url:
             raise Unavailable(f"no {queue} queue is configured")
+        # A group makes a standard queue fair: one tenant's backlog does not keep the others' messages waiting.
+        fair = {"MessageGroupId": body["tenant"]} if body.get("tenant") else {}
+        text = orjson.dumps(body).decode()
         try:
-            self._client.send_message(QueueUrl=url, MessageBody=orjson.dumps(body).decode(), DelaySeconds=delay_seconds)
+            self._client.send_message(QueueUrl=url, MessageBody=text, DelaySeconds=delay_seconds, **fair)
         except (BotoCoreError, ClientError) as error:
             if unavailable := passing(error, f"the {queue} queue"):
                 raise unavailable from error

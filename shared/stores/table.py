@@ -256,13 +256,22 @@ class Table:
             "TableName": self.name,
             "Key": {"pk": {"S": key[0]}, "sk": {"S": key[1]}},
             "UpdateExpression": expression,
-            "ExpressionAttributeValues": {name: marshal(value) for name, value in values.items()},
         }
+        if values:
+            action["ExpressionAttributeValues"] = {name: marshal(value) for name, value in values.items()}
         if names:
             action["ExpressionAttributeNames"] = dict(names)
         if condition:
             action["ConditionExpression"] = condition
         return {"Update": action}
+
+    def delete_action(
+        self, key: Key, *, condition: str | None = None, values: Mapping[str, Any] | None = None
+    ) -> dict[str, Any]:
+        """Part of a transaction: deletes a row, if there is one."""
+        action = self.put_action({"pk": key[0], "sk": key[1]}, condition=condition, values=values)["Put"]
+        action["Key"] = action.pop("Item")
+        return {"Delete": action}
 
     def check_action(self, key: Key, condition: str, values: Mapping[str, Any]) -> dict[str, Any]:
         """Part of a transaction that changes nothing itself."""

@@ -39,6 +39,20 @@ class Variants:
             {f":{name}": count for name, count in more.items()} | {":ttl": int(decided_at) + KEPT_WEEKS * WEEK_SECONDS},
         )
 
+    def take_back_action(
+        self, tenant: str, ad_id: str, variant: str, decided_at: float, impressions: int, clicks: int
+    ) -> dict[str, Any]:
+        """Part of a transaction: takes off again what `count_action` added. It holds only where so much is there."""
+        week = int(decided_at // WEEK_SECONDS)
+        taken = {name: count for name, count in ((f"i{week}", impressions), (f"c{week}", clicks)) if count}
+        return self._table.update_action(
+            (f"t/{tenant}/variants", f"{ad_id}/{variant}"),
+            f"ADD {', '.join(f'{name} :{name}' for name in taken)}",
+            {f":{name}": -count for name, count in taken.items()}
+            | {f":least_{name}": count for name, count in taken.items()},
+            condition=" AND ".join(f"{name} >= :least_{name}" for name in taken),
+        )
+
     def stats(
         self, tenant: str, variants: Iterable[tuple[str, str]], now: float, half_life_days: float = 14
     ) -> dict[tuple[str, str], tuple[float, float]]:

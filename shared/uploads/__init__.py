@@ -6,7 +6,7 @@ Layers of generators that hold one piece at a time: the stream -> plain bytes ->
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from shared.domain import Rejection
@@ -48,7 +48,13 @@ class RowReader:
     """
 
     def __init__(
-        self, stream: Readable, name: str, required: frozenset[str] = frozenset(), start: Place | None = None
+        self,
+        stream: Readable,
+        name: str,
+        required: frozenset[str] = frozenset(),
+        start: Place | None = None,
+        *,
+        tee: Callable[[bytes], None] | None = None,
     ) -> None:
         """
         Args:
@@ -57,6 +63,7 @@ class RowReader:
             name: ends in ``.jsonl`` (also ``.ndjson``) or ``.csv``, either with ``.gz`` behind it.
             required: the columns that a CSV must have.
             start: `place` of a reader of the same file that had got as far as that.
+            tee: gets the file's plain bytes from there on, each piece before its rows come.
         """
         suffixes = name.rsplit("/", 1)[-1].lower().split(".")[1:]
         named = suffixes[-1:] == ["gz"]
@@ -66,6 +73,8 @@ class RowReader:
         self._header = list(start.columns) if start else []
         self.packed = start.packed if start else False
         pieces = self._plain(stream, named, start)
+        if tee is not None:
+            pieces = _teed(pieces, tee)
         self._lines = Lines(pieces, start.line, start.offset) if start else Lines(pieces)
 
     def _plain(self, stream: Readable, named: bool, start: Place | None) -> Iterator[bytes]:
@@ -78,6 +87,16 @@ class RowReader:
         for piece in after(pieces, start.offset) if start else pieces:
             self.packed = first.packed
             yield piece
+
+    @property
+    def offset(self) -> int:
+        """Behind the row that came last, in the plain bytes."""
+        return self._lines.place[1]
+
+    @property
+    def damaged(self) -> bool:
+        """Whether the stream could not be read to its end."""
+        return self._lines.problem is not None
 
     @property
     def place(self) -> Place:
@@ -105,6 +124,12 @@ class RowReader:
         problem = problem or lines.problem or (None if found else "The file is empty.")
         if problem:
             yield StreamProblem(lines.number, problem)
+
+
+def _teed(pieces: Iterator[bytes], tee: Callable[[bytes], None]) -> Iterator[bytes]:
+    for piece in pieces:
+        tee(piece)
+        yield piece
 
 
 class _Peeked:

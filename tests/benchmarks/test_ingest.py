@@ -72,7 +72,7 @@ class Bench:
             self.stores, encoder, profiles, consent_basis=lambda tenant: "asserted", clock=lambda: NOW
         )
         vector = pack_vector(np.eye(384, dtype=np.float32)[0])
-        self.stores.catalogue.put_items(TENANT, [Item(f"item-{place}", "known", vector) for place in range(ITEMS)])
+        self.stores.catalogue.put_items(TENANT, [Item(f"item-{place}", vector) for place in range(ITEMS)])
         self.stores.people.uids(TENANT, [f"user-{place}" for place in range(PEOPLE)])
 
     def upload(self, name: str) -> float:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import base64
 import json
+import operator
 import re
 import time
 from collections import deque
@@ -19,9 +20,17 @@ from botocore.awsrequest import AWSResponse
 from botocore.exceptions import ClientError
 
 Wire = dict[str, Any]
-Condition = Callable[[Wire, Wire], bool]
+Condition = Callable[[Wire, Wire, Wire], bool]
 _NOT_ANSWERED = frozenset({"TableName", "ConsistentRead", "ClientRequestToken"})  # there is one table, and one caller
-_TERM = re.compile(r"(attribute_not_exists|attribute_exists)\((\w+)\)|(\w+) (=|<) (:\w+)")
+_TERM = re.compile(r"(attribute_not_exists|attribute_exists)\((#?\w+)\)|(#?\w+) (=|<>|<=|>=|<|>) (:\w+)")
+_SIGNS: dict[str, Callable[[Any, Any], bool]] = {
+    "=": operator.eq,
+    "<>": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
 
 
 class FakeTable:
@@ -74,7 +83,7 @@ class FakeTable:
         for kind, part in parts:
             if kind == "Put":
                 self._put(part)
-            else:
+            elif kind == "Update":
                 self._update(part)
         return {}
 
@@ -102,7 +111,8 @@ class FakeTable:
         condition = action.get("ConditionExpression")
         if condition is None:
             return True
-        return _condition(condition)(self.rows.get(key, {}), action.get("ExpressionAttributeValues", {}))
+        values, names = action.get("ExpressionAttributeValues", {}), action.get("ExpressionAttributeNames", {})
+        return _condition(condition)(self.rows.get(key, {}), values, names)
 
     def _put(self, action: Wire) -> None:
         item = action["Item"]
@@ -126,27 +136,30 @@ class FakeTable:
 
 @cache
 def _condition(expression: str) -> Condition:
-    """Terms joined by OR, or by AND."""
-    joined = any if " OR " in expression else all
-    terms = [_TERM.fullmatch(term) for term in re.split(" OR | AND ", expression)]
-    assert all(terms), f"not understood: {expression}"
-    parts = [term.groups() for term in terms if term is not None]
+    """Terms joined by OR and AND, in brackets where they have to be."""
+    terms = [term.groups() for term in _TERM.finditer(expression)]
+    joined = _TERM.sub("{}", expression)
+    rest = re.sub(r"AND|OR|[(){} ]", "", joined)
+    assert not rest, f"not understood: {expression}"
+    form = joined.replace("AND", "and").replace("OR", "or")
 
-    def holds(row: Wire, values: Wire) -> bool:
-        return joined(_term(part, row, values) for part in parts)
+    def holds(row: Wire, values: Wire, names: Wire) -> bool:
+        return bool(eval(form.format(*(_term(part, row, values, names) for part in terms))))  # of True, False, and, or
 
     return holds
 
 
-def _term(part: tuple[str | Any, ...], row: Wire, values: Wire) -> bool:
-    function, name, left, sign, right = part
+def _term(part: tuple[str | Any, ...], row: Wire, values: Wire, names: Wire) -> bool:
+    function, tested, left, sign, right = part
     if function:
-        return bool((name in row) == (function == "attribute_exists"))
-    if left not in row:
+        return bool((names.get(tested, tested) in row) == (function == "attribute_exists"))
+    name = names.get(left, left)
+    if name not in row:
         return False
-    if sign == "=":
-        return bool(row[left] == values[right])
-    return float(row[left]["N"]) < float(values[right]["N"])
+    held, value = row[name], values[right]
+    if "N" in held and "N" in value:
+        return _SIGNS[sign](float(held["N"]), float(value["N"]))
+    return _SIGNS[sign](held, value)
 
 
 @cache

@@ -114,7 +114,13 @@ class Deployment:
         shown = call("recommend", "POST", "/v1/recommendations", {"user_id": "ann"}).json()
         job = call("generate", "POST", "/v1/copy", {"ad_id": "p1", "async": True}).json()
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-        return {"decision": shown["decision_id"], "job": job["job_id"], "now": now}
+        erased = call("profile", "DELETE", "/v1/users/gone").json()
+        return {
+            "decision": shown["decision_id"],
+            "job": job["job_id"],
+            "erasure": erased["erasure_id"],
+            "now": now,
+        }
 
 
 @pytest.fixture
@@ -218,6 +224,15 @@ ROUTES = [
         {"link": [{"platform": "wechat", "id": "<fresh>"}]},
         "/v1/users/{user_id}/identities",
     ),
+    Route("profile", "DELETE", "/v1/users/<fresh>", TABLE_AND_QUEUE, template="/v1/users/{user_id}"),
+    Route(
+        "profile",
+        "GET",
+        "/v1/users/ann/export",
+        frozenset({"dynamodb", "s3"}),
+        template="/v1/users/{user_id}/export",
+    ),
+    Route("profile", "GET", "/v1/erasures/<erasure>", TABLE, template="/v1/erasures/{erasure_id}"),
     Route("classify", "POST", "/v1/classify", frozenset(), {"texts": ["a phone"]}),
     Route("classify", "POST", "/v1/classify", frozenset({"s3"}), {"texts": ["a phone"], "head": "mine"}),
     Route("classify", "PUT", "/v1/ads", TABLE_AND_QUEUE, {"ads": [AD | {"ad_id": "<fresh>"}]}),

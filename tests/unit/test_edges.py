@@ -26,11 +26,12 @@ from shared.interests import acquired_items, dump_state, fold, load_state
 from shared.snapshot import HELD_TENANTS, Snapshots
 from shared.stores import Stores, file_key
 from shared.stores.delivery import IMPRESSION_DAYS
-from shared.stores.people import StoredEvent
+from shared.stores.people import StoredEvent, pack_vector
 from shared.stores.table import Table, marshal
 from shared.wiring import System
 from tests.conftest import TENANT, Aws
 from tests.fakes.delivery import drain
+from tests.fakes.models import topic_vector
 from tests.fakes.system import FakeSystem
 from tests.unit.test_api import AD, event, post, upload
 
@@ -265,7 +266,8 @@ def test_an_item_is_known_by_the_first_event_that_has_text(fake: FakeSystem) -> 
         {"user_id": "ann", "event": "view", "timestamp": 1.78e9, "item_id": "i1", "text": "a phone"},
     ]
     assert fake.profiling.post_events(TENANT, rows).accepted == 2
-    assert fake.stores.catalogue.resolve(TENANT, ["i1"])["i1"].text == "a phone"
+    vector = fake.stores.catalogue.resolve(TENANT, ["i1"])["i1"].vector
+    assert vector == pack_vector(topic_vector("a phone"))
 
 
 # Catalogue and choice -----------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""The exposure report: its sums, its measures of concentration, and nothing about fewer than k people."""
+"""The exposure report: what it adds up, its measures of concentration, and its command."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from infra import exposure
+from infra.disclosure import KeyedRounding
 from infra.exposure import effective_number, gini, report
 from infra.ope.decisions import read
 from infra.ope.intervals import wilson
@@ -26,55 +27,63 @@ NOW = BEGIN + 30 * 86400
 COUNTS = st.lists(st.integers(0, 1000), min_size=1, max_size=30).filter(any)
 
 
-def reported(lines: list[dict[str, Any]], k_floor: int = 1) -> dict[str, Any]:
+def exactly(count: int, step: int, *mark: str) -> int:
+    """No rounding: what a report would say that kept nothing to itself but small rows."""
+    return count
+
+
+def reported(lines: list[dict[str, Any]], k_floor: int = 1, **more: Any) -> dict[str, Any]:
     body = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
-    return report(*read([("log", io.BytesIO(body))], now=NOW, explored_only=False), k_floor)
+    decided, _ = read([("log", io.BytesIO(body))], now=NOW, explored_only=False)
+    return report(decided, k_floor, more.pop("rounding", exactly), now=NOW, **more)
 
 
-def test_the_parts_sum_to_the_whole() -> None:
+def test_what_was_seen_and_clicked_is_added_up_within_each_persons_bounds() -> None:
     lines = decision_lines(60)
     found = reported(lines)
     clicks = sum(slot["click_at"] is not None for line in lines for slot in line["slots"])
-    assert (found["impressions"], found["clicks"]) == (180, clicks)
-    for part in ("campaigns", "slots", "segments"):  # each of these people is in one segment
-        assert sum(row["impressions"] for row in found[part].values()) == 180
-        assert sum(row["clicks"] for row in found[part].values()) == clicks
+    assert (found["people"], found["impressions"], found["clicks"]) == (
+        len({line["person"] for line in lines}),
+        180,
+        clicks,
+    )
+    assert sum(row["impressions"] for row in found["slots"].values()) == 180
+    assert sum(row["impressions"] for row in found["segments"].values()) == 180  # each of these is in one segment
     assert sum(row["share"] for row in found["campaigns"].values()) == pytest.approx(1, abs=1e-4)
-    assert [row["impressions"] for row in found["slots"].values()] == [60, 60, 60]
     first = found["slots"]["1"]
-    expected = wilson(first["clicks"], 60)
-    assert (first["low"], first["high"]) == pytest.approx((expected.low, expected.high), abs=1e-6)
+    assert (first["impressions"], first["low"]) == (60, round(wilson(max(first["clicks"] - 4, 0), 60).low, 6))
+    for line in lines:
+        line["person"] = "one"
+    found = reported(lines + decision_lines(40, seed=1))
+    assert found["impressions"] == 20 + 120  # one person counts for 20 impressions of all, however many they had
+    assert all(row["impressions"] <= 4 + 40 * 3 for row in found["campaigns"].values())
 
 
-def test_segments_and_their_campaigns_are_told_of_from_k_people_on() -> None:
-    lines = decision_lines(40)
+def test_rows_are_told_of_when_their_people_round_to_twice_the_floor() -> None:
+    lines = decision_lines(60)
     for number, line in enumerate(lines):
         line["person"] = f"person-{number}"
-        line["segments"] = ["many", "few"] if number < 7 else ["many"]
+        line["segments"] = ["many", "few"] if number < 15 else ["many"]
         for candidate in line["candidates"]:
-            candidate["campaign_id"] = "rare" if number < 3 else "other" if number < 12 else "usual"
+            candidate["campaign_id"] = "rare" if number < 3 else "other" if number < 20 else "usual"
     found = reported(lines, k_floor=8)
-    assert set(found["segments"]) == {"many"} and found["segments_below_k"] == 1
-    many = found["segments"]["many"]
-    # Nine people saw `other`, but without it the rest would be the three who saw `rare`.
-    assert many["people"] == 40 and set(many["campaigns"]) == {"usual"} and many["campaigns_below_k"] == 2
-    assert "few" not in json.dumps(found)
-    assert set(reported(lines, k_floor=3)["segments"]["many"]["campaigns"]) == {"usual", "other", "rare"}
+    assert set(found["segments"]) == {"many"}
+    assert set(found["segments"]["many"]["campaigns"]) == {"usual", "other"}
+    assert "few" not in json.dumps(found) and "rare" not in json.dumps(found)
     assert set(reported(lines, k_floor=7)["segments"]) == {"many", "few"}
+    assert set(reported(lines, k_floor=7, floor=9)["segments"]) == {"many"}
     for line in lines:
-        line["person"] = None  # nobody is known: nothing is said of any segment
-    assert reported(lines, k_floor=1)["segments"] == {}
+        line["person"] = None  # nobody is known: nothing is said of any segment, but of campaigns
+    found = reported(lines, k_floor=8)
+    assert found["segments"] == {} and set(found["campaigns"]) == {"usual", "other"}
 
 
-def test_a_campaign_that_is_never_seen_counts() -> None:
-    lines = decision_lines(5)
-    for line in lines:
-        shown = {slot["ad_id"] for slot in line["slots"]}
-        for candidate in line["candidates"]:
-            candidate["campaign_id"] = "seen" if candidate["ad_id"] in shown else "never"
-    found = reported(lines)
-    assert found["campaigns"]["never"]["impressions"] == 0 and found["campaigns_seen"] == 1
-    assert found["gini_campaigns"] == 0.5 and found["effective_campaigns"] == 1
+def test_a_week_is_told_of_when_it_is_over() -> None:
+    lines = decision_lines(60)
+    body = b"".join(json.dumps(line).encode() + b"\n" for line in lines)
+    for now, weeks in ((BEGIN + 5 * 86400, []), (BEGIN + 9 * 86400, ["2026-09-21"])):
+        decided, _ = read([("log", io.BytesIO(body))], now=now, explored_only=False)
+        assert report(decided, 1, exactly, now=now)["weeks"] == weeks
 
 
 @given(COUNTS, st.integers(1, 5))
@@ -90,12 +99,16 @@ def test_the_command_reads_files_and_never_goes_below_the_floor(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("K_FLOOR", "5")
+    monkeypatch.setenv("PSEUDONYM_KEY_FILE", str(tmp_path / "key"))
     monkeypatch.setattr(time, "time", lambda: NOW)
-    write_log(tmp_path / "a.jsonl.gz", decision_lines(10))
+    write_log(tmp_path / "a.jsonl.gz", decision_lines(200))
     app = typer.Typer()
     app.command()(exposure.main)
-    found = CliRunner().invoke(app, ["--log", str(tmp_path / "*.gz"), "--k-floor", "2"])
-    figures = json.loads(found.stdout.strip().splitlines()[-1])
-    assert found.exit_code == 0 and figures["k_floor"] == 5 and figures["impressions"] == 30
-    assert "campaign-" in found.stderr
+    runs = [CliRunner().invoke(app, ["--log", str(tmp_path / "*.gz"), "--k-floor", "2"]) for _ in range(2)]
+    figures = json.loads(runs[0].stdout.strip().splitlines()[-1])
+    assert runs[0].exit_code == 0 and figures["k_floor"] == 5
+    assert runs[0].stdout == runs[1].stdout  # asked again, it says the same
+    rounding = KeyedRounding((tmp_path / "key").read_bytes())
+    assert figures == json.loads(json.dumps(reported(decision_lines(200), 5, rounding=rounding)))
+    assert figures["people"] % 5 == 0 and figures["impressions"] % 100 == 0 and "campaign-" in runs[0].stderr
     assert CliRunner().invoke(app, ["--log", str(tmp_path / "nothing")]).exit_code == 1

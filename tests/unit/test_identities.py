@@ -57,6 +57,7 @@ def long(profile: Profile) -> set[str]:
 
 
 def say(system: FakeSystem, user: str, personalisation: bool, sensitive: bool = False) -> Consent:
+    system.clock.now += 1  # of two statements of one moment the refusal would hold
     said = Consent(personalisation, sensitive, f"{user}'s banner", system.clock.now)
     return system.profiling.set_consent(TENANT, user, said)
 

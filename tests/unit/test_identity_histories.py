@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from shared.domain import Consent, Profile
 from shared.evidence import settled
 from shared.interests import fold, interests_of
+from shared.policy.consent import refused
 from shared.profiling import NamedId
 from shared.stores.people import held, unpack_vectors
 from tests.conftest import TENANT, Aws, stores_on
@@ -82,17 +83,23 @@ class World:
             said = Consent(flags > 0, flags > 1, "banner", self.system.clock.now)
             profiling.set_consent(TENANT, name, said)
             profiling.set_consent("never", name, said)
-        elif kind in ("disable", "enable") and people[0] is not None:
+        elif kind in ("disable", "enable") and people[0] is not None and self._may_edit(name):
             edit: dict[str, list[str]] = {"disable": [], "enable": []} | {kind: [TOPICS[topic]]}
             profiling.edit_interests(TENANT, name, **edit)
             for one in self.group(name) if kind == "enable" else {name}:
-                if self.uid("never", one) is not None:
-                    profiling.edit_interests("never", one, **edit)
+                if (uid := self.uid("never", one)) is not None:  # through the store: whoever it is of need not consent
+                    self.system.stores.people.edit_interests("never", uid, **edit)
+
+    def _may_edit(self, name: str) -> bool:
+        if self.system.consent_basis != "required":
+            return True
+        return self.system.profiling.profile(TENANT, name)[1].personalisation
 
     def _may_link(self, uids: tuple[str | None, str | None]) -> bool:
         if self.system.consent_basis != "required":
             return True
-        return len(self.system.stores.people.consents(TENANT, [uid for uid in uids if uid])) == len({*uids})
+        said = self.system.stores.people.consents(TENANT, [uid for uid in uids if uid])
+        return len(said) == len({*uids}) and not all(map(refused, said.values()))
 
     def expected(self, group: set[str], now: float) -> tuple[Any, int, set[str]]:
         """Of a group: interests, number of events and what they hold, from nothing but the ids' own rows."""

@@ -145,7 +145,7 @@ def judged(folder: Path, verdict: str = "promote", against: str = promotion.NONE
 
 def test_a_log_with_clicks_starts_one_job_and_gives_it_what_it_needs(either: Service) -> None:
     either.log()
-    either.stores.catalogue.put_items(TENANT, [Item("item-1", "a phone", topic_vector("phone").astype("f2").tobytes())])
+    either.stores.catalogue.put_items(TENANT, [Item("item-1", topic_vector("phone").astype("f2").tobytes())])
     outcome = either.training.train(started_by="schedule")
     assert outcome == {
         "started": [{"tenant": TENANT, "job": either.row.job}],
@@ -163,9 +163,7 @@ def test_a_log_with_clicks_starts_one_job_and_gives_it_what_it_needs(either: Ser
 
 def test_the_job_is_given_vectors_of_ads_and_of_other_items(service: Service, tmp_path: Path) -> None:
     service.log()
-    service.stores.catalogue.put_items(
-        TENANT, [Item("item-1", "a phone", topic_vector("phone").astype("f2").tobytes())]
-    )
+    service.stores.catalogue.put_items(TENANT, [Item("item-1", topic_vector("phone").astype("f2").tobytes())])
     service.training.train(TENANT)
     path = tmp_path / "vectors.npz"
     path.write_bytes(service.stores.objects.get(f"{candidate_prefix(TENANT, service.row.job)}prepared/vectors.npz"))

@@ -294,6 +294,6 @@ def test_a_refusal_takes_the_inferred_away_and_a_new_consent_brings_it_back(syst
     system.profiling.set_consent(TENANT, "ann", Consent(False, False, "banner", system.clock.now))
     assert system.stores.people.interest_holders(TENANT, watch) == 1
     assert system.profiling.profile(TENANT, "bob")[0].segments == ()
-    system.profiling.set_consent(TENANT, "ann", Consent(True, False, "banner", system.clock.now))
+    system.profiling.set_consent(TENANT, "ann", Consent(True, False, "banner", system.clock.now + 1))
     assert [i.id for i in system.profiling.profile(TENANT, "ann")[0].interests if i.term == "long"] == [watch]
     assert system.stores.people.interest_holders(TENANT, watch) == 2

@@ -18,6 +18,7 @@ from aws_lambda_powertools.utilities.idempotency.persistence import dynamodb as 
 from fastapi.routing import APIRoute
 
 from shared.settings import Settings
+from shared.tenants import Tenants
 from tests import cloudformation
 from tests.cloudformation import listed
 from tests.conftest import Aws
@@ -148,11 +149,31 @@ def test_who_touches_people_has_the_key_and_nobody_else(template: dict[str, Any]
         assert may == has == (function != "classify"), function
 
 
+def test_tenants_terms_reach_every_function_as_they_are_given(template: dict[str, Any]) -> None:
+    parameter = template["Parameters"]["Tenants"]
+    (example,) = re.findall(r"e\.g\. (\{.*\}) with", " ".join(parameter["Description"].split()))
+    assert (
+        Tenants.parse(example, basis="required").of_role("arn:aws:sts::111122223333:assumed-role/acme-web/s") == "acme"
+    )
+    pattern = re.compile(parameter["AllowedPattern"])
+    for given, taken in (
+        (example, True),
+        (parameter["Default"], True),
+        ("acme", False),
+        ("{" + "x" * 2500 + "}", False),
+    ):
+        assert bool(pattern.fullmatch(given)) is taken
+    for function in FUNCTIONS:
+        assert environment(template, function)["TENANTS"] == {"Ref": "Tenants"}
+
+
 def test_consent_is_required_unless_said_otherwise(template: dict[str, Any]) -> None:
     parameters = template["Parameters"]
     assert parameters["ConsentBasis"]["Default"] == "required"
     assert parameters["KFloor"]["Default"] == 50
     assert parameters["Stage"]["Default"] == "dev"
+    assert parameters["TcfVendorId"]["Default"] == 0
+    assert environment(template, "profile")["TCF_VENDOR_ID"] == {"Ref": "TcfVendorId"}
 
 
 # Roles ----------------------------------------------------------------------------------------------------------------
@@ -169,10 +190,10 @@ def test_roles_grant_named_actions_on_named_resources(resources: dict[str, Any],
             assert all(action.startswith("xray:Put") for action in names), statement  # X-Ray knows no resources
 
 
-def called(module: str) -> Iterator[str]:
-    """Names of the boto3 operations that a module of shared/stores passes to its ``_call``."""
+def called(module: str, by: str = "_call") -> Iterator[str]:
+    """Names of the boto3 operations that a module of shared/stores passes to its ``_call``, or what it has for that."""
     for node in ast.walk(ast.parse((ROOT / "shared" / "stores" / f"{module}.py").read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "_call":
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == by:
             first = node.args[0]
             assert isinstance(first, ast.Constant) and isinstance(first.value, str), ast.unparse(node)
             yield first.value
@@ -181,17 +202,24 @@ def called(module: str) -> Iterator[str]:
 # What IAM asks for: a transaction is authorised as the writes within it, reads of an object's head as reads of it, and
 # what boto3 uploads in parts it must be able to give up.
 IAM = {
-    "transact_write_items": {"dynamodb:PutItem", "dynamodb:UpdateItem"},
+    "transact_write_items": {
+        f"dynamodb:{part}" for part in ("PutItem", "UpdateItem", "DeleteItem", "ConditionCheckItem")
+    },
     "head_object": {"s3:GetObject"},
     "list_objects_v2": {"s3:ListBucket"},
     "delete_objects": {"s3:DeleteObject"},
     "upload_fileobj": {"s3:PutObject", "s3:AbortMultipartUpload"},
+    "create_multipart_upload": {"s3:PutObject"},
+    "upload_part": {"s3:PutObject"},
+    "complete_multipart_upload": {"s3:PutObject"},
+    "list_parts": {"s3:ListMultipartUploadParts"},
 }
 ONLY = {  # what only some functions do
     "dynamodb:Scan": {"profile"},  # the rebuild of every profile
     "s3:PutObject": {"profile", "classify", "generate", "recommend"},
     "s3:DeleteObject": {"profile", "classify"},  # chunks that are done, the rejected lines of an earlier upload
     "s3:AbortMultipartUpload": {"profile", "classify"},  # the rejected lines of all chunks together
+    "s3:ListMultipartUploadParts": {"profile"},  # an upload without somebody who was erased
 }
 
 
@@ -206,6 +234,7 @@ def test_roles_cover_what_the_stores_call_and_nothing_else(resources: dict[str, 
     granted = actions(resources, function)
     idempotency = set(re.findall(r"client\.(\w+)\(", inspect.getsource(powertools)))
     wanted = asked("dynamodb", set(called("table")) | idempotency) | asked("s3", set(called("objects")))
+    wanted |= asked("s3", set(called("rewriting", by="_do")))
     wanted -= {action for action, functions in ONLY.items() if function not in functions}
     assert {action for action in granted if action.startswith(("dynamodb:", "s3:"))} == wanted
 
@@ -223,9 +252,11 @@ def test_uploads_and_their_chunks_are_read_chunks_and_rejected_lines_written(
     own = {"profile": {"events/*"}, "classify": {"ads/*", "labels/*", "artifacts/*", "catalogue/*"}}[function]
     trains = {"candidates/*"} if function == "classify" else set()
     judged = {"artifacts/*/ranker/*"} if trains else set()  # what the gate let out
-    assert folders["GetObject"] == own | {"chunks/*"} | trains | ({"logs/*"} if trains else set())
-    assert folders["PutObject"] == (own & {"catalogue/*"}) | {"chunks/*", "rejected/*"} | trains | judged
-    assert folders["DeleteObject"] == {"chunks/*", "rejected/*"}
+    # Who erases people takes them out of all these.
+    people = {"events/*", "rejected/*", "logs/*", "exports/*"} if function == "profile" else set()
+    assert folders["GetObject"] == own | {"chunks/*"} | trains | ({"logs/*"} if trains else set()) | people
+    assert folders["PutObject"] == (own & {"catalogue/*"}) | {"chunks/*", "rejected/*"} | trains | judged | people
+    assert folders["DeleteObject"] == {"chunks/*", "rejected/*"} | (people & {"exports/*"})
 
 
 def test_training_lists_what_it_reads_and_grants_keys_to_aws_alone(resources: dict[str, Any]) -> None:
@@ -260,6 +291,7 @@ def test_bucket_is_closed_and_forgets_raw_uploads(resources: dict[str, Any]) -> 
     rules = {rule.get("Prefix"): rule.get("ExpirationInDays") for rule in bucket["LifecycleConfiguration"]["Rules"]}
     assert {rules[prefix] for prefix in ("events/", "ads/", "rejected/")} == {7}
     assert rules["checkpoints/"] == 7 and "labels/" not in rules  # a schedule trains again on the labels that lie there
+    assert rules["exports/"] == 1  # the address of one holds for a quarter of an hour
     assert rules["chunks/"] == 15  # a dead letter, which waits 14 days, may still ask for one
     (statement,) = resources["BucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
     assert statement["Effect"] == "Deny" and statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
@@ -278,6 +310,7 @@ def test_uploads_trigger_their_function(template: dict[str, Any]) -> None:
 
 def test_there_is_an_event_for_every_way_in() -> None:
     ways = {"profile": "api s3 sqs direct", "classify": "api s3 sqs direct labels_s3"}
+    ways["profile"] += " erase_api erase_sqs"
     ways["classify"] += " train_direct trained_direct train_ranker_direct ranker_trained_direct"
     ways["generate"] = "api sqs direct reviews_api catalogue_direct catalogue_sqs"
     ways["recommend"] = "api direct log_direct"

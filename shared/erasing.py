@@ -1,0 +1,344 @@
+"""Erasure of people: at their request, and of what was kept when they withdraw a consent that is required.
+
+The request itself makes the person unknown, in one transaction: from then on nobody finds them, and nobody who had
+found them can write about them (`shared.stores.identities`, `shared.stores.erasures`). What is left goes through the
+queue, from the erasure's own row: rows of the table, lines of objects (`shared.sweeping`), and then a second scan of
+every place. What it finds is removed, and it is scanned again. Between the steps lies a time longer than any request
+lives: a decision that was under way when the person became unknown may still be written, and is found.
+
+Each of a person's decisions that is still there takes with it what its feedback had added to the ads' and variants'
+counters. Whoever is cut off, and wherever, leaves an erasure that goes on: the first message about it is queued before
+it begins, and a repeat of any step changes nothing.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from math import ceil, inf
+from typing import Any, Protocol
+
+from shared.errors import Conflict, NotFound, Unavailable
+from shared.policy.consent import refused
+from shared.splitting import MARGIN_SECONDS, Remaining
+from shared.stores import Stores
+from shared.stores.erasures import Erasure, Erasures
+from shared.stores.faults import give_way
+from shared.stores.statements import standing
+from shared.stores.table import Row
+from shared.sweeping import Swept, check, sweep
+from shared.telemetry import logger
+
+DELAY_SECONDS = 60.0  # longer than any request lives
+INLINE_SECONDS = 8.0  # that the request itself removes rows for
+ROUNDS = 5  # second scans that may find something, before a person has to look
+STUCK_SECONDS = 900.0  # after which whoever asks again for an erasure has it go on
+_ATTEMPTS = 30
+_AT_ONCE = 90
+_LEFT = {
+    "table": ("table", "objects", "second_scan"),
+    "objects": ("objects", "second_scan"),
+    "scan": ("second_scan",),
+    "scan_objects": ("second_scan",),
+    "done": (),
+}
+KEPT = {
+    "tombstone": "a keyed hash of each id and the time, for 400 days: what happened before is not taken in again",
+    "spend": "what impressions cost, by ad and day: money, of nobody",
+    "items": "what an item is about, as a vector: never who acted on it, nor in whose words",
+    "copy": "jobs of copy, for 7 days: names of interests that many hold, never for whom it was",
+    "models": "weights trained before: no rows of people",
+    "backups": "the table's point-in-time recovery, for 35 days; whoever restores it repeats the erasures since",
+}
+
+
+class Sweep(Protocol):
+    """`shared.sweeping.sweep` or `check`."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Swept: ...
+
+
+class Erasing:
+    """Erases people.
+
+    delay_seconds: between the steps, see above. sweep, check: of the objects.
+    """
+
+    def __init__(
+        self,
+        stores: Stores,
+        *,
+        clock: Callable[[], float],
+        delay_seconds: float = DELAY_SECONDS,
+        sweep: Sweep = sweep,
+        check: Sweep = check,
+    ) -> None:
+        self._stores = stores
+        self._erasures = Erasures(stores.table, stores.people)
+        self._clock = clock
+        self._delay = delay_seconds
+        self._sweep = sweep
+        self._check = check
+
+    def erase(self, tenant: str, user_id: str, *, remaining: Remaining = lambda: inf) -> Erasure:
+        """Begins to erase the person of this id, with all ids that are linked with it, and returns how it stands.
+
+        From then on they are unknown. One that is under way is returned as it stands; of an id that nobody knows there
+        is one too, since uploads may hold it, and so that the answer tells nobody who is known.
+
+        Raises:
+            Conflict: too many writers at the person.
+        """
+        people = self._stores.people
+        digest = people.digest(tenant, user_id)
+        erasure_id = ""
+        for attempt in range(_ATTEMPTS):
+            known = people.look_up_digests(tenant, [digest])
+            one = known[digest]
+            if one.uid is None and one.erasure is not None:
+                running = self._erasures.get(tenant, one.erasure)
+                if running is not None and not running.done:
+                    return self._nudged(tenant, running)
+            person = people.load(tenant, one.uid, "") if one.uid is not None else None
+            if person is None or person.there:
+                if person is not None:
+                    known |= people.look_up_digests(tenant, self._erasures.digests(tenant, person.uids))
+                now = self._clock()
+                if not erasure_id:  # its message first: whoever is cut off behind the beginning leaves one that goes on
+                    erasure_id = secrets.token_hex(12)
+                    self._send(tenant, erasure_id, self._delay)
+                erasure = Erasure(
+                    erasure_id,
+                    "erasure",
+                    now,
+                    digests=tuple(known),
+                    uids=person.uids if person is not None else (),
+                    groups=(person.group,) if person is not None and person.group else (),
+                    updated_at=now,
+                )
+                if self._erasures.begin(tenant, erasure, known, person):
+                    return self._inline(tenant, erasure, remaining)
+            give_way(attempt)
+        raise Conflict("too many writers at the same person", retry_after=1)
+
+    def withdraw(self, tenant: str, uid: str, *, remaining: Remaining = lambda: inf) -> Erasure | None:
+        """Erases what is kept of an id whose consent was withdrawn: events, decisions, impressions, counts, lines of
+        objects. What was said of consent stays, with the pseudonym it stands under. None: nothing is kept of it.
+
+        Raises:
+            Conflict: too many writers at the id.
+        """
+        erasure_id = ""
+        for attempt in range(_ATTEMPTS):
+            meta = self._erasures.meta(tenant, uid)
+            if meta is None or not self._withdrawable(tenant, uid, meta):
+                return None
+            now = self._clock()
+            if not erasure_id:
+                erasure_id = secrets.token_hex(12)
+                self._send(tenant, erasure_id, self._delay)
+            head = meta.get("head", 0)
+            digests = (meta["id"],) if "id" in meta else ()
+            erasure = Erasure(erasure_id, "withdrawal", now, digests, (uid,), cut=head + 1, updated_at=now)
+            if self._erasures.begin_withdrawal(tenant, erasure, uid, head, meta.get("changes", 0)):
+                return self._inline(tenant, erasure, remaining)
+            give_way(attempt)
+        raise Conflict("too many writers at the same person", retry_after=1)
+
+    def _withdrawable(self, tenant: str, uid: str, meta: Row) -> bool:
+        """Whether anything may have been kept since the last withdrawal: what is there now, or under a consent that
+        was given and taken back."""
+        if meta.get("head", 0) > meta.get("cut", 0) or self._erasures.kept_of(tenant, uid):
+            return True
+        return bool(meta.get("changes", 0) - meta.get("withdrawn", 0) >= 2)
+
+    def get(self, tenant: str, erasure_id: str) -> Erasure:
+        """Raises `NotFound`."""
+        found = self._erasures.get(tenant, erasure_id)
+        if found is None:
+            raise NotFound(f"no erasure {erasure_id!r}", field="erasure_id")
+        return found
+
+    def go_on(self, tenant: str, erasure_id: str, *, remaining: Remaining = lambda: inf) -> None:
+        """Does what a message of the queue asks for: all that is left, or as much as the time allows.
+
+        Raises:
+            Unavailable: `ROUNDS` second scans in turn have found something; Conflict: an object is being replaced.
+        """
+        erasure = self._erasures.get(tenant, erasure_id)
+        if erasure is None:
+            logger.info("an erasure that never began", extra={"erasure": erasure_id})
+        while erasure is not None and not erasure.done:
+            wait = erasure.not_before - self._clock()
+            if wait > 0 or remaining() < MARGIN_SECONDS:
+                self._send(tenant, erasure_id, max(wait, 0.0))
+                return
+            erasure = self._step(tenant, erasure, remaining)
+
+    # Steps ------------------------------------------------------------------------------------------------------
+
+    def _step(self, tenant: str, erasure: Erasure, remaining: Remaining) -> Erasure | None:
+        """One step on; None where another worker has moved it, or the rest is queued."""
+        now = self._clock()
+        if erasure.step == "table":
+            if not self._sweep_table(tenant, erasure, lambda: remaining() - MARGIN_SECONDS):
+                self._send(tenant, erasure.erasure_id, 0.0)
+                return None
+            return self._erasures.advance(tenant, erasure, step="objects", now=now)
+        if erasure.step == "objects":
+            swept = self._objects(self._sweep, tenant, erasure, remaining)
+            if swept.cursor is not None:
+                return self._erasures.advance(
+                    tenant, erasure, step="objects", now=now, cursor=swept.cursor, objects=swept.removed
+                )
+            # What was read before the rows went may be written as long as a request lives: the log's files.
+            until = self._clock() + self._delay
+            return self._erasures.advance(
+                tenant, erasure, step="scan", now=now, not_before=until, objects=swept.removed
+            )
+        if erasure.step == "scan":
+            found, looked_at = self._scan_table(tenant, erasure)
+            return self._erasures.advance(
+                tenant, erasure, step="scan_objects", now=now, found=found, looked_at=looked_at
+            )
+        return self._scan_objects(tenant, erasure, remaining)
+
+    def _scan_objects(self, tenant: str, erasure: Erasure, remaining: Remaining) -> Erasure | None:
+        seen = self._objects(self._check, tenant, erasure, remaining)
+        found, looked_at = _sum(erasure.found, seen.removed), _sum(erasure.looked_at, seen.looked_at)
+        now = self._clock()
+        if seen.cursor is not None:
+            return self._erasures.advance(
+                tenant, erasure, step="scan_objects", now=now, cursor=seen.cursor, found=found, looked_at=looked_at
+            )
+        if not found:
+            return self._erasures.finish(tenant, erasure, now=now, looked_at=looked_at)
+        logger.warning(
+            "the second scan found traces", extra={"erasure": erasure.erasure_id, "round": erasure.round, **found}
+        )
+        moved = self._erasures.advance(
+            tenant, erasure, step="table", now=now, again=True, found=found, looked_at=looked_at
+        )
+        if moved is not None and moved.round >= ROUNDS and moved.round % ROUNDS == 0:
+            raise Unavailable("the second scan found traces again and again", retry_after=60)
+        return moved
+
+    def _inline(self, tenant: str, erasure: Erasure, remaining: Remaining) -> Erasure:
+        """What the request itself removes. The step stays: its message does it once more, when no request that knew
+        the person lives any more."""
+        ends = self._clock() + INLINE_SECONDS
+        self._sweep_table(tenant, erasure, lambda: min(remaining() - 2.0, ends - self._clock()))
+        return self._erasures.get(tenant, erasure.erasure_id) or erasure
+
+    def _sweep_table(self, tenant: str, erasure: Erasure, remaining: Remaining) -> bool:
+        """Removes rows; False where the time was over first."""
+        erasure, until = self._of_now(tenant, erasure)
+        lot: list[tuple[str, Row]] = []
+        for place, row in self._erasures.rows(tenant, erasure, until):
+            if place == "decisions":
+                self._erase_decision(tenant, erasure, row)
+            else:
+                lot.append((place, row))
+            if len(lot) >= _AT_ONCE:
+                self._erasures.delete(tenant, erasure.erasure_id, lot)
+                lot = []
+            if remaining() <= 0:
+                self._erasures.delete(tenant, erasure.erasure_id, lot)
+                return False
+        self._erasures.delete(tenant, erasure.erasure_id, lot)
+        return True
+
+    def _erase_decision(self, tenant: str, erasure: Erasure, pointer: Row) -> None:
+        uid, decision_id = pointer["pk"].rpartition("/")[2], pointer["sk"].removeprefix("d/")
+        memory = self._erasures.decision_action(tenant, erasure.erasure_id, decision_id, erasure.requested_at)
+
+        def told(gone: Mapping[str, int]) -> list[dict[str, Any]]:
+            counted = {place: count for place, count in gone.items() if count}
+            count = [self._erasures.count_action(tenant, erasure.erasure_id, counted)] if counted else []
+            return [memory, *count]
+
+        self._stores.delivery.erase_decision(tenant, uid, decision_id, told)
+
+    def _of_now(self, tenant: str, erasure: Erasure) -> tuple[Erasure, float]:
+        """The erasure, and until when what there is has to go. Of a withdrawal that still holds that is everything, so
+        its cut moves; where consent has been given since, it is what was there before."""
+        if erasure.kind == "erasure":
+            return erasure, inf
+        (uid,) = erasure.uids
+        meta = self._erasures.meta(tenant, uid)
+        if meta is None:  # erased meanwhile, at the person's request
+            return erasure, inf
+        said = standing(meta).consent
+        if said is None or not refused(said):
+            return erasure, erasure.requested_at
+        head = meta.get("head", 0)
+        if head > erasure.cut and self._erasures.renew_cut(tenant, erasure, uid, head):
+            erasure = replace(erasure, cut=head)
+        return erasure, inf
+
+    def _scan_table(self, tenant: str, erasure: Erasure) -> tuple[dict[str, int], dict[str, int]]:
+        """What is left in the table by place, and how much has been looked at."""
+        erasure, until = self._of_now(tenant, erasure)
+        found = Counter(place for place, _ in self._erasures.rows(tenant, erasure, until))
+        decisions = self._erasures.decisions(tenant, erasure.erasure_id)
+        found["decisions"] += self._stores.delivery.rows_of_decisions(tenant, decisions)
+        found["identities"] += self._erasures.mapped(tenant, erasure)
+        looked_at = {
+            "partitions": len(erasure.uids) + len(erasure.groups),
+            "decisions": len(decisions),
+            "identities": len(erasure.digests),
+        }
+        return {place: count for place, count in found.items() if count}, looked_at
+
+    def _objects(self, walk: Sweep, tenant: str, erasure: Erasure, remaining: Remaining) -> Swept:
+        people = self._stores.people
+        return walk(
+            self._stores.objects,
+            tenant,
+            digests=erasure.digests,
+            uids=erasure.uids,
+            decisions=self._erasures.decisions(tenant, erasure.erasure_id),
+            digest=lambda user_id: people.digest(tenant, user_id),
+            before=erasure.requested_at,
+            remaining=remaining,
+            cursor=erasure.cursor,
+        )
+
+    # Messages ---------------------------------------------------------------------------------------------------
+
+    def _nudged(self, tenant: str, erasure: Erasure) -> Erasure:
+        """An erasure that is asked for again; its messages may have been lost."""
+        if self._clock() - max(erasure.updated_at, erasure.not_before) > STUCK_SECONDS:
+            self._send(tenant, erasure.erasure_id, 0.0)
+        return erasure
+
+    def _send(self, tenant: str, erasure_id: str, delay: float) -> None:
+        body = {"action": "erase", "tenant": tenant, "erasure": erasure_id}
+        self._stores.queues.send("events", body, delay_seconds=ceil(delay))
+
+
+def receipt(erasure: Erasure) -> dict[str, Any]:
+    """What has been removed where, what is left to do, and what the second scan said (epoch seconds)."""
+    states = {"table": "running", "objects": "running", "scan": "verifying", "scan_objects": "verifying"}
+    scanned = bool(erasure.looked_at)
+    return {
+        "erasure_id": erasure.erasure_id,
+        "kind": erasure.kind,
+        "state": states.get(erasure.step, "done"),
+        "requested_at": erasure.requested_at,
+        "verified_at": erasure.verified_at,
+        "removed": {"table": dict(erasure.table), "objects": dict(erasure.objects)},
+        "left": list(_LEFT[erasure.step]),
+        "kept": KEPT,
+        "second_scan": {"looked_at": dict(erasure.looked_at), "found": dict(erasure.found)} if scanned else None,
+    }
+
+
+def _sum(*parts: Mapping[str, int]) -> dict[str, int]:
+    """By place, those where there is something."""
+    total: Counter[str] = Counter()
+    for part in parts:
+        total.update(part)
+    return {place: count for place, count in total.items() if count}

@@ -1,0 +1,73 @@
+"""What a token may do: which scope each route asks for, where the token names scopes at all.
+
+A caller that only shows ads (a page, an app) gets a token that cannot read a profile or erase a person. API Gateway
+passes the claims on as texts: ``scope`` as OAuth 2 has it (RFC 8693, section 4.2: names between spaces), ``scp`` or
+``permissions`` as other issuers write them (a list, which arrives as ``[a b]``). A token with none of these claims may
+do everything that its tenant may, and so may a caller who signs with IAM: there the policy names the routes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from shared.errors import Forbidden
+
+SERVE = "adtailor/serve"  # behaviour in, ads out, what became of them
+READ = "adtailor/read"  # the catalogue, its categories, jobs and models; nobody's data
+WRITE = "adtailor/write"  # the catalogue and its copy
+PEOPLE = "adtailor/people"  # what is known of a person: to see, correct, export and erase it
+SCOPES = (SERVE, READ, WRITE, PEOPLE)
+CLAIMS = ("scope", "scp", "permissions")
+
+# In order: the first that fits decides. What none fits is nobody's.
+_RULES: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
+    (methods, re.compile(path, re.DOTALL), scope)
+    for methods, path, scope in (
+        ("*", r"/v1/(?:users|erasures)(?:/.*)?", PEOPLE),
+        ("POST", r"/v1/(?:recommendations|feedback|events)", SERVE),
+        ("GET", r"/healthz", SERVE),
+        ("POST", r"/v1/classify", READ),
+        ("GET", r"/v1/(?:ads|heads|copy)(?:/.*)?|/v1/ranker", READ),
+        ("PUT", r"/v1/ads", WRITE),
+        ("POST", r"/v1/copy(?:/reviews)?", WRITE),
+    )
+)
+
+
+def scope_of(method: str, path: str) -> str | None:
+    """The scope that a request needs; None where no route of ours is like it."""
+    for methods, pattern, scope in _RULES:
+        if methods in ("*", method) and pattern.fullmatch(path):
+            return scope
+    return None
+
+
+def granted(claims: Mapping[str, Any]) -> frozenset[str] | None:
+    """Scopes that the token names; None where it names none at all, in any claim."""
+    named = [claims[claim] for claim in CLAIMS if claims.get(claim) is not None]
+    if not named:
+        return None
+    words = (word for value in named for part in _listed(value) for word in re.split(r"[\s,]+", part))
+    return frozenset(words) - {""}
+
+
+def _listed(value: Any) -> list[str]:
+    if isinstance(value, list | tuple):
+        return [one for one in value if isinstance(one, str)]
+    return [value.strip("[]")] if isinstance(value, str) else []
+
+
+def authorise(claims: Mapping[str, Any], method: str, path: str) -> None:
+    """Lets a request of a token with these claims through.
+
+    Raises:
+        Forbidden: the token names scopes, and not the one that the request needs.
+    """
+    have = granted(claims)
+    if have is None:
+        return
+    needed = scope_of(method, path)
+    if needed is None or needed not in have:
+        raise Forbidden(f"the token lacks the scope {needed or 'of this route'}")

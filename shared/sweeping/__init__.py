@@ -1,0 +1,219 @@
+"""Erasure in S3: takes what is about some people out of every object of a tenant's.
+
+====================================  ==========================================================================
+objects                               what becomes of them
+====================================  ==========================================================================
+``events/{tenant}/``                  raw uploads: rows of an erased id, and lines that cannot be read and name
+                                      one, become spaces, so that every other row keeps its line, its byte and
+                                      with them its derived id; what nobody can read at all is cut off
+``chunks/{tenant}/``                  pieces of uploads and of rebuilds under way: their rows and uids go
+``rejected/{tenant}/``                lines of why a row was rejected: what they quote goes, whoever it is of
+``logs/{tenant}/decisions/``          lines of their decisions go
+``exports/{tenant}/``                 an export that has any of their ids in it is deleted
+``ads/``, ``labels/``, ``catalogue/`` the advertiser's own, of nobody
+``jobs/``                             prompts and answers for a person's copy: names of interests that at least
+                                      k people hold, never whose (`shared.generating.briefs`)
+``artifacts/``, ``candidates/``,      weights, and ids and vectors of ads and items; people are numbers within
+``checkpoints/``                      one training, of whom nothing is written
+====================================  ==========================================================================
+
+An object is written anew only where something of it goes, under its key, with its headers and metadata, and only if
+it still is what was read (`shared.stores.rewriting`). It stays the same upload to whoever takes it in
+(`shared.stores.objects`): the notification of its writing changes nothing, and a splitter that is half way through goes
+on. Its lifecycle begins anew with the writing, hence one older than `UPLOAD_DAYS` is emptied instead.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from shared.errors import Conflict, NotFound, Unavailable
+from shared.splitting import MARGIN_SECONDS, Remaining
+from shared.stores.objects import Listed, Objects, OpenObject
+from shared.sweeping.files import State, clean
+from shared.sweeping.rows import Gone
+from shared.sweeping.stretches import Stretches, lines
+
+__all__ = ["PLACES", "UPLOAD_DAYS", "Swept", "check", "export_key", "sweep"]
+
+PLACES = ("uploads", "chunks", "rejected", "decision_log", "exports")
+UNREADABLE = "unreadable"  # lines, ends of files and files that nobody can read
+UPLOAD_DAYS = 7  # as the bucket's lifecycle has it
+OWNERS = "adtailor-uids"  # metadata of an export: whose data are in it
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What one call did. removed: by place how many rows, lines, quotes or exports went (or would, of `check`), and
+    under ``unreadable`` lines and files; those of an object that is not done yet come with the call that ends it.
+    looked_at: objects by place. cursor: where the next call goes on; None: everything has been looked at.
+    """
+
+    removed: dict[str, int]
+    looked_at: dict[str, int]
+    cursor: dict[str, Any] | None
+
+
+def export_key(tenant: str, digest: str, name: str) -> str:
+    """Where an export of a person lies. digest: of the id that was asked for."""
+    return f"exports/{tenant}/{digest}/{name}.json.gz"
+
+
+def sweep(
+    objects: Objects,
+    tenant: str,
+    *,
+    digests: Collection[str],
+    uids: Collection[str],
+    decisions: Collection[str],
+    digest: Callable[[str], str],
+    before: float,
+    remaining: Remaining,
+    cursor: Mapping[str, Any] | None = None,
+) -> Swept:
+    """Takes these people out of the tenant's objects, for as long as the time allows; again and again until there is no
+    cursor. One pass may be of many people. A repeat is safe.
+
+    Args:
+        digests: of their external ids (`Identities.digest`). uids, decisions: theirs.
+        digest: of an external id of the tenant's.
+        before: epoch seconds of the erasure. What came after it and happened after it is of a new person, and stays.
+        cursor: of the call before.
+
+    Raises:
+        Conflict: the first object is replaced again and again; go on with the same cursor later. Unavailable.
+    """
+    gone = Gone(digests=digests, uids=uids, decisions=decisions, digest=digest, before=before)
+    return _Walk(objects, tenant, gone, remaining, write=True).go(cursor)
+
+
+def check(
+    objects: Objects,
+    tenant: str,
+    *,
+    digests: Collection[str],
+    uids: Collection[str],
+    decisions: Collection[str],
+    digest: Callable[[str], str],
+    before: float,
+    remaining: Remaining,
+    cursor: Mapping[str, Any] | None = None,
+) -> Swept:
+    """The same walk without writing: what `sweep` would remove. Of rejected lines only those written before the
+    erasure count, since those of others come all the time."""
+    gone = Gone(digests=digests, uids=uids, decisions=decisions, digest=digest, before=before)
+    return _Walk(objects, tenant, gone, remaining, write=False).go(cursor)
+
+
+class _Walk:
+    """One call's way through the objects."""
+
+    def __init__(self, objects: Objects, tenant: str, gone: Gone, remaining: Remaining, *, write: bool) -> None:
+        self._objects = objects
+        self._tenant = tenant
+        self._gone = gone
+        self._remaining = remaining
+        self._write = write
+        self._removed: Counter[str] = Counter()
+        self._looked_at: Counter[str] = Counter()
+
+    def go(self, cursor: Mapping[str, Any] | None) -> Swept:
+        begin = PLACES.index(cursor["place"]) if cursor else 0
+        place = PLACES[begin]
+        after = str(cursor["after"]) if cursor else ""
+        within = cursor.get("within") if cursor else None
+        try:
+            for place in PLACES[begin:]:
+                if within is not None:
+                    left = self._object(place, Listed(within["key"], 1, within["modified"]), State.from_row(within))
+                    if left is not None:
+                        return self._swept(place, after, left, within)
+                    after, within = within["key"], None
+                for found in self._objects.listed(self._prefix(place), after):
+                    if self._over():
+                        return self._swept(place, after)
+                    left = self._object(place, found, None)
+                    if left is not None:
+                        return self._swept(place, after, left, {"key": found.key, "modified": found.modified})
+                    after = found.key
+                after = ""
+        except (Conflict, Unavailable):
+            if not self._looked_at:
+                raise
+            return self._swept(place, after)  # what has gone is told of; the next call meets the same again
+        return Swept(dict(self._removed), dict(self._looked_at), None)
+
+    def _swept(self, place: str, after: str, left: State | None = None, key: Mapping[str, Any] | None = None) -> Swept:
+        cursor: dict[str, Any] = {"place": place, "after": after}
+        if left is not None and key is not None:
+            cursor["within"] = left.row() | {"key": key["key"], "modified": key["modified"]}
+        return Swept(dict(self._removed), dict(self._looked_at), cursor)
+
+    def _over(self) -> bool:
+        return self._remaining() < MARGIN_SECONDS
+
+    def _prefix(self, place: str) -> str:
+        folder = {"uploads": "events", "decision_log": "logs"}.get(place, place)
+        return f"{folder}/{self._tenant}/" + ("decisions/" if place == "decision_log" else "")
+
+    def _object(self, place: str, found: Listed, state: State | None) -> State | None:
+        """Cleans one object; where to go on with it, None where it is done."""
+        if place == "exports":
+            self._looked_at[place] += 1
+            self._removed[place] += self._export(found.key)
+            return None
+        stretches = self._stretches(place, found)
+        if stretches is None or not found.size:
+            return None
+        counts, left = clean(
+            self._objects,
+            found.key,
+            stretches,
+            write=self._write,
+            over=self._over,
+            state=state,
+            expired=_expired if place == "uploads" else _never,
+        )
+        if left is None:
+            self._looked_at[place] += 1
+            self._removed.update({place if what == "rows" else UNREADABLE: count for what, count in counts.items()})
+        return left
+
+    def _stretches(self, place: str, found: Listed) -> Stretches | None:
+        gone, key = self._gone, found.key
+        old = found.modified <= gone.before
+        if place == "uploads":
+            return gone.of_upload(key.rsplit("/", 1)[-1])
+        if place == "chunks":
+            return partial(lines, partial(gone.of_chunk, old=old))
+        if place == "decision_log":
+            return partial(lines, gone.of_log, packed=True)
+        if not key.endswith(".events.jsonl") or not (self._write or old):
+            return None
+        return partial(lines, gone.of_rejected)
+
+    def _export(self, key: str) -> int:
+        parts = key.split("/")
+        theirs = len(parts) > 2 and parts[2] in self._gone.digests
+        if not theirs:
+            try:
+                owners = self._objects.metadata(key).get(OWNERS, "")
+            except NotFound:
+                return 0
+            theirs = not self._gone.uids.isdisjoint(owners.split(","))
+        if theirs and self._write:
+            self._objects.delete([key])
+        return int(theirs)
+
+
+def _expired(opened: OpenObject) -> bool:
+    return time.time() - opened.modified > UPLOAD_DAYS * 86400
+
+
+def _never(opened: OpenObject) -> bool:
+    return False
