@@ -31,7 +31,7 @@ MOVE_SECONDS = 600
 REASON_LENGTH = 200
 LOG_PAGES = 50  # of a search; many may be empty
 # What of a message may be shown: ids. Whatever else it carries may be about a person.
-SHOWN = ("action", "tenant", "run", "chunk", "job_id", "Type")
+SHOWN = ("action", "tenant", "run", "chunk", "erasure", "job_id", "Type")
 
 
 @dataclass(frozen=True, slots=True)
