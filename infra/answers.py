@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, NotRequired
 from pydantic import AwareDatetime, ConfigDict, Field, TypeAdapter
 from typing_extensions import TypedDict
 
+from infra.bids import BidResponse
 from infra.exports import Export
 from infra.receipts import ErasureReceipt
 from infra.twins import DecisionAnswer
@@ -435,7 +436,7 @@ class FeedbackAnswer(TypedDict):
     versions: Versions
 
 
-# By route, what each status that is no error answers.
+# By route, what each status that is no error answers; None: nothing.
 ANSWERS: dict[str, dict[int, Any]] = {
     "POST /v1/events": {200: EventsTaken},
     "GET /v1/users/{user_id}/profile": {200: ProfileAnswer},
@@ -456,6 +457,10 @@ ANSWERS: dict[str, dict[int, Any]] = {
     "GET /v1/copy/{job_id}": {200: JobAnswer},
     "POST /v1/recommendations": {200: DecisionAnswer},
     "POST /v1/feedback": {200: FeedbackAnswer},
+    "POST /openrtb2/auction": {200: BidResponse, 204: None},
+    "GET /openrtb2/win": {204: None},
+    "GET /openrtb2/billing": {204: None},
+    "GET /openrtb2/loss": {204: None},
 }
 _SCHEMA_PLACE = "#/components/schemas/{model}"
 
@@ -466,6 +471,7 @@ def schemas() -> tuple[dict[tuple[str, int], dict[str, Any]], dict[str, Any], di
         ((route, status), "serialization", TypeAdapter(answer))
         for route, statuses in ANSWERS.items()
         for status, answer in statuses.items()
+        if answer is not None
     ]
     wanted.append((("problem", 0), "serialization", TypeAdapter(Problem)))
     by_key, whole = TypeAdapter.json_schemas(wanted, ref_template=_SCHEMA_PLACE)

@@ -51,16 +51,18 @@ class Rounding(Protocol):
 
 
 class KeyedRounding:
-    """Unbiased random rounding, by a secret key and what the figure is called: the same each time."""
+    """Unbiased random rounding, by a secret key, whose figure it is (`scope`: a tenant) and what it is called: the same
+    each time. Of two tenants' figures of one name nobody learns from the one how the other was rounded."""
 
-    def __init__(self, key: bytes) -> None:
+    def __init__(self, key: bytes, scope: str = "") -> None:
         self._key = key
+        self._scope = scope
 
     def __call__(self, count: int, step: int, *mark: str) -> int:
         return rounded(count, step, self._share("\x1f".join(mark)))
 
     def _share(self, mark: str) -> float:
-        digest = hmac.new(self._key, b"disclosure\x1f" + mark.encode(), sha256).digest()
+        digest = hmac.new(self._key, f"disclosure\x1f{self._scope}\x1f{mark}".encode(), sha256).digest()
         return int.from_bytes(digest[:8]) / 2**64
 
 
@@ -71,8 +73,8 @@ def rounded(count: int, step: int, share: float) -> int:
     return step * (whole + (rest > share * step))
 
 
-def rounding_of(settings: Settings) -> KeyedRounding:
-    """By the deployment's pseudonym key, which no reader of a report has.
+def rounding_of(settings: Settings, tenant: str) -> KeyedRounding:
+    """Of a tenant's figures, by the deployment's pseudonym key, which no reader of a report has.
 
     Raises:
         Unavailable: it cannot be had.
@@ -80,8 +82,10 @@ def rounding_of(settings: Settings) -> KeyedRounding:
     if settings.pseudonym_secret_id:
         import boto3
 
-        return KeyedRounding(secret_key(boto3.client("secretsmanager"), settings.pseudonym_secret_id))
-    return KeyedRounding(file_key(Path(settings.pseudonym_key_file or f"{gettempdir()}/adtailor-pseudonym.key")))
+        return KeyedRounding(secret_key(boto3.client("secretsmanager"), settings.pseudonym_secret_id), tenant)
+    return KeyedRounding(
+        file_key(Path(settings.pseudonym_key_file or f"{gettempdir()}/adtailor-pseudonym.key")), tenant
+    )
 
 
 def week_of(at: float) -> int:
@@ -123,8 +127,7 @@ class Figures:
 
 @dataclass(slots=True)
 class Counted:
-    """What people saw and clicked in one row of one week, by person. Nobody knows whose decisions without a person are:
-    each counts as a person of its own."""
+    """What people saw and clicked in one row of one week, by person."""
 
     parts: dict[Hashable, list[int]] = field(default_factory=dict)
 
@@ -132,6 +135,11 @@ class Counted:
         part = self.parts.setdefault(person, [0, 0])
         part[0] += 1
         part[1] += clicked
+
+    @property
+    def impressions(self) -> int:
+        """All of them, whoever saw them."""
+        return sum(part[0] for part in self.parts.values())
 
     def figures(self, k_floor: int, bounds: Bounds, rounding: Rounding, *mark: str) -> Figures | None:
         """What may be published of it; None where nothing may."""

@@ -191,6 +191,7 @@ class ExportAnswer(TypedDict):
     decisions: list[ExportedDecision]
     older_decisions: list[ExportedDecision]
     decision_log: LogRead
+    not_included: dict[str, str]
     versions: dict[str, str]
 
 

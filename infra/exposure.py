@@ -6,8 +6,11 @@
 A table goes to stderr, one JSON object to the last line of stdout. What is said of a row is said of people, so it is
 said as `infra.disclosure` has it: of whole weeks that are over, in steps that k people make (`K_FLOOR`; `steps`), and
 nothing of rows of fewer than about twice k. Of one person at most so many impressions and clicks count a week
-(`ONE`, `MANY`). Parts do not add up to their sums, on purpose. Decisions that nobody is known for count by campaign and
-slot, each as a person of its own, and for no segment.
+(`ONE`, `MANY`). Parts do not add up to their sums, on purpose. Linked ids are one person (``counts_as`` of the log).
+
+Decisions that nobody is known for may all be one person's: they count as no people, and make no row about people told
+of. What was seen in them is told by itself (``anonymous``), as impressions alone, in steps of k and where it is 2 k or
+more a week; the measures of concentration are of both.
 
 The report is of all that the log has: one that is cut by hand is a report of other weeks than the whole one's. What the
 reading met (stderr) is for who has the log anyway. Exit status 1: there is no log.
@@ -18,7 +21,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any
 
@@ -46,6 +49,7 @@ from shared.errors import AdTailorError
 from shared.settings import Settings
 
 NO_CAMPAIGN = "(none)"
+ANONYMOUS = "anonymous"  # kind of the rows of decisions that nobody is known for, before the kind that they have
 ONE = Bounds(impressions=4, clicks=1)  # of one person a week, in a row of one ad or campaign,
 MANY = Bounds(impressions=20, clicks=4)  # and in one of many: a slot, a segment, all
 _DIGITS = 6
@@ -87,23 +91,27 @@ def report(
     least = k_floor + (floor or k_floor)
     told: dict[Row, Figures] = {}
     told_weeks = []
+    anonymous = _anonymous(weeks, k_floor, least, rounding)
     for week in sorted(weeks):
         rows = {
             row: figures
             for row, counted in weeks[week].items()
-            if (figures := counted.figures(k_floor, _bounds(row), rounding, week_name(week), *row)) is not None
+            if row[0] != ANONYMOUS
+            and (figures := counted.figures(k_floor, _bounds(row), rounding, week_name(week), *row)) is not None
             and figures.people >= least
         }
         for row, figures in rows.items():
             # What a report of this week alone does not show is in no sum either.
             if row[0] != "within" or ("segment", row[1]) in rows:
                 told[row] = told.get(row, Figures()) + figures
-        if rows:
+        if rows or week in anonymous:
             told_weeks.append(week_name(week))
     total = told.get(("all",), Figures())
     campaigns, slots = _of(told, "campaign"), _of(told, "slot")
-    counts = [one.impressions for one in campaigns.values()]
-    ads = [one.impressions for one in _of(told, "ad").values()]
+    unseen: Counter[Row] = sum(anonymous.values(), Counter())
+    counts = _together(campaigns, unseen, "campaign")
+    ads = _together(_of(told, "ad"), unseen, "ad")
+    shown = sum(one.impressions for one in campaigns.values())
     segments = _of(told, "segment")
     return {
         "weeks": told_weeks,
@@ -114,8 +122,13 @@ def report(
         "effective_campaigns": round(effective_number(counts), 3),
         "gini_ads": round(gini(ads), _DIGITS),
         "effective_ads": round(effective_number(ads), 3),
-        "campaigns": _ranked(campaigns, sum(counts), k_floor, ONE),
+        "campaigns": _ranked(campaigns, shown, k_floor, ONE),
         "slots": _shown(slots, sum(one.impressions for one in slots.values()), k_floor, MANY),
+        "anonymous": {
+            "impressions": unseen["all",],
+            "campaigns": {row[1]: seen for row, seen in unseen.most_common() if row[0] == "campaign"},
+            "slots": {row[1]: seen for row, seen in sorted(unseen.items()) if row[0] == "slot"},
+        },
         "k_floor": max(k_floor, floor or k_floor),
         "steps": {
             name: {"people": k_floor, "impressions": k_floor * bounds.impressions, "clicks": k_floor * bounds.clicks}
@@ -128,16 +141,42 @@ def report(
     }
 
 
+def _anonymous(
+    weeks: Mapping[int, Mapping[Row, Counted]], k_floor: int, least: int, rounding: Rounding
+) -> dict[int, Counter[Row]]:
+    """Impressions that nobody is known for, by week and row, of those that may be told."""
+    found: dict[int, Counter[Row]] = {}
+    for week, rows in weeks.items():
+        seen = {
+            row[1:]: rounding(counted.impressions, k_floor, "impressions", week_name(week), *row)
+            for row, counted in rows.items()
+            if row[0] == ANONYMOUS
+        }
+        if enough := Counter({row: number for row, number in seen.items() if number >= least}):
+            found[week] = enough
+    return found
+
+
+def _together(told: Mapping[str, Figures], unseen: Mapping[Row, int], kind: str) -> list[int]:
+    """Impressions by name, of people and of nobody."""
+    counts = Counter({name: one.impressions for name, one in told.items()})
+    counts.update({row[1]: seen for row, seen in unseen.items() if row[0] == kind})
+    return list(counts.values())
+
+
 def _count(rows: dict[Row, Counted], one: Decided) -> None:
     """Adds what was seen of a decision to its rows."""
-    person = one.person if one.person is not None else (one.decision_id,)
+    known = one.person is not None
+    person = (one.counts_as or one.person) if known else ""
     campaign_of = {ad.ad_id: ad.campaign_id or NO_CAMPAIGN for ad in one.candidates}
     for shown in one.shown:
         if not shown.seen:
             continue
         campaign = campaign_of[shown.ad_id]
         named: list[Row] = [("all",), ("campaign", campaign), ("ad", shown.ad_id), ("slot", str(shown.slot + 1))]
-        for segment in one.segments if one.person is not None else ():
+        if not known:
+            named = [(ANONYMOUS, *row) for row in named]
+        for segment in one.segments if known else ():
             if is_sensitive(segment):  # it was open when the line was written
                 continue
             named += [("segment", segment), ("within", segment, campaign)]
@@ -221,7 +260,8 @@ def main(
         files = sources.opened(names, objects)
         now = time.time()
         decided, told = read(files, now=now, explored_only=False)
-        rounding = rounding_of(settings)
+        owner = tenant or ",".join(sources.tenants_of(names))  # one figure is rounded in one way, however it is read
+        rounding = rounding_of(settings, owner)
     except (AdTailorError, ValueError, OSError) as error:
         console.print(f"exposure: {error}", style="bold red", highlight=False, markup=False)
         raise typer.Exit(1) from None
@@ -235,6 +275,7 @@ def main(
         console.print("no week (Monday to Monday, UTC, and 26 hours for its clicks) to tell of yet", highlight=False)
     for table in tables(figures, most):
         console.print(table)
+    console.print(f"and {figures['anonymous']['impressions']:,} impressions of nobody known", highlight=False)
     console.print(
         f"as if {figures['effective_campaigns']:.1f} campaigns shared it evenly; Gini {figures['gini_campaigns']:.2f}",
         highlight=False,

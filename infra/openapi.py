@@ -48,6 +48,9 @@ _LOOKS_UP = {  # something that may not exist, or a path that no route takes (an
     "POST /v1/copy",
     "GET /v1/copy/{job_id}",
     "POST /v1/recommendations",
+    "GET /openrtb2/win",
+    "GET /openrtb2/billing",
+    "GET /openrtb2/loss",
 }
 _RETRY_AFTER = {
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}, "required": False}
@@ -83,6 +86,12 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
                 "domain": "ecommerce",
             }
         ]
+    },
+    "POST /openrtb2/auction": {
+        "id": "80ce30c5",
+        "imp": [{"id": "1", "banner": {"w": 300, "h": 250}, "bidfloor": 0.03}],
+        "site": {"domain": "news.example.com"},
+        "tmax": 200,
     },
     "POST /v1/classify": {"texts": ["商品A：最新款智能手机，限时优惠！"]},
     "POST /v1/copy": {"ad": {"title": "A phone for the road", "description": "6.7 inch screen, 256 GB"}, "n": 2},
@@ -129,7 +138,7 @@ def _describe(document: dict[str, Any]) -> None:
         once = body and kept(route.partition(" ")[2])
         statuses = [*_ALWAYS, *(_WITH_BODY if body else ()), *_more(route), *([404] if route in _LOOKS_UP else [])]
         operation["responses"] = {
-            **{str(status): _answer(status, answers[route, status], once=once) for status in ANSWERS[route]},
+            **{str(status): _answer(status, answers.get((route, status)), once=once) for status in ANSWERS[route]},
             **{str(status): _error(status, problem) for status in sorted(statuses)},
         }
         if once:
@@ -146,9 +155,11 @@ def _describe(document: dict[str, Any]) -> None:
     named |= definitions
 
 
-def _answer(status: int, schema: dict[str, Any], *, once: bool) -> dict[str, Any]:
+def _answer(status: int, schema: dict[str, Any] | None, *, once: bool) -> dict[str, Any]:
     queued = status == HTTPStatus.ACCEPTED
     headers = (_LOCATION if queued else {}) | (_REPLAYED if once else {})
+    if schema is None:
+        return {"description": "Nothing to say.", **({"headers": headers} if headers else {})}
     return {
         "description": "Queued: ask for the job." if queued else "Successful Response",
         "content": {"application/json": {"schema": schema}},

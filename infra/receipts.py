@@ -28,7 +28,8 @@ class SecondScan(TypedDict):
 
 
 class ErasureReceipt(TypedDict):
-    """`left`: what is still to be done. `kept`: what stays, and why that tells of nobody."""
+    """`left`: what is still to be done. `could_not_be_read`: objects that their owner has closed, by a key or a storage
+    class, so that nobody can say whether they hold anything; the log names them. `kept`: what stays, and why."""
 
     __pydantic_config__ = _WHOLE  # type: ignore[misc]
     erasure_id: str
@@ -38,6 +39,7 @@ class ErasureReceipt(TypedDict):
     verified_at: AwareDatetime | None
     removed: Removed
     left: list[Literal["table", "objects", "second_scan"]]
+    could_not_be_read: Count
     kept: dict[str, str]
     second_scan: SecondScan | None
     versions: dict[str, str]

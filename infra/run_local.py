@@ -116,7 +116,8 @@ def _ready(stack: Stack, seconds: float) -> str:
     person = sample.people()[0]["user_id"] if stack.options.sample else "ann"
     aws = stack.resources.endpoint_url if stack.resources else ""
     lines = [
-        f"[bold green]Ready[/] after {seconds:.1f} s. API [bold]{url}[/], documentation [bold]{url}/docs[/]",
+        f"[bold green]Ready[/] after {seconds:.1f} s. Console [bold]{url}/console/[/]",
+        f"API [bold]{url}[/], documentation [bold]{url}/docs[/]",
         f"S3, DynamoDB and SQS {aws}, language model {stack.llm_url or 'none'}",
         f"Data and logs {stack.options.state}. Ctrl-C stops everything.",
         "",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 
-from shared.domain import Ad, Interest
+from shared.domain import Ad, Interest, Profile
 from shared.models.taxonomy import TaxonomyName, load_taxonomy
 from shared.policy import minors, sensitive
 
@@ -34,6 +34,12 @@ def is_open(interest: Interest) -> bool:
     """Whether an interest is of no sensitive category by the list as it is now: a profile that was made before the list
     grew is served until it is made anew."""
     return not any(map(is_sensitive, filter(None, (interest.id, *interest.categories.values()))))
+
+
+def open_segments(profile: Profile) -> tuple[str, ...]:
+    """The person's segments without what is sensitive by the list as it is now (`is_open`)."""
+    closed = {one.id for one in profile.interests if not is_open(one)}
+    return tuple(one for one in profile.segments if one not in closed and not is_sensitive(one))
 
 
 def tells(ad: Ad, category_id: str) -> bool:

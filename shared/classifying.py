@@ -126,11 +126,16 @@ class Classifying:
         outcomes = self._within(tenant, [(index, _parsed(row, index)) for index, row in enumerate(rows)])
         ads = [ad for ad in outcomes if isinstance(ad, Ad)]
         stamp = Stamp.of_request(self._clock())
-        kept, _ = self._keep(tenant, ads, dict.fromkeys((ad.ad_id for ad in ads), stamp))
+        kept, over = self._keep(tenant, ads, dict.fromkeys((ad.ad_id for ad in ads), stamp))
         if kept:  # also where nothing is new: the task of the first try may not have been queued
             self._mark_dirty(tenant)
         remaining = iter(kept)
-        return [next(remaining) if isinstance(outcome, Ad) else outcome for outcome in outcomes]
+        written: list[CatalogueAd | Rejection] = []
+        for index, outcome in enumerate(outcomes):
+            one = next(remaining) if isinstance(outcome, Ad) else outcome
+            full = isinstance(one, CatalogueAd) and one.ad.ad_id in over
+            written.append(self._full(tenant, index) if full else one)
+        return written
 
     def get_ad(self, tenant: str, ad_id: str) -> CatalogueAd:
         """Raises `NotFound`."""
@@ -185,18 +190,21 @@ class Classifying:
             ad.ad_id: Stamp.of_upload(piece.since, line, piece.source) for line, ad in outcomes if isinstance(ad, Ad)
         }
         before = self._stores.catalogue.stamps(tenant, stamps)
-        self._keep(tenant, [ad for _, ad in outcomes if isinstance(ad, Ad)], stamps)
+        _, over = self._keep(tenant, [ad for _, ad in outcomes if isinstance(ad, Ad)], stamps)
         seen: dict[str, Ad] = {ad_id: ad for ad_id, (ad, stamp) in before.items() if stamp.source != piece.source}
-        for _, outcome in outcomes:
+        for line, outcome in outcomes:
             if isinstance(outcome, Rejection):
                 yield outcome
+            elif outcome.ad_id in over:
+                yield self._full(tenant, line)
             else:
                 late = outcome.ad_id in before and before[outcome.ad_id][1].order > stamps[outcome.ad_id].order
                 yield not late and seen.get(outcome.ad_id) != outcome
                 seen[outcome.ad_id] = outcome
 
     def _within(self, tenant: str, rows: Sequence[tuple[int, Ad | Rejection]]) -> list[Ad | Rejection]:
-        """The outcomes, without new ads for which the tenant's catalogue has no room."""
+        """The outcomes, without new ads for which the tenant's catalogue has no room, so that nothing is made of them.
+        Others may be writing: what holds is what the write finds."""
         most = self._quotas.ads(tenant)
         ids = dict.fromkeys(ad.ad_id for _, ad in rows if isinstance(ad, Ad))
         if most is None or not ids:
@@ -207,17 +215,22 @@ class Classifying:
         if len(ids) > room:
             there = catalogue.stamps(tenant, ids)
             over = set([ad_id for ad_id in ids if ad_id not in there][max(room, 0) :])
-        reason = f"The catalogue has its {most:,} ads (limit ads): a new one finds no room."
-        return [Rejection(n, "ad_id", reason) if isinstance(one, Ad) and one.ad_id in over else one for n, one in rows]
+        return [self._full(tenant, n) if isinstance(one, Ad) and one.ad_id in over else one for n, one in rows]
+
+    def _full(self, tenant: str, index: int) -> Rejection:
+        most = self._quotas.ads(tenant) or 0
+        return Rejection(index, "ad_id", f"The catalogue has its {most:,} ads (limit ads): a new one finds no room.")
 
     def _mark_dirty(self, tenant: str) -> None:
         # The delay lets a burst of writes share one build; the snapshot is still out well within 10 s.
         self._stores.queues.send("catalogue", {"tenant": tenant, "action": "publish"}, delay_seconds=1)
 
-    def _keep(self, tenant: str, ads: Sequence[Ad], stamps: Mapping[str, Stamp]) -> tuple[list[CatalogueAd], int]:
-        """The ads with category, findings and state, and how many of them were new or changed."""
+    def _keep(
+        self, tenant: str, ads: Sequence[Ad], stamps: Mapping[str, Stamp]
+    ) -> tuple[list[CatalogueAd], frozenset[str]]:
+        """The ads with category, findings and state, and the ids of those for which there was no room."""
         if not ads:
-            return [], 0
+            return [], frozenset()
         texts = [ad.text for ad in ads]
         vectors = self._encoder().encode(texts, kind="query")
         # The title names the thing, the description its facts: at equal weight more ads get their category.
@@ -245,7 +258,7 @@ class Classifying:
                     )
             noted = _bounded(findings, MAX_REWRITE_BYTES)
             kept.append(CatalogueAd(ad, category, reason is None, reason, noted, pack_vector(vector)))
-        return kept, self._stores.catalogue.put_ads(tenant, kept, stamps)
+        return kept, self._stores.catalogue.put_ads_within(tenant, kept, stamps, self._quotas.ads(tenant))[1]
 
 
 def _parsed(row: object, index: int) -> Ad | Rejection:

@@ -5,12 +5,14 @@ lines of ten minutes, with the feedback that has come by then. Each such file is
 in late, the last time before the rows expire, and always with the same name: whoever writes it, twice or at the same
 moment, writes the same. Its fields are the same in every line, so that readers of Parquet and SQL take it as it is.
 
-A line: ``decision_id, at, person`` (the uid, null without consent), ``personalised, domain, language, platform,
-placement, n, epsilon, rotation, redraws, versions [{name, version}], segments [ids], history [item ids], history_ages
-[days], candidates [{ad_id, campaign_id, category, labels, score, slot, propensity, base, features}]`` (every ad that
-had a chance: its own slot and the chance before the rotation), ``slots [{slot, ad_id, propensity, variant,
-variant_propensity, score, copy_served_by, impression_at, click_at, conversion_at, dismiss_at}]`` (what was shown,
-with the probability of this ad in this slot) and ``excluded [{rule, ads}]`` (how many ads each rule kept out).
+A line: ``decision_id, at, person`` (the uid, null without consent), ``counts_as`` (null with it; the same for all ids
+of a person that are linked at the moment, so that who counts people counts them once), ``personalised, domain,
+language, platform, placement, n, epsilon, rotation, redraws, versions [{name, version}], segments [ids], history [item
+ids], history_ages [days], candidates [{ad_id, campaign_id, category, labels, score, slot, propensity, base,
+features}]`` (every ad that had a chance: its own slot and the chance before the rotation), ``slots [{slot, ad_id,
+propensity, variant, variant_propensity, score, copy_served_by, impression_at, click_at, conversion_at, dismiss_at}]``
+(what was shown, with the probability of this ad in this slot) and ``excluded [{rule, ads}]`` (how many ads each rule
+kept out).
 ``as_of`` is when the line was written: later feedback is not in it. Slots count from 1.
 """
 
@@ -20,15 +22,16 @@ import gzip
 import io
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from hashlib import blake2b
 from typing import Any
 
 import orjson
 
 from shared.domain import FEEDBACK_TYPES, Decision
-from shared.policy.consent import refused
+from shared.policy.consent import in_force
 from shared.publishing import renew
 from shared.stores import Stores
 from shared.stores.delivery import BUCKET_SECONDS, DECISION_DAYS, SHARDS, bucket_of
@@ -64,7 +67,7 @@ class Record:
 
     segments: of the person, each of at least k people. history: ids and ages (days) of the person's last items.
     excluded: by rule how many ads it kept out. nobody: whether the log must not say whose it was, since a sensitive
-    interest had a part in it.
+    interest had a part in it. uids: of all ids of the person.
     """
 
     domain: str | None
@@ -81,6 +84,7 @@ class Record:
     candidates: Sequence[Candidate]
     excluded: Mapping[str, int] = field(default_factory=dict)
     nobody: bool = False
+    uids: Sequence[str] = ()
 
 
 def pack(record: Record, decision: Decision) -> bytes:
@@ -89,6 +93,7 @@ def pack(record: Record, decision: Decision) -> bytes:
         "decision_id": decision.decision_id,
         "at": decision.at,
         "person": None if record.nobody else decision.uid,
+        "counts_as": None if record.nobody or decision.uid is None else _once((decision.uid, *record.uids)),
         "personalised": decision.personalised,
         "domain": record.domain,
         "language": record.language,
@@ -133,11 +138,19 @@ def pack(record: Record, decision: Decision) -> bytes:
     return zlib.compress(orjson.dumps(line, option=orjson.OPT_SERIALIZE_NUMPY), 6)
 
 
+def _once(uids: Sequence[str]) -> str:
+    """What linked ids have in common. Of one of them, so that a person who links and unlinks ids is never more people
+    than they have ids, and hashed, so that a line names nobody but whose it is: an erasure need not look for others."""
+    return blake2b(min(uids).encode(), digest_size=9, person=b"counts_as").hexdigest()
+
+
 def line_of(log: bytes, feedback: Mapping[str, float]) -> dict[str, Any] | None:
     """The whole line of a packed record, with the feedback so far (time by ``kind/ad_id``); None without a record."""
     if not log:
         return None
     line: dict[str, Any] = orjson.loads(zlib.decompress(log))
+    if "counts_as" not in line:
+        line["counts_as"] = _once((line["person"],)) if line["person"] is not None else None
     for slot in line["slots"]:
         for kind in FEEDBACK_TYPES:
             slot[f"{kind}_at"] = feedback.get(f"{kind}/{slot['ad_id']}")
@@ -150,10 +163,11 @@ def key_of(tenant: str, bucket: int) -> str:
     return f"logs/{tenant}/decisions/{begin:%Y-%m-%d}/{begin:%H%M}.jsonl.gz"
 
 
-def write(stores: Stores, tenant: str, bucket: int, now: float) -> int:
+def write(stores: Stores, tenant: str, bucket: int, now: float, *, consent_basis: Callable[[str], str]) -> int:
     """Writes the lines of one bucket, in order of time, and returns how many they are; no file where there are none.
 
-    Who has refused since is nobody in it. now: epoch seconds, which the lines carry as `as_of`.
+    Who has refused since is nobody in it, and so is who never said a word where the tenant has come to need consent.
+    now: epoch seconds, which the lines carry as `as_of`. consent_basis: of a tenant, ``asserted`` or ``required``.
     """
     named = bucket_of(bucket * BUCKET_SECONDS)
     kept = [
@@ -170,23 +184,31 @@ def write(stores: Stores, tenant: str, bucket: int, now: float) -> int:
     with gzip.GzipFile(fileobj=packed, mode="wb", compresslevel=6, mtime=0) as file:
         for start in range(0, len(kept), AT_ONCE):
             lines = [line_of(log, feedback) for _, _, log, feedback in kept[start : start + AT_ONCE]]
-            for line in _without_refused(stores, tenant, [line for line in lines if line is not None]):
+            kept_lines = [line for line in lines if line is not None]
+            for line in _named_by_consent(stores, tenant, kept_lines, consent_basis(tenant)):
                 file.write(orjson.dumps(line | {"as_of": now}, option=orjson.OPT_APPEND_NEWLINE))
     stores.objects.put(key_of(tenant, bucket), packed.getvalue(), "application/gzip")
     return len(kept)
 
 
-def _without_refused(stores: Stores, tenant: str, lines: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _named_by_consent(stores: Stores, tenant: str, lines: list[dict[str, Any]], basis: str) -> list[dict[str, Any]]:
     people = sorted({line["person"] for line in lines if line["person"] is not None})
     said = stores.people.consents(tenant, people) if people else {}
     for line in lines:
-        consent = said.get(line["person"])
-        if consent is not None and refused(consent):
-            line |= {"person": None, "segments": [], "history": [], "history_ages": []}
+        if line["person"] is not None and not in_force(said.get(line["person"]), basis).personalisation:
+            line |= {"person": None, "counts_as": None, "segments": [], "history": [], "history_ages": []}
     return lines
 
 
-def export(stores: Stores, *, now: float, seconds: float, tenants: Sequence[str] = (), latest: bool = False) -> int:
+def export(
+    stores: Stores,
+    *,
+    now: float,
+    seconds: float,
+    consent_basis: Callable[[str], str],
+    tenants: Sequence[str] = (),
+    latest: bool = False,
+) -> int:
     """Writes every file that is due, for at most `seconds`, and returns how many lines were written.
 
     How far each of `DUE` has got is kept by tenant, so that what an outage left undone is made good. latest: also the
@@ -198,7 +220,8 @@ def export(stores: Stores, *, now: float, seconds: float, tenants: Sequence[str]
     turn = current % max(len(names), 1)  # or the last ones would never have their turn where there are many
     for tenant in names[turn:] + names[:turn]:
         if latest:
-            lines += write(stores, tenant, current - 1, now) + write(stores, tenant, current, now)
+            for bucket in (current - 1, current):
+                lines += write(stores, tenant, bucket, now, consent_basis=consent_basis)
         reached = stores.log_progress.written(tenant)
         for due in DUE:
             first = reached.get(due, current - due - FIRST) + 1
@@ -206,7 +229,7 @@ def export(stores: Stores, *, now: float, seconds: float, tenants: Sequence[str]
                 if time.monotonic() > until:
                     logger.warning("the decision log is behind", extra={"tenant": tenant, "due": due, "bucket": bucket})
                     return lines
-                lines += write(stores, tenant, bucket, now)
+                lines += write(stores, tenant, bucket, now, consent_basis=consent_basis)
                 stores.log_progress.mark(tenant, due, bucket)
                 if due == HOUR and bucket % HOUR == 0:
                     renew_click_rates(stores, tenant)

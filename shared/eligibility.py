@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shared.categories import TARGETED, is_restricted, is_sensitive, tells
+from shared.categories import TARGETED, is_restricted, is_sensitive, open_segments, tells
 from shared.domain import DOMAINS, LANGUAGES, Ad, Consent, Profile
 from shared.pacing import allowance
 from shared.snapshot import Snapshot, step
@@ -82,12 +82,13 @@ def allowed(
 
 def _targeted(snapshot: Snapshot, profile: Profile | None, context: Context) -> np.ndarray:
     mask = np.ones(len(snapshot.ads), dtype=bool)
-    interest_ids = {i.id for i in profile.interests if i.enabled and not i.sensitive} if profile else set()
+    # Of interests too, those that at least k people hold: to be shown an ad that only they are shown tells of a person.
+    held = set(open_segments(profile)) if profile else set()
     offers = {
         "platforms": {context.platform} if context.platform else set(),
         "languages": {context.language} if context.language else set(),
-        "segments": set(profile.segments) if profile else set(),
-        "interests": interest_ids,
+        "segments": held,
+        "interests": held,
     }
     for name, (named, wanting) in snapshot.targeting.items():
         offered = offers.get(name, set())

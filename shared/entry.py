@@ -20,18 +20,17 @@ from fastapi.responses import Response
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 
-from shared.errors import AdTailorError, BadInput, Forbidden, Unauthenticated
+from shared.errors import AdTailorError, BadInput, Forbidden, Misconfigured, Unauthenticated
 from shared.idempotency import Idempotent
 from shared.limits import RequestLimits
 from shared.quotas import Metered
-from shared.scopes import authorise
+from shared.scopes import authorise, authorise_naming
 from shared.telemetry import MetricUnit, logger, metrics
 from shared.tenants import Tenants, is_name
 from shared.unforeseen import Shielded, nameless
 
 LONGEST_REQUEST = 29.0  # seconds that API Gateway waits, whatever the function's own limit
 ANSWER_SECONDS = 1.0  # kept of them to say that the time is over
-TENANT_CLAIM = "tenant"
 
 
 class JSON(Response):
@@ -57,29 +56,44 @@ def problem(error: AdTailorError) -> Response:
 def tenant_of(request: Request) -> str:
     """The caller's tenant: from the authorizer's context, never from body or header.
 
-    A caller with a JWT has the name in its claim; one that signs with IAM is told by its role where the setting
-    ``TENANTS`` has roles, and else is the deployment's one tenant.
+    A caller with a JWT has the name in its claim (the setting ``TENANT_CLAIM``); one that signs with IAM is told by its
+    role where the setting ``TENANTS`` has roles, and else is the deployment's one tenant.
 
     Raises:
         Unauthenticated: there is no authorizer's context, and this is not the local stage.
         Forbidden: the authorizer names no tenant, or a role that is nobody's; the token lacks the scope of the route.
     """
-    event = request.scope.get("aws.event") or {}
-    authorizer = (event.get("requestContext") or {}).get("authorizer") or {}
-    claims = (authorizer.get("jwt") or {}).get("claims") or {}
+    authorizer, claims = _authorizer(request)
+    system = request.app.state.system()
     if claims:
         authorise(claims, request.method, request.scope["path"])
-        tenant = claims.get(TENANT_CLAIM)
+        claim = system.settings.tenant_claim
+        tenant = claims.get(claim)
         if not tenant:
-            raise Forbidden(f"the token has no claim {TENANT_CLAIM!r}")
+            raise Forbidden(f"the token has no claim {claim!r}")
         return _tenant(tenant)
-    system = request.app.state.system()
     iam = authorizer.get("iam")
     if iam and system.tenants.has_roles:
         return _tenant_of_role(system.tenants, str(iam.get("userArn") or ""))
     if iam or system.settings.stage == "local":
         return _tenant(system.settings.tenant)
     raise Unauthenticated("no authenticated caller: sign the request or send a token")
+
+
+def may_name_people(request: Request) -> None:
+    """For a route that people may be named to, and that asks for no scope of those that deal with them.
+
+    Raises:
+        Forbidden: the caller's token has none of these scopes.
+    """
+    authorise_naming(_authorizer(request)[1])
+
+
+def _authorizer(request: Request) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+    """What API Gateway says of the caller, and the claims of its token; both empty where there is nobody."""
+    event = request.scope.get("aws.event") or {}
+    authorizer = (event.get("requestContext") or {}).get("authorizer") or {}
+    return authorizer, (authorizer.get("jwt") or {}).get("claims") or {}
 
 
 def _tenant_of_role(tenants: Tenants, arn: str) -> str:
@@ -106,13 +120,14 @@ def _labelled(tenant: str) -> str:
 
 
 def _label_named(call: Any) -> None:
-    """Raises `BadInput` where a direct call or a message names a tenant that no key may hold."""
-    tenant = call.get("tenant") if isinstance(call, dict) else None
-    if tenant is None:
+    """Raises `BadInput` where a direct call or a message names a tenant that no key may hold. Only what leaves the
+    field out is of all tenants, where it may be: null is a mistake of whoever asks."""
+    if not isinstance(call, dict) or "tenant" not in call:
         return
+    tenant = call["tenant"]
     if not is_name(tenant):
         raise BadInput("1 to 64 of A-Z a-z 0-9 _ -", field="tenant")
-    _labelled(tenant)
+    _labelled(str(tenant))
 
 
 def _flush() -> None:
@@ -176,6 +191,7 @@ def create_app(name: str, *routers: APIRouter) -> FastAPI:
         records=lambda: app.state.system().idempotency,
         answers=lambda: app.state.system().answers,
         clock=lambda: app.state.system().clock(),
+        named=lambda scope: may_name_people(Request(scope)),
     )
     app.add_middleware(
         Metered,
@@ -202,13 +218,14 @@ def lambda_entry(
     on_upload: Callable[[str, str, str | None, Remaining], Any] | None = None,
     on_message: Callable[[dict[str, Any], Remaining], Any] | None = None,
     on_direct: Mapping[str, Callable[[dict[str, Any]], Any]] | None = None,
+    on_request: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
 ) -> Any:
     """Dispatches a Lambda event.
 
     on_upload: (key, fingerprint, version, time left) of each S3 record. on_message: the JSON body of each SQS record,
         and the time left; a raise makes that record come back (partial batch failure). on_direct: by the event's
         ``action``. Of a call with ``"asynchronous": true`` nobody reads the answer: an error that may pass is raised,
-        so that Lambda calls again.
+        so that Lambda calls again. on_request: the API's event as it is handed on.
     """
     if next(_events) == 0:
         metrics.add_metric("ColdStarts", MetricUnit.Count, 1)
@@ -224,7 +241,7 @@ def lambda_entry(
                 return _direct(event, on_direct)
             if "requestContext" not in event:
                 raise BadInput("neither an API request, nor S3 or SQS records, nor a direct call with an action")
-            return _request(event, context, app)
+            return _request(event, context, app, on_request)
     finally:
         _flush()
 
@@ -279,15 +296,16 @@ def _messages(
 
 
 def _direct(event: dict[str, Any], actions: Mapping[str, Callable[[dict[str, Any]], Any]]) -> Any:
-    action = actions.get(str(event["action"]))
-    if action is None:
-        raise BadInput(f"action: one of {', '.join(sorted(actions))}", field="action")
     try:
+        action = actions.get(str(event["action"]))
+        if action is None:
+            raise BadInput(f"action: one of {', '.join(sorted(actions))}", field="action")
         _label_named(event)
         return action(event)
     except AdTailorError as error:
         if event.get("asynchronous") is True and (error.status >= 500 or error.retryable):
             raise
+        logger.warning("direct call refused", extra={"error": type(error).__name__, "field": error.field})
         return {"error": error.problem()}
     except KeyError as error:
         return {"error": BadInput("is missing from the call", field=str(error.args[0])).problem()}
@@ -296,13 +314,23 @@ def _direct(event: dict[str, Any], actions: Mapping[str, Callable[[dict[str, Any
         return {"error": BadInput(first["msg"], field=".".join(map(str, first["loc"]))).problem()}
 
 
-def _request(event: dict[str, Any], context: Any, app: FastAPI) -> dict[str, Any]:
+def _request(
+    event: dict[str, Any],
+    context: Any,
+    app: FastAPI,
+    on_request: Callable[[dict[str, Any]], dict[str, Any]] | None,
+) -> dict[str, Any]:
     from mangum import Mangum
 
     from shared.stores.faults import patience
 
+    answering: Any = app
+    try:
+        event = on_request(event) if on_request is not None else event
+    except Misconfigured as error:  # the application says the same at its first look at them
+        answering = problem(error)
     with patience(min(_remaining(context)(), LONGEST_REQUEST) - ANSWER_SECONDS):
-        answer: dict[str, Any] = Mangum(app, lifespan="off", text_mime_types=_TEXT)(_decoded_once(event), context)
+        answer: dict[str, Any] = Mangum(answering, lifespan="off", text_mime_types=_TEXT)(_decoded_once(event), context)
     metrics.add_metric("Requests", MetricUnit.Count, 1)
     if answer["statusCode"] >= 500:
         metrics.add_metric("Faults", MetricUnit.Count, 1)

@@ -20,21 +20,22 @@ from dataclasses import replace
 from math import ceil, inf
 from typing import Any, Protocol
 
+import orjson
+
 from shared.errors import Conflict, NotFound, Unavailable
 from shared.policy.consent import refused
 from shared.splitting import MARGIN_SECONDS, Remaining
 from shared.stores import Stores
 from shared.stores.erasures import Erasure, Erasures
 from shared.stores.faults import give_way
-from shared.stores.statements import standing
 from shared.stores.table import Row
 from shared.sweeping import Swept, check, sweep
 from shared.telemetry import logger
 
-DELAY_SECONDS = 60.0  # longer than any request lives
+DELAY_SECONDS = 200.0  # longer than any request lives: the longest time-out of our functions is 180 s
 INLINE_SECONDS = 8.0  # that the request itself removes rows for
 ROUNDS = 5  # second scans that may find something, before a person has to look
-STUCK_SECONDS = 900.0  # after which whoever asks again for an erasure has it go on
+_CLOSED = "could_not_be_read"
 _ATTEMPTS = 30
 _AT_ONCE = 90
 _LEFT = {
@@ -45,12 +46,17 @@ _LEFT = {
     "done": (),
 }
 KEPT = {
-    "tombstone": "a keyed hash of each id and the time, for 400 days: what happened before is not taken in again",
+    "tombstone": "a keyed hash of each id and the time, for 400 days: what happened before is not taken in again; and "
+    "where the person had refused or was under age, that alone, so that whoever has the id next is not taken for "
+    "somebody who never said a word",
     "spend": "what impressions cost, by ad and day: money, of nobody",
     "items": "what an item is about, as a vector: never who acted on it, nor in whose words",
-    "copy": "jobs of copy, for 7 days: names of interests that many hold, never for whom it was",
+    "copy": "jobs of copy, for 30 days: names of interests that many hold, never for whom it was",
+    "unlinked": "what was decided for somebody with whom the person was once linked, as long as decisions and their "
+    "log are kept: items that either of them had acted on, never who of them",
     "models": "weights trained before: no rows of people",
-    "backups": "the table's point-in-time recovery, for 35 days; whoever restores it repeats the erasures since",
+    "backups": "the table's point-in-time recovery, for 35 days; whoever restores it has the erasures since repeated, "
+    "for which the keyed hashes lie in the bucket too",
 }
 
 
@@ -63,7 +69,7 @@ class Sweep(Protocol):
 class Erasing:
     """Erases people.
 
-    delay_seconds: between the steps, see above. sweep, check: of the objects.
+    delay_seconds: between the steps, see above. log_days: that the decision log is kept. sweep, check: of the objects.
     """
 
     def __init__(
@@ -72,6 +78,7 @@ class Erasing:
         *,
         clock: Callable[[], float],
         delay_seconds: float = DELAY_SECONDS,
+        log_days: float = inf,
         sweep: Sweep = sweep,
         check: Sweep = check,
     ) -> None:
@@ -79,28 +86,59 @@ class Erasing:
         self._erasures = Erasures(stores.table, stores.people)
         self._clock = clock
         self._delay = delay_seconds
+        self._log_days = log_days
         self._sweep = sweep
         self._check = check
 
     def erase(self, tenant: str, user_id: str, *, remaining: Remaining = lambda: inf) -> Erasure:
         """Begins to erase the person of this id, with all ids that are linked with it, and returns how it stands.
 
-        From then on they are unknown. One that is under way is returned as it stands; of an id that nobody knows there
-        is one too, since uploads may hold it, and so that the answer tells nobody who is known.
+        From then on they are unknown. One that is under way begins once more as of now, so that what has happened since
+        goes as well; of an id that nobody knows there is one too, since uploads may hold it, and so that the answer
+        tells nobody who is known.
 
         Raises:
             Conflict: too many writers at the person.
         """
+        return self._erase(tenant, self._stores.people.digest(tenant, user_id), remaining)
+
+    def erase_again(self, tenant: str, *, remaining: Remaining = lambda: inf) -> dict[str, int]:
+        """Erases in a table that was restored to an earlier time whoever has been erased since, by what is kept of that
+        in the bucket; a repeat is safe. Returns how many erasures have ``begun`` and ``gone_on``, and how many are
+        ``left`` to look at since the time was over."""
+        told = Counter({"begun": 0, "gone_on": 0, "left": 0})
+        for key in self._stores.objects.keys(_kept_key(tenant, "")):
+            if remaining() < MARGIN_SECONDS:
+                told["left"] += 1
+                continue
+            kept = orjson.loads(self._stores.objects.get(key))
+            running = self._erasures.get(tenant, kept["erasure_id"])
+            if running is not None and not running.done:
+                self._send(tenant, running.erasure_id, 0.0)
+                told["gone_on"] += 1
+            for digest, one in self._stores.people.look_up_digests(tenant, kept["digests"]).items():
+                if one.erased_at is None or one.erased_at < kept["requested_at"]:
+                    self._erase(tenant, digest, remaining)
+                    told["begun"] += 1
+        return dict(told)
+
+    def _erase(self, tenant: str, digest: str, remaining: Remaining) -> Erasure:
         people = self._stores.people
-        digest = people.digest(tenant, user_id)
         erasure_id = ""
         for attempt in range(_ATTEMPTS):
             known = people.look_up_digests(tenant, [digest])
             one = known[digest]
-            if one.uid is None and one.erasure is not None:
-                running = self._erasures.get(tenant, one.erasure)
-                if running is not None and not running.done:
-                    return self._nudged(tenant, running)
+            running = self._erasures.get(tenant, one.erasure) if one.erasure is not None else None
+            if running is not None and not running.done:
+                if one.uid is None:
+                    if renewed := self._renewed(tenant, running):
+                        return renewed
+                    give_way(attempt)
+                    continue
+                if (
+                    not erasure_id
+                ):  # they have come back; from now on nobody would know of the first, should it be stuck
+                    self._send(tenant, running.erasure_id, 0.0)
             person = people.load(tenant, one.uid, "") if one.uid is not None else None
             if person is None or person.there:
                 if person is not None:
@@ -150,7 +188,7 @@ class Erasing:
     def _withdrawable(self, tenant: str, uid: str, meta: Row) -> bool:
         """Whether anything may have been kept since the last withdrawal: what is there now, or under a consent that
         was given and taken back."""
-        if meta.get("head", 0) > meta.get("cut", 0) or self._erasures.kept_of(tenant, uid):
+        if meta.get("head", 0) > meta.get("cut", 0) or "disabled" in meta or self._erasures.kept_of(tenant, uid):
             return True
         return bool(meta.get("changes", 0) - meta.get("withdrawn", 0) >= 2)
 
@@ -183,6 +221,8 @@ class Erasing:
         """One step on; None where another worker has moved it, or the rest is queued."""
         now = self._clock()
         if erasure.step == "table":
+            if erasure.kind == "erasure":
+                self._keep(tenant, erasure)
             if not self._sweep_table(tenant, erasure, lambda: remaining() - MARGIN_SECONDS):
                 self._send(tenant, erasure.erasure_id, 0.0)
                 return None
@@ -207,7 +247,8 @@ class Erasing:
 
     def _scan_objects(self, tenant: str, erasure: Erasure, remaining: Remaining) -> Erasure | None:
         seen = self._objects(self._check, tenant, erasure, remaining)
-        found, looked_at = _sum(erasure.found, seen.removed), _sum(erasure.looked_at, seen.looked_at)
+        found = _sum(erasure.found, seen.removed)
+        looked_at = _sum(erasure.looked_at, seen.looked_at, {_CLOSED: seen.closed})
         now = self._clock()
         if seen.cursor is not None:
             return self._erasures.advance(
@@ -248,6 +289,8 @@ class Erasing:
                 self._erasures.delete(tenant, erasure.erasure_id, lot)
                 return False
         self._erasures.delete(tenant, erasure.erasure_id, lot)
+        for row in self._erasures.older_impressions(tenant, erasure, until):
+            self._erasures.forget_older(tenant, erasure.erasure_id, row, until)
         return True
 
     def _erase_decision(self, tenant: str, erasure: Erasure, pointer: Row) -> None:
@@ -270,7 +313,7 @@ class Erasing:
         meta = self._erasures.meta(tenant, uid)
         if meta is None:  # erased meanwhile, at the person's request
             return erasure, inf
-        said = standing(meta).consent
+        said = self._stores.people.consents(tenant, [uid]).get(uid)  # of linked ids one refusal is enough
         if said is None or not refused(said):
             return erasure, erasure.requested_at
         head = meta.get("head", 0)
@@ -282,6 +325,7 @@ class Erasing:
         """What is left in the table by place, and how much has been looked at."""
         erasure, until = self._of_now(tenant, erasure)
         found = Counter(place for place, _ in self._erasures.rows(tenant, erasure, until))
+        found["impressions"] += sum(1 for _ in self._erasures.older_impressions(tenant, erasure, until))
         decisions = self._erasures.decisions(tenant, erasure.erasure_id)
         found["decisions"] += self._stores.delivery.rows_of_decisions(tenant, decisions)
         found["identities"] += self._erasures.mapped(tenant, erasure)
@@ -304,15 +348,28 @@ class Erasing:
             before=erasure.requested_at,
             remaining=remaining,
             cursor=erasure.cursor,
+            stay=erasure.kind == "withdrawal",
+            log_days=self._log_days,
         )
+
+    def _keep(self, tenant: str, erasure: Erasure) -> None:
+        """Outside the table, for whoever restores it."""
+        kept = {name: getattr(erasure, name) for name in ("erasure_id", "requested_at", "digests")}
+        self._stores.objects.put(_kept_key(tenant, erasure.erasure_id), orjson.dumps(kept), "application/json")
 
     # Messages ---------------------------------------------------------------------------------------------------
 
-    def _nudged(self, tenant: str, erasure: Erasure) -> Erasure:
-        """An erasure that is asked for again; its messages may have been lost."""
-        if self._clock() - max(erasure.updated_at, erasure.not_before) > STUCK_SECONDS:
-            self._send(tenant, erasure.erasure_id, 0.0)
-        return erasure
+    def _renewed(self, tenant: str, erasure: Erasure) -> Erasure | None:
+        """An erasure that is asked for again, begun once more as of now; None where another worker has moved it. Its
+        messages may have been lost, and the one that is under way finds that it has been moved."""
+        now = self._clock()
+        if now <= erasure.requested_at:
+            return erasure
+        self._send(tenant, erasure.erasure_id, self._delay)
+        known = self._stores.people.look_up_digests(tenant, erasure.digests)
+        if not self._erasures.begin_anew(tenant, erasure, known, now, now + self._delay):
+            return None
+        return self._erasures.get(tenant, erasure.erasure_id)
 
     def _send(self, tenant: str, erasure_id: str, delay: float) -> None:
         body = {"action": "erase", "tenant": tenant, "erasure": erasure_id}
@@ -320,9 +377,13 @@ class Erasing:
 
 
 def receipt(erasure: Erasure) -> dict[str, Any]:
-    """What has been removed where, what is left to do, and what the second scan said (epoch seconds)."""
+    """What has been removed where, what is left to do, and what the second scan said (epoch seconds).
+
+    could_not_be_read: objects that their owner has closed to us, so that nobody can say whether they hold anything.
+    """
     states = {"table": "running", "objects": "running", "scan": "verifying", "scan_objects": "verifying"}
     scanned = bool(erasure.looked_at)
+    looked_at = {place: count for place, count in erasure.looked_at.items() if place != _CLOSED}
     return {
         "erasure_id": erasure.erasure_id,
         "kind": erasure.kind,
@@ -331,9 +392,14 @@ def receipt(erasure: Erasure) -> dict[str, Any]:
         "verified_at": erasure.verified_at,
         "removed": {"table": dict(erasure.table), "objects": dict(erasure.objects)},
         "left": list(_LEFT[erasure.step]),
+        _CLOSED: erasure.looked_at.get(_CLOSED, 0),
         "kept": KEPT,
-        "second_scan": {"looked_at": dict(erasure.looked_at), "found": dict(erasure.found)} if scanned else None,
+        "second_scan": {"looked_at": looked_at, "found": dict(erasure.found)} if scanned else None,
     }
+
+
+def _kept_key(tenant: str, erasure_id: str) -> str:
+    return f"erasures/{tenant}/{erasure_id}"
 
 
 def _sum(*parts: Mapping[str, int]) -> dict[str, int]:

@@ -10,7 +10,9 @@
     ├── Forbidden                 403   also: consent is missing for what was asked
     ├── NotFound                  404
     ├── Conflict                  409
+    ├── Closed                    500   an object that its owner has closed to us, by a key or a storage class
     ├── ArtifactError             500   a model file is absent, changed or of another version
+    ├── Misconfigured             500   the deployment's settings are no such settings; the log says which and why
     └── Unavailable               503   a dependency is down or slow; carries retry_after, 5 s where it is not known
         └── ModelUnavailable      503   the LLM endpoint: the caller goes down the ladder instead of failing
 """
@@ -83,8 +85,16 @@ class Conflict(AdTailorError):
     retryable = True
 
 
+class Closed(AdTailorError):
+    title = "Object cannot be read"
+
+
 class ArtifactError(AdTailorError):
     title = "Model artefact refused"
+
+
+class Misconfigured(AdTailorError):
+    title = "Wrong settings"
 
 
 class Unavailable(AdTailorError):

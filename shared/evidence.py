@@ -146,20 +146,26 @@ def _add(state: State, evidence: Evidence) -> None:
     state[place] = evidence if known is None else known.merged(evidence)
 
 
-def settled(state: Mapping[str, Evidence], sensitive: Container[int], domains: Mapping[str, str]) -> State:
-    """What may count, of all ids together: evidence of no named domain in that of its item, and sensitive evidence only
-    where it came through an id that is `sensitive`.
+def settled(
+    state: Mapping[str, Evidence], sensitive: Container[int], domains: Mapping[str, str], *, all_sensitive: bool = False
+) -> State:
+    """What may count, of all ids together: evidence of no named domain in that of its item, what is about an item of
+    the health domain in that whatever its events said, and sensitive evidence only where it came through an id that is
+    `sensitive`.
 
     sensitive: places of the ids through which sensitive interests were consented to. domains: by evidence key, of the
-    items that are known. The sums of an item whose domain was assumed keep the weights of the default up to their last
-    event: an item may become known, or change, after what was done with it.
+    items that are known. all_sensitive: whether every id of the person is `sensitive`: of evidence whose events named
+    another domain nobody knows through which it came. The sums of an item whose domain was assumed keep the weights of
+    the default up to their last event: an item may become known, or change, after what was done with it.
     """
     found: State = {}
     for evidence in state.values():
-        domain = domains.get(evidence.key, evidence.domain) if evidence.assumed else evidence.domain
-        if domain == SENSITIVE_DOMAIN and evidence.owner not in sensitive:
+        known = domains.get(evidence.key, evidence.domain)
+        domain = known if evidence.assumed or known == SENSITIVE_DOMAIN else evidence.domain
+        owned = evidence.assumed or evidence.domain == SENSITIVE_DOMAIN
+        if domain == SENSITIVE_DOMAIN and not (evidence.owner in sensitive if owned else all_sensitive):
             continue
-        plain = not evidence.assumed and not evidence.owner
+        plain = not evidence.assumed and not evidence.owner and domain == evidence.domain
         _add(found, evidence if plain else replace(evidence, domain=domain, owner=0, assumed=False))
     return found
 
@@ -196,14 +202,19 @@ def considered(state: Mapping[str, Evidence], now: float) -> State:
     return found
 
 
-def acquired_items(state: Mapping[str, Evidence], now: float) -> tuple[str, ...]:
-    """Ids of the items that the person lately bought, enrolled in or completed."""
-    found = [
-        (evidence.acquired, evidence.key.removeprefix("i/"))
-        for evidence in state.values()
+def acquired_evidence(state: Mapping[str, Evidence], now: float) -> State:
+    """What `acquired_items` is made of."""
+    return {
+        place: evidence
+        for place, evidence in state.items()
         if evidence.key.startswith("i/")
         and now - evidence.acquired < ACQUIRED_HALF_LIVES * preset(evidence.domain).long_half_life
-    ]
+    }
+
+
+def acquired_items(state: Mapping[str, Evidence], now: float) -> tuple[str, ...]:
+    """Ids of the items that the person lately bought, enrolled in or completed."""
+    found = [(one.acquired, one.key.removeprefix("i/")) for one in acquired_evidence(state, now).values()]
     room = MAX_ACQUIRED_BYTES
     kept: list[str] = []
     for _, item_id in sorted(found, reverse=True):

@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shared.categories import is_sensitive
+from shared.domain import Classification
 from shared.models.taxonomy import TaxonomyName
 
 if TYPE_CHECKING:
     from shared.models.classifier import TaxonomyClassifier
 
 TAXONOMIES: tuple[TaxonomyName, ...] = ("adproduct", "content")
+# From here on a classifier's best guess counts although it abstains: a wrong one costs an interest, a missed one tells
+# something that nobody may know. Below it guesses are noise (`tests/unit/test_sensitive_firewall.py` has the figures).
+DOUBTED = 0.15
 HELD = 50_000  # items whose answer is kept: to classify one takes a third of a millisecond
 _answers: dict[bytes, bool] = {}
 
@@ -23,7 +27,7 @@ _answers: dict[bytes, bool] = {}
 def sensitive_items(vectors: np.ndarray, classifiers: Mapping[str, TaxonomyClassifier]) -> np.ndarray:
     """Mask (n,) of the unit vectors (n, 384) that a taxonomy files under a sensitive category.
 
-    classifiers: by taxonomy name, those that are there. One that abstains says nothing.
+    classifiers: by taxonomy name, those that are there. One that abstains still says something from `DOUBTED` on.
     """
     judges = [classifiers[name] for name in TAXONOMIES if name in classifiers]
     stamp = "|".join(judge.version for judge in judges).encode()
@@ -33,9 +37,15 @@ def sensitive_items(vectors: np.ndarray, classifiers: Mapping[str, TaxonomyClass
     if new:
         for judge in judges:
             for place, one in zip(new, judge.classify_vectors(vectors[new], top=1), strict=True):
-                found[place] |= bool(one.labels) and not one.abstained and is_sensitive(one.labels[0].id)
+                found[place] |= _suspected(one)
     mask = np.array([found[place] if place in found else _answers[key] for place, key in enumerate(keys)], dtype=bool)
     if len(_answers) + len(new) > HELD:
         _answers.clear()
     _answers.update({keys[place]: answer for place, answer in found.items()})
     return mask
+
+
+def _suspected(found: Classification) -> bool:
+    if not found.labels or (found.abstained and found.labels[0].probability < DOUBTED):
+        return False
+    return is_sensitive(found.labels[0].id)

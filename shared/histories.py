@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from shared.categories import tells
 from shared.domain import Profile
 from shared.interests import SAME_INTEREST
 from shared.models.features import HISTORY_ITEMS, History
@@ -24,11 +25,16 @@ class Histories:
         self._project = project
         self._items: dict[tuple[str, str], np.ndarray] = {}
 
-    def of(self, tenant: str, snapshot: Snapshot, profile: Profile, now: float) -> History:
-        """The last items, without those of interests that are switched off."""
+    def of(self, tenant: str, snapshot: Snapshot, profile: Profile, now: float, *, sensitive: bool = False) -> History:
+        """The last items, without those of interests that are switched off, and without ads that tell something
+        sensitive by the catalogue as it is now; the health domain's stay where the person consented (`sensitive`)."""
         off = [interest for interest in profile.interests if not interest.enabled]
         off_ids = {interest.id for interest in off}
-        recent = [one for one in profile.recent if one.interest_id not in off_ids][:HISTORY_ITEMS]
+        recent = [
+            one
+            for one in profile.recent
+            if one.interest_id not in off_ids and not _tells(snapshot, one.item_id, sensitive)
+        ][:HISTORY_ITEMS]
         if not recent:
             return History()
         vectors = self._vectors(tenant, snapshot, [one.item_id for one in recent])
@@ -59,3 +65,11 @@ class Histories:
             elif (known := self._items.get((tenant, item))) is not None:
                 vectors[place] = known
         return vectors
+
+
+def _tells(snapshot: Snapshot, item_id: str, sensitive: bool) -> bool:
+    row = snapshot.places.get(item_id)
+    if row is None:
+        return False
+    ad = snapshot.ads[row]
+    return not (sensitive and ad.domain == "health") and tells(ad, snapshot.categories[snapshot.category[row]])

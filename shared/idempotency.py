@@ -9,7 +9,9 @@ no more than an HMAC under the client's own key, which itself is kept as its has
 
 What is answered to a request for one person (``user_id`` in its body) lies with the person (`shared.stores.answers`),
 who may be erased; the record says only that there is an answer. Feedback, whose answers name the decisions of many, is
-left alone too: each of its items is known again by itself. And of events no answer is kept that quotes from them.
+left alone too: each of its items is known again by itself; and so are auctions, which nobody repeats. And of events no
+answer is kept that quotes from them. Of a request that says ``minor``, or whose body does not say whom it is for,
+nothing is kept at all: its second copy is answered anew.
 """
 
 from __future__ import annotations
@@ -17,12 +19,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
+import json
 import zlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-
-import orjson
 
 from shared.errors import AdTailorError, BadInput, Conflict, Unavailable, Unprocessable
 
@@ -34,7 +35,7 @@ LONGEST_KEY = 255
 KEPT_SECONDS = 3600  # answers may hold a person's interests: as long as a client tries again, no longer
 LARGEST_ANSWER = 300_000  # bytes, packed: DynamoDB's row holds 400 KB
 _METHODS = ("POST", "PUT", "PATCH")
-_LEFT_ALONE = ("/v1/users/", "/v1/feedback")
+_LEFT_ALONE = ("/v1/users/", "/v1/feedback", "/openrtb2/")
 _FOR_ONE_PERSON = ("/v1/recommendations", "/v1/copy")
 _EVENTS = "/v1/events"
 _UNBOUNDED_SECONDS = 30.0  # under way, where no Lambda context says how long it may last
@@ -91,7 +92,8 @@ class Idempotent:
     """ASGI middleware.
 
     problem: an error as ASGI application. tenant: of a request's scope; each has its own keys. records: Powertools'
-    persistence layer. answers: where those for one person lie. clock: epoch seconds.
+    persistence layer. answers: where those for one person lie. clock: epoch seconds. named: raises where the caller
+    of the scope may not ask for anything about a person.
     """
 
     def __init__(
@@ -102,8 +104,10 @@ class Idempotent:
         records: Callable[[], Any],
         answers: Callable[[], Answers],
         clock: Callable[[], float],
+        named: Callable[[Any], None] = lambda scope: None,
     ) -> None:
         self.app = app
+        self._named = named
         self._problem = problem
         self._tenant = tenant
         self._records = records
@@ -134,7 +138,11 @@ class Idempotent:
             "key": f"{tenant}\n{scope['method']}\n{scope['path']}\n{key}",
             "body": hmac.digest(key.encode(), scope.get("query_string", b"") + b"\n" + body, "sha256").hex(),
         }
-        person = _person(scope["path"], body)
+        person, unkept = _person(scope["path"], body)
+        if person is not None:
+            self._named(scope)
+        if unkept:
+            return await self._answer(scope, body), False
         name = hashlib.sha256(asked["key"].encode()).hexdigest()
         made: _Answer | None = None
 
@@ -170,7 +178,7 @@ class Idempotent:
                 return made, False
             if kept["body"] is None:
                 apart = await to_thread.run_sync(self._find, tenant, person or "", name, limiter=CapacityLimiter(1))
-                if apart is None:  # the person was erased: this is about whoever has the id now
+                if apart is None:  # they were erased, or refused since: this is about whoever has the id now
                     return await self._answer(scope, body), False
                 kept |= {"body": apart}
             return _Answer.unpacked(kept), True
@@ -215,16 +223,24 @@ def kept(path: str) -> bool:
     return not path.startswith(_LEFT_ALONE)
 
 
-def _person(path: str, body: bytes) -> str | None:
-    """The external id that the request is for, where it is for one."""
+def _person(path: str, body: bytes) -> tuple[str | None, bool]:
+    """The external id that the request is for, where it is for one, and whether nothing may be kept of it: it says that
+    they are under age, or not whom it is for. Read as the application does: what other parsers refuse (a mark of the
+    byte order, NaN) it takes."""
     if path not in _FOR_ONE_PERSON:
-        return None
+        return None, False
     try:
-        named = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return None
-    user_id = named.get("user_id") if isinstance(named, dict) else None
-    return user_id if isinstance(user_id, str) and user_id.strip() else None
+        named = json.loads(body)
+    except (ValueError, RecursionError):
+        return None, True
+    if not isinstance(named, dict):
+        return None, True
+    user_id = named.get("user_id")
+    if user_id is None:
+        return None, False
+    if not isinstance(user_id, str) or not user_id.strip():
+        return None, True
+    return user_id, named.get("minor") is True
 
 
 def _key(values: Sequence[bytes]) -> str:

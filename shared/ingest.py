@@ -18,7 +18,7 @@ import orjson
 
 from shared.domain import IngestReport, Rejection
 from shared.errors import Conflict, NotFound, Unprocessable
-from shared.quotas import QuotaExceeded
+from shared.quotas import Admitted
 from shared.splitting import Chunk, Remaining, Splitter, rejections_key
 from shared.stores import Stores
 from shared.stores.queues import QueueName
@@ -49,11 +49,7 @@ class Piece:
 
 
 Take = Callable[[str, Piece], Iterator[Rejection | bool]]
-Admit = Callable[[str, int, str], None]
-
-
-def _admit(tenant: str, rows: int, source: str) -> None:
-    """Of some uploads nothing is counted."""
+Admit = Callable[[str, int, str], Admitted]
 
 
 @dataclass
@@ -63,6 +59,7 @@ class Tally:
     accepted: int = 0
     duplicates: int = 0
     rejected_count: int = 0
+    over: int = 0  # of these, for want of quota alone
     rejected: list[Rejection] = field(default_factory=list)
     problem: str | None = None
 
@@ -119,7 +116,7 @@ class Uploads:
         on_finished: Callable[[str], None],
         clock: Callable[[], float],
         chunk_bytes: int = CHUNK_BYTES,
-        admit: Admit = _admit,
+        admit: Admit | None = None,
     ) -> None:
         """
         Args:
@@ -127,7 +124,8 @@ class Uploads:
                 piece that comes again it must say the same.
             required: the columns that a CSV must have.
             on_finished: (tenant) when an upload is in.
-            admit: (tenant, rows, source) raises `QuotaExceeded` where a piece is more than the tenant may send.
+            admit: (tenant, rows, source): how many of a piece's rows the tenant may send now; None: nothing is counted.
+                `source` names their content, whenever and under whatever name they come.
         """
         self._admit = admit
         self._stores = stores
@@ -145,7 +143,9 @@ class Uploads:
         """Takes an uploaded object in, or splits it; the run then goes on in the queue.
 
         fingerprint: the ETag in the notification. The object that was taken in last, a second time, is answered from
-        its report. What is kept is the ETag of the content that was read: it may have been replaced since.
+        its report, unless rows of it were beyond the day's limit: those go in with a later upload of the same file, to
+        which what was counted before is free. What is kept is the ETag of the content that was read: it may have been
+        replaced since.
 
         Rejected lines go to ``rejected/{tenant}/…`` as JSON Lines of ``{"line", "field", "reason"}``.
 
@@ -153,6 +153,8 @@ class Uploads:
             NotFound: there is no such object (any more).
         """
         done = self._stores.catalogue.upload(tenant, key)
+        if done is not None and done.get("over"):
+            done = None  # of what was refused that day there may be room now
         if done is not None and fingerprint and done["fingerprint"] == fingerprint:
             return _again(key, done)
         opened = self._stores.objects.open(key, version)
@@ -200,19 +202,20 @@ class Uploads:
         tally, rejected = self._take(run, chunk, body, alone=False)
         if rejected:
             self._stores.objects.put(rejections_key(run, chunk), b"".join(rejected), "application/x-ndjson")
-        return Counts(tally.accepted, tally.duplicates, tally.rejected_count)
+        return Counts(tally.accepted, tally.duplicates, tally.rejected_count, tally.over)
 
     def finish(self, run: Run) -> None:
         if self._replaced(run):
             self._on_finished(run.tenant)
             return
         parts = self._rejections(run)
-        key, tail = rejected_key(run.subject), _problem_line(run.problem)
+        problem = _problem(run.problem, run.over)
+        key, tail = rejected_key(run.subject), _problem_line(problem)
         if parts or tail:
             self._stores.objects.put_joined(key, parts, "application/x-ndjson", tail=tail)
         else:
             self._stores.objects.delete([key])  # that of an earlier upload under this key
-        self._report(run, IngestReport(run.accepted, run.duplicates, (), run.rejected, run.problem))
+        self._report(run, IngestReport(run.accepted, run.duplicates, (), run.rejected, problem), run.over)
 
     def clean(self, run: Run) -> None:
         self._stores.objects.delete(self._rejections(run))
@@ -232,13 +235,13 @@ class Uploads:
     def _take_whole(self, run: Run, chunk: Chunk | None) -> IngestReport:
         """An upload that is one chunk, taken in at once."""
         tally, rejected = self._take(run, 0, chunk.body if chunk else b"", alone=True)
-        tally.problem = chunk.problem if chunk else None
+        tally.problem = _problem(chunk.problem if chunk else None, tally.over)
         lines = b"".join(rejected) + _problem_line(tally.problem)
         if lines:
             self._stores.objects.put(rejected_key(run.subject), lines, "application/x-ndjson")
         else:
             self._stores.objects.delete([rejected_key(run.subject)])
-        self._report(run, tally.report())
+        self._report(run, tally.report(), tally.over)
         return tally.report()
 
     def _read(self, reader: RowReader) -> Iterator[Chunk]:
@@ -268,26 +271,36 @@ class Uploads:
                 rows.append(Row(*entry))
             else:
                 rejections.append(Rejection(entry[0], *entry[2:]))
+        admitted = self._admitted(run.tenant, len(rows), body)
+        over = rows[admitted.rows :]
+        if over:
+            reason = f"Beyond the day's limit of {admitted.allowed:,} rows: upload the file again tomorrow."
+            rejections += [Rejection(row.line, "row", reason) for row in over]
+            rows = rows[: admitted.rows]
         piece = Piece(rows, f"{run.run_id}/{chunk}", run.since, alone)
-        try:
-            self._admit(run.tenant, len(rows), piece.source)
-        except QuotaExceeded as over:
-            rejections += [Rejection(row.line, "row", f"Not taken in: {over.detail}.") for row in rows]
-            rows = []
         for outcome in self._take_rows(run.tenant, piece) if rows else ():
             if isinstance(outcome, Rejection):
                 rejections.append(outcome)
             else:
                 tally.add(outcome)
+        admitted.settle(tally.accepted)
+        tally.over = len(over)
         rejections.sort(key=lambda rejection: rejection.index)
         for rejection in rejections:
             tally.reject(rejection)
         return tally, [_rejected_line(r.index, r.field, r.reason) for r in rejections]
 
-    def _report(self, run: Run, report: IngestReport) -> None:
+    def _admitted(self, tenant: str, rows: int, body: bytes) -> Admitted:
+        if self._admit is None:
+            return Admitted(rows)
+        # With the key: of a short piece that tells of one person a plain hash could be searched for what gives it.
+        content = self._stores.people.digest(tenant, hashlib.sha256(body).hexdigest())
+        return self._admit(tenant, rows, content)
+
+    def _report(self, run: Run, report: IngestReport, over: int) -> None:
         self._on_finished(run.tenant)  # first: whoever is cut off between the two is asked again
         self._stores.catalogue.finish_upload(
-            run.tenant, run.subject, run.fingerprint, report, self._clock(), since=run.since
+            run.tenant, run.subject, run.fingerprint, report, self._clock(), since=run.since, over=over
         )
         metrics.add_metric("RowsAccepted", MetricUnit.Count, report.accepted)
         metrics.add_metric("RowsRejected", MetricUnit.Count, report.rejected_count)
@@ -308,7 +321,7 @@ def run_body(run: Run) -> dict[str, Any]:
         "accepted": run.accepted,
         "duplicates": run.duplicates,
         "rejected_count": run.rejected,
-        "problem": run.problem,
+        "problem": _problem(run.problem, run.over),
     }
 
 
@@ -327,6 +340,14 @@ def _chunk_line(row: Row | Rejection) -> bytes:
 
 def _rejected_line(line: int | None, name: str, reason: str) -> bytes:
     return orjson.dumps({"line": line, "field": name, "reason": reason}, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _problem(problem: str | None, over: int) -> str | None:
+    """What is wrong with a file as a whole, and that rows of it were `over` the day's limit."""
+    if not over:
+        return problem
+    rows = f"{over:,} rows beyond today's limit: upload the file again tomorrow"
+    return f"{problem} {rows}" if problem else rows
 
 
 def _problem_line(problem: str | None) -> bytes:

@@ -24,8 +24,9 @@ App = Callable[[Any, Any, Any], Awaitable[None]]
 class RequestLimits:
     """ASGI middleware. problem: an error as ASGI application.
 
-    Refuses bodies over `MAX_BODY` (413), whether their length is declared or not, and JSON deeper than `MAX_DEPTH`
-    (400): parsers, validators and encoders descend by recursion, each to a depth of its own.
+    Refuses bodies over `MAX_BODY` (413), whether their length is declared or not, bodies that are not UTF-8 (400; RFC
+    8259, section 8.1) and JSON deeper than `MAX_DEPTH` (400): parsers, validators and encoders descend by recursion,
+    each to a depth of its own.
     """
 
     def __init__(self, app: App, problem: Callable[[AdTailorError], App]) -> None:
@@ -42,6 +43,8 @@ class RequestLimits:
                 await self.app(scope, receive, send)
                 return
             body = await _body(scope, receive)
+            if not is_utf8(body):
+                raise BadInput("the body is not UTF-8", field="body")
             if too_deep(body):
                 raise BadInput(f"the body nests deeper than {MAX_DEPTH} levels", field="body")
         except (TooLarge, BadInput) as error:
@@ -57,6 +60,20 @@ class RequestLimits:
             return {"type": "http.request", "body": body, "more_body": False}
 
         await self.app(scope, replay, send)
+
+
+def is_utf8(body: bytes) -> bool:
+    """Whether the bytes are text in UTF-8, as what looks at them before the application takes them for.
+
+    The application would also read UTF-16 and UTF-32, which may be valid UTF-8 with zero bytes in between; JSON in
+    UTF-8 holds no zero byte (RFC 8259, section 7)."""
+    if b"\0" in body:
+        return False
+    try:
+        body.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def too_deep(body: bytes, most: int = MAX_DEPTH) -> bool:

@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from shared.categories import is_open
 from shared.domain import Consent, Interest, Profile
 from shared.errors import Conflict
-from shared.evidence import permitted, settled
+from shared.evidence import acquired_evidence, permitted, settled
 from shared.interests import Evidence, acquired_items, considered, dump_state, fold, harmless, load_state, read_off
 from shared.policy.consent import in_force
 from shared.stores.catalogue import Catalogue
@@ -68,10 +69,10 @@ class ProfileReader:
                 return nobody, in_force(None, self._consent_basis(tenant)), None
             consent = in_force(person.consent, self._consent_basis(tenant))
             if not consent.personalisation:
-                kept = person.profile
-                if kept is None or not (kept.interests or kept.recent or kept.acquired or kept.events):
+                if _nothing_kept(person):
                     return nobody, consent, person
-                # What was inferred goes, and the person no longer counts as holding it.
+                # What was inferred goes, and the person no longer counts as holding it. Where there is no profile yet,
+                # an empty one keeps out whoever is folding what they read before the refusal.
                 if self._people.save_profile(tenant, person, replace(nobody, version=0), b"", 0):
                     return nobody, consent, person
                 continue
@@ -101,7 +102,9 @@ class ProfileReader:
     def _fold(
         self, tenant: str, user_id: str, person: Person, consent: Consent, now: float, *, anew: bool = False
     ) -> tuple[Profile, bool]:
-        anew = anew or self._recount(tenant, person)
+        # What a withdrawal took away is in no later profile, though consent was given again before it came here.
+        taken = any(NOT_COUNTED < member.folded < member.cut for member in person.members)
+        anew = anew or taken or self._recount(tenant, person)
         state, count = ({}, 0) if anew else load_state(self._people.state(tenant, person.uid, group=person.group))
         if not state:
             count = 0
@@ -119,9 +122,14 @@ class ProfileReader:
             count += added
             folded[member.uid] = member.head
         sensitive = self._sensitive(tenant, person, consent)
-        vectors, domains = self._vectors(tenant, person, considered(permitted(state, sensitive), now))
-        known = harmless(settled(state, sensitive, domains), vectors, self._classifiers())
-        interests, recent = read_off(known, vectors, self._classifiers(), now=now, sensitive_allowed=consent.sensitive)
+        allowed = permitted(state, sensitive)
+        chosen = considered(allowed, now)
+        # What was acquired is named in the profile, however weak it is beside the rest: it is judged by its item too.
+        vectors, domains = self._vectors(tenant, person, chosen | acquired_evidence(allowed, now))
+        everyone = len(sensitive) == len(person.members)
+        known = harmless(settled(allowed, sensitive, domains, all_sensitive=everyone), vectors, self._classifiers())
+        read = {one.key: vectors[one.key] for one in chosen.values() if one.key in vectors}
+        interests, recent = read_off(known, read, self._classifiers(), now=now, sensitive_allowed=consent.sensitive)
         version = person.profile.version if person.profile else 0
         if person.group:
             interests = tuple(_with_own_ids(interest) for interest in interests)
@@ -180,11 +188,18 @@ class ProfileReader:
 
     def _with_segments(self, tenant: str, profile: Profile) -> Profile:
         """Segments are the interests that at least `k_floor` people hold; smaller groups have no name."""
-        held = [i.id for i in profile.interests if i.term == "long" and i.enabled and not i.sensitive]
+        held = [i.id for i in profile.interests if i.term == "long" and i.enabled and not i.sensitive and is_open(i)]
         if not held:
             return profile
         holders = self._people.holders(tenant, held)
         return replace(profile, segments=tuple(i for i in held if holders[i] >= self._k_floor))
+
+
+def _nothing_kept(person: Person) -> bool:
+    """Whether an empty profile is all that there is, made under what the person has said by now."""
+    kept = person.profile
+    empty = kept is None or not (kept.interests or kept.recent or kept.acquired or kept.events)
+    return empty and person.folded_changes >= person.changes
 
 
 def _placed(stored: StoredEvent, place: int) -> StoredEvent:

@@ -6,27 +6,26 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from shared.domain import Consent, Event, IngestReport, Profile, Rejection
 from shared.errors import Conflict, Forbidden, NotFound, TooLarge, Unprocessable
+from shared.event_vectors import with_vectors
 from shared.ingest import Piece, Tally, Uploads
 from shared.policy import tcf
 from shared.policy.consent import Stated, in_force, refused
-from shared.preprocess import parse_event
+from shared.preprocess import clean_text, fields, parse_event
+from shared.preprocess.contact import mask
 from shared.profiles import ProfileReader
 from shared.quotas import UNLIMITED, Quotas
 from shared.rebuilding import Rebuilding
 from shared.splitting import Remaining
 from shared.stores import Stores
-from shared.stores.catalogue import Item
 from shared.stores.faults import give_way
 from shared.stores.identities import Known
 from shared.stores.linking import Identity, Linking
-from shared.stores.people import StoredEvent, pack_vector
 from shared.stores.runs import Run
 
 if TYPE_CHECKING:
@@ -36,6 +35,7 @@ MAX_EVENTS = 500  # in one request
 _NOTHING = "nothing may be kept about this person"
 ERASED = "erased at the person's request: what happened until then is not taken in again"
 REQUIRED = frozenset({"user_id", "event", "timestamp"})
+MAX_ID = 200
 _ATTEMPTS = 30
 AHEAD_SECONDS = 300.0  # that another clock may be ahead
 
@@ -112,10 +112,11 @@ class Profiling:
         """
         if len(rows) > MAX_EVENTS:
             raise TooLarge(f"{len(rows)} events in one request: at most {MAX_EVENTS}", field="events")
-        self._quotas.events(tenant, len(rows))
         tally = Tally()
-        for outcome in self._take(tenant, list(enumerate(rows)))[0]:
-            tally.add(outcome)
+        with self._quotas.events(tenant, len(rows)) as held:
+            for outcome in self._take(tenant, list(enumerate(rows)))[0]:
+                tally.add(outcome)
+        held.hand_back(len(rows) - tally.accepted)
         return tally.report()
 
     def ingest(
@@ -179,7 +180,9 @@ class Profiling:
             if not consent.personalisation:
                 raise Forbidden(_NOTHING, field="user_id")
         self._stores.people.edit_interests(tenant, uid, disable=disable, enable=enable)
-        profile, consent, _ = self._profiles.read(tenant, user_id, uid)
+        profile, consent, person = self._profiles.read(tenant, user_id, uid)
+        if person is not None and refused(consent) and self._consent_basis(tenant) == "required":
+            self._on_withdrawal(tenant, uid)  # it came while this was written, and may not have seen it
         return profile, consent
 
     def set_consent(self, tenant: str, user_id: str, consent: Consent, *, minor: bool | None = None) -> Stated:
@@ -189,10 +192,14 @@ class Profiling:
         the refusal. Through several linked ids any refusal wins. With a TC string both have to allow: a refusal here or
         there is one, and sensitive interests, of which the framework says nothing, need ``consent.sensitive`` as ever.
 
-        What was inferred of somebody who refuses, or is under age, is taken away at once. Where the tenant needs
+        What was inferred of somebody who refuses, or is under age, is taken away at once, and so are the sensitive
+        interests of somebody who takes back these alone. Where the tenant needs
         consent, all that is kept of them goes, but what was said of consent and the pseudonym that it stands under.
         Where it asserts one, their events stay without being used, so that they count again if the refusal is taken
         back.
+
+        Of somebody who was erased since, only a statement that restricts is taken: a consent from before the erasure is
+        answered as superseded, and nothing is kept of it.
 
         minor: whether the person is under age; None: as it was said before, and no, where nothing was.
 
@@ -202,12 +209,35 @@ class Profiling:
         now = self._clock()
         if consent.at > now + AHEAD_SECONDS:
             raise Unprocessable("the time of the statement lies in the future", field="at")
-        consent = self._by_tcf(consent)
-        uid = self._stores.people.uids(tenant, [user_id])[user_id]
+        version = mask(consent.version) if consent.version is not None else None
+        consent = self._by_tcf(replace(consent, source=mask(consent.source), version=version))
+        restricts = refused(replace(consent, minor=consent.minor or minor is True))
+        uid, until_now = self._whose(tenant, user_id, None if restricts else consent.at)
+        if uid is None:
+            return Stated.of(in_force(until_now, self._consent_basis(tenant)), superseded=True)
         said = self._stores.people.set_consent(tenant, uid, consent, minor=minor, now=now)
         if refused(said):
             self._withdraw(tenant, user_id, uid)
+        elif said.narrowed:
+            self._profiles.read(tenant, user_id, uid)
         return Stated.of(in_force(said, self._consent_basis(tenant)), superseded=said.superseded)
+
+    def _whose(self, tenant: str, user_id: str, at: float | None) -> tuple[str | None, Consent | None]:
+        """The uid of the id, made where there is none; or None, with what holds of the person, where they were erased
+        since `at` (epoch seconds; None: that does not matter)."""
+        people = self._stores.people
+        known = people.look_up(tenant, [user_id])[user_id]
+        for attempt in range(_ATTEMPTS):
+            if at is not None and known.erased(at):
+                if known.uid is None:
+                    return None, known.said
+                return None, people.consents(tenant, [known.uid]).get(known.uid)
+            if known.uid is not None:
+                return known.uid, None
+            known = people.make(tenant, {user_id: known})[user_id]
+            if known.uid is None:  # erased at this very moment
+                give_way(attempt)
+        raise Conflict("too many writers at the same new people", retry_after=1)
 
     def signals(self, consent: Consent) -> tcf.Signals | None:
         """What the TC string of a consent says for us; None where it came without one that can be read."""
@@ -239,8 +269,9 @@ class Profiling:
 
         Linked ids are one person: one profile of the events of them all, one holder of each interest, one count of
         impressions; a refusal through any of them wins. Each id keeps what it brought, so that it has it again, and
-        nothing else, once it is unlinked. A link brings along whom the other id is linked with. Each entry is all or
-        nothing; after an error a repeat is safe.
+        nothing else, once it is unlinked. But where the tenant needs consent, a link that brings a refusal erases what
+        the others brought, and unlinking does not bring it back. A link brings along whom the other id is linked with.
+        Each entry is all or nothing; after an error a repeat is safe.
 
         Raises:
             NotFound: nobody is known as `user_id`, and nothing is to be linked with it.
@@ -314,29 +345,57 @@ class Profiling:
     # ------------------------------------------------------------------------------------------------------------
 
     def _take_piece(self, tenant: str, piece: Piece) -> Iterator[Rejection | bool]:
-        outcomes, touched = self._take(tenant, [(row.line, row.value) for row in piece.rows], piece.source)
+        rows = [(row.line, row.value) for row in piece.rows]
+        outcomes, touched = self._take(tenant, rows, piece.source, piece.since)
         if piece.alone:  # of a large upload they would be folded again and again
             for user_id, uid in sorted(touched):
                 self._profiles.read(tenant, user_id, uid)
         return iter(outcomes)
 
     def _take(
-        self, tenant: str, rows: Sequence[tuple[int, object]], source: str | None = None
+        self,
+        tenant: str,
+        rows: Sequence[tuple[int, object]],
+        source: str | None = None,
+        came: float | None = None,
     ) -> tuple[list[Rejection | bool], set[tuple[str, str]]]:
         """For each row, in order: True (new), False (there already) or why it is rejected; and (user id, uid) of those
-        who have new events."""
+        who have new events. came: when the upload came that they are from (epoch seconds)."""
         now = self._clock()
-        parsed = [parse_event(value, now=now, index=index) for index, value in rows]
+        keyed = partial(self._stores.people.keyed_event_id, tenant)
+        parsed = [parse_event(value, now=now, index=index, keyed=keyed) for index, value in rows]
         outcomes = [event if isinstance(event, Rejection) else False for event in parsed]
         events = {place: event for place, event in enumerate(parsed) if isinstance(event, Event)}
+        if came is not None:
+            self._quote_no_erased(tenant, rows, outcomes, came)
         touched: set[tuple[str, str]] = set()
         for attempt in range(_ATTEMPTS):
-            events, new = self._keep(tenant, events, [index for index, _ in rows], outcomes, source)
+            events, new = self._keep(tenant, events, [index for index, _ in rows], outcomes, source, came)
             touched |= new
             if not events:
                 return outcomes, touched
             give_way(attempt)
         raise Conflict("too many writers at the same people", retry_after=1)
+
+    def _quote_no_erased(
+        self, tenant: str, rows: Sequence[tuple[int, object]], outcomes: list[Rejection | bool], came: float
+    ) -> None:
+        """Why a row is rejected is kept, and may quote from it: not from what somebody did who was erased since."""
+        named = {
+            place: clean_text(str(row["user_id"]), MAX_ID)
+            for place, (_, row) in enumerate(rows)
+            if isinstance(outcomes[place], Rejection) and isinstance(row, Mapping) and "user_id" in row
+        }
+        known = self._stores.people.look_up(tenant, set(named.values()))
+        for place, user_id in named.items():
+            index, row = rows[place]
+            try:
+                at = fields.moment(row["timestamp"], "timestamp")  # type: ignore[index]
+            except (fields.Refused, KeyError):
+                at = None
+            one = known[user_id]
+            if one.erased_at is not None and (at is None or one.erased(at, came)):
+                outcomes[place] = Rejection(index, "user_id", ERASED)
 
     def _keep(
         self,
@@ -345,6 +404,7 @@ class Profiling:
         indices: Sequence[int],
         outcomes: list[Rejection | bool],
         source: str | None,
+        came: float | None,
     ) -> tuple[dict[int, Event], set[tuple[str, str]]]:
         """Takes events in, by their place among the rows, and says in `outcomes` what became of each.
 
@@ -352,14 +412,14 @@ class Profiling:
         and (user id, uid) of those who have new events.
         """
         known = self._stores.people.look_up(tenant, {event.user_id for event in events.values()})
-        late = {event.user_id for event in events.values() if not known[event.user_id].erased(event.timestamp)}
+        late = {one.user_id for one in events.values() if not known[one.user_id].erased(one.timestamp, came)}
         people, reasons = self._admitted(tenant, {user_id: known[user_id] for user_id in sorted(late)})
         fresh: dict[str, dict[str, int]] = {}
         batch: dict[str, dict[str, Event]] = {}
         again: dict[int, Event] = {}
         for place, event in events.items():
             person = people.get(event.user_id, known[event.user_id])
-            if person.erased(event.timestamp):
+            if person.erased(event.timestamp, came):
                 outcomes[place] = Rejection(indices[place], "user_id", ERASED)
             elif event.user_id in reasons:
                 outcomes[place] = Rejection(indices[place], "user_id", reasons[event.user_id])
@@ -368,7 +428,7 @@ class Profiling:
             elif event.event_id not in batch.setdefault(person.uid, {}):
                 batch[person.uid][event.event_id] = event
                 fresh.setdefault(person.uid, {})[event.event_id] = place
-        stored = self._with_vectors(tenant, batch)
+        stored = with_vectors(self._stores.catalogue, self._encoder, tenant, batch)
         accepted = self._stores.people.append_events(tenant, stored, source=source)
         self._after_withdrawals(tenant, accepted)
         touched = set()
@@ -406,49 +466,6 @@ class Profiling:
             for uid, said in self._stores.people.consents(tenant, uids).items():
                 if refused(said):
                     self._on_withdrawal(tenant, uid)
-
-    def _with_vectors(self, tenant: str, batch: dict[str, dict[str, Event]]) -> dict[str, list[StoredEvent]]:
-        """The events as they are kept: an item that is new gets its row, a text that stands alone its own vector."""
-        events = [event for many in batch.values() for event in many.values()]
-        described: dict[str, Event] = {}
-        for event in events:
-            if event.item_id is None or not (event.text or event.tags):
-                continue
-            before = described.get(event.item_id)
-            if before is None or (event.text and not before.text):  # the first that says in words what it is
-                described[event.item_id] = event
-        known = self._stores.catalogue.known_items(tenant, described)
-        new_items = {item_id: event for item_id, event in described.items() if item_id not in known and event.text}
-        # An id that stands for nothing known: the tags alone count.
-        tag_only = {
-            item_id for item_id, event in described.items() if item_id not in known and item_id not in new_items
-        }
-        alone = [
-            event
-            for event in events
-            if (event.item_id is None or event.item_id in tag_only) and (event.text or event.tags)
-        ]
-        texts = list(dict.fromkeys([*map(_text, new_items.values()), *map(_text, alone)]))
-        vectors: dict[str, np.ndarray] = {}
-        if texts:
-            vectors = dict(zip(texts, self._encoder().encode(texts, kind="query"), strict=True))
-        self._stores.catalogue.put_items(
-            tenant,
-            [Item(item_id, pack_vector(vectors[_text(event)]), event.domain) for item_id, event in new_items.items()],
-        )
-        own = {id(event): pack_vector(vectors[_text(event)]) for event in alone}
-        return {
-            uid: [StoredEvent(event, vector=own.get(id(event), b"")) for event in many.values()]
-            for uid, many in batch.items()
-        }
-
-
-def _text(event: Event) -> str:
-    """What is embedded for an event: its text, and its tags where there is little text."""
-    parts = [event.text or ""]
-    if len(parts[0]) < 60:
-        parts.append(" ".join(event.tags))
-    return " ".join(part for part in parts if part)
 
 
 def report_body(report: IngestReport) -> dict[str, Any]:

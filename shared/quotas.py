@@ -1,9 +1,12 @@
 """What one tenant may take of what all share, so that none uses up another's.
 
 Limits are `shared.tenants.Limits`. A process takes a piece of a limit in one write (a lease) and hands it out by
-itself: a request costs a write only where its process has nothing left. What a process took and did not use is lost
-for that window, which is at most a twentieth of a limit for each process. Windows are fixed, so about a limit's worth
-may come on either side of the turn of a minute.
+itself: a request costs a write only where its process has nothing left. A process's first lease of a window is what it
+needs, and each later one twice the last, up to a twentieth of a limit: many processes with a request each take no more
+than that, and what a process took and did not use, which is lost for that window, is no more than it used. Windows are
+fixed, so about a limit's worth may come on either side of the turn of a minute.
+
+What comes to nothing counts for nothing: whoever fails after it took something hands it back.
 
 Where the counters cannot be reached the request goes on: what it needs next says so itself.
 """
@@ -46,11 +49,45 @@ class QuotaExceeded(AdTailorError):
 
 @dataclass(slots=True)
 class _Lease:
-    """Of a window: what is left of what was taken, and the least amount that there was no room for."""
+    """Of a window: what is left of what was taken; the least amount that there was no room for, and until when that is
+    believed, since others may hand something back."""
 
     window: int
     left: int = 0
     refused: int | None = None
+    until: float = 0.0  # epoch seconds
+    size: int = 0  # of the last one of this window
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What was taken of a day's limit. Within it (``with``) an error that is nobody's but ours hands all of it back."""
+
+    amount: int
+    _give: Callable[[int], None] = lambda n: None
+
+    def hand_back(self, amount: int | None = None) -> None:
+        """Gives back what came to nothing (all of it where `amount` is None)."""
+        amount = self.amount if amount is None else min(amount, self.amount)
+        if amount > 0:
+            self._give(amount)
+
+    def __enter__(self) -> Held:
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if error is not None and (not isinstance(error, AdTailorError) or error.status >= 500):
+            self.hand_back()
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """How many rows of a piece go in, the first ones, of a limit of `allowed` a day. settle: says how many of them
+    changed anything; what was taken for the others this time is handed back."""
+
+    rows: int
+    allowed: int | None = None
+    settle: Callable[[int], None] = lambda n: None
 
 
 class Quotas:
@@ -84,68 +121,102 @@ class Quotas:
             lease.left -= 1
         return True
 
-    def events(self, tenant: str, rows: int) -> None:
+    def events(self, tenant: str, rows: int) -> Held:
         """Rows of behaviour in a request."""
-        allowed = self._limits(tenant).events_per_day
-        if allowed is not None and rows:
-            self._take(tenant, "events_per_day", rows, allowed, DAY, DAY_LEASES)
+        return self._of_day(tenant, "events_per_day", rows)
 
-    def uploaded_events(self, tenant: str, rows: int, source: str) -> None:
-        """Rows of a piece of an upload, which counts once, whenever it comes again."""
+    def uploaded_events(self, tenant: str, rows: int, source: str) -> Admitted:
+        """Rows of a piece of an upload, of which as many are admitted as there is room for. `source` names its content:
+        what of it was counted before, on whichever day, is free."""
         allowed = self._limits(tenant).events_per_day
         if allowed is None or not rows:
+            return Admitted(rows)
+        window = int(self._clock() // DAY)
+        counted, new = self._taken().take_piece(
+            tenant, "events_per_day", window, rows, allowed=allowed, expires=(window + 1) * DAY, source=source
+        )
+
+        def settle(changed: int) -> None:
+            if new > changed:
+                self._taken().hand_back(tenant, "events_per_day", window, new - changed)
+
+        return Admitted(counted, allowed, settle)
+
+    def copies(self, tenant: str, n: int) -> Held:
+        """Texts that the copywriter is asked for."""
+        return self._of_day(tenant, "copies_per_day", n)
+
+    def copies_of(self, tenant: str, n: int, source: str) -> None:
+        """Texts that a piece of work asks for, which counts once, whenever it comes again."""
+        allowed = self._limits(tenant).copies_per_day
+        if allowed is None or not n:
             return
         window = int(self._clock() // DAY)
         ends = (window + 1) * DAY
-        counted = self._taken().take_once(
-            tenant, "events_per_day", window, rows, allowed=allowed, expires=ends, source=source
+        counted, _ = self._taken().take_piece(
+            tenant, "copies_per_day", window, n, allowed=allowed, expires=ends, source=source, whole=True
         )
-        if not counted:
-            raise self._refusal(tenant, "events_per_day", allowed, ends)
+        if counted < n:
+            raise self._refusal(tenant, "copies_per_day", allowed, ends)
 
-    def copies(self, tenant: str, n: int) -> None:
-        """Texts that the copywriter is asked for."""
-        allowed = self._limits(tenant).copies_per_day
-        if allowed is not None:
-            self._take(tenant, "copies_per_day", n, allowed, DAY, DAY_LEASES)
-
-    def trainings(self, tenant: str) -> None:
+    def trainings(self, tenant: str) -> Held:
         """A training job."""
-        allowed = self._limits(tenant).trainings_per_day
-        if allowed is not None:
-            self._take(tenant, "trainings_per_day", 1, allowed, DAY, DAY_LEASES)
+        return self._of_day(tenant, "trainings_per_day", 1)
 
     def ads(self, tenant: str) -> int | None:
         """The most ads that the tenant's catalogue may hold; None: no limit."""
         return self._limits(tenant).ads
 
-    def _take(self, tenant: str, limit: str, amount: int, allowed: int, seconds: int, leases: int) -> None:
+    def _of_day(self, tenant: str, limit: str, amount: int) -> Held:
+        allowed: int | None = getattr(self._limits(tenant), limit)
+        if allowed is None or not amount:
+            return Held(amount)
+        lease = self._take(tenant, limit, amount, allowed, DAY, DAY_LEASES)
+
+        def give(n: int) -> None:
+            try:
+                self._taken().hand_back(tenant, limit, lease.window, n)
+            except AdTailorError:  # this process hands it out again
+                with self._lock:
+                    lease.left += n
+            else:
+                lease.refused = None
+
+        return Held(amount, give)
+
+    def _take(self, tenant: str, limit: str, amount: int, allowed: int, seconds: int, leases: int) -> _Lease:
+        """Takes of this process's lease, and what it lacks of the window."""
         window = int(self._clock() // seconds)
         ends = (window + 1) * seconds
         lease = self._lease(tenant, limit, window)
         with self._lock:
-            if lease.left >= amount:
-                lease.left -= amount
-                return
-            refused = lease.refused is not None and amount >= lease.refused
-        if refused:
-            raise self._refusal(tenant, limit, allowed, ends)
-        more = max(amount, min(allowed // leases, LARGEST_LEASE))
+            own = min(lease.left, amount)
+            missing = amount - own
+            known = lease.refused is not None and self._clock() < lease.until
+            if missing and known and missing >= (lease.refused or 0):
+                raise self._refusal(tenant, limit, allowed, ends)
+            lease.left -= own
+            more = max(missing, min(2 * lease.size, allowed // leases, LARGEST_LEASE))
+        if not missing:
+            return lease
         try:
             taken = self._taken()
             room = taken.take(tenant, limit, window, more, allowed=allowed, expires=ends)
-            if room is not None and room >= amount:  # less than a whole lease is left
+            if room is not None and room >= missing:  # less than a whole lease is left
                 more = room
                 room = taken.take(tenant, limit, window, more, allowed=allowed, expires=ends)
         except Unavailable as error:
             logger.warning("quota not counted", extra={"tenant": tenant, "limit": limit, "reason": error.detail})
-            return
+            return lease
         with self._lock:
             if room is None:
-                lease.left += more - amount
-                return
+                lease.left += more - missing
+                lease.size = more
+                return lease
             first = lease.refused is None
-            lease.refused = amount if lease.refused is None else min(lease.refused, amount)
+            lease.refused = min(lease.refused or missing, missing) if known else missing
+            lease.until = self._clock() + MINUTE
+            lease.left += own
         if first:  # once a window and process: a flood is not to fill the log
             logger.warning("tenant over its quota", extra={"tenant": tenant, "limit": limit, "allowed": allowed})
         raise self._refusal(tenant, limit, allowed, ends)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from shared import decision_log
-from shared.categories import is_open, is_sensitive
+from shared.categories import is_open, open_segments
 from shared.comparing import Compared, Side, alike, difference
 from shared.domain import Consent, Decision, Profile
 from shared.eligibility import Context, Limits, allowed, followed, sequels, terms_of
@@ -20,6 +20,7 @@ from shared.feedback import Feedback, FeedbackItem
 from shared.histories import Histories
 from shared.models.features import History
 from shared.models.ranker import Ranker
+from shared.policy.consent import in_force
 from shared.profiles import ProfileReader
 from shared.reasons import reasons
 from shared.recording import Asked, record_of, slot_of
@@ -172,12 +173,14 @@ class Recommending:
         if minor:
             nobody = Profile(user_id=user_id, interests=(), segments=(), updated_at=self._clock())
             return _Person(nobody, Consent(False, False, source="request", at=0.0, basis="none", minor=True))
-        uid = self._stores.people.uid(tenant, user_id)
-        profile, consent, person = self._profiles.read(tenant, user_id, uid)
+        known = self._stores.people.look_up(tenant, [user_id])[user_id]
+        profile, consent, person = self._profiles.read(tenant, user_id, known.uid)
+        if person is None and known.said is not None:  # they were erased, and still are under age
+            consent = in_force(known.said, self._profiles.consent_basis(tenant))
         if person is None or not consent.personalisation:
             # A person who refused is not followed, not even for caps: their decisions carry no uid.
             return _Person(profile, consent)
-        return _Person(profile, consent, uid, person.uids)
+        return _Person(profile, consent, known.uid, person.uids)
 
     def _asked(
         self,
@@ -209,8 +212,8 @@ class Recommending:
             person.uids,
             interests,
             self._project(unpack_vectors([i.vector for i in interests])) if interests else NO_QUERIES,
-            tuple(one for one in profile.segments if not is_sensitive(one)) if known else (),
-            self._histories.of(tenant, snapshot, profile, now) if known else History(),
+            open_segments(profile) if known else (),
+            self._histories.of(tenant, snapshot, profile, now, sensitive=consent.sensitive) if known else History(),
             self._versions_of(tenant, snapshot, trained),
             mask,
             excluded,

@@ -13,6 +13,7 @@ from shared.domain import Decision, Interest, RankedAd, Reason
 from shared.eligibility import Context
 from shared.exploration import Slate
 from shared.models.features import History
+from shared.preprocess.contact import mask
 from shared.scoring import Scoring
 from shared.snapshot import Snapshot
 from shared.variants import Chosen
@@ -102,8 +103,8 @@ def record_of(
     return decision_log.Record(
         domain=context.domain,
         language=context.language,
-        platform=context.platform,
-        placement=context.placement,
+        platform=mask(context.platform) if context.platform else context.platform,
+        placement=mask(context.placement) if context.placement else context.placement,
         n=asked.n,
         epsilon=epsilon,
         rotation=plan.rotation,
@@ -114,6 +115,7 @@ def record_of(
         candidates=candidates,
         excluded=excluded,
         nobody=_sensitive(asked, decision),
+        uids=asked.uids,
     )
 
 
@@ -124,4 +126,5 @@ def _sensitive(asked: Asked, decision: Decision) -> bool:
         return True
     snapshot = asked.snapshot
     rows = [snapshot.places[ad.ad_id] for ad in decision.ads]
+    rows += [snapshot.places[item] for item in asked.history.ids if item in snapshot.places]
     return any(tells(snapshot.ads[row], snapshot.categories[snapshot.category[row]]) for row in rows)

@@ -39,6 +39,7 @@ def rehearse(app: Any, path: str) -> int:
     the schemas of bodies are put together at the first one."""
     from mangum import Mangum
 
+    claims = {wiring.system().settings.tenant_claim: "-"}
     http = {"method": "POST", "path": path, "protocol": "HTTP/1.1", "sourceIp": "127.0.0.1", "userAgent": ""}
     event = {
         "version": "2.0",
@@ -46,7 +47,7 @@ def rehearse(app: Any, path: str) -> int:
         "rawPath": path,
         "rawQueryString": "",
         "headers": {"content-type": "application/json"},
-        "requestContext": {"http": http, "authorizer": {"jwt": {"claims": {"tenant": "-"}}}, "stage": "$default"},
+        "requestContext": {"http": http, "authorizer": {"jwt": {"claims": claims}}, "stage": "$default"},
         "body": "{}",
         "isBase64Encoded": False,
     }

@@ -2,8 +2,14 @@
 
 A caller that only shows ads (a page, an app) gets a token that cannot read a profile or erase a person. API Gateway
 passes the claims on as texts: ``scope`` as OAuth 2 has it (RFC 8693, section 4.2: names between spaces), ``scp`` or
-``permissions`` as other issuers write them (a list, which arrives as ``[a b]``). A token with none of these claims may
-do everything that its tenant may, and so may a caller who signs with IAM: there the policy names the routes.
+``permissions`` as other issuers write them (a list, which arrives as ``[a b]``). Names count as they stand here: with
+Amazon Cognito the resource server is ``adtailor`` and its scopes are ``serve``, ``read``, ``write`` and ``people``.
+
+A token with any of these claims has the scopes that they name and no other, also where none of them is ours (``openid``
+alone opens nothing). A token with none of these claims, as an ID token is, may do everything that its tenant may, and
+so may a caller who signs with IAM: there the policy names the routes.
+
+Whoever names a person (``user_id`` of ``POST /v1/copy``) needs a scope of those that deal with people besides.
 """
 
 from __future__ import annotations
@@ -19,7 +25,9 @@ READ = "adtailor/read"  # the catalogue, its categories, jobs and models; nobody
 WRITE = "adtailor/write"  # the catalogue and its copy
 PEOPLE = "adtailor/people"  # what is known of a person: to see, correct, export and erase it
 SCOPES = (SERVE, READ, WRITE, PEOPLE)
+ABOUT_PEOPLE = (PEOPLE, SERVE)  # either: an answer made for somebody tells something of them
 CLAIMS = ("scope", "scp", "permissions")
+_SHOWN = 300  # characters of a token's scopes in an error
 
 # In order: the first that fits decides. What none fits is nobody's.
 _RULES: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
@@ -27,6 +35,8 @@ _RULES: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
     for methods, path, scope in (
         ("*", r"/v1/(?:users|erasures)(?:/.*)?", PEOPLE),
         ("POST", r"/v1/(?:recommendations|feedback|events)", SERVE),
+        ("POST", r"/openrtb2/auction", SERVE),
+        ("GET", r"/openrtb2/(?:win|billing|loss)", SERVE),
         ("GET", r"/healthz", SERVE),
         ("POST", r"/v1/classify", READ),
         ("GET", r"/v1/(?:ads|heads|copy)(?:/.*)?|/v1/ranker", READ),
@@ -65,9 +75,23 @@ def authorise(claims: Mapping[str, Any], method: str, path: str) -> None:
     Raises:
         Forbidden: the token names scopes, and not the one that the request needs.
     """
-    have = granted(claims)
-    if have is None:
-        return
     needed = scope_of(method, path)
-    if needed is None or needed not in have:
-        raise Forbidden(f"the token lacks the scope {needed or 'of this route'}")
+    _must_have(claims, (needed,) if needed is not None else (), "this request")
+
+
+def authorise_naming(claims: Mapping[str, Any]) -> None:
+    """Lets a request through that names a person, whose route alone needs less.
+
+    Raises:
+        Forbidden: the token names scopes, and none that deals with people.
+    """
+    _must_have(claims, ABOUT_PEOPLE, "a request that names a person")
+
+
+def _must_have(claims: Mapping[str, Any], any_of: tuple[str, ...], what: str) -> None:
+    have = granted(claims)
+    if have is None or not have.isdisjoint(any_of):
+        return
+    own = ", ".join(sorted(have))[:_SHOWN] or "none"
+    needs = f"needs the scope {' or '.join(any_of)}" if any_of else "is no route of any scope"
+    raise Forbidden(f"{what} {needs}; the token has: {own}")

@@ -6,11 +6,15 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
+from shared.errors import Misconfigured
+from shared.telemetry import logger
 from shared.tenants import Tenants
 
 _PACKAGE = Path(__file__).resolve().parent
 ENGINES = ("vllm", "llama.cpp", "openai")
+_AWS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".amazonwebservices.com.cn")
 PROMPTS = ("few-shot", "tuned", "instruct")
 
 
@@ -31,9 +35,11 @@ class Settings:
         alone judges, which lets livelier copy of a strong model through, and more of what a weak one invents.
     consent_basis: ``asserted`` or ``required`` (DESIGN section 3), of tenants that `tenants` gives none.
     tenants: JSON, see `shared.tenants`.
+    tenant_claim: of a JWT, that names the caller's tenant (Amazon Cognito: ``custom:tenant``).
     tcf_vendor_id: the deployment's own id in IAB Europe's Global Vendor List, whose consent a TC string must give; 0:
         it is none of those vendors.
     erasure_delay_seconds: between the steps of an erasure, longer than any request lives (`shared.erasing`).
+    decision_log_days: that the bucket keeps the decision log.
     k_floor: the smallest group about which anything may be stored or shared.
     exploration: chance that a slot shows an ad other than its best, and rotation that the filled slots change places,
         both in [0, 0.5]: what other policies are estimated from (`shared.exploration`). 0: nothing can be learned.
@@ -43,6 +49,10 @@ class Settings:
         training_subnets and training_security_groups (by comma).
     training_max_seconds: what a training job may take.
     training_queue_url: of the local run, whose worker trains; empty: nobody does.
+    open_rtb_tenant: whose auctions and notices are taken without a caller; empty: nobody's. open_rtb_origins: by comma,
+        of the pages that may send them (`shared.openrtb.opening`).
+    open_rtb_currency: of the ads' bids, as exchanges name it (ISO 4217). open_rtb_seat: the deployment's name there.
+    open_rtb_eid_source: of the entry of ``user.eids`` whose ids are those of events; empty: none is looked for.
     pseudonym_key_file / pseudonym_secret_id: where the HMAC key of external ids is kept (a file locally).
     """
 
@@ -81,8 +91,15 @@ class Settings:
     training_queue_url: str = ""
     consent_basis: str = "required"
     tenants: str = ""
+    tenant_claim: str = "tenant"
     tcf_vendor_id: int = 0
-    erasure_delay_seconds: float = 60.0
+    open_rtb_tenant: str = ""
+    open_rtb_origins: str = ""
+    open_rtb_currency: str = "USD"
+    open_rtb_seat: str = "adtailor"
+    open_rtb_eid_source: str = ""
+    erasure_delay_seconds: float = 200.0
+    decision_log_days: float = 90.0
     k_floor: int = 50
     pseudonym_key_file: str = ""
     pseudonym_secret_id: str = ""
@@ -111,7 +128,7 @@ class Settings:
             raise ValueError(f"CONSENT_BASIS={settings.consent_basis!r}: asserted or required")
         Tenants.parse(settings.tenants, basis=settings.consent_basis)
         # A function on AWS's own services that lets everybody in is a mistake; sam local and an emulator are not.
-        on_aws = env.get("AWS_LAMBDA_FUNCTION_NAME") and not env.get("AWS_ENDPOINT_URL")
+        on_aws = env.get("AWS_LAMBDA_FUNCTION_NAME") and not _emulated(env.get("AWS_ENDPOINT_URL", ""))
         if settings.stage == "local" and on_aws and env.get("AWS_SAM_LOCAL") != "true":
             raise ValueError("STAGE='local' lets requests in without a caller: deploy with another stage")
         if settings.llm_engine not in ("", *ENGINES):
@@ -124,6 +141,26 @@ class Settings:
             if not 0 <= getattr(settings, name) <= 0.5:
                 raise ValueError(f"{name.upper()}={getattr(settings, name)!r}: a number from 0 to 0.5")
         return settings
+
+
+def own_settings() -> Settings:
+    """Of this process.
+
+    Raises:
+        Misconfigured: the environment holds a mistake. What it is stands in the log: settings name nobody, and who asks
+            from outside need not know them.
+    """
+    try:
+        return Settings.from_env()
+    except ValueError as error:
+        logger.error("the settings are refused", extra={"reason": str(error)})
+        raise Misconfigured("the settings of this deployment are wrong: the function's log says which") from None
+
+
+def _emulated(endpoint: str) -> bool:
+    """Whether AWS's services are reached at an address that is not AWS's own (as those of VPC endpoints are)."""
+    host = urlsplit(endpoint).hostname or ""
+    return bool(host) and not f".{host}".endswith(_AWS)
 
 
 def initialization() -> str:

@@ -43,7 +43,8 @@ def is_name(value: object) -> bool:
 class Limits:
     """What a tenant may take of what all share; None: as much as there is. Days are UTC's.
 
-    requests_per_minute: of the API. events_per_day: rows of behaviour, by request or upload. ads: in its catalogue,
+    requests_per_minute: of the API. events_per_day: rows of behaviour that were taken in, by request or upload; those
+    that are there already count for nothing, but need room when they come by request. ads: in its catalogue,
     where terms say nothing else `ADS`. copies_per_day: texts asked of the copywriter. trainings_per_day: jobs that an
     upload of labels starts.
     """

@@ -19,7 +19,7 @@ from shared.domain import IngestReport
 from shared.errors import AdTailorError, ArtifactError, Conflict, NotFound, Unavailable, Unprocessable
 from shared.ingest import rejected_key
 from shared.labels import HEAD, PREFIX, Place, Survey, place_of, survey
-from shared.quotas import UNLIMITED, QuotaExceeded, Quotas
+from shared.quotas import UNLIMITED, Held, QuotaExceeded, Quotas
 from shared.splitting import Remaining
 from shared.stores import Stores
 from shared.stores.heads import HeadRow
@@ -248,30 +248,31 @@ class Training:
             version=before.version if before else None,
             revision=before.revision if before else 0,
         )
-        problem = found.hopeless or (NO_TRAINING if self._jobs is None else self._over(place.tenant))
+        problem = found.hopeless or (NO_TRAINING if self._jobs is None else None)
+        held = Held(0)
+        if problem is None:
+            try:
+                held = self._quotas.trainings(place.tenant)
+            except QuotaExceeded as over:
+                problem = f"{over.detail}: upload it again tomorrow"
         if problem is not None:
             row = replace(row, state="failed", reason=problem, job=None)
             # Without the reason, which may name a label.
             counted = {"rows": found.rows, "labels": len(found.labels), "rejected": found.rejected_count}
             logger.warning("labels are not trained on", extra={"key": key, "trains": self._jobs is not None} | counted)
-        saved = self._stores.heads.save(tenant, row)
+        with held:  # once the row is there, a repeat goes on with it, and takes nothing more
+            saved = self._stores.heads.save(tenant, row)
+        if saved is not None and problem is None:
+            saved = self._submit(place, saved)
+        if saved is None or saved.state != "training":
+            held.hand_back()
         if saved is None:
             return None
-        if problem is None:
-            saved = self._submit(place, saved)
         # Last: whoever is cut off before this is told of the upload again, and goes on where the row says.
         self._stores.catalogue.finish_upload(
             tenant, key, opened.fingerprint, report, self._clock(), since=opened.modified
         )
         return Taken(saved, started=saved.state == "training", report=report)
-
-    def _over(self, tenant: str) -> str | None:
-        """Why the tenant gets no job more on this day."""
-        try:
-            self._quotas.trainings(tenant)
-        except QuotaExceeded as over:
-            return f"{over.detail}: upload it again tomorrow"
-        return None
 
     def _submit(self, place: Place, row: HeadRow) -> HeadRow:
         """Starts the job that the row names."""

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from shared import preprocess
 from shared.errors import ArtifactError, NotFound
-from shared.settings import Settings, initialization
+from shared.settings import Settings, initialization, own_settings
 from shared.stores import Stores, file_key, open_stores, secret_key
 from shared.stores.clients import Deferred
 from shared.tenants import Tenants
@@ -266,7 +266,12 @@ class System:
     def erasing(self) -> Erasing:
         from shared.erasing import Erasing
 
-        return Erasing(self.stores, clock=self.clock, delay_seconds=self.settings.erasure_delay_seconds)
+        return Erasing(
+            self.stores,
+            clock=self.clock,
+            delay_seconds=self.settings.erasure_delay_seconds,
+            log_days=self.settings.decision_log_days,
+        )
 
     @cached_property
     def classifying(self) -> Classifying:
@@ -482,5 +487,5 @@ def _listed(names: str) -> tuple[str, ...]:
 
 @cache
 def system() -> System:
-    """The process's system, from its environment."""
-    return System(Settings.from_env())
+    """The process's system, from its environment. Raises `Misconfigured`."""
+    return System(own_settings())

@@ -239,10 +239,18 @@ def retrain(call: dict[str, Any]) -> dict[str, Any]:
     return system().training.retrain(body.tenant, force=body.force, started_by=body.started_by)
 
 
+class Ended(BaseModel):
+    """The job that has ended, and the head that it trained, if it was one."""
+
+    job: str = Field(min_length=1, max_length=100)
+    head: str | None = Field(default=None, max_length=64)
+
+
 def trained(call: dict[str, Any]) -> dict[str, Any]:
     """A training job has ended: told by EventBridge, or by the worker of the local run."""
-    row = system().training.ended(call["tenant"], call["head"], call["job"])
-    return {"job": call["job"], "state": row.state if row else None}
+    body = Ended(job=call["job"], head=call["head"])
+    row = system().training.ended(call["tenant"], str(body.head), body.job)
+    return {"job": body.job, "state": row.state if row else None}
 
 
 def train_ranker(call: dict[str, Any]) -> dict[str, Any]:
@@ -255,8 +263,9 @@ def train_ranker(call: dict[str, Any]) -> dict[str, Any]:
 
 def ranker_trained(call: dict[str, Any]) -> dict[str, Any]:
     """A job of a ranker has ended: told as `trained` is."""
-    row = system().ranker_training.ended(call["tenant"], call["job"])
-    return {"job": call["job"], "state": row.state if row else None}
+    body = Ended(job=call["job"])
+    row = system().ranker_training.ended(call["tenant"], body.job)
+    return {"job": body.job, "state": row.state if row else None}
 
 
 def lambda_handler(event: dict[str, Any], context: Any) -> Any:

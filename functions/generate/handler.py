@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from shared.bodies import ExternalId, Switch, Whole
 from shared.domain import Ad, Rejection
-from shared.entry import Remaining, create_app, lambda_entry, tenant_of
+from shared.entry import Remaining, create_app, lambda_entry, may_name_people, tenant_of
 from shared.errors import Unprocessable
 from shared.generating import (
     MAX_AD_IDS,
@@ -54,7 +54,8 @@ class CopyCall(BaseModel):
     """Copy for an ad of the catalogue (`ad_id`), for one that is only asked about (`ad`: at least a title), or for many
     of the catalogue (`filter`, which makes a job).
 
-    It is for one person (`user_id`), a segment, or anyone. `async` queues it; so do more than 8 copies. What is for a
+    It is for one person (`user_id`, for which a token with scopes needs ``adtailor/people`` or ``adtailor/serve``
+    besides), a segment, or anyone. `async` queues it; so do more than 8 copies. What is for a
     segment or for anyone comes from the bank where it holds enough; `fresh` asks the model anyway. `segment` and
     `segments` are taxonomy categories (``adproduct:1118``) that enough people are interested in; a single one with too
     few is served as anyone, and the answer says so. `minor`: the person is under age, so that the copy is for anyone,
@@ -122,6 +123,8 @@ def write(body: CopyCall, tenant: Tenant, request: Request, response: Response) 
     or dead model is no error: a lower rung answers, and `notice` says why. Facts of an ad are data: an instruction
     hidden in a description does not reach the model, and long descriptions are read to a limit.
     """
+    if body.user_id is not None:
+        may_name_people(request)
     context = request.scope.get("aws.context")
     remaining = context.get_remaining_time_in_millis() / 1000 if context is not None else None
     answer = ask(tenant, body, remaining)
@@ -219,7 +222,7 @@ def _ad(row: dict[str, Any], language: str | None) -> Ad:
     chinese = any("\u4e00" <= char <= "\u9fff" for char in title)
     assumed = {
         "ad_id": "-",
-        "landing_url": "https://example.invalid/",
+        "landing_url": "https://example.com/",
         "domain": "ecommerce",
         "language": language or ("zh" if chinese else "en"),
     }
@@ -256,8 +259,9 @@ def direct_copy(call: dict[str, Any]) -> dict[str, Any]:
 
 
 def direct_reviews(call: dict[str, Any]) -> dict[str, Any]:
+    tenant = call["tenant"]
     body = ReviewCall.model_validate({"reviews": call["reviews"]})
-    return {"results": system().generating.review(call["tenant"], [Review(**one.model_dump()) for one in body.reviews])}
+    return {"results": system().generating.review(tenant, [Review(**one.model_dump()) for one in body.reviews])}
 
 
 def lambda_handler(event: dict[str, Any], context: Any) -> Any:

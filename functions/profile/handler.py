@@ -106,8 +106,9 @@ def edit_interests(user_id: UserId, body: InterestEdit, tenant: Tenant) -> dict[
 @router.put("/users/{user_id:path}/consent")
 def put_consent(user_id: UserId, body: ConsentChange, tenant: Tenant) -> dict[str, Any]:
     """Takes a statement, and answers what is in force from the next request on: what was said last, unless a linked id
-    refused. `superseded` says that a later statement through this id was there already. Every statement is kept, as the
-    proof of what was said when."""
+    refused. `superseded` says that a later statement through this id was there already, or that the person was erased
+    since this one: then only a refusal, or that they are under age, is taken. The latest 50 statements of an id are
+    kept, as the proof of what was said when; what was last said of age holds however many come after it."""
     said = Consent(body.personalisation, body.sensitive, body.source, body.at, tcf=body.tcf, version=body.version)
     stated = system().profiling.set_consent(tenant, user_id, said, minor=body.minor)
     answer = {"user_id": user_id} | consent_body(stated)
@@ -260,6 +261,31 @@ def on_message(message: dict[str, Any], remaining: Remaining) -> None:
     system().profiling.go_on(message["tenant"], message["run"], message.get("chunk"), remaining=remaining)
 
 
+class Person(BaseModel):
+    """Whom a direct call asks for."""
+
+    user_id: ExternalId
+
+
+class OneRun(BaseModel):
+    run: str = Field(pattern="^[A-Za-z0-9]{1,64}$")
+
+
+def direct_profile(call: dict[str, Any]) -> dict[str, Any]:
+    person = Person(user_id=call["user_id"])
+    return profile_body(*system().profiling.profile(call["tenant"], person.user_id))
+
+
+def direct_export(call: dict[str, Any]) -> Any:
+    """With time for all of the decision log, and written to the bucket whatever its size."""
+    person = Person(user_id=call["user_id"])
+    return orjson.loads(export_body(call["tenant"], person.user_id, WHOLE_EXPORT))
+
+
+def direct_run(call: dict[str, Any]) -> dict[str, Any]:
+    return run_body(system().profiling.run(call["tenant"], OneRun(run=call["run"]).run))
+
+
 def rebuild(call: dict[str, Any]) -> dict[str, Any]:
     # A direct call waits a minute by default: what is not split by then, the queue splits.
     ends = monotonic() + 60
@@ -267,6 +293,12 @@ def rebuild(call: dict[str, Any]) -> dict[str, Any]:
         call["tenant"], stale_only=bool(call.get("stale_only")), remaining=lambda: ends - monotonic()
     )
     return run_body(run)
+
+
+def erase_again(call: dict[str, Any]) -> dict[str, int]:
+    """For a table that was restored to an earlier time; again and again while there is anything ``left``."""
+    ends = monotonic() + 150
+    return system().erasing.erase_again(call["tenant"], remaining=lambda: ends - monotonic())
 
 
 def lambda_handler(event: dict[str, Any], context: Any) -> Any:
@@ -278,13 +310,13 @@ def lambda_handler(event: dict[str, Any], context: Any) -> Any:
         on_message=on_message,
         on_direct={
             "rebuild": rebuild,
-            "run": lambda call: run_body(system().profiling.run(call["tenant"], call["run"])),
+            "run": direct_run,
             "events": lambda call: report_body(
                 system().profiling.post_events(call["tenant"], Events(events=call["events"]).events)
             ),
-            # With time for all of the decision log, and written to the bucket whatever its size.
-            "export": lambda call: orjson.loads(export_body(call["tenant"], call["user_id"], WHOLE_EXPORT)),
-            "profile": lambda call: profile_body(*system().profiling.profile(call["tenant"], call["user_id"])),
+            "erase_again": erase_again,
+            "export": direct_export,
+            "profile": direct_profile,
         },
     )
 

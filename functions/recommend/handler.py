@@ -2,22 +2,32 @@
 
 from __future__ import annotations
 
+import time
 from typing import Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends
+import orjson
+from fastapi import APIRouter, Body, Depends, Query
 from fastapi.requests import Request
-from pydantic import BaseModel, Field
+from fastapi.responses import Response
+from pydantic import BaseModel, Field, WithJsonSchema
 
 from shared.bodies import ExternalId, Moment, Switch, Whole
 from shared.comparing import Compared
 from shared.decision_log import export
 from shared.domain import Decision, RankedAd
 from shared.eligibility import Context
-from shared.entry import create_app, lambda_entry, tenant_of
+from shared.entry import JSON, create_app, lambda_entry, tenant_of
+from shared.errors import BadInput, NotFound
 from shared.feedback import FeedbackItem
+from shared.openrtb.bidding import Bidding, NoBid, Pace, Trade
+from shared.openrtb.fields import LONGEST_NAME
+from shared.openrtb.notices import Notice
+from shared.openrtb.opening import opened, shared_with
+from shared.openrtb.shelf import Shelves
 from shared.restore import prepare
 from shared.wiring import TAXONOMIES, system
 
+VERSION = {"x-openrtb-version": "2.6"}
 EXPORT_SECONDS = 15.0  # within the function's 29; what is left then is done by the next call
 
 router = APIRouter(tags=["recommend"])
@@ -99,6 +109,110 @@ def feedback(body: Feedback, tenant: Tenant) -> dict[str, Any]:
     return {"results": system().recommending.feedback(tenant, items), "versions": system().versions}
 
 
+async def arrived_at(request: Request) -> float:
+    """When the request came, on the monotonic clock: to API Gateway, where it came through it. Asked for before the
+    request waits for a thread."""
+    context = (request.scope.get("aws.event") or {}).get("requestContext") or {}
+    since = context.get("timeEpoch")
+    waited = min(max(time.time() - since / 1000, 0.0), 30.0) if isinstance(since, int) else 0.0
+    return time.monotonic() - waited
+
+
+_NAME = {"type": "string", "pattern": "[!-~]", "maxLength": LONGEST_NAME}
+Arrived = Annotated[float, Depends(arrived_at)]
+BidRequest = Annotated[
+    Any,
+    Body(),
+    WithJsonSchema(
+        {
+            "type": "object",
+            "title": "BidRequest",
+            "description": "OpenRTB 2.6, section 3.2.1. What is not known or not of its type is passed over.",
+            "required": ["id", "imp"],
+            "properties": {
+                "id": _NAME,
+                "imp": {
+                    "type": "array",
+                    "minItems": 1,
+                    "items": {
+                        "type": "object",
+                        "required": ["id"],
+                        "properties": {"id": _NAME},
+                    },
+                },
+            },
+        }
+    ),
+]
+_shelves, _pace = Shelves(), Pace()
+
+
+def bidding() -> Bidding:
+    own = system()
+    settings = own.settings
+    trade = Trade(
+        settings.open_rtb_currency, settings.open_rtb_seat, settings.open_rtb_eid_source, settings.tcf_vendor_id
+    )
+    return Bidding(own.recommending, own.snapshots, own.stores, trade, clock=own.clock, shelves=_shelves, pace=_pace)
+
+
+def _origins() -> frozenset[str]:
+    return frozenset(one.strip() for one in system().settings.open_rtb_origins.split(",") if one.strip())
+
+
+@router.post("/openrtb2/auction", openapi_extra={"requestBody": {"required": True}})
+def auction(request: Request, arrived: Arrived, tenant: Tenant, body: BidRequest = None) -> Response:
+    """Bids on the impressions of an OpenRTB 2.6 bid request, banners and native ads, within its `tmax`.
+
+    No bid is a 204; for a request with `test`, an answer without bids that says why. Nothing is reserved for those.
+    """
+    if isinstance(body, bytes):  # Prebid.js sends JSON as text, which needs no preflight
+        try:
+            body = orjson.loads(body)
+        except orjson.JSONDecodeError as error:
+            raise BadInput(f"the body is not JSON: {error}", field="body") from error
+    found = bidding().bid(tenant, body, f"{str(request.base_url).rstrip('/')}/openrtb2", arrived=arrived)
+    headers = VERSION | shared_with(request.headers.get("origin"), _origins())
+    if not isinstance(found, NoBid):
+        return JSON(found, headers=headers)
+    if isinstance(body, dict) and body.get("test") == 1:
+        told = {"id": str(body["id"]), "seatbid": [], "nbr": found.code, "ext": {"reason": found.reason}}
+        return JSON(told, headers=headers)
+    return Response(status_code=204, headers=headers)
+
+
+class Told(BaseModel):
+    """What a notice's address carries: decision, ad and signature. The exchange adds more."""
+
+    d: str = Field(max_length=64)
+    a: str = Field(max_length=200)
+    s: str = Field(max_length=64)
+
+
+@router.get("/openrtb2/win", status_code=204)
+def win(told: Annotated[Told, Query()], tenant: Tenant) -> Response:
+    """The exchange says that a bid has won (`nurl`). That alone charges nothing."""
+    return _noticed("win", tenant, told)
+
+
+@router.get("/openrtb2/billing", status_code=204)
+def billing(told: Annotated[Told, Query()], tenant: Tenant) -> Response:
+    """The exchange bills a bid (`burl`): its impression counts, once."""
+    return _noticed("billing", tenant, told)
+
+
+@router.get("/openrtb2/loss", status_code=204)
+def loss(told: Annotated[Told, Query()], tenant: Tenant) -> Response:
+    """The exchange says that a bid has lost (`lurl`)."""
+    return _noticed("loss", tenant, told)
+
+
+def _noticed(kind: str, tenant: str, told: Told) -> Response:
+    if not bidding().notice(Notice(kind, tenant, told.d, told.a), told.s):
+        raise NotFound("no such notice: its address was not made here, or has been changed")
+    return Response(status_code=204, headers={"cache-control": "no-store"})
+
+
 @router.get("/healthz", include_in_schema=False)
 def healthz(request: Request) -> dict[str, Any]:
     """200 where the table and the models answer."""
@@ -178,7 +292,15 @@ def export_log(call: dict[str, Any]) -> dict[str, Any]:
     """Writes the decision log's files that are due. Called by the schedule, or by a person."""
     body = Exporting.model_validate({name: value for name, value in call.items() if name in Exporting.model_fields})
     tenants = [body.tenant] if body.tenant else []
-    lines = export(system().stores, now=system().clock(), seconds=EXPORT_SECONDS, tenants=tenants, latest=body.latest)
+    own = system()
+    lines = export(
+        own.stores,
+        now=own.clock(),
+        seconds=EXPORT_SECONDS,
+        consent_basis=own.tenants.consent_basis,
+        tenants=tenants,
+        latest=body.latest,
+    )
     return {"lines": lines}
 
 
@@ -191,8 +313,14 @@ def warm() -> None:
         system().classifiers[taxonomy]
 
 
+def _opened(event: dict[str, Any]) -> dict[str, Any]:
+    settings = system().settings
+    return opened(event, settings.open_rtb_tenant, _origins(), claim=settings.tenant_claim)
+
+
 def lambda_handler(event: dict[str, Any], context: Any) -> Any:
-    return lambda_entry(event, context, app=app, on_direct={"recommend": direct_recommend, "export_log": export_log})
+    direct = {"recommend": direct_recommend, "export_log": export_log}
+    return lambda_entry(event, context, app=app, on_direct=direct, on_request=_opened)
 
 
 prepare(app, "/v1/recommendations", warm)

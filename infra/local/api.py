@@ -1,4 +1,4 @@
-"""The whole API in one process: the four functions' routes and a health check that knows every local part.
+"""The whole API in one process: the four functions' routes, a health check that knows every part, the console.
 
 ``python -m infra.local.api`` takes its place and parts from the environment: ``API_PORT``, ``WORKER_READY`` (file with
 the worker's process id), ``SAMPLE_READY`` (file that is there once the sample and its first snapshot are loaded; empty:
@@ -13,12 +13,12 @@ from typing import Any
 
 import uvicorn
 from fastapi import APIRouter, FastAPI
-from fastapi.responses import RedirectResponse
 
 from functions.classify.handler import router as classify
 from functions.generate.handler import router as generate
 from functions.profile.handler import router as profile
 from functions.recommend.handler import router as recommend
+from infra.local.console import with_console
 from infra.local.processes import HOST, answers
 from infra.openapi import describe
 from shared.entry import JSON, create_app
@@ -27,12 +27,6 @@ from shared.generating import warm
 from shared.wiring import system
 
 local = APIRouter(include_in_schema=False)
-
-
-@local.get("/")
-def index() -> RedirectResponse:
-    """Leads a browser to the documentation."""
-    return RedirectResponse("/docs")
 
 
 @local.get("/healthz")
@@ -83,7 +77,9 @@ def build() -> FastAPI:
 
 
 def main() -> None:
-    app = build()
+    app = with_console(
+        build(), system(), os.environ["AWS_ENDPOINT_URL"], with_sample=bool(os.environ.get("SAMPLE_READY"))
+    )
     system().encoder.encode(["warm"])
     warm()
     port = int(os.environ["API_PORT"])

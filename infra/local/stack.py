@@ -103,6 +103,7 @@ class Stack:
             "TENANT": TENANT,
             "CONSENT_BASIS": "asserted",
             "K_FLOOR": "5",
+            "ERASURE_DELAY_SECONDS": os.environ.get("ERASURE_DELAY_SECONDS") or "60",
             "LLM_URL": self.llm_url,
             "LLM_MODEL": "local",
             **self._llm_settings,

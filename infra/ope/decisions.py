@@ -61,6 +61,7 @@ class Decided:
     history: tuple[str, ...]
     ages: tuple[float, ...]
     as_of: float  # when its line was written: feedback that came later is not in it
+    counts_as: str | None = None  # who is counted for it: the same for all ids of a person
 
     @property
     def explored(self) -> bool:
@@ -220,6 +221,7 @@ def _parse(text: bytes, metric: str, window: float) -> tuple[Decided, bool]:
             history=tuple(map(str, row["history"])),
             ages=tuple(map(float, row["history_ages"])),
             as_of=float(row.get("as_of") or math.inf),
+            counts_as=row.get("counts_as") or row["person"],
         )
         redrawn = int(row.get("redraws") or 0) > 0
     except (KeyError, TypeError, AttributeError) as error:
@@ -243,7 +245,7 @@ def _check(one: Decided) -> None:
     slots = len(one.shown)
     if not slots or not one.candidates:
         raise _Unusable("a line of a decision that showed nothing")
-    if not isinstance(one.person, str | None):
+    if not isinstance(one.person, str | None) or not isinstance(one.counts_as, str | None):
         raise _Unusable("a line whose ids are not texts")
     if not np.isfinite(one.columns).all() or not all(map(math.isfinite, one.ages)):
         raise _Unusable("a line with a number that is not finite")

@@ -57,6 +57,11 @@ def names_of(patterns: Sequence[str], objects: Objects | None, tenant: str | Non
     return mine, len(set(found)) - len(mine)
 
 
+def tenants_of(names: Sequence[str]) -> list[str]:
+    """Whose log files these are, as far as their places tell."""
+    return sorted({tenant for name in names if (tenant := _tenant(name)) is not None})
+
+
 def opened(names: Sequence[str], objects: Objects | None) -> Iterator[tuple[str, BinaryIO]]:
     """Each file's name and content, one open at a time."""
     for name in names:

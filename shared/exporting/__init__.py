@@ -2,9 +2,8 @@
 
 Of all ids that are linked: consent and what was said of it, interests with their evidence (sensitive ones too, where
 they consented to them), disabled interests, segments, events, impressions, and decisions with what was shown, why, in
-which context and what came of it. Ids are named by their references, since no external id is kept. What is no data of
-theirs, and hence is not in it: vectors, ads that were considered and not shown, and copy jobs, which do not say whom
-they are for.
+which context and what came of it. Ids are named by their references, since no external id is kept. ``not_included``
+says what is not in it (`NOT_INCLUDED`): what nobody reads, is the same again, or does not say whose it is.
 
 Of decisions the table holds a week; older ones are lines of the decision log, whose files have to be read for them.
 They are, the latest first, for a bounded time: ``decision_log.whole`` says whether that was enough.
@@ -21,6 +20,7 @@ import secrets
 import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import chain, islice
@@ -51,6 +51,14 @@ if TYPE_CHECKING:
     from shared.stores.person import Person
 
 LINK_SECONDS = 900
+NOT_INCLUDED = {
+    "vectors": "numbers that stand for the texts of events and interests",
+    "candidates": "ads that were considered for a decision and not shown",
+    "answers": "to requests with a key, for an hour, so that a repeat is answered alike: what they say is here",
+    "reservations": "times of decisions whose ads may yet be seen, for half an hour: those of the decisions here",
+    "copy": "jobs of copy, which do not say whom they are for",
+    "uploads": "the advertiser's own files, for 7 days: what was taken in of them are the events here",
+}
 _AT_ONCE = 100
 
 
@@ -175,7 +183,11 @@ class Exporting:
         yield from _listed("decisions", self._decisions(tenant, refs, shown, written, now))
         log = _Log(self._stores, tenant, refs, shown, until=time.monotonic() + limits.log_seconds, now=now)
         yield from _listed("older_decisions", (logged_part(line, ref, written) for line, ref in log))
-        tail = {"decision_log": {"whole": log.whole, "read_back_to": log.reached}, "versions": dict(versions)}
+        tail = {
+            "decision_log": {"whole": log.whole, "read_back_to": log.reached},
+            "not_included": NOT_INCLUDED,
+            "versions": dict(versions),
+        }
         yield b"," + orjson.dumps(tail)[1:]
 
     def _decisions(
@@ -226,16 +238,18 @@ class _Log:
             self.reached = day
 
     def _file(self, key: str, needles: Sequence[bytes]) -> Iterator[tuple[dict[str, Any], str]]:
+        """The file's lines, of which memory holds one at a time: ten minutes may be a gigabyte."""
         try:
-            body = gzip.decompress(self._objects.get(key))
+            with closing(self._objects.stream(key)) as packed, gzip.open(packed) as file:
+                for raw in file:
+                    if not any(needle in raw for needle in needles):
+                        continue
+                    line = orjson.loads(raw)
+                    ref = self._refs.get(line["person"] or "")
+                    if ref is not None and line["decision_id"] not in self._shown:
+                        yield line, ref
         except (NotFound, EOFError, gzip.BadGzipFile, zlib.error):
             return  # it has expired, or is damaged
-        for raw in body.splitlines() if any(needle in body for needle in needles) else ():
-            if any(needle in raw for needle in needles):
-                line = orjson.loads(raw)
-                ref = self._refs.get(line["person"] or "")
-                if ref is not None and line["decision_id"] not in self._shown:
-                    yield line, ref
 
 
 class _Counted:

@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from shared.categories import is_open, is_sensitive
+from shared.categories import is_open, is_sensitive, open_segments
 from shared.domain import CatalogueAd, Language, Profile
 from shared.errors import NotFound, Unprocessable
 from shared.generating.prompts import TONES
@@ -115,7 +115,7 @@ class Briefs:
         return replace(
             brief,
             audience=tuple(name for name in names if name)[:2],
-            segments=(*(one for one in profile.segments if not is_sensitive(one)), ANYONE) if own else (),
+            segments=(*open_segments(profile), ANYONE) if own else (),
             for_person=True,
         )
 

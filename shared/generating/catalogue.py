@@ -129,7 +129,7 @@ class CataloguePass:
             wanted = [one for one in listed if _child_id(job_id, one) not in known]
             missing = self._missing(tenant, request, wanted) if request.missing_only else wanted
             try:
-                self._quotas.copies(tenant, len(missing) * request.n)
+                self._quotas.copies_of(tenant, len(missing) * request.n, f"{job_id}/{cursor}")
             except QuotaExceeded as over:  # what was listed before is written still
                 self._stores.jobs.update(
                     tenant, job_id, state="failed", expect=("queued", "running"), error=over.detail, now=self._clock()

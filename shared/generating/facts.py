@@ -14,6 +14,7 @@ from shared.generating.orders import commands
 from shared.generating.templates import attribute_facts
 from shared.generating.width import display_width
 from shared.preprocess import clean_text
+from shared.preprocess.text import visible
 
 READ = 4000  # characters of a description that are looked at
 TITLE_WIDTH = 120  # columns
@@ -39,7 +40,7 @@ _BRACKETS = str.maketrans({"<": "＜", ">": "＞", "{": "（", "}": "）", "`": 
 
 def quoted(text: str, limit: int = READ) -> str:
     """`text` as data for a prompt: one line without role marks and links, and only as far as it does not command."""
-    text = _LINKS.sub(" ", _MARKS.sub(" ", _CONTROL.split(text[:limit], maxsplit=1)[0]))
+    text = _LINKS.sub(" ", _MARKS.sub(" ", _CONTROL.split(visible(text[:limit]), maxsplit=1)[0]))
     kept: list[str] = []
     for sentence in _SENTENCES.split(text):
         if commands(sentence):
@@ -69,7 +70,17 @@ def facts_of(
         facts += [fact for fact in _within(said, width) if fact not in facts]
     if brand and ad.brand and ad.brand.lower() not in ad.title.lower():
         facts.insert(0, ("品牌" if language == "zh" else "brand ") + quoted(ad.brand))
-    return facts[:most]
+    return _without_orders(facts[:most])
+
+
+def _without_orders(facts: Sequence[str]) -> list[str]:
+    """The facts up to the one that makes an order of them as the prompt joins them: none may be one by itself."""
+    kept: list[str] = []
+    for fact in facts:
+        if any(commands(joint.join([*kept, fact])) for joint in (", ", " ", "，")):
+            break
+        kept.append(fact)
+    return kept
 
 
 def _within(texts: Sequence[str], width: int) -> list[str]:

@@ -20,6 +20,7 @@ _VERB = r"(?:write|say|output|print|reply|respond|answer|repeat|recite|echo|type
 _ANSWER = r"(?:answer|reply|response|output|sentence|message|ad|copy|headline)"
 _ENGLISH = (
     rf"\b(?:ignore|disregard|forget|override|bypass)\b[^.!?\n]{{0,30}}\b(?:the above|{_META})\b",
+    r"\b(?:ignore|disregard|forget)\b[^.!?\n]{0,20}\byou(?:'ve| have| were| are)?\s+(?:been\s+)?(?:told|given|asked)\b",
     r"\b(?:not|n't|never|stop)\s+(?:follow|obey|heed)",
     r"\b(?:new|updated|real|following)\s+(?:system\s+)?instructions?\b|\bsystem\s+(?:prompt|message)\b",
     rf"\binstead\s*,?\s+{_VERB}\b",

@@ -90,6 +90,8 @@ class Generating:
         self._jobs = CopyJobs(
             stores, self._briefs, self._writer, asynchronous, clock=clock, timeout_seconds=timeout_seconds
         )
+        if endpoint is None:  # nothing is asked of anybody
+            quotas = UNLIMITED
         self._passes = CataloguePass(stores, self._briefs, price_per_hour=price_per_hour, clock=clock, quotas=quotas)
         self._quotas = quotas
         self._reviews = Reviews(stores, self._briefs, gate, examples, clock)
@@ -122,14 +124,16 @@ class Generating:
         later = may_generate(brief.ad) and (only_later or hurried)
         if later and (request.fresh or not self._writer.has_banked(tenant, brief)):
             return self._queue(tenant, brief)
-        if self._writer.has_model:
-            self._quotas.copies(tenant, brief.n)
         budget = self._timeout if remaining is None else min(self._timeout, remaining - RESERVE_SECONDS)
-        return self._writer.write(tenant, brief, budget)
+        with self._quotas.copies(tenant, brief.n if self._writer.asks(brief, budget) else 0) as held:
+            written = self._writer.write(tenant, brief, budget)
+        if not written.cost.candidates:
+            held.hand_back()  # the model was down, or too busy to begin
+        return written
 
     def _queue(self, tenant: str, brief: Brief) -> str:
-        self._quotas.copies(tenant, brief.n)
-        return self._jobs.queue(tenant, brief)
+        with self._quotas.copies(tenant, brief.n if may_generate(brief.ad) else 0):
+            return self._jobs.queue(tenant, brief)
 
     def start_pass(self, tenant: str, request: PassRequest) -> str:
         """Starts a pass over the catalogue; see `CataloguePass.start`."""

@@ -90,6 +90,10 @@ class Writer:
         """Whether there is a model that writes while one waits."""
         return self._generator is not None
 
+    def asks(self, brief: Brief, budget: float) -> bool:
+        """Whether `write` asks the model."""
+        return self._generator is not None and may_generate(brief.ad) and budget >= LEAST_SECONDS
+
     def write(self, tenant: str, brief: Brief, budget: float, *, insist: bool = False) -> CopyResult:
         """Asks the model within `budget` seconds, gates, and fills up from the lower rungs.
 

@@ -10,14 +10,20 @@ from shared.domain import Consent
 
 @dataclass(frozen=True, slots=True)
 class Stated(Consent):
-    """The consent in force after a statement. superseded: a later statement through the same id was there already, and
-    still holds."""
+    """The consent in force after a statement.
+
+    superseded: a later statement through the same id was there already, and still holds; or the person was erased since
+    this one, which allows what they would have to allow anew. narrowed: sensitive interests that are not allowed any
+    more may be in the profile that is stored.
+    """
 
     superseded: bool = False
+    narrowed: bool = False
 
     @classmethod
-    def of(cls, consent: Consent, *, superseded: bool) -> Stated:
-        return cls(**{one.name: getattr(consent, one.name) for one in fields(Consent)}, superseded=superseded)
+    def of(cls, consent: Consent, *, superseded: bool, narrowed: bool = False) -> Stated:
+        said = {one.name: getattr(consent, one.name) for one in fields(Consent)}
+        return cls(**said, superseded=superseded, narrowed=narrowed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +94,11 @@ def refused(consent: Consent) -> bool:
 
 def in_force(said: Consent | None, basis: str) -> Consent:
     """The consent to act on. What the person said always wins, and that they are under age wins over it; without a word
-    from them, ``asserted`` allows personalisation (never sensitive interests) and ``required`` allows nothing."""
+    from them, ``asserted`` allows personalisation (never sensitive interests) and ``required`` allows nothing. Where
+    personalisation is not allowed, sensitive interests are not either."""
     if said is not None:
-        return replace(said, personalisation=False, sensitive=False) if said.minor else said
+        personalisation = said.personalisation and not said.minor
+        return replace(said, personalisation=personalisation, sensitive=said.sensitive and personalisation)
     asserted = basis == "asserted"
     return Consent(
         personalisation=asserted,

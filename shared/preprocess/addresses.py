@@ -3,41 +3,46 @@ a place inside a network.
 
 Nothing online fetches an address; it is what a person's browser, a crawler or a customer's own server opens later. So a
 name that some resolver points at a private address is not looked for here, only what says so itself: literal addresses
-in every spelling that the WHATWG URL standard's host parser understands (section 3.5), and special-use names (RFC 6761,
-RFC 6762, RFC 8375, and ``.internal``, which ICANN keeps for private use).
+in every spelling that the WHATWG URL standard's host parser understands (section 3.5), special-use names (RFC 6761,
+6762, 8375, 9476, and ``.internal``, which ICANN keeps for private use), and the names that containers, clouds, routers
+and directories use inside. Networks are a list of our own, of IANA's special-purpose registries as of 2025: what the
+standard library takes for public differs from one release of Python to the next.
 """
 
 from __future__ import annotations
 
 import re
-from ipaddress import IPv4Address, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from urllib.parse import urlsplit
 
 LONGEST_HOST = 253
 _LABEL = re.compile(r"(?!-)[a-z0-9_-]{1,63}(?<!-)")
 _NUMERIC = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _PRIVATE = (
-    "localhost",
-    "localdomain",
-    "local",
-    "internal",
-    "intranet",
-    "private",
-    "corp",
-    "home",
-    "lan",
-    "home.arpa",
-    "in-addr.arpa",
-    "ip6.arpa",
-    "onion",
+    *("localhost", "localdomain", "local", "test", "invalid", "alt", "onion"),
+    *("home.arpa", "in-addr.arpa", "ip6.arpa", "resolver.arpa", "service.arpa", "ipv4only.arpa"),
+    *("internal", "intranet", "intra", "private", "corp", "domain", "workgroup", "home", "lan", "fritz.box"),
+    *("svc", "cluster", "pod", "consul", "docker", "kube"),
+    "goog",  # Google's own, with the metadata server (metadata.goog)
+    *("nip.io", "sslip.io", "xip.io", "localtest.me", "lvh.me"),  # these name any address, or this machine
+)
+_SPECIAL_4 = tuple(
+    map(
+        IPv4Network,
+        (
+            *("0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12"),
+            *("192.0.0.0/24", "192.0.2.0/24", "192.31.196.0/24", "192.52.193.0/24", "192.88.99.0/24", "192.168.0.0/16"),
+            *("192.175.48.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4"),
+            "168.63.129.16/32",  # Azure's virtual host, public by its number alone
+        ),
+    )
+)
+_UNICAST_6 = IPv6Network("2000::/3")  # what is given out at all; of it not:
+_SPECIAL_6 = tuple(
+    map(IPv6Network, ("2001::/23", "2001:db8::/32", "2002::/16", "2620:4f:8000::/48", "3ffe::/16", "3fff::/20"))
 )
 _FORBIDDEN = re.compile(r"[\s\\\"<>`^]")  # what parsers read differently, and what would end an attribute of a page
 _DOTS = str.maketrans("。．｡", "...")
-_CARRIED = (  # IPv6 networks whose addresses carry one of IPv4: the bit from which on
-    (IPv6Network("64:ff9b::/96"), 0),
-    (IPv6Network("::/96"), 0),
-    (IPv6Network("2002::/16"), 80),
-)
 
 
 class NotPublic(ValueError):
@@ -105,14 +110,9 @@ def _ascii(host: str) -> str:
 
 
 def _must_be_public(address: IPv4Address | IPv6Address) -> None:
-    inner: IPv4Address | IPv6Address = address
-    if isinstance(address, IPv6Address):
-        if address.ipv4_mapped is not None:
-            inner = address.ipv4_mapped
-        for network, shift in _CARRIED:
-            if address in network:
-                inner = IPv4Address((int(address) >> shift) & 0xFFFFFFFF)
-        if address.teredo is not None or address.scope_id is not None:
-            raise NotPublic("must not hold an address of a private network")
-    if not inner.is_global or inner.is_multicast or inner.is_reserved:
+    if isinstance(address, IPv4Address):
+        special = any(address in network for network in _SPECIAL_4)
+    else:
+        special = address.scope_id is not None or address not in _UNICAST_6 or any(address in n for n in _SPECIAL_6)
+    if special:
         raise NotPublic("must not hold an address of a private network")

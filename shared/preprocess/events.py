@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from shared.domain import EVENT_TYPES, Domain, Event, Rejection
 from shared.preprocess import fields
 from shared.preprocess.contact import KINDS, mask, named_after
 from shared.preprocess.contact import LONGEST as LONGEST_CONTACT
 from shared.preprocess.fields import Refused
+from shared.preprocess.text import LOOKED_AT
 
 LONGEST_TEXT = 2000
 MOST_TAGS = 20
@@ -77,12 +78,19 @@ _FEEDBACK = re.compile(
 )
 
 
-def parse_event(row: object, *, now: float, index: int, default_domain: Domain | None = None) -> Event | Rejection:
+def parse_event(
+    row: object,
+    *,
+    now: float,
+    index: int,
+    default_domain: Domain | None = None,
+    keyed: Callable[[str], str] | None = None,
+) -> Event | Rejection:
     """Checks and cleans one event; never raises.
 
-    Contact data is masked in its text and tags (`shared.preprocess.contact`), and an `event_id` that is made of an
-    e-mail address, a mobile's or a resident id's number is replaced by its hash. An `item_id` stays as it is: it names
-    something of a catalogue, and has to be found there.
+    Contact data is masked in its text, tags and platform (`shared.preprocess.contact`), and an `event_id` that is made
+    of an e-mail address, a telephone's, identity card's or payment card's number is replaced by what `keyed` makes of
+    it. An `item_id` stays as it is: it names something of a catalogue, and has to be found there.
 
     Args:
         row: what was sent: an object of JSON, or a row of CSV as texts.
@@ -90,11 +98,13 @@ def parse_event(row: object, *, now: float, index: int, default_domain: Domain |
         index: the row's place in the request, or its line in the upload. Part of a derived `event_id`, so that the same
             upload again gives the same ids while two equal acts in one upload stay two.
         default_domain: where the row names none.
+        keyed: gives each id another one by a secret key: of a hash without one, all telephone numbers are tried in an
+            hour. None: such an id counts as if none had been sent, and the event gets the derived one.
     """
     if not isinstance(row, dict):
         return Rejection(index, "row", f"An event must be an object with named fields, not {fields.kind_of(row)}.")
     try:
-        return _event(row, now, index, default_domain)
+        return _event(row, now, index, default_domain, keyed)
     except Refused as refused:
         return Rejection(index, refused.field, refused.reason)
 
@@ -109,9 +119,15 @@ def deduplicate_events(events: Iterable[Event]) -> tuple[list[Event], int]:
     return list(unique.values()), count - len(unique)
 
 
-def _event(row: dict[object, object], now: float, index: int, default_domain: Domain | None) -> Event:
+def _event(
+    row: dict[object, object],
+    now: float,
+    index: int,
+    default_domain: Domain | None,
+    keyed: Callable[[str], str] | None,
+) -> Event:
     get = row.get
-    user_id = fields.required_identifier(get("user_id"), "user_id")
+    user_id = fields.required_person(get("user_id"), "user_id")
     event = _name(get("event"))
     timestamp = fields.moment(get("timestamp"), "timestamp")
     if timestamp is None:
@@ -120,13 +136,16 @@ def _event(row: dict[object, object], now: float, index: int, default_domain: Do
         raise Refused("timestamp", f"timestamp lies more than 24 hours in the future ({fields.readable(timestamp)}).")
     item_id = fields.identifier(get("item_id"), "item_id", numbers=True)
     platform = fields.identifier(get("platform"), "platform", longest=80)
+    platform = mask(platform) if platform is not None else None
     domain = fields.domain(get("domain"), None)
     sent_text = get("text")
-    text = _masked(fields.text(sent_text, "text", LONGEST_TEXT + LONGEST_CONTACT, cut=True))
+    text = _masked(sent_text)
     sent_tags = get("tags")
     tags = tuple(dict.fromkeys(map(mask, fields.text_list(sent_tags, "tags", MOST_TAGS, LONGEST_TAG))))
     value = fields.number(get("value"), "value")
     event_id = fields.identifier(get("event_id"), "event_id")
+    if event_id is not None and named_after(event_id):
+        event_id = keyed(event_id) if keyed is not None else None
     if event_id is None:
         # Texts go in as they were sent, so that an id outlives a change of the cleaning, unless they hold contact data:
         # a hash without a key can be searched for the number that gives it. The person is left out for the same reason,
@@ -137,8 +156,6 @@ def _event(row: dict[object, object], now: float, index: int, default_domain: Do
         raw_text = (sent_text or None) if not any(kind in text for kind in KINDS) else text
         sent = (event, timestamp, item_id, platform, domain, raw_text, raw_tags, value, index)
         event_id = hashlib.sha256(ascii(sent).encode()).hexdigest()[:32]
-    elif named_after(event_id):
-        event_id = hashlib.sha256(ascii(event_id).encode()).hexdigest()[:32]
     return Event(
         user_id=user_id,
         event=event,
@@ -153,10 +170,15 @@ def _event(row: dict[object, object], now: float, index: int, default_domain: Do
     )
 
 
-def _masked(text: str) -> str:
+def _masked(sent: object) -> str:
     """The text without contact data, at most `LONGEST_TEXT` long: what is cut off is cut off after masking, or half a
-    number would stay."""
+    number would stay; and what was cut off before ends where no number can have been cut in two."""
+    most = LONGEST_TEXT + LONGEST_CONTACT
+    text = fields.text(sent, "text", most, cut=True)
+    cut = isinstance(sent, str) and (len(text) >= most - 1 or len(sent) > LOOKED_AT * most)
     text = mask(text)
+    if cut:
+        text = text[:-LONGEST_CONTACT].rstrip()
     return text if len(text) <= LONGEST_TEXT else mask(text[:LONGEST_TEXT])[:LONGEST_TEXT].rstrip()
 
 

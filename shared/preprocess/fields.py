@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 from shared.domain import DOMAINS, Domain
 from shared.preprocess.addresses import NotPublic, public_address
-from shared.preprocess.contact import mask
+from shared.preprocess.contact import LONGEST, mask
 from shared.preprocess.text import clean_text, has_invisible
 
 EARLIEST = 946_684_800.0  # 2000-01-01T00:00:00Z
@@ -51,7 +51,8 @@ def kind_of(value: object) -> str:
 
 def shown(value: str) -> str:
     """A sender's text, safe and short enough to be quoted in a reason, without contact data: reasons are kept."""
-    short = mask(clean_text(value, 100))[:40].rstrip()
+    short = mask(clean_text(value, 40 + 2 * LONGEST))
+    short = (short[:-LONGEST] if len(value) > 40 + LONGEST else short)[:40].rstrip()
     return f'"{short}"' if len(value) <= 40 else f'"{short}…"'
 
 
@@ -64,6 +65,15 @@ def identifier(value: object, field: str, *, numbers: bool = False, longest: int
     found = _unbroken(value, field, numbers, longest)
     if found is not None and not {".", ".."}.isdisjoint(found.split("/")):
         raise Refused(field, f"{field} holds . or .. as a part of a path.")
+    return found
+
+
+def person(value: object, field: str) -> str | None:
+    """An id of a person: an `identifier` without ``?`` besides. People are asked for in a URL's path, which an HTTP API
+    of API Gateway decodes and then cuts at a question mark: a request to erase ``ann?2`` would erase ``ann``."""
+    found = identifier(value, field)
+    if found is not None and "?" in found:
+        raise Refused(field, f"{field} holds a question mark, at which the path of a request ends.")
     return found
 
 
@@ -82,7 +92,14 @@ def _unbroken(value: object, field: str, numbers: bool, longest: int) -> str | N
 
 
 def required_identifier(value: object, field: str, *, numbers: bool = False) -> str:
-    found = identifier(value, field, numbers=numbers)
+    return _required(identifier(value, field, numbers=numbers), field)
+
+
+def required_person(value: object, field: str) -> str:
+    return _required(person(value, field), field)
+
+
+def _required(found: str | None, field: str) -> str:
     if found is None:
         raise Refused(field, f"{field} is missing.")
     return found

@@ -14,6 +14,7 @@ from html.entities import html5
 from pathlib import Path
 
 PREPROCESS_VERSION = "1"
+LOOKED_AT = 8  # characters for each that a clean text may have: of markup there may be much
 
 # Controls that are not white space, zero-width and direction marks, variation selectors, fillers, tags, non-characters
 # and lone surrogates.
@@ -56,7 +57,7 @@ def clean_text(text: str, limit: int = 2000) -> str:
     if _PLAIN.fullmatch(text):
         clean = text if "  " not in text and text[:1] != " " and text[-1:] != " " else " ".join(text.split())
     else:
-        clean = _thorough(text[: max(8 * limit, 1000)])
+        clean = _thorough(text[: max(LOOKED_AT * limit, 1000)])
     return clean if len(clean) <= limit else clean[:limit].rstrip()
 
 
@@ -80,6 +81,11 @@ def to_simplified(text: str) -> str:
 def has_invisible(text: str) -> bool:
     """Whether the text holds a control, zero-width or other character that nobody sees, line breaks included."""
     return not text.isprintable() and bool(_INVISIBLE.search(text) or _BREAKS.search(text))
+
+
+def visible(text: str) -> str:
+    """The text without characters that nobody sees; line breaks stay."""
+    return text if text.isprintable() else _INVISIBLE.sub("", text)
 
 
 def _thorough(text: str) -> str:

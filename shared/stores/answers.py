@@ -32,15 +32,22 @@ class Answers:
         uid = self._people.uid(tenant, user_id)
         if uid is None:
             return False
-        said = self._people.consents(tenant, [uid]).get(uid)
-        if not in_force(said, self._consent_basis(tenant)).personalisation:
+        if not self._may_be_kept(tenant, uid):
             raise Forbidden("nothing may be kept about this person")
         row = {"pk": person_key(tenant, uid), "sk": f"a/{name}", "body": body, "at": now}
         put = self._table.put_action(row | {"expires_at": int(now) + seconds})
         return self._table.transact_in_turn([self._people.there_action(tenant, uid), put], "person")
 
     def find(self, tenant: str, user_id: str, name: str, *, now: float) -> bytes | None:
-        """An answer that was kept; None where it is there no more."""
+        """An answer that was kept; None where it is there no more, or nothing may be kept about the person any more:
+        what it says of them is not told again."""
         uid = self._people.uid(tenant, user_id)
         row = self._table.get(person_key(tenant, uid), f"a/{name}") if uid is not None else None
-        return row["body"] if row is not None and row["expires_at"] > now else None
+        if uid is None or row is None or row["expires_at"] <= now or not self._may_be_kept(tenant, uid):
+            return None
+        body: bytes = row["body"]
+        return body
+
+    def _may_be_kept(self, tenant: str, uid: str) -> bool:
+        said = self._people.consents(tenant, [uid]).get(uid)
+        return in_force(said, self._consent_basis(tenant)).personalisation

@@ -132,9 +132,17 @@ class Catalogue:
 
         stamps: by ad id. Returns how many were written. A later ad of the same id in `ads` wins.
         """
+        return self.put_ads_within(tenant, ads, stamps, None)[0]
+
+    def put_ads_within(
+        self, tenant: str, ads: Sequence[CatalogueAd], stamps: Mapping[str, Stamp], most: int | None
+    ) -> tuple[int, frozenset[str]]:
+        """As `put_ads`, into a catalogue of at most that many ads, whoever else writes; also the ids of new ones that
+        found no room."""
         pk = _ads(tenant)
         latest = list({ad.ad.ad_id: ad for ad in ads}.values())
         written = 0
+        over: set[str] = set()
         for chunk in _chunks(latest):
             for attempt in range(_ATTEMPTS):
                 rows = self._table.get_many(
@@ -152,10 +160,14 @@ class Catalogue:
                         changed.append(ad)
                     elif row.get("ord", "") < stamp.order:
                         newer.append(ad)  # or a write between the two that comes late would win over both
+                new = [ad.ad.ad_id for ad in changed if (pk, f"ad/{ad.ad.ad_id}") not in rows]
+                count = self._counted(tenant, rows.get((pk, "meta"), {})) if changed or newer else 0
+                full = set(new[max(most - count, 0) :]) if most is not None else set()
+                changed = [ad for ad in changed if ad.ad.ad_id not in full]
                 if not changed and not newer:
+                    over |= full
                     break
-                new = sum((pk, f"ad/{ad.ad.ad_id}") not in rows for ad in changed)
-                count = self._counted(tenant, rows.get((pk, "meta"), {})) + new
+                count += len(new) - len(full)
                 # Also where the head stays: it says that nobody has written since the rows were read.
                 actions = [
                     self._table.update_action(
@@ -188,12 +200,13 @@ class Catalogue:
                 try:
                     self._table.transact(actions)
                     written += len(changed)
+                    over |= full
                     break
                 except ConditionFailed:
                     give_way(attempt)
             else:
                 raise Conflict("too many writers at the same catalogue", retry_after=1)
-        return written
+        return written, frozenset(over)
 
     # Snapshot ---------------------------------------------------------------------------------------------------
 
@@ -286,9 +299,18 @@ class Catalogue:
         return self._table.get(f"t/{tenant}/uploads", key)
 
     def finish_upload(
-        self, tenant: str, key: str, fingerprint: str, report: IngestReport, at: float, *, since: float = 0.0
+        self,
+        tenant: str,
+        key: str,
+        fingerprint: str,
+        report: IngestReport,
+        at: float,
+        *,
+        since: float = 0.0,
+        over: int = 0,
     ) -> None:
-        """Keeps the report. since: the upload's own time (epoch seconds)."""
+        """Keeps the report. since: the upload's own time (epoch seconds). over: rows that were refused for want of
+        quota, which another upload of the same file may bring in."""
         self._table.put(
             {
                 "pk": f"t/{tenant}/uploads",
@@ -300,6 +322,7 @@ class Catalogue:
                 "problem": report.problem,
                 "at": at,
                 "since": since,
+                "over": over or None,
             }
         )
 

@@ -16,7 +16,7 @@ and decisions are forgotten here too: the digests stay, as long as the tombstone
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from math import inf
 from typing import Any, Literal, TypeVar
@@ -24,7 +24,7 @@ from typing import Any, Literal, TypeVar
 import orjson
 
 from shared.stores.identities import TOMBSTONE_DAYS, Known
-from shared.stores.people import People, group_key, held, person_key
+from shared.stores.people import People, group_key, person_key
 from shared.stores.person import Person
 from shared.stores.table import ConditionFailed, Key, Row, Table
 
@@ -91,14 +91,20 @@ class Erasures:
         """Makes the person unknown and the erasure's row, in one transaction; False where somebody else has been at
         them.
 
-        known: the ids by digest, as they were looked up. person: None where nobody has the id.
+        known: the ids by digest, as they were looked up. person: None where nobody has the id; what an earlier erasure
+        left of their refusal stays then.
         """
-        stone = Known(None, erasure.requested_at, erasure.erasure_id)
-        actions = [self._people.erase_action(tenant, digest, one, stone) for digest, one in known.items()]
+        said = person.consent if person is not None else None
+        actions = []
+        for digest, one in known.items():
+            stone = Known(None, erasure.requested_at, erasure.erasure_id, one.refused, one.minor)
+            if said is not None:
+                stone = replace(stone, refused=not said.personalisation, minor=said.minor)
+            actions.append(self._people.erase_action(tenant, digest, one, stone))
         gone = {"identities": sum(one.uid is not None for one in known.values())}
         if person is not None:
             actions += self._vanishing(tenant, person)
-            interests = sorted(held(person.profile))
+            interests = sorted(person.counted)
             actions += [self._people.holders_action(tenant, one, -1) for one in interests]
             gone |= {
                 "people": len(person.uids),
@@ -109,13 +115,17 @@ class Erasures:
         return self._transact(actions)
 
     def _vanishing(self, tenant: str, person: Person) -> Iterator[dict[str, Any]]:
-        """First rows of the ids, and the profile; what was closed when they were linked has nothing in it."""
+        """First rows of the ids, as long as they allow what they did when they were read, and the profile; what was
+        closed when they were linked has nothing in it."""
         as_read = "gid = :group" if person.group else "attribute_exists(pk) AND attribute_not_exists(gid)"
-        for uid in person.uids:
+        group = {":group": person.group} if person.group else {}
+        for member in person.members:
+            changes = {":changes": member.changes} if member.changes else {}
+            said = "changes = :changes" if changes else "attribute_not_exists(changes)"
             yield self._table.delete_action(
-                (person_key(tenant, uid), "meta"),
-                condition=as_read,
-                values={":group": person.group} if person.group else None,
+                (person_key(tenant, member.uid), "meta"),
+                condition=f"{as_read} AND {said}",
+                values=group | changes or None,
             )
         pk = group_key(tenant, person.group) if person.group else person_key(tenant, person.uid)
         version = person.profile.version if person.profile else 0
@@ -128,15 +138,43 @@ class Erasures:
         if person.group:
             yield self._table.delete_action((pk, "meta"))
 
+    def begin_anew(
+        self, tenant: str, erasure: Erasure, known: Mapping[str, Known], now: float, not_before: float
+    ) -> bool:
+        """Has an erasure that is under way begin once more, as of now; False where somebody else has been at it.
+
+        known: its ids by digest, as they were looked up; who has come back under one is a new person.
+        """
+        gone = {d: one for d, one in known.items() if one.uid is None and one.erasure == erasure.erasure_id}
+        again = self._table.update_action(
+            _key(tenant, erasure.erasure_id),
+            "SET requested_at = :now, updated_at = :now, turn = :next, #step = :step, not_before = :not_before, "
+            "expires_at = :ttl REMOVE #cursor, #found, looked_at",
+            {
+                ":now": now,
+                ":next": erasure.turn + 1,
+                ":turn": erasure.turn,
+                ":step": "table",
+                ":not_before": not_before,
+                ":ttl": int(now) + TOMBSTONE_DAYS * 86400,
+            },
+            names={"#step": "step", "#cursor": "cursor", "#found": "found"},
+            condition="turn = :turn",
+        )
+        return self._transact(
+            [again, *(self._people.erased_later_action(tenant, d, one, now) for d, one in gone.items())]
+        )
+
     def begin_withdrawal(self, tenant: str, erasure: Erasure, uid: str, head: int, changes: int) -> bool:
-        """Makes the row of a withdrawal, and a cut behind the id's last event; False where one has come since.
+        """Makes the row of a withdrawal, and a cut behind the id's last event; False where one has come since. Which
+        interests were switched off through it is forgotten with it.
 
         head: number of that event. changes: how often its consent has changed. The cut takes a number of its own, so
         that whoever is about to write the next event has to look again.
         """
         cut = self._table.update_action(
             (person_key(tenant, uid), "meta"),
-            "SET head = :cut, cut = :cut, withdrawn = :changes",
+            "SET head = :cut, cut = :cut, withdrawn = :changes REMOVE disabled",
             {":cut": head + 1, ":head": head, ":changes": changes},
             condition="head = :head",
         )
@@ -223,6 +261,26 @@ class Erasures:
             yield from ((_place(row["sk"]), row) for row in rows if not row["sk"].startswith("d/"))
         for group in erasure.groups:
             yield from (("links", row) for row in self._table.query(group_key(tenant, group)))
+
+    def older_impressions(self, tenant: str, erasure: Erasure, until: float) -> Iterator[Row]:
+        """Rows of impressions of which some are older than `until` (epoch seconds), and some are not."""
+        for uid in erasure.uids if until < inf else ():
+            for row in self._table.query(person_key(tenant, uid), prefix="f/"):
+                if min(_times(row)) <= until < _last(row):
+                    yield row
+
+    def forget_older(self, tenant: str, erasure_id: str, row: Row, until: float) -> None:
+        """Takes the older ones out of a row of impressions, where nobody has changed it since (a repeat would)."""
+        old = [name for name in row if name[:2] == "p/" and float(row[name]) <= until]
+        names = {f"#o{place}": name for place, name in enumerate(old)}
+        change = self._table.update_action(
+            (row["pk"], row["sk"]),
+            f"SET shown = :shown ADD v :one{' REMOVE ' + ', '.join(names) if names else ''}",
+            {":shown": [at for at in row.get("shown", ()) if float(at) > until], ":one": 1, ":v": row["v"]},
+            names=names or None,
+            condition="v = :v",
+        )
+        self._transact([change, self.count_action(tenant, erasure_id, {"impressions": 1})])
 
     def _going(self, erasure: Erasure, rows: Iterable[Row], until: float) -> Iterator[Row]:
         for row in rows:
@@ -363,8 +421,12 @@ def _place(sk: str) -> str:
 
 def _last(row: Row) -> float:
     """When the last was that the row tells of (epoch seconds): a decision, or an ad's impressions."""
-    times = [row.get("at", 0), *row.get("shown", ()), *(value for name, value in row.items() if name[:2] == "p/")]
-    return max(map(float, times))
+    return max(_times(row))
+
+
+def _times(row: Row) -> list[float]:
+    times = [row.get("at"), *row.get("shown", ()), *(value for name, value in row.items() if name[:2] == "p/")]
+    return [float(at) for at in times if at is not None] or [0.0]
 
 
 def _erasure(row: Row) -> Erasure:

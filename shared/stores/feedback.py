@@ -118,7 +118,7 @@ class Feedback:
             if known is None:
                 return [Recorded(False, known=False)] * len(acts)
             new = _new(acts, known, sources)
-            actions, payers = self._actions(tenant, known, new, nobody)
+            actions, payers = self._actions(tenant, known, new, nobody, now)
             try:
                 self._table.transact(actions)
             except ConditionFailed as error:
@@ -143,7 +143,7 @@ class Feedback:
         return "budget" if self._spend.make_room(tenant, ad_id, stored.decision.at, cost, limit, now) else "nowhere"
 
     def _actions(
-        self, tenant: str, stored: StoredDecision, new: Mapping[str, _Ad], nobody: Collection[str]
+        self, tenant: str, stored: StoredDecision, new: Mapping[str, _Ad], nobody: Collection[str], now: float
     ) -> tuple[list[dict[str, Any]], dict[int, str]]:
         """The transaction's parts, the decision's mark first; and by their place the ads whose charge a part is."""
         if not new:
@@ -170,9 +170,9 @@ class Feedback:
                     self._variants.count_action(tenant, ad_id, variant, decision.at, int(shown), int(clicked))
                 )
             if shown and uid is not None:
-                actions.append(
-                    self._frequency.shown_action(tenant, uid, ad_id, decision.decision_id, ad.acts["impression"])
-                )
+                # Never later than it came: what was here before a withdrawal of consent is known by this time.
+                at = min(ad.acts["impression"], now)
+                actions.append(self._frequency.shown_action(tenant, uid, ad_id, decision.decision_id, at))
             if shown and ad_id in stored.budget and ad.source != "nowhere":
                 cost, limit = stored.budget[ad_id]
                 payers[len(actions)] = ad_id

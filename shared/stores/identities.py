@@ -2,7 +2,8 @@
 
 ::
 
-    t/{tenant}/id/{hmac}   id     uid; of an id that was erased at the person's request erased (time) and erasure
+    t/{tenant}/id/{hmac}   id     uid; of an id that was erased at the person's request erased (time) and erasure, and
+                                  as long as nobody has it again refused and minor, where they held of the person
     t/{tenant}/p/{uid}     meta   id: the HMAC that leads here; head: 0. The person's first row (`shared.stores.people`)
 
 External ids are the tenant's own and taken as they come: where two platforms may give the same id to different people,
@@ -11,7 +12,8 @@ the sender prefixes them (``wechat:o123``).
 Mapping and `meta` come and go together, each in one transaction, and whoever writes about a person does it on condition
 that `meta` is there. So nobody who has read a uid before an erasure can write under it afterwards. What an erasure
 leaves of an id is its tombstone: `erased` in place of the uid, for `TOMBSTONE_DAYS`. It stays beside the uid where the
-person comes back: what is older than the erasure is not taken in again, whenever it arrives.
+person comes back: what is older than the erasure is not taken in again, whenever it arrives. Who had refused, or was
+under age, comes back as that (`Known.said`): else an erasure would undo their refusal where the tenant asserts consent.
 """
 
 from __future__ import annotations
@@ -23,14 +25,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from shared.domain import Consent
 from shared.errors import Conflict
 from shared.stores.faults import give_way
+from shared.stores.statements import begun
 from shared.stores.table import TRANSACTION_LIMIT, ConditionFailed, Key, Row, Table
 
 REF_DIGITS = 12
 # Longer than history may come back by our own ways (an upload lies 7 days, a dead letter 14) and than a sender is
 # likely to send a year's export again.
 TOMBSTONE_DAYS = 400
+BEFORE_ERASURE = "before erasure"  # source of a refusal that an erasure left
 _ATTEMPTS = 30
 
 
@@ -39,15 +44,28 @@ class Known:
     """What is known of an external id: nothing, where all is None.
 
     uid: of who has it. erased_at: epoch seconds when it was last erased at the person's request. erasure: which did.
+    refused, minor: of an id that nobody has since, whether the person had said no, or was under age.
     """
 
     uid: str | None = None
     erased_at: float | None = None
     erasure: str | None = None
+    refused: bool = False
+    minor: bool = False
 
-    def erased(self, timestamp: float) -> bool:
-        """Whether what happened then is no longer to be known."""
-        return self.erased_at is not None and timestamp <= self.erased_at
+    @property
+    def said(self) -> Consent | None:
+        """What holds of whoever has the id next, until they say otherwise; None: nothing does."""
+        if self.erased_at is None or not (self.refused or self.minor):
+            return None
+        return Consent(False, False, source=BEFORE_ERASURE, at=self.erased_at, minor=self.minor)
+
+    def erased(self, timestamp: float, came: float | None = None) -> bool:
+        """Whether what happened then is no longer to be known. came: when the upload came that says so (whole seconds),
+        None where it has only just come."""
+        if self.erased_at is None:
+            return False
+        return timestamp <= self.erased_at or (came is not None and was_known(timestamp, came, self.erased_at))
 
 
 class Identities:
@@ -61,6 +79,12 @@ class Identities:
         """The HMAC of an external id within its tenant, in hexadecimal: what the id is kept as."""
         message = f"{tenant}\x00{user_id.strip()}".encode()  # as events have it, whose ids are cleaned
         return hmac.new(self._key, message, hashlib.sha256).hexdigest()
+
+    def keyed_event_id(self, tenant: str, event_id: str) -> str:
+        """What an event's id becomes where it is made of contact data: 32 hexadecimal digits, always the same, which
+        nobody can tell anything from without the key, and which no external id's `digest` begins with."""
+        message = f"event\x00{tenant}\x00{event_id}".encode()
+        return hmac.new(self._key, message, hashlib.sha256).hexdigest()[:32]
 
     def ref(self, tenant: str, user_id: str) -> str:
         """A name for the external id that tells nobody what it is: the first 12 hex digits of its HMAC."""
@@ -138,24 +162,47 @@ class Identities:
         pk, sk = _mapping_key(tenant, digest)
         row: Row = {"pk": pk, "sk": sk, "uid": one.uid, "erased": one.erased_at, "erasure": one.erasure}
         condition, values = _as_it_was(replace(one, uid=None))
-        first = {"pk": person_key(tenant, one.uid or ""), "sk": "meta", "id": digest, "head": 0}
+        first: Row = {"pk": person_key(tenant, one.uid or ""), "sk": "meta", "id": digest, "head": 0}
+        if one.said is not None:
+            first |= begun(one.said)
         return [
             self._table.put_action(row, condition=condition, values=values or None),
             self._table.put_action(first, condition="attribute_not_exists(pk)"),
         ]
 
+    def erased_later_action(self, tenant: str, digest: str, known: Known, at: float) -> dict[str, Any]:
+        """Part of a transaction: moves the time of a tombstone, on condition that it is still `known`."""
+        condition, values = _as_it_was(known)
+        return self._table.update_action(
+            _mapping_key(tenant, digest),
+            "SET erased = :at, expires_at = :ttl",
+            values | {":at": at, ":ttl": int(at) + TOMBSTONE_DAYS * 86400},
+            condition=condition,
+        )
+
     def erase_action(self, tenant: str, digest: str, known: Known, erased: Known) -> dict[str, Any]:
         """Part of a transaction: leaves nothing of an id but its tombstone, on condition that it is still `known`.
 
-        erased: when, and by which erasure.
+        erased: when, and by which erasure; and what holds of whoever has the id next.
         """
         pk, sk = _mapping_key(tenant, digest)
         at = erased.erased_at or 0.0
         row: Row = {"pk": pk, "sk": sk, "erased": at, "erasure": erased.erasure}
+        row |= {name: True for name in ("refused", "minor") if getattr(erased, name)}
         condition, values = _as_it_was(known)
         return self._table.put_action(
             row | {"expires_at": int(at) + TOMBSTONE_DAYS * 86400}, condition=condition, values=values or None
         )
+
+
+def was_known(timestamp: float, came: float, before: float) -> bool:
+    """Whether what came at one time, and says of itself that it happened at another, was here `before`, whatever it
+    says: clocks are wrong.
+
+    came: in whole seconds, as S3 has it. What came within the second of `before` may have come behind it, and is taken
+    to have, where it says so and that second was not over yet.
+    """
+    return came <= before and not (before < came + 1 and before < timestamp < came + 1)
 
 
 def person_key(tenant: str, uid: str) -> str:
@@ -170,7 +217,8 @@ def _mapping_key(tenant: str, digest: str) -> Key:
 def _known(row: Row | None) -> Known:
     if row is None:
         return Known()
-    return Known(row.get("uid"), float(row["erased"]) if "erased" in row else None, row.get("erasure"))
+    erased_at = float(row["erased"]) if "erased" in row else None
+    return Known(row.get("uid"), erased_at, row.get("erasure"), row.get("refused", False), row.get("minor", False))
 
 
 def _as_it_was(known: Known) -> tuple[str, dict[str, Any]]:

@@ -19,7 +19,7 @@ from typing import Any
 
 from shared.errors import Conflict, NotFound, Unprocessable
 from shared.stores.faults import give_way
-from shared.stores.people import People, empty_profile_row, group_key, held, person_key
+from shared.stores.people import People, empty_profile_row, group_key, person_key
 from shared.stores.person import Person
 from shared.stores.table import ConditionFailed, Row, Table
 
@@ -153,7 +153,7 @@ class Linking:
         for person in persons:
             actions += self._moved(tenant, person, group, sorted(members))
             actions += self._emptied(tenant, person, group)
-            released.update(held(person.profile))
+            released.update(person.counted)
         actions += [self._people.holders_action(tenant, one, -released[one]) for one in sorted(released)]
         if members:
             key = group_key(tenant, group)

@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, cast
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from shared.errors import Conflict, NotFound, Unavailable
+from shared.errors import Closed, Conflict, NotFound, Unavailable
 from shared.stores.faults import passing, pause, watch
 from shared.stores.rewriting import Rewrite
 
@@ -60,7 +60,7 @@ class Objects:
         or written anew without somebody who was erased.
 
         Raises:
-            NotFound: there is none; Conflict: it is another one by now; Unavailable.
+            NotFound: there is none; Conflict: it is another one by now; Closed: it may not be read; Unavailable.
         """
         try:
             return self._open(key, version, offset, fingerprint)
@@ -87,7 +87,7 @@ class Objects:
                 return OpenObject(cast("BinaryIO", io.BytesIO()), fingerprint or "", 0.0, etag=fingerprint or "")
             if code in ("PreconditionFailed", "412"):
                 raise Conflict(f"the object {key} has been replaced") from error
-            raise
+            raise Closed(f"the object {key} cannot be read ({code})") from error
         reader = io.BufferedReader(_Reading(answer["Body"]), buffer_size=1 << 20)
         tag = str(answer.get("ETag", "")).strip('"')
         metadata = answer.get("Metadata", {})

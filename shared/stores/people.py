@@ -27,27 +27,28 @@ Who is in a group never changes: a link or its end makes a new one.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
 
 from shared.domain import Consent, Event, Interest, Profile, RecentItem
-from shared.errors import Conflict, NotFound, Unprocessable
+from shared.errors import Conflict
 from shared.policy.consent import Stated, holds, refused
 from shared.stores.faults import give_way
+from shared.stores.holding import as_read, counting, digest, edit
+from shared.stores.holding import held as held
 from shared.stores.identities import Identities
 from shared.stores.identities import person_key as person_key
 from shared.stores.person import NOT_COUNTED, Member, Person
-from shared.stores.statements import Statements, standing
+from shared.stores.statements import Statements, narrowed, standing
 from shared.stores.table import TRANSACTION_LIMIT, ConditionFailed, Key, Row
 
 if TYPE_CHECKING:
     import numpy as np
 
 _ATTEMPTS = 30
-_MOST_DISABLED = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,12 +177,8 @@ class People(Identities):
                     return person
             elif stored is None or "gid" not in stored:
                 member = _member(uid, meta, stored["folded"] if stored else 0)
-                return Person(
-                    uid,
-                    (member,),
-                    _row_profile(stored, user_id, member.disabled) if stored else None,
-                    stored["changes"] if stored else 0,
-                )
+                person = Person(uid, (member,), None, stored["changes"] if stored else 0)
+                return _with_profile(person, stored, user_id) if stored else person
             give_way(attempt)  # a link came or went between the reads of two rows
         raise Conflict("too many writers at the same person", retry_after=1)
 
@@ -196,8 +193,7 @@ class People(Identities):
             return None
         folds = stored["folds"]
         members = tuple(_member(one, row, folds.get(one, NOT_COUNTED)) for one, row in metas.items())
-        person = Person(uid, members, None, stored["changes"], group)
-        return replace(person, profile=_row_profile(stored, user_id, person.disabled))
+        return _with_profile(Person(uid, members, None, stored["changes"], group), stored, user_id)
 
     def consents(self, tenant: str, uids: Iterable[str]) -> dict[str, Consent]:
         """What was said through these ids, where something was; a refusal through one they are linked with wins."""
@@ -233,8 +229,11 @@ class People(Identities):
         """
         recorded_at = consent.at if now is None else now
         now_holds, row = Statements(self._table).add(person_key(tenant, uid), consent, minor, recorded_at)
-        said = self.load(tenant, uid, "").consent if "gid" in row else None
-        return Stated.of(said or now_holds.consent or consent, superseded=not holds(consent, now_holds))
+        said = (self.load(tenant, uid, "").consent if "gid" in row else None) or now_holds.consent or consent
+        less = not said.sensitive and (
+            "gid" in row or narrowed(row, now_holds)
+        )  # of linked ids any may have allowed more
+        return Stated.of(said, superseded=not holds(consent, now_holds), narrowed=less)
 
     def statements(self, tenant: str, uid: str) -> list[dict[str, Any]]:
         """What was said of consent through this id, oldest first, with when (see `shared.stores.statements`)."""
@@ -247,32 +246,7 @@ class People(Identities):
         Raises:
             Unprocessable: more than 500 would be disabled. NotFound: there is nobody of that uid.
         """
-        disable, enable = set(disable), set(enable)
-        for attempt in range(_ATTEMPTS):
-            row = self._table.get(person_key(tenant, uid), "meta")
-            if row is None:
-                raise NotFound("nobody is known by this id any more", field="user_id")
-            metas = {uid: row}
-            if "gid" in row:
-                metas |= self._metas(tenant, row["uids"], ["disabled", "gid"])
-            edits: list[tuple[Key, str, dict[str, Any], str]] = []
-            for one, meta in metas.items():
-                before = meta.get("disabled")
-                after = (set(before or ()) | (disable if one == uid else set())) - enable
-                if len(after) > _MOST_DISABLED:
-                    raise Unprocessable(f"more than {_MOST_DISABLED} interests would be disabled", field="disable")
-                if one == uid or after != set(before or ()):
-                    edits.append(_edit(person_key(tenant, one), before, sorted(after), row.get("gid")))
-            try:
-                if len(edits) == 1:
-                    ((key, expression, values, condition),) = edits
-                    self._table.update(key, expression, values, condition=condition)
-                else:
-                    self._table.transact([self._table.update_action(k, e, v, condition=c) for k, e, v, c in edits])
-                return
-            except ConditionFailed:
-                give_way(attempt)
-        raise Conflict("too many writers at the same person", retry_after=1)
+        edit(self._table, self, tenant, uid, disable=disable, enable=enable)
 
     def state(self, tenant: str, uid: str, *, group: str = "") -> bytes:
         """What the next fold starts from (opaque here); empty before the first. group: of the person, where linked."""
@@ -289,12 +263,16 @@ class People(Identities):
         """
         pk = _profile_key(tenant, person.uid, person.group)
         version = person.profile.version if person.profile else 0
-        before = held(person.profile)
-        after = held(profile)
+        after = held(profile, person.disabled)
         folds = dict(folded) if isinstance(folded, Mapping) else {}
         number = folded if isinstance(folded, int) else sum(folds.values())
         row = _profile_row(pk, replace(profile, version=version + 1), number, person.changes)
-        actions = [] if version else [self.there_action(tenant, person.uid)]  # of a later one the version says it
+        row |= counting(profile, person.disabled)
+        actions = []  # of a later version it says all this itself
+        if not version or digest(person.disabled) != person.edited:
+            actions = [
+                self._table.check_action((person_key(tenant, one.uid), "meta"), *as_read(one)) for one in person.members
+            ]
         actions += [
             self._table.put_action(
                 row | {"folds": folds} if person.group else row,
@@ -303,13 +281,24 @@ class People(Identities):
             ),
             self._table.put_action({"pk": pk, "sk": "state", "state": state}),
         ]
-        for interest_id in sorted(before ^ after):
+        for interest_id in sorted(person.counted ^ after):
             actions.append(self.holders_action(tenant, interest_id, 1 if interest_id in after else -1))
         try:
             self._table.transact(actions[:TRANSACTION_LIMIT])
         except ConditionFailed:
             return False
         return True
+
+    def profile_edited_action(self, tenant: str, person: Person, disabled: Collection[str]) -> dict[str, Any]:
+        """Part of a transaction: a new version of `person`'s profile, in which these interests do not count."""
+        key = _profile_key(tenant, person.uid, person.group), "profile"
+        if person.profile is None:
+            return self._table.check_action(key, "attribute_not_exists(pk)", {})
+        version = person.profile.version
+        values = {":version": version, ":next": version + 1, ":edited": digest(disabled)}
+        values[":uncounted"] = counting(person.profile, disabled)["uncounted"] or []
+        edited = "SET version = :next, edited = :edited, uncounted = :uncounted"
+        return self._table.update_action(key, edited, values, condition="version = :version")
 
     def there_action(self, tenant: str, uid: str) -> dict[str, Any]:
         """Part of a transaction: the person has not been erased."""
@@ -348,6 +337,12 @@ def _member(uid: str, meta: Row, folded: int) -> Member:
         changes=meta.get("changes", 0),
         cut=meta.get("cut", 0),
     )
+
+
+def _with_profile(person: Person, stored: Row, user_id: str) -> Person:
+    profile = _row_profile(stored, user_id, person.disabled)
+    counted = frozenset(held(profile, stored.get("uncounted", ())))
+    return replace(person, profile=profile, counted=counted, edited=stored.get("edited", ""))
 
 
 def _packs(events: Mapping[str, list[StoredEvent]]) -> Iterator[list[tuple[str, list[StoredEvent]]]]:
@@ -398,25 +393,6 @@ def _row_event(row: Row, user_id: str) -> StoredEvent:
         seq=row["seq"],
         vector=row.get("vec", b""),
     )
-
-
-def _edit(
-    pk: str, before: list[str] | None, after: list[str], group: str | None
-) -> tuple[Key, str, dict[str, Any], str]:
-    """The update (key, expression, values, condition) of one id's disabled interests."""
-    condition = "attribute_exists(pk) AND attribute_not_exists(disabled)" if before is None else "disabled = :before"
-    values: dict[str, Any] = {":after": after} | ({":before": before} if before is not None else {})
-    if group:  # one that has left since keeps its own
-        condition += " AND gid = :group"
-        values[":group"] = group
-    return (pk, "meta"), "SET disabled = :after", values, condition
-
-
-def held(profile: Profile | None) -> set[str]:
-    """Ids of the interests that the person is counted as a holder of."""
-    if profile is None:
-        return set()
-    return {interest.id for interest in profile.interests if interest.term == "long" and not interest.sensitive}
 
 
 def empty_profile_row(pk: str, version: int) -> Row:

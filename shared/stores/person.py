@@ -34,7 +34,8 @@ class Person:
 
     uid: the id that was asked for. members: all ids of the person, sorted; it alone where it is not linked. group: that
     of the linked ids, else empty. folded_changes: how often consent had changed when the profile was made. there: False
-    where nobody has this uid (any more).
+    where nobody has this uid (any more). counted: ids of the interests that they are counted as holding; edited: names
+    what was switched off when they were counted (`shared.stores.holding`).
     """
 
     uid: str
@@ -43,6 +44,8 @@ class Person:
     folded_changes: int = 0
     group: str = ""
     there: bool = True
+    counted: frozenset[str] = frozenset()
+    edited: str = ""
 
     @property
     def uids(self) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ class Run:
     kind: what is split. subject: of what, e.g. an upload's key. fingerprint: of the very content. since: epoch seconds
     of that content; 0 where it has no time of its own. cursor: where the splitter goes on; None at the beginning.
     emitted: chunks that are handed out; whole: there will be no more. finished: chunks that are done, accepted,
-    duplicates and rejected their sums. done: the result has been written.
+    duplicates, rejected and over (of those rejected, for want of quota) their sums. done: the result has been written.
     """
 
     tenant: str
@@ -48,6 +48,7 @@ class Run:
     accepted: int = 0
     duplicates: int = 0
     rejected: int = 0
+    over: int = 0
     done: bool = False
 
     @property
@@ -62,6 +63,7 @@ class Counts:
     accepted: int = 0
     duplicates: int = 0
     rejected: int = 0
+    over: int = 0
 
 
 class Runs:
@@ -138,6 +140,10 @@ class Runs:
     def finish_chunk(self, run: Run, chunk: int, counts: Counts) -> bool:
         """Counts a chunk; False where it was counted before."""
         sums = {":accepted": counts.accepted, ":duplicates": counts.duplicates, ":rejected": counts.rejected}
+        added = "ADD finished :one, accepted :accepted, duplicates :duplicates, rejected :rejected"
+        if counts.over:
+            sums[":over"] = counts.over
+            added += ", beyond :over"  # "over" is a word of DynamoDB's own
         row = {"pk": _pk(run.tenant, run.run_id), "sk": _chunk(chunk), "rejected": counts.rejected}
         actions = [
             self._table.put_action(
@@ -145,7 +151,7 @@ class Runs:
             ),
             self._table.update_action(
                 (_pk(run.tenant, run.run_id), "run"),
-                "ADD finished :one, accepted :accepted, duplicates :duplicates, rejected :rejected",
+                added,
                 sums | {":one": 1},
             ),
         ]
@@ -199,5 +205,6 @@ def _run(tenant: str, run_id: str, row: Row) -> Run:
         accepted=row["accepted"],
         duplicates=row["duplicates"],
         rejected=row["rejected"],
+        over=row.get("beyond", 0),
         done=row["done"],
     )

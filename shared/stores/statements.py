@@ -75,11 +75,7 @@ class Statements:
         return [{n: v for n, v in row.items() if n not in ("pk", "sk")} for row in self._table.query(pk, prefix=PREFIX)]
 
     def _change_action(self, pk: str, meta: Row, before: Standing, now: Standing) -> dict[str, Any]:
-        row: Row = {"consent": _row(now), "said": meta.get("said", 0) + 1}
-        if now.minor_at is not None:
-            row["minor_at"] = now.minor_at
-        if _allowed(now) != _allowed(before):  # another date alone makes no profile stale
-            row["changes"] = meta.get("changes", 0) + 1
+        row = _changed(meta, before, now)
         unchanged = "said = :before" if "said" in meta else "attribute_not_exists(said)"
         values = {f":{name}": value for name, value in row.items()}
         return self._table.update_action(
@@ -99,6 +95,32 @@ def standing(meta: Row) -> Standing:
     """What holds of an id, off its `meta`."""
     consent = Consent(**meta["consent"]) if "consent" in meta else None
     return Standing(consent, meta.get("minor_at", consent.at if consent is not None and consent.minor else None))
+
+
+def begun(said: Consent) -> Row:
+    """Fields of the `meta` of an id that begins with a statement in force."""
+    return _changed({}, Standing(), after(Standing(), said))
+
+
+def narrowed(meta: Row, now: Standing) -> bool:
+    """Whether `now` allows no sensitive interests where the id may have allowed them. A repeat of what is in force
+    does too: who said it first may have been cut off before the profile was made anew.
+
+    meta: of the id, before the statement.
+    """
+    before = standing(meta)
+    if now.consent is None or now.consent.sensitive or before.consent is None:
+        return False
+    return before.consent.sensitive or (_allowed(before) == _allowed(now) and meta.get("changes", 0) > 1)
+
+
+def _changed(meta: Row, before: Standing, now: Standing) -> Row:
+    row: Row = {"consent": _row(now), "said": meta.get("said", 0) + 1}
+    if now.minor_at is not None:
+        row["minor_at"] = now.minor_at
+    if _allowed(now) != _allowed(before):  # another date alone makes no profile stale
+        row["changes"] = meta.get("changes", 0) + 1
+    return row
 
 
 def _allowed(standing: Standing) -> tuple[bool, bool, bool] | None:

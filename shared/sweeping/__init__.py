@@ -10,6 +10,8 @@ objects                               what becomes of them
 ``rejected/{tenant}/``                lines of why a row was rejected: what they quote goes, whoever it is of
 ``logs/{tenant}/decisions/``          lines of their decisions go
 ``exports/{tenant}/``                 an export that has any of their ids in it is deleted
+``erasures/{tenant}/``                keyed hashes of the ids that were erased, and when: stay as long as their
+                                      tombstones, for whoever restores the table (`shared.erasing`)
 ``ads/``, ``labels/``, ``catalogue/`` the advertiser's own, of nobody
 ``jobs/``                             prompts and answers for a person's copy: names of interests that at least
                                       k people hold, never whose (`shared.generating.briefs`)
@@ -20,7 +22,11 @@ objects                               what becomes of them
 An object is written anew only where something of it goes, under its key, with its headers and metadata, and only if
 it still is what was read (`shared.stores.rewriting`). It stays the same upload to whoever takes it in
 (`shared.stores.objects`): the notification of its writing changes nothing, and a splitter that is half way through goes
-on. Its lifecycle begins anew with the writing, hence one older than `UPLOAD_DAYS` is emptied instead.
+on. Its lifecycle begins anew with the writing; hence one that has had its days, counted from the upload or, of the log,
+from the day in its key, is emptied by the next walk that comes by.
+
+An object that its owner has closed to us (a storage class to restore from, a key of theirs) is passed over, logged, and
+counted: whoever asked for the erasure is told that there is one.
 """
 
 from __future__ import annotations
@@ -29,15 +35,18 @@ import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
+from math import inf
 from typing import Any
 
-from shared.errors import Conflict, NotFound, Unavailable
+from shared.errors import Closed, Conflict, NotFound, Unavailable
 from shared.splitting import MARGIN_SECONDS, Remaining
 from shared.stores.objects import Listed, Objects, OpenObject
 from shared.sweeping.files import State, clean
 from shared.sweeping.rows import Gone
 from shared.sweeping.stretches import Stretches, lines
+from shared.telemetry import logger
 
 __all__ = ["PLACES", "UPLOAD_DAYS", "Swept", "check", "export_key", "sweep"]
 
@@ -51,12 +60,14 @@ OWNERS = "adtailor-uids"  # metadata of an export: whose data are in it
 class Swept:
     """What one call did. removed: by place how many rows, lines, quotes or exports went (or would, of `check`), and
     under ``unreadable`` lines and files; those of an object that is not done yet come with the call that ends it.
-    looked_at: objects by place. cursor: where the next call goes on; None: everything has been looked at.
+    looked_at: objects by place. cursor: where the next call goes on; None: everything has been looked at. closed: how
+    many objects could not be read.
     """
 
     removed: dict[str, int]
     looked_at: dict[str, int]
     cursor: dict[str, Any] | None
+    closed: int = 0
 
 
 def export_key(tenant: str, digest: str, name: str) -> str:
@@ -75,6 +86,8 @@ def sweep(
     before: float,
     remaining: Remaining,
     cursor: Mapping[str, Any] | None = None,
+    stay: bool = False,
+    log_days: float = inf,
 ) -> Swept:
     """Takes these people out of the tenant's objects, for as long as the time allows; again and again until there is no
     cursor. One pass may be of many people. A repeat is safe.
@@ -84,12 +97,14 @@ def sweep(
         digest: of an external id of the tenant's.
         before: epoch seconds of the erasure. What came after it and happened after it is of a new person, and stays.
         cursor: of the call before.
+        stay: they stay, and withdrew consent at `before`: lines of the log and exports from later stay too.
+        log_days: that the decision log is kept.
 
     Raises:
         Conflict: the first object is replaced again and again; go on with the same cursor later. Unavailable.
     """
-    gone = Gone(digests=digests, uids=uids, decisions=decisions, digest=digest, before=before)
-    return _Walk(objects, tenant, gone, remaining, write=True).go(cursor)
+    gone = Gone(digests=digests, uids=uids, decisions=decisions, digest=digest, before=before, stay=stay)
+    return _Walk(objects, tenant, gone, remaining, log_days, write=True).go(cursor)
 
 
 def check(
@@ -103,22 +118,28 @@ def check(
     before: float,
     remaining: Remaining,
     cursor: Mapping[str, Any] | None = None,
+    stay: bool = False,
+    log_days: float = inf,
 ) -> Swept:
     """The same walk without writing: what `sweep` would remove. Of rejected lines only those written before the
     erasure count, since those of others come all the time."""
-    gone = Gone(digests=digests, uids=uids, decisions=decisions, digest=digest, before=before)
-    return _Walk(objects, tenant, gone, remaining, write=False).go(cursor)
+    gone = Gone(digests=digests, uids=uids, decisions=decisions, digest=digest, before=before, stay=stay)
+    return _Walk(objects, tenant, gone, remaining, log_days, write=False).go(cursor)
 
 
 class _Walk:
     """One call's way through the objects."""
 
-    def __init__(self, objects: Objects, tenant: str, gone: Gone, remaining: Remaining, *, write: bool) -> None:
+    def __init__(
+        self, objects: Objects, tenant: str, gone: Gone, remaining: Remaining, log_days: float, *, write: bool
+    ) -> None:
         self._objects = objects
         self._tenant = tenant
         self._gone = gone
         self._remaining = remaining
         self._write = write
+        self._log_days = log_days
+        self._closed = 0
         self._removed: Counter[str] = Counter()
         self._looked_at: Counter[str] = Counter()
 
@@ -146,13 +167,13 @@ class _Walk:
             if not self._looked_at:
                 raise
             return self._swept(place, after)  # what has gone is told of; the next call meets the same again
-        return Swept(dict(self._removed), dict(self._looked_at), None)
+        return Swept(dict(self._removed), dict(self._looked_at), None, self._closed)
 
     def _swept(self, place: str, after: str, left: State | None = None, key: Mapping[str, Any] | None = None) -> Swept:
         cursor: dict[str, Any] = {"place": place, "after": after}
         if left is not None and key is not None:
             cursor["within"] = left.row() | {"key": key["key"], "modified": key["modified"]}
-        return Swept(dict(self._removed), dict(self._looked_at), cursor)
+        return Swept(dict(self._removed), dict(self._looked_at), cursor, self._closed)
 
     def _over(self) -> bool:
         return self._remaining() < MARGIN_SECONDS
@@ -165,20 +186,27 @@ class _Walk:
         """Cleans one object; where to go on with it, None where it is done."""
         if place == "exports":
             self._looked_at[place] += 1
-            self._removed[place] += self._export(found.key)
+            self._removed[place] += self._export(found)
             return None
         stretches = self._stretches(place, found)
         if stretches is None or not found.size:
             return None
-        counts, left = clean(
-            self._objects,
-            found.key,
-            stretches,
-            write=self._write,
-            over=self._over,
-            state=state,
-            expired=_expired if place == "uploads" else _never,
-        )
+        try:
+            counts, left = clean(
+                self._objects,
+                found.key,
+                stretches,
+                write=self._write,
+                over=self._over,
+                state=state,
+                expired=partial(self._expired, place, found.key),
+            )
+        except Closed as error:
+            self._closed += 1
+            logger.warning(
+                "an object cannot be read, and is passed over", extra={"key": found.key, "why": error.detail}
+            )
+            return None
         if left is None:
             self._looked_at[place] += 1
             self._removed.update({place if what == "rows" else UNREADABLE: count for what, count in counts.items()})
@@ -190,14 +218,26 @@ class _Walk:
         if place == "uploads":
             return gone.of_upload(key.rsplit("/", 1)[-1])
         if place == "chunks":
-            return partial(lines, partial(gone.of_chunk, old=old))
+            return partial(lines, partial(gone.of_chunk, came=found.modified))
         if place == "decision_log":
             return partial(lines, gone.of_log, packed=True)
         if not key.endswith(".events.jsonl") or not (self._write or old):
             return None
         return partial(lines, gone.of_rejected)
 
-    def _export(self, key: str) -> int:
+    def _expired(self, place: str, key: str, opened: OpenObject) -> bool:
+        """Whether an object has had its days."""
+        if place == "uploads":
+            return time.time() - opened.modified > UPLOAD_DAYS * 86400
+        if place == "decision_log" and self._log_days < inf:
+            day = f"{datetime.fromtimestamp(time.time() - (self._log_days + 1) * 86400, UTC):%Y-%m-%d}"
+            return key.removeprefix(self._prefix(place)).partition("/")[0] < day
+        return False
+
+    def _export(self, found: Listed) -> int:
+        key = found.key
+        if self._gone.stay and found.modified > self._gone.before:
+            return 0
         parts = key.split("/")
         theirs = len(parts) > 2 and parts[2] in self._gone.digests
         if not theirs:
@@ -209,11 +249,3 @@ class _Walk:
         if theirs and self._write:
             self._objects.delete([key])
         return int(theirs)
-
-
-def _expired(opened: OpenObject) -> bool:
-    return time.time() - opened.modified > UPLOAD_DAYS * 86400
-
-
-def _never(opened: OpenObject) -> bool:
-    return False

@@ -64,15 +64,15 @@ def clean(
     """Takes out of an object what goes, or with `write` false only counts it; an object that is no more has nothing.
 
     over: whether to stop, asked about every megabyte. Returns what went, by `Stretch.what`, and where to go on; None
-    where it is done. expired: an object that would be written anew and has had its time is left empty instead.
+    where it is done. expired: an object that has had its days is left empty.
 
     Raises:
-        Conflict: somebody keeps replacing the object.
+        Conflict: somebody keeps replacing the object. Closed: it may not be read.
     """
     for _ in range(_ATTEMPTS):
         try:
             if state is None or not state.writing:
-                state, counts = _look(objects, key, stretches, write, over, state)
+                state, counts = _look(objects, key, stretches, write, over, state, expired)
                 if state is None or not state.writing:
                     return counts, state
             return _write(objects, key, stretches, over, state, expired)
@@ -86,12 +86,20 @@ def clean(
 
 
 def _look(
-    objects: Objects, key: str, stretches: Stretches, write: bool, over: Callable[[], bool], state: State | None
+    objects: Objects,
+    key: str,
+    stretches: Stretches,
+    write: bool,
+    over: Callable[[], bool],
+    state: State | None,
+    expired: Callable[[OpenObject], bool],
 ) -> tuple[State | None, Counter[str]]:
     """The state to go on with (None: nothing goes, or it was only counted), and the counts of one that is over."""
     opened = _open(objects, key, state)
     counts = Counter(state.found) if state else Counter()
     with closing(opened.reader):
+        if write and expired(opened):
+            return State(opened.etag, writing=True), Counter()
         for stretch in stretches(opened, state.place if state else None, False):
             if stretch.what is not None:
                 if write:
@@ -184,7 +192,7 @@ class Output:
         if self._packed:
             self._plain_bytes += len(data)
             dense = self._plain_bytes > max(RATIO_FROM, LARGEST_RATIO * self._packed_bytes) // 2
-            self._pack(0 if dense and data.isspace() else _LEVEL)
+            self._pack(0 if dense and not data.strip(b' "\n') else _LEVEL)
             data = self._packer.compress(data)
         self._keep(data)
 

@@ -2,35 +2,45 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import orjson
 
 from shared.preprocess import clean_text, fields
+from shared.stores.identities import was_known
 from shared.stores.objects import OpenObject
-from shared.sweeping.stretches import STRETCH, Held, Stretch, Stretches, blanked, is_blank
+from shared.sweeping.stretches import STRETCH, Data, Held, Stretch, Stretches, What, blanked, blanked_cells, is_blank
 from shared.uploads import Place, Row, RowReader, StreamProblem
 from shared.uploads.lines import LONGEST_LINE
 
 REQUIRED = frozenset({"user_id", "event", "timestamp"})  # as profiling asks of a CSV
 LONGEST_ID = 200
 _HELD = 200_000  # ids whose answer is remembered
-_TEXT = re.compile(r'"((?:[^"\\]|\\.)*)"')
-_CELL = re.compile(r"[,;\t|\n]")
-_WORD = re.compile(r"[^\s,;|\"':{}\[\]]+")
+# Each matches in one go, whether or not what it begins comes to an end: nothing is read twice.
+_TEXT = re.compile(r'"((?:[^"\\]|\\.)*)"?', re.DOTALL)
+_QUOTES = re.compile(r"[\"']")
+_CELLS = re.compile(r"[,;\t|\n]")
+_WORDS = re.compile(r"[\s,;|\"'{}\[\]()<>]+")
+_PARTS = re.compile(r"[:=&?/]")
+_ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|(.))", re.DOTALL)
+_ESCAPED = 6  # characters of JSON for one of a text
+_MOST_PARTS = 4  # of an id like ``wechat:o123``
 _QUOTE = re.compile(r'".*"', re.DOTALL)
 # As `shared.decision_log.pack` begins a line.
-_BEGINNING = re.compile(rb'\{"decision_id":"([0-9a-z]+)","at":[0-9.e+]+,"person":(?:"([0-9a-z]+)"|null),')
+_BEGINNING = re.compile(rb'\{"decision_id":"([0-9a-z]+)","at":([0-9.e+]+),"person":(?:"([0-9a-z]+)"|null),')
 _NO_QUOTE = '"…"'
 
 
 class Gone:
     """Who was erased, and what is theirs.
 
-    before: epoch seconds of the erasure: what happened later, and came later, is of a new person.
+    before: epoch seconds of the erasure: what happened later, and came later, is of a new person. stay: they do, under
+    their uids, and only consent was withdrawn: what was decided for them later is of a new consent.
     """
 
     def __init__(
@@ -41,7 +51,9 @@ class Gone:
         decisions: Collection[str],
         digest: Callable[[str], str],
         before: float,
+        stay: bool = False,
     ) -> None:
+        self.stay = stay
         self.digests = frozenset(digests)
         self.uids = frozenset(uids)
         self.decisions = frozenset(decisions)
@@ -58,29 +70,31 @@ class Gone:
             known = self._known[user_id] = self._digest(user_id) in self.digests
         return known
 
-    def row(self, row: Mapping[str, Any], *, old: bool) -> bool:
-        """Whether a row of events is theirs. old: it came before they were erased, whenever it may say it happened."""
+    def row(self, row: Mapping[str, Any], *, came: float, raw: bytes) -> bool:
+        """Whether a row of events is theirs. came: when (epoch seconds). raw: its line."""
         user_id = row.get("user_id")
-        if type(user_id) is str and len(user_id) <= LONGEST_ID and user_id.isprintable():
-            theirs = self.named(user_id.strip())
+        if type(user_id) is str and len(user_id) <= LONGEST_ID and user_id.isprintable() and (said := user_id.strip()):
+            theirs = self.named(said) or (raw.count(b'"user_id"') > 1 and any(map(self.named, _named_twice(raw))))
         else:
-            theirs = any(map(self.named, _readings(user_id)))
-        return theirs and (old or not self._happened_later(row.get("timestamp")))
+            theirs = any(map(self.named, _readings(user_id))) or self.line(raw)
+        return theirs and self._was_known(row.get("timestamp"), came)
 
     def line(self, raw: bytes) -> bool:
         """Whether a line that cannot be read as a row names one of them."""
         return any(map(self.named, _names(raw)))
 
-    def _happened_later(self, timestamp: object) -> bool:
+    def _was_known(self, timestamp: object, came: float) -> bool:
         try:
             at = fields.moment(timestamp, "timestamp")
         except fields.Refused:
-            return False  # such a row is never taken in, whoever it may be of
-        return at is not None and at > self.before
+            at = None
+        if at is None:
+            return True  # such a row is never taken in, whoever it may be of
+        return at <= self.before or was_known(at, came, self.before)
 
     # Lines that the system wrote ----------------------------------------------------------------------------------
 
-    def of_chunk(self, line: bytes, *, old: bool) -> bytes | None:
+    def of_chunk(self, line: bytes, *, came: float) -> bytes | None:
         """A chunk of an upload (``[line, row]``, or why there is none), of a rebuild (a list of uids), or the rejected
         lines of one."""
         try:
@@ -96,7 +110,7 @@ class Gone:
             end = b"\n" if line.endswith(b"\n") else b""
             return orjson.dumps(left) + end if len(left) < len(entry) else None
         if len(entry) == 2 and isinstance(entry[1], dict):
-            return b"" if self.row(entry[1], old=old) else None
+            return b"" if self.row(entry[1], came=came, raw=line) else None
         return None
 
     def of_rejected(self, line: bytes) -> bytes | None:
@@ -112,16 +126,16 @@ class Gone:
 
     def of_log(self, line: bytes) -> bytes | None:
         """A line of the decision log. It may hold a thousand candidates, so it is not parsed where the log wrote it."""
-        person: str | None
         if (begins := _BEGINNING.match(line)) is not None:
-            decision_id, person = begins[1].decode(), (begins[2] or b"").decode()
+            decision_id, at, person = begins[1].decode(), float(begins[2]), (begins[3] or b"").decode()
         else:
             try:
                 entry = orjson.loads(line)
-                decision_id, person = entry["decision_id"], entry["person"]
-            except (orjson.JSONDecodeError, TypeError, KeyError):
+                decision_id, at, person = str(entry["decision_id"]), float(entry.get("at", 0.0)), str(entry["person"])
+            except (orjson.JSONDecodeError, TypeError, KeyError, ValueError, AttributeError):
                 return None
-        return b"" if person in self.uids or decision_id in self.decisions else None
+        theirs = person in self.uids and not (self.stay and at > self.before)
+        return b"" if theirs or decision_id in self.decisions else None
 
     # Uploads ------------------------------------------------------------------------------------------------------
 
@@ -132,30 +146,75 @@ class Gone:
 
 def _readings(user_id: object) -> Iterator[str]:
     """What an id that no event may have could stand for."""
-    if isinstance(user_id, bool):
-        return
-    if isinstance(user_id, int):
-        yield str(user_id)
     if isinstance(user_id, str):
         yield user_id[: 4 * LONGEST_ID].strip()
         yield clean_text(user_id, LONGEST_ID)
+    elif isinstance(user_id, float) and user_id.is_integer() and abs(user_id) < 2**53:
+        yield str(int(user_id))
+
+
+def _named_twice(raw: bytes) -> Iterator[str]:
+    """All ids of a row that has the field more than once; whoever takes it in sees the last alone."""
+    pairs: list[tuple[str, Any]] = []
+
+    def keep(found: list[tuple[str, Any]]) -> None:
+        nonlocal pairs
+        pairs = found  # the outermost object comes last
+
+    try:
+        json.loads(raw, object_pairs_hook=keep)
+    except (ValueError, RecursionError):
+        return
+    for name, value in pairs:
+        if name == "user_id" and isinstance(value, str):
+            yield from _readings(value)
 
 
 def _names(raw: bytes) -> Iterator[str]:
-    """Everything in a line that may be an id: texts of JSON, cells of a CSV, words."""
+    """Everything in a line that may be an id: texts of JSON, cells of a CSV, words; also of JSON within a text."""
     for encoding in ("utf-8", "gb18030"):
         text = raw.decode(encoding, "replace")
         for match in _TEXT.finditer(text):
-            try:
-                yield from _short(str(orjson.loads(match[0])))
-            except orjson.JSONDecodeError:
-                yield from _short(match[1])
-        for cell in _CELL.split(text):
-            yield from _short(cell.strip().strip("\"'"))
-        for word in _WORD.finditer(text):
-            yield from _short(word[0])
+            if len(match[1]) <= _ESCAPED * LONGEST_ID:
+                yield from _short(_unescaped(match[1]))
+        for _ in range(3):
+            yield from _pieces(text)
+            if "\\" not in text:
+                break
+            text = _unescaped(text)
         if raw.isascii():
             return
+
+
+def _pieces(text: str) -> Iterator[str]:
+    for piece in _QUOTES.split(text):
+        yield from _short(piece.rstrip("\\"))
+    for cell in map(str.strip, _CELLS.split(text)):
+        yield from _short(cell)
+        yield from _short(cell.strip("\"'"))
+        if '""' in cell:
+            yield from _short(cell.removeprefix('"').removesuffix('"').replace('""', '"'))
+    for word in _WORDS.split(text):
+        yield from _short(word.rstrip(":"))
+        yield from _short(word.removesuffix(".0"))
+        parts = _PARTS.split(word)
+        if len(parts) > 1:
+            ends = list(accumulate(len(part) + 1 for part in parts))
+            for first in range(len(parts)):
+                begin = ends[first] - len(parts[first]) - 1
+                for end in ends[first : first + _MOST_PARTS]:
+                    yield from _short(word[begin : end - 1])
+
+
+def _unescaped(text: str) -> str:
+    """Without the escapes of JSON."""
+    if "\\" not in text:
+        return text
+    return _ESCAPE.sub(_escaped, text).encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+
+
+def _escaped(match: re.Match[str]) -> str:
+    return chr(int(match[1], 16)) if match[1] else match[2]
 
 
 def _short(text: str) -> Iterator[str]:
@@ -164,9 +223,18 @@ def _short(text: str) -> Iterator[str]:
         yield text
 
 
+def _is_text(raw: bytes) -> bool:
+    try:
+        raw.decode()
+    except UnicodeDecodeError:
+        return False
+    return b"\0" not in raw
+
+
 def _upload(gone: Gone, name: str, opened: OpenObject, start: Place | None, wanted: bool) -> Iterator[Stretch]:
-    """Rows of the erased are blanked, and so are lines that nobody could read and that name one of them or are too long
-    to tell; what lies behind damage, and a file of which nothing can be read, goes whole."""
+    """Rows of the erased are blanked, and so are lines that nobody could read and that name one of them. Of what came
+    before the erasure, lines that are no text or too long to tell go as well; what lies behind damage, and a file of
+    which nothing can be read, goes whole."""
     held = Held(start.offset if start else 0, LONGEST_LINE)
     reader = RowReader(opened.reader, name, REQUIRED, start, tee=held.add)
     old = opened.modified <= gone.before
@@ -181,6 +249,9 @@ def _upload(gone: Gone, name: str, opened: OpenObject, start: Place | None, want
             place = reader.place
             yield Stretch(place if place.offset == end else None, None, data)
 
+    def without(data: Data) -> Data:
+        return blanked_cells(data) if reader.place.columns else blanked(data)
+
     for row in reader:
         if isinstance(row, StreamProblem):
             broken = True
@@ -189,31 +260,37 @@ def _upload(gone: Gone, name: str, opened: OpenObject, start: Place | None, want
         if not read:  # a CSV has its header in front
             read, last = True, held.behind((row.line if isinstance(row, Row) else row.index) - 1)
         if isinstance(row, Row):
-            if not gone.row(row.value, old=old):
+            if not gone.row(row.value, came=opened.modified, raw=row.raw):
                 last = end
                 if end - held.begin >= STRETCH:
                     yield from stays(end)
                 continue
             yield from stays(last)
-            yield Stretch(reader.place, "rows", blanked(held.take(end)))
+            yield Stretch(reader.place, "rows", without(held.take(end)))
         else:
             yield from stays(last)
             data = held.take(end)
-            too_long = end - last > LONGEST_LINE and (held.dropped > last or not is_blank(data))
-            if too_long or gone.line(b"".join(piece for piece in data if not isinstance(piece, int))):
-                yield Stretch(reader.place, "unreadable" if too_long else "rows", blanked(data))
-            else:
-                yield Stretch(reader.place, None, data)
+            what = _unread(gone, data, dropped=held.dropped > last, old=old)
+            yield Stretch(reader.place, what, data if what is None else without(data))
         last = end
     if broken and not read and not reader.place.columns:
         data = held.take(held.end)
-        if reader.damaged or not is_blank(data) or opened.reader.read(1):
+        if old and (reader.damaged or not is_blank(data) or opened.reader.read(1)):
             yield Stretch(None, "unreadable", [])
         else:
             yield Stretch(None, None, data)
         return
     yield from stays(last)
     if reader.damaged:
-        yield Stretch(None, "unreadable", [])
+        yield Stretch(None, "unreadable" if old else None, [])
     else:
         yield from stays(held.end)
+
+
+def _unread(gone: Gone, data: Data, *, dropped: bool, old: bool) -> What | None:
+    """Why a line that is no row goes, and blank ones before it; None: it stays. dropped: it was too long to be held."""
+    raw = b"".join(piece for piece in data if not isinstance(piece, int))
+    if gone.line(raw):
+        return "rows"
+    too_long = dropped or any(len(line) > LONGEST_LINE and not line.isspace() for line in raw.split(b"\n"))
+    return "unreadable" if old and (too_long or not _is_text(raw)) else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections import deque
 from collections.abc import Iterable, Iterator
+from math import inf
 from typing import Any, NamedTuple, Protocol
 
 LONGEST_LINE = 1 << 20  # bytes
@@ -33,8 +34,9 @@ class UnreadableError(Exception):
     """The stream cannot be read on; carries the sentence."""
 
 
-def plain_bytes(stream: Readable, packed: bool) -> Iterator[bytes]:
-    """The file's bytes, inflated where they are gzip; `packed` says that they should be.
+def plain_bytes(stream: Readable, packed: bool, *, trusted: bool = False) -> Iterator[bytes]:
+    """The file's bytes, inflated where they are gzip; `packed` says that they should be, `trusted` that we packed them,
+    so that they may inflate as far as they like.
 
     Raises:
         UnreadableError: damaged or not gzip, or UTF-16.
@@ -43,7 +45,7 @@ def plain_bytes(stream: Readable, packed: bool) -> Iterator[bytes]:
     while 0 < len(head) < len(_UTF8_MARK) and (more := stream.read(_PIECE)):
         head += more
     if head.startswith(b"\x1f\x8b"):
-        yield from _inflate(head, stream)
+        yield from _inflate(head, stream, inf if trusted else LARGEST_RATIO)
         return
     if packed and head:
         raise UnreadableError("The file's name ends in .gz, but its content is not gzip.")
@@ -54,7 +56,7 @@ def plain_bytes(stream: Readable, packed: bool) -> Iterator[bytes]:
         head = stream.read(_PIECE)
 
 
-def _inflate(head: bytes, stream: Readable) -> Iterator[bytes]:
+def _inflate(head: bytes, stream: Readable, largest_ratio: float) -> Iterator[bytes]:
     """Inflates all members of a gzip. At an error everything up to the very byte that caused it has been yielded.
 
     What inflates beyond all measure was made to: a megabyte of it would be a thousand, most of them read for nothing.
@@ -72,7 +74,7 @@ def _inflate(head: bytes, stream: Readable) -> Iterator[bytes]:
         if plain:
             yield plain
             inflated += len(plain)
-            if inflated > max(RATIO_FROM, LARGEST_RATIO * packed):
+            if inflated > max(RATIO_FROM, largest_ratio * packed):
                 raise UnreadableError(
                     f"The gzip data inflates to more than {LARGEST_RATIO} times its size; what comes before was read."
                 )

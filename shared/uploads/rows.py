@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
@@ -19,10 +19,11 @@ _GROUPS = ("attributes", "targeting", "frequency_cap")
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """A row that could be read, with the 1-based line on which it starts."""
+    """A row that could be read, with the 1-based line on which it starts. raw: its bytes, where it came from a file."""
 
     line: int
     value: dict[str, Any]
+    raw: bytes = field(default=b"", compare=False, repr=False)
 
 
 class _BadRecordError(Exception):
@@ -40,7 +41,7 @@ def json_rows(lines: Lines) -> Iterator[Row | Rejection]:
                 yield Rejection(number, "row", _not_json(line, error))
                 continue
             if isinstance(value, dict):
-                yield Row(number, value)
+                yield Row(number, value, line)
             else:
                 yield Rejection(number, "row", "The line is JSON, but not an object in braces.")
 
@@ -103,7 +104,8 @@ def csv_rows(lines: Lines, required: frozenset[str], header: list[str]) -> Itera
             cells = next(csv.reader(record, strict=True), None)
             if cells is None:
                 break
-            if not "".join(cells).strip() and len(record.taken) == 1 and len(cells) < 2:
+            # Of a row of somebody who was erased there are spaces left, and a quote (`shared.sweeping.stretches`).
+            if len(record.taken) == 1 and len(cells) < 2 and not "".join(cells).replace('"', "").strip():
                 continue
             if columns is not None and len(cells) != len(columns):
                 raise _BadRecordError(
@@ -123,7 +125,8 @@ def csv_rows(lines: Lines, required: frozenset[str], header: list[str]) -> Itera
             header.extend(columns)
             continue
         rows += 1
-        yield Row(record.taken[0].number, _object(columns, cells))
+        raw = b"\n".join(line.data or b"" for line in record.taken)
+        yield Row(record.taken[0].number, _object(columns, cells), raw)
     if columns is not None and not rows and lines.problem is None:
         raise UnreadableError("The file has a header and no rows.")
 

@@ -27,13 +27,17 @@ def test_what_does_not_fit_is_not_taken_and_what_would_is_said(stores: Stores) -
 def test_a_piece_is_taken_once_and_stays_taken(stores: Stores) -> None:
     taken = Taken(stores.table)
     options: dict[str, Any] = {"allowed": 10, "expires": 2e9}
-    assert taken.take_once("a", "x", 1, 7, source="r/0", **options)
-    assert taken.take_once("a", "x", 1, 7, source="r/0", **options)
-    assert not taken.take_once("a", "x", 1, 4, source="r/1", **options)
-    assert not taken.take_once("a", "x", 1, 11, source="r/2", **options)
-    assert taken.take_once("a", "x", 1, 3, source="r/3", **options)
-    assert taken.take_once("a", "x", 2, 7, source="r/0", **options)  # the day after: it was counted the day before
-    assert taken.take("a", "x", 2, 10, **options) is None
+    assert taken.take_piece("a", "x", 1, 7, source="r/0", **options) == (7, 7)
+    assert taken.take_piece("a", "x", 1, 7, source="r/0", **options) == (7, 0)
+    assert taken.take_piece("a", "x", 1, 4, source="r/1", whole=True, **options) == (0, 0)
+    assert taken.take_piece("a", "x", 1, 4, source="r/1", **options) == (3, 3)
+    assert taken.take_piece("a", "x", 1, 11, source="r/2", **options) == (0, 0)
+    assert taken.take_piece("a", "x", 2, 7, source="r/0", **options) == (7, 0)  # it was counted the day before
+    assert taken.take_piece("a", "x", 2, 4, source="r/1", whole=True, **options) == (4, 1)
+    assert taken.take("a", "x", 2, 9, **options) is None
+    taken.hand_back("a", "x", 2, 6)
+    taken.hand_back("a", "x", 2, 6)  # more than is taken: it was handed back before
+    assert taken.take("a", "x", 2, 7, **options) == 6
 
 
 def test_requests_at_once_take_no_more_than_there_is(emulated: Stores) -> None:

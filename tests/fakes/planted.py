@@ -135,7 +135,8 @@ class World:
 
     def export_log(self) -> None:
         bucket = int(self.system.clock.now // BUCKET_SECONDS)
-        decision_log.write(self.system.stores, TENANT, bucket, self.system.clock.now)
+        basis = self.system.profiles.consent_basis
+        decision_log.write(self.system.stores, TENANT, bucket, self.system.clock.now, consent_basis=basis)
 
     def finish(self, erasure_id: str, rounds: int = 20) -> dict[str, Any]:
         """Has an erasure done, as its messages would."""

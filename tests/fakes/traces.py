@@ -97,14 +97,25 @@ def traces(dynamodb: Any, table: str, s3: Any, bucket: str, needles: Iterable[st
 
 
 def recounted_holders(rows: Iterable[dict[str, Any]], tenant: str) -> Counter[str]:
-    """From the profiles in the table's rows, how many people hold each interest (long-term, not sensitive)."""
+    """From the profiles in the table's rows, how many people hold each interest (long-term, not sensitive, not switched
+    off through any of their ids)."""
+    rows = list(rows)
+    off: dict[str, set[str]] = {}
+    for row in rows:
+        if row["sk"]["S"] == "meta" and "disabled" in row:
+            whose = f"t/{tenant}/g/{row['gid']['S']}" if "gid" in row else row["pk"]["S"]
+            off.setdefault(whose, set()).update(one["S"] for one in row["disabled"]["L"])
     counted: Counter[str] = Counter()
     for row in rows:
         kind = row["pk"]["S"].removeprefix(f"t/{tenant}/")[:2]
         if row["sk"]["S"] == "profile" and kind in ("p/", "g/") and "interests" in row:
-            interests = json.loads(bytes(row["interests"]["B"]))
-            counted.update(i["id"] for i in interests if i["term"] == "long" and not i["sensitive"])
+            interests = {i["id"] for i in json.loads(bytes(row["interests"]["B"])) if _counts(i)}
+            counted.update(interests - off.get(row["pk"]["S"], set()))
     return counted
+
+
+def _counts(interest: dict[str, Any]) -> bool:
+    return interest["term"] == "long" and not interest["sensitive"]
 
 
 def kept_holders(rows: Iterable[dict[str, Any]], tenant: str) -> Counter[str]:

@@ -66,7 +66,7 @@ def built(aws: Aws, monkeypatch: pytest.MonkeyPatch) -> System:
     }
     for handler in HANDLERS:
         monkeypatch.setattr(handler, "system", lambda: made)
-        monkeypatch.setattr(handler.app.state, "system", lambda: made)
+        monkeypatch.setitem(handler.app.state._state, "system", lambda: made)  # as an attribute it would not come back
     return made
 
 

@@ -49,7 +49,7 @@ BODIES: dict[str, bytes] = {
 def routes() -> list[tuple[str, str]]:
     """Method and path of every route that takes a body."""
     named = (route.split(" ") for route in ANSWERS)
-    return [(method, path.replace("{user_id}", "nasty")) for method, path in named if method != "GET"]
+    return [(method, path.replace("{user_id}", "nasty")) for method, path in named if method not in ("GET", "DELETE")]
 
 
 def with_id(value: str) -> Iterator[tuple[str, str, Any]]:
@@ -128,7 +128,8 @@ def test_the_contract_holds_under_fuzzing(local_system: LocalSystem) -> None:
     outcome = fuzz(local_system.url, total=2000)
     assert outcome.requests >= 2000
     assert {route for route, _ in outcome.counts} >= set(ANSWERS)
-    for route in set(ANSWERS) - {"GET /v1/copy/{job_id}", "GET /v1/heads/{name}"}:  # nobody guesses a job or a name
+    guessed = {"GET /v1/copy/{job_id}", "GET /v1/heads/{name}", "GET /v1/erasures/{erasure_id}"}  # by nobody
+    for route in set(ANSWERS) - guessed:
         assert any(outcome.counts[route, status] for status in ANSWERS[route]), f"{route}: nothing was ever taken"
     assert outcome.server_errors == 0
     assert [str(failure) for failure in outcome.failures.values()] == []
@@ -194,7 +195,7 @@ def test_a_time_that_no_answer_could_write_is_refused(local_system: LocalSystem,
         (b"/v1/users/%00/profile", 422),
         (b"/v1/users/%ff/profile", 404),
         (b"/v1/users/%ed%a0%80/profile", 404),
-        (b"/v1/users/../profile", 404),
+        (b"/v1/users/../profile", 422),
         (b"/v1/users/a%2Fb/c/profile", 404),
         (b"/v1/users//profile", 422),
         (b"/v1/users/%0d%0aX-Evil:%201/profile", 404),
@@ -205,7 +206,7 @@ def test_a_time_that_no_answer_could_write_is_refused(local_system: LocalSystem,
         (b"/v1/copy/" + b"0" * 32 + b"%0a", 422),
         (b"/v1//events", 404),
         (b"http://elsewhere/v1/events", 404),
-        (b"/" + b"a" * 70_000, 404),
+        (b"/" + b"a" * 70_000, 413),
     ],
     ids=lambda value: value[:40].decode() if isinstance(value, bytes) else None,
 )

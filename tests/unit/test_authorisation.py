@@ -39,6 +39,7 @@ BODIES: dict[str, Any] = {
     "POST /v1/copy": {"ad": {"title": "A phone"}},
     "POST /v1/copy/reviews": {"reviews": [{"ad_id": "a", "text": "x", "state": "approved"}]},
     "POST /v1/recommendations": {"user_id": "ann"},
+    "POST /openrtb2/auction": {"id": "1", "imp": [{"id": "1", "banner": {"w": 300, "h": 250}}]},
     "POST /v1/feedback": {
         "feedback": [{"decision_id": "d", "ad_id": "a", "type": "click", "timestamp": "2026-11-20T10:00:00Z"}]
     },
@@ -201,9 +202,42 @@ def test_a_token_with_scopes_needs_the_one_of_the_route(deployed: System, aws: A
         assert call(*route, jwt(tenant="acme", scope=f"openid {needed}"))["statusCode"] not in (401, 403), route
 
 
+def test_copy_for_a_person_needs_a_scope_that_deals_with_people(deployed: System) -> None:
+    asked = dict(BODIES)
+    try:
+        BODIES["POST /v1/copy"] = {"ad": {"title": "A phone"}, "user_id": "ann"}
+        for scope, may in (
+            (WRITE, False),
+            (f"{WRITE} {READ}", False),
+            (f"{WRITE} {SERVE}", True),
+            (f"{WRITE} {PEOPLE}", True),
+        ):
+            for headers in ({}, {"idempotency-key": "same"}):  # what another token was answered is not told either
+                answer = call("generate", "POST", "/v1/copy", jwt(tenant="acme", scope=scope), **headers)
+                assert (answer["statusCode"] == 200) is may, (scope, answer)
+                if not may:
+                    assert f"{PEOPLE} or {SERVE}; the token has: " in json.loads(answer["body"])["detail"]
+        BODIES["POST /v1/copy"] |= {"user_id": "ann"}
+        again = call("generate", "POST", "/v1/copy", jwt(tenant="acme", scope=WRITE), **{"idempotency-key": "same"})
+        assert again["statusCode"] == 403
+        assert call("generate", "POST", "/v1/copy", jwt(tenant="acme"))["statusCode"] == 200
+    finally:
+        BODIES.update(asked)
+
+
+def test_the_claim_of_the_tenant_is_the_deployments_choice(deployed: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deployed, "settings", replace(deployed.settings, tenant_claim="custom:tenant"))
+    route = ("classify", "GET", "/v1/ads/{ad_id}")
+    assert call(*route, jwt(**{"custom:tenant": "acme"}))["statusCode"] == 404
+    answer = call(*route, jwt(tenant="acme"))
+    assert answer["statusCode"] == 403 and "'custom:tenant'" in json.loads(answer["body"])["detail"]
+
+
 def test_who_only_shows_ads_cannot_see_or_erase_anybody() -> None:
     page = {"scope": SERVE}
     for method, path in (("POST", "/v1/recommendations"), ("POST", "/v1/feedback"), ("POST", "/v1/events")):
+        authorise(page, method, path)
+    for method, path in (("POST", "/openrtb2/auction"), ("GET", "/openrtb2/win"), ("GET", "/openrtb2/billing")):
         authorise(page, method, path)
     for method, path in (
         ("DELETE", "/v1/users/ann"),
@@ -215,6 +249,9 @@ def test_who_only_shows_ads_cannot_see_or_erase_anybody() -> None:
         ("GET", "/v1/ads/a"),
         ("POST", "/v1/copy"),
         ("GET", "/v1/recommendations"),
+        ("GET", "/openrtb2/auction"),
+        ("POST", "/openrtb2/billing"),
+        ("GET", "/openrtb2/winner"),
         ("POST", "/v1/recommendations/"),
         ("POST", "/v1/recommendations\n"),
         ("DELETE", "/v1/events"),
@@ -302,7 +339,10 @@ def test_no_route_of_the_template_is_open_and_none_leads_past_the_table() -> Non
     ]
     assert {route["RouteKey"] for route in of_gateway} == {f"{method} {path}" for _, method, path in ROUTES}
     for route in of_gateway:
-        assert route["AuthorizationType"] == {"If": ["UseJwt", "JWT", "AWS_IAM"]}, route
+        kind = route["AuthorizationType"]
+        if "/openrtb2/" in route["RouteKey"]:
+            kind = kind["If"][2]  # as long as no parameter opens it (tests/unit/test_openrtb_open.py)
+        assert kind == {"If": ["UseJwt", "JWT", "AWS_IAM"]}, route
         method, path = route["RouteKey"].split(" ")
         assert scope_of(method, path.replace("{", "").replace("}", "")) in SCOPES, route
     urls = [
@@ -319,7 +359,6 @@ def test_other_origins_are_let_in_by_name_alone() -> None:
     (api,) = [one["Properties"] for one in template["Resources"].values() if one["Type"] == "AWS::ApiGatewayV2::Api"]
     condition, cors, nothing = api["CorsConfiguration"]["If"]
     assert (condition, nothing) == ("HasCors", {"Ref": "AWS::NoValue"})
-    assert cors["AllowOrigins"] == [{"Ref": "CorsOrigin"}]
-    assert "AllowCredentials" not in cors
+    assert cors["AllowOrigins"]["If"][0] == "OpensAuction" and cors["AllowOrigins"]["If"][2] == [{"Ref": "CorsOrigin"}]
+    assert cors["AllowCredentials"] == {"If": ["OpensAuction", True, {"Ref": "AWS::NoValue"}]}
     assert "*" not in cors["AllowMethods"] and "*" not in cors["AllowHeaders"]
-    assert "DELETE" not in cors["AllowMethods"]  # no page erases people

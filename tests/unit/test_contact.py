@@ -24,7 +24,8 @@ from stdnum.cn import ric
 
 from shared.domain import Event, Rejection
 from shared.preprocess import clean_text, parse_event
-from shared.preprocess.contact import KINDS, mask, named_after
+from shared.preprocess.contact import KINDS, LONGEST, mask, named_after
+from shared.stores.identities import Identities
 from tests.data import ROOT, shared_data
 
 LABELLED = Path(__file__).parent.parent / "labelled" / "contact.jsonl"
@@ -173,7 +174,9 @@ def test_masked_is_masked(text: str) -> None:
 
 @given(st.text(st.characters(exclude_characters="@＠", exclude_categories=["N", "Cs"])))
 def test_without_digits_and_at_nothing_changes(text: str) -> None:
-    spelt = {"艾特", "[at]", "(at)", "{at}", " dot "} | set("零〇一幺壹二两三四五六七八九")
+    spelt = {"艾特", "[at]", "(at)", "{at}", " dot ", " at "} | set(
+        "零〇一幺壹二两贰貳三叁參四肆五伍六陆陸七柒八捌九玖"
+    )
     if not any(part in text.lower() for part in spelt):
         assert mask(text) is text
 
@@ -219,9 +222,13 @@ def test_single_cases(text: str, masked: str | None) -> None:
 # On the way in -----------------------------------------------------------------------------------------------------
 
 
-def event(**changes: object) -> Event:
+def keyed(event_id: str) -> str:
+    return f"keyed-{len(event_id)}"
+
+
+def event(index: int = 0, keyed: Callable[[str], str] | None = keyed, **changes: object) -> Event:
     row = {"user_id": "u", "event": "view", "timestamp": NOW - 60} | changes
-    parsed = parse_event(row, now=NOW, index=0)
+    parsed = parse_event(row, now=NOW, index=index, keyed=keyed)
     assert isinstance(parsed, Event), parsed
     return parsed
 
@@ -243,20 +250,68 @@ def test_a_long_text_is_taken_again_as_it_is(text: str) -> None:
     assert event(text=once).text == once
 
 
-@pytest.mark.parametrize("event_id", ["ann@example.com-1", "13812345678", "o_13812345678_2", "110105199405243670"])
-def test_an_event_id_that_names_a_person_becomes_its_hash(event_id: str) -> None:
-    stored = event(event_id=event_id).event_id
-    assert re.fullmatch("[0-9a-f]{32}", stored) and event(event_id=event_id).event_id == stored
-    assert event(event_id=stored).event_id == stored
+@pytest.mark.parametrize("shift", [0, 7, 20, 40, 63])
+@pytest.mark.parametrize("contact", ["13817264591", "alice.smith@example.com", "622202 0212 3456 7890 128"])
+def test_a_text_that_masking_made_short_does_not_end_in_half_a_number(contact: str, shift: int) -> None:
+    """Addresses before it make room, so that what was cut off before the masking would be within what is kept."""
+    most = 2000 + LONGEST
+    body = f"{'a' * 50}@example.com " * 31
+    cut_at = most - len(body) - len(contact) + 4 - shift % 3
+    text = f"{body}{'琴' * cut_at} {contact} und mehr"
+    for sent in (text, text + "<b></b>" * 3000):
+        kept = event(text=sent).text
+        assert kept is not None and not re.search(r"\d|alice|@", kept.replace("[email]", ""))
+
+
+_IDS = [
+    "ann@example.com-1",
+    "13812345678",
+    "o_13812345678_2",
+    "110105199405243670",
+    "+8613912345678",
+    "139-1234-5678",
+    "110105-19940524-3670",
+    "4111111111111111",
+    "4111-1111-1111-1111",
+]
+
+
+@pytest.mark.parametrize("event_id", _IDS)
+def test_an_event_id_that_names_a_person_becomes_another_by_a_key(event_id: str) -> None:
+    assert event(event_id=event_id).event_id == keyed(event_id)
+    derived = [event(index, keyed=None, event_id=event_id).event_id for index in (0, 1, 1)]
+    assert derived == [event(index).event_id for index in (0, 1, 1)] and derived[0] != derived[1]
+
+
+def test_what_an_event_id_becomes_says_nothing_without_the_key() -> None:
+    one, other = (Identities(None, key) for key in (b"one", b"other"))  # type: ignore[arg-type]
+    made = one.keyed_event_id("demo", "13812345678")
+    assert re.fullmatch("[0-9a-f]{32}", made) and made == one.keyed_event_id("demo", "13812345678")
+    assert made not in (other.keyed_event_id("demo", "13812345678"), one.keyed_event_id("acme", "13812345678"))
+    assert not one.digest("demo", "13812345678").startswith(made)  # or it would lead to the person of that id
+    assert event(event_id=made).event_id == made
 
 
 @pytest.mark.parametrize(
     "event_id",
-    ["e-1", "20261126183012345678", "550e8400-e29b-41d4-a716-446655440000", "1790000000000", "a@1", "7f13812345678b"],
+    [
+        "e-1",
+        "ORD-20261126-000123",
+        "1790000000.123",
+        "20261126183012345678",
+        "550e8400-e29b-41d4-a716-446655440000",
+        "1790000000000",
+        "a@1",
+        "7f13812345678b",
+    ],
 )
 def test_other_event_ids_stay(event_id: str) -> None:
     assert not named_after(event_id)
     assert event(event_id=event_id).event_id == event_id
+
+
+def test_a_platform_is_masked() -> None:
+    assert (event(platform="app-13812345678").platform, event(platform="web").platform) == ("app-[phone]", "web")
 
 
 def test_an_item_stays_findable() -> None:

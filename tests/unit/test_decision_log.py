@@ -45,7 +45,14 @@ def lines(system: FakeSystem) -> list[dict[str, Any]]:
 
 
 def written(system: FakeSystem) -> list[dict[str, Any]]:
-    assert export(system.stores, now=system.clock.now, seconds=60, tenants=[TENANT], latest=True)
+    assert export(
+        system.stores,
+        consent_basis=system.profiles.consent_basis,
+        now=system.clock.now,
+        seconds=60,
+        tenants=[TENANT],
+        latest=True,
+    )
     return lines(system)
 
 
@@ -105,6 +112,7 @@ def test_who_refuses_afterwards_is_nobody_in_what_is_written_then(system: FakeSy
     system.profiling.set_consent(TENANT, "ann", Consent(False, False, "banner", system.clock.now))
     [line] = written(system)
     assert (line["person"], line["history"], line["segments"]) == (None, [], []) and line["candidates"]
+    assert line["counts_as"] is None
 
 
 def test_what_a_sensitive_interest_had_a_part_in_is_nobodys(system: FakeSystem) -> None:
@@ -145,7 +153,13 @@ def test_files_are_written_again_as_feedback_comes_in_and_after_an_outage(system
         return sum(slot["click_at"] is not None for line in body.splitlines() for slot in orjson.loads(line)["slots"])
 
     def run() -> int:
-        return export(system.stores, now=system.clock.now, seconds=60, tenants=[TENANT])
+        return export(
+            system.stores,
+            consent_basis=system.profiles.consent_basis,
+            now=system.clock.now,
+            seconds=60,
+            tenants=[TENANT],
+        )
 
     assert run() == 0 and not system.stores.objects.exists(key)  # the bucket is not over
     system.clock.now = began + (DUE[0] + 1) * BUCKET_SECONDS
@@ -163,16 +177,34 @@ def test_without_time_left_the_rest_is_written_by_the_next_call(
 ) -> None:
     system.recommending.recommend(TENANT, "ann", n=1)
     system.clock.now += 3 * BUCKET_SECONDS
-    assert export(system.stores, now=system.clock.now, seconds=-1, tenants=[TENANT]) == 0
+    assert (
+        export(
+            system.stores,
+            consent_basis=system.profiles.consent_basis,
+            now=system.clock.now,
+            seconds=-1,
+            tenants=[TENANT],
+        )
+        == 0
+    )
     assert system.stores.log_progress.written(TENANT) == {}
-    assert export(system.stores, now=system.clock.now, seconds=60, tenants=[TENANT]) == 1
+    assert (
+        export(
+            system.stores,
+            consent_basis=system.profiles.consent_basis,
+            now=system.clock.now,
+            seconds=60,
+            tenants=[TENANT],
+        )
+        == 1
+    )
 
 
 def test_a_tenant_that_has_published_is_found(system: FakeSystem) -> None:
     assert system.stores.log_progress.tenants() == [TENANT]
     system.recommending.recommend(TENANT, "ann", n=1)
     system.clock.now += 3 * BUCKET_SECONDS
-    assert export(system.stores, now=system.clock.now, seconds=60) == 1
+    assert export(system.stores, consent_basis=system.profiles.consent_basis, now=system.clock.now, seconds=60) == 1
 
 
 def test_missed_runs_are_made_good_to_the_last(system: FakeSystem) -> None:
@@ -182,7 +214,13 @@ def test_missed_runs_are_made_good_to_the_last(system: FakeSystem) -> None:
         system.recommending.recommend(TENANT, "ann", n=1)
     for due in (DUE[-1] - 1, DUE[-1] + 2):  # two runs between them were missed
         system.clock.now = began + (due + 0.5) * BUCKET_SECONDS
-        lines_ = export(system.stores, now=system.clock.now, seconds=600, tenants=[TENANT])
+        lines_ = export(
+            system.stores,
+            consent_basis=system.profiles.consent_basis,
+            now=system.clock.now,
+            seconds=600,
+            tenants=[TENANT],
+        )
     assert lines_ == 3
 
 
@@ -194,7 +232,9 @@ def test_click_rates_reach_the_catalogue_though_no_ad_is_written(system: FakeSys
         acts = [FeedbackItem(decision.decision_id, shown, kind, system.clock.now) for kind in ("impression", "click")]
         system.recommending.feedback(TENANT, acts)
     system.clock.now += 13 * BUCKET_SECONDS
-    export(system.stores, now=system.clock.now, seconds=600, tenants=[TENANT])
+    export(
+        system.stores, consent_basis=system.profiles.consent_basis, now=system.clock.now, seconds=600, tenants=[TENANT]
+    )
     assert system.classifying.publish(TENANT) != before.version
     system.clock.now += 60
     after = system.recommending._snapshots.latest(TENANT)
@@ -213,7 +253,13 @@ def test_every_tenant_has_its_turn(system: FakeSystem, monkeypatch: pytest.Monke
     monkeypatch.setattr(system.stores.log_progress, "written", slow)
     for run in range(7):
         with pytest.raises(KeyboardInterrupt):
-            export(system.stores, now=run * BUCKET_SECONDS, seconds=60, tenants=names)
+            export(
+                system.stores,
+                consent_basis=system.profiles.consent_basis,
+                now=run * BUCKET_SECONDS,
+                seconds=60,
+                tenants=names,
+            )
     assert sorted(seen) == names
 
 

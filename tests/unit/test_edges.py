@@ -15,6 +15,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from functions.classify import handler as classify
+from functions.generate import handler as generate
 from functions.profile import handler as profile
 from functions.recommend import handler as recommend
 from shared import ingest, recommending, wiring
@@ -176,7 +177,7 @@ def test_a_consent_of_an_impossible_time_is_refused_and_spoils_nothing(built: Sy
     assert post(profile.app, "/v1/users/ann/profile", b"", method="GET").status_code == 200
 
 
-@pytest.mark.parametrize("odd", ["a/b", "100%", "人 x", "a?b#c", "a+b", "x/profile", "//"])
+@pytest.mark.parametrize("odd", ["a/b", "100%", "人 x", "a？b#c", "a+b", "x/profile", "//"])
 def test_every_id_that_is_taken_in_can_be_asked_for(built: System, odd: str) -> None:
     assert post(profile.app, "/v1/events", {"events": [event(user_id=odd)]}).json()["accepted"] == 1
     place = quote(odd, safe="")
@@ -195,6 +196,16 @@ def test_every_id_that_is_taken_in_can_be_asked_for(built: System, odd: str) -> 
         (classify, {"action": "classify", "tenant": TENANT, "texts": [5]}),
         (classify, {"action": "classify", "tenant": TENANT, "texts": ["x"], "top": -1}),
         (recommend, {"action": "recommend", "tenant": TENANT, "user_id": 5}),
+        (profile, {"action": "profile", "tenant": TENANT, "user_id": 5}),
+        (profile, {"action": "export", "tenant": TENANT, "user_id": ["ann"]}),
+        (profile, {"action": "run", "tenant": TENANT, "run": {"a": 1}}),
+        (profile, {"action": "profile", "tenant": None, "user_id": "ann"}),
+        (recommend, {"action": "export_log", "tenant": None}),
+        (recommend, {"action": "fly", "tenant": TENANT}),
+        (classify, {"action": "trained", "tenant": TENANT, "head": 5, "job": "x"}),
+        (classify, {"action": "ranker_trained", "tenant": TENANT, "job": 5}),
+        (generate, {"action": "copy_reviews", "tenant": TENANT, "reviews": 5}),
+        (generate, {"action": ["copy"]}),
     ],
 )
 def test_a_direct_call_of_wrong_types_is_answered(built: System, front: Any, call: dict[str, Any]) -> None:

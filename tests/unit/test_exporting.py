@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import tracemalloc
 from typing import Any
 
 import orjson
@@ -14,6 +15,7 @@ from functions.profile import handler as profile
 from functions.recommend import handler as recommend
 from infra.exports import Export, ExportAnswer
 from shared import decision_log
+from shared.stores.delivery import BUCKET_SECONDS
 from shared.sweeping import OWNERS
 from shared.sweeping.rows import Gone
 from shared.wiring import System
@@ -99,7 +101,8 @@ def test_it_is_what_was_sent_and_what_was_made_of_it(tenant: str, built: System)
     assert [one["type"] for one in decision["feedback"]] == ["click", "impression"]
     assert found["older_decisions"] == [] and found["decision_log"] == {"whole": True, "read_back_to": None}
     text = orjson.dumps(found)
-    assert b"bob" not in text and b"vector" not in text
+    assert b"bob" not in text and b'"vector"' not in text
+    assert "reservations" in found["not_included"]
     for uid in built.stores.people.uids(tenant, ["ann", "wechat:ann", "bob"]).values():
         assert uid.encode() not in text
 
@@ -120,7 +123,9 @@ def test_decisions_that_only_the_log_knows_are_read_from_it(
     stores = built.stores
     now = built.clock()
     decision = export()["decisions"][0]
-    decision_log.export(stores, now=now, seconds=60.0, tenants=(tenant,), latest=True)
+    decision_log.export(
+        stores, now=now, seconds=60.0, consent_basis=built.tenants.consent_basis, tenants=(tenant,), latest=True
+    )
     (key,) = (key for key in stores.objects.keys(f"logs/{tenant}/") if gzip.decompress(stores.objects.get(key)))
     built.clock = lambda: now + WEEK
     del built.exporting  # which has the clock of before
@@ -137,6 +142,19 @@ def test_decisions_that_only_the_log_knows_are_read_from_it(
     monkeypatch.setattr("shared.sweeping.rows.orjson", None)
     lines = gzip.decompress(stores.objects.get(key)).splitlines()
     assert sorted(gone.of_log(line) is not None for line in lines) == [False, True]
+
+
+def test_of_the_log_memory_holds_a_line_at_a_time(tenant: str, built: System) -> None:
+    line = orjson.dumps({"decision_id": "d", "at": 1.0, "person": "other", "x": "y" * (100 << 10)}) + b"\n"
+    bucket = int((built.clock() - WEEK) // BUCKET_SECONDS)
+    built.stores.objects.put(decision_log.key_of(tenant, bucket), gzip.compress(line * 300, 1))
+    export()
+    tracemalloc.start()
+    try:
+        assert export()["decision_log"]["whole"]
+        assert tracemalloc.get_traced_memory()[1] < 10 << 20
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_large_one_lies_elsewhere_for_a_while(tenant: str, built: System) -> None:

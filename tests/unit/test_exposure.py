@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from infra import exposure
-from infra.disclosure import KeyedRounding
+from infra.disclosure import KeyedRounding, rounding_of
 from infra.exposure import effective_number, gini, report
 from infra.ope.decisions import read
 from infra.ope.intervals import wilson
+from shared.settings import Settings
 from tests.fakes.decided import BEGIN, decision_lines, write_log
 
 pytestmark = pytest.mark.slow
@@ -53,7 +54,7 @@ def test_what_was_seen_and_clicked_is_added_up_within_each_persons_bounds() -> N
     first = found["slots"]["1"]
     assert (first["impressions"], first["low"]) == (60, round(wilson(max(first["clicks"] - 4, 0), 60).low, 6))
     for line in lines:
-        line["person"] = "one"
+        line["person"] = line["counts_as"] = "one"
     found = reported(lines + decision_lines(40, seed=1))
     assert found["impressions"] == 20 + 120  # one person counts for 20 impressions of all, however many they had
     assert all(row["impressions"] <= 4 + 40 * 3 for row in found["campaigns"].values())
@@ -62,7 +63,7 @@ def test_what_was_seen_and_clicked_is_added_up_within_each_persons_bounds() -> N
 def test_rows_are_told_of_when_their_people_round_to_twice_the_floor() -> None:
     lines = decision_lines(60)
     for number, line in enumerate(lines):
-        line["person"] = f"person-{number}"
+        line["person"] = line["counts_as"] = f"person-{number}"
         line["segments"] = ["many", "few"] if number < 15 else ["many"]
         for candidate in line["candidates"]:
             candidate["campaign_id"] = "rare" if number < 3 else "other" if number < 20 else "usual"
@@ -72,10 +73,47 @@ def test_rows_are_told_of_when_their_people_round_to_twice_the_floor() -> None:
     assert "few" not in json.dumps(found) and "rare" not in json.dumps(found)
     assert set(reported(lines, k_floor=7)["segments"]) == {"many", "few"}
     assert set(reported(lines, k_floor=7, floor=9)["segments"]) == {"many"}
+
+
+def test_decisions_of_nobody_are_impressions_and_no_people() -> None:
+    """All of them may be one person's, who refused and asked again and again."""
+    lines = decision_lines(60)
+    for number, line in enumerate(lines):
+        for candidate in line["candidates"]:
+            candidate["campaign_id"] = "rare" if number < 3 else "usual"
+    known = reported(lines, k_floor=8)
     for line in lines:
-        line["person"] = None  # nobody is known: nothing is said of any segment, but of campaigns
+        line["person"] = line["counts_as"] = None
     found = reported(lines, k_floor=8)
-    assert found["segments"] == {} and set(found["campaigns"]) == {"usual", "other"}
+    assert (found["people"], found["campaigns"], found["slots"], found["segments"]) == (0, {}, {}, {})
+    assert found["anonymous"] == {
+        "impressions": 180,
+        "campaigns": {"usual": 171},
+        "slots": {"1": 60, "2": 60, "3": 60},
+    }
+    assert found["weeks"] == known["weeks"] and found["effective_campaigns"] == 1.0
+    both = reported(lines[:50] + decision_lines(60, seed=1), k_floor=8)
+    alone = reported(decision_lines(60, seed=1), k_floor=8)
+    for name in ("people", "impressions", "clicks", "campaigns", "slots", "segments"):
+        assert both[name] == alone[name]  # what nobody did moves no figure of people
+
+
+def test_linked_ids_are_one_person() -> None:
+    lines = decision_lines(60)
+    for number, line in enumerate(lines):
+        line["person"], line["counts_as"] = f"id-{number % 20}", "one of them"
+    found = reported(lines, k_floor=2)
+    assert found["people"] == 0 and found["campaigns"] == {}
+    for line in lines:
+        line["counts_as"] = line["person"]
+    assert reported(lines, k_floor=2)["people"] == 20
+
+
+def test_tenants_figures_of_one_name_are_rounded_apart(tmp_path: Path) -> None:
+    settings = Settings.from_env({"STAGE": "local", "PSEUDONYM_KEY_FILE": str(tmp_path / "key")})
+    names = [str(number) for number in range(60)]
+    acme, globex, again = ([rounding_of(settings, one)(7, 5, name) for name in names] for one in ("a", "g", "a"))
+    assert acme == again != globex
 
 
 def test_a_week_is_told_of_when_it_is_over() -> None:

@@ -6,15 +6,17 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+import orjson
 import pytest
 from fastapi.testclient import TestClient
 
 from functions.profile import handler as profile
 from functions.recommend import handler as recommend
 from shared.errors import Unavailable
-from shared.idempotency import KEPT_SECONDS
+from shared.idempotency import KEPT_SECONDS, _person, kept
 from shared.wiring import System
 from tests.conftest import TENANT, Aws
+from tests.fakes.generation import PHONE
 from tests.unit.test_api import event
 
 KEY = {"Idempotency-Key": "one"}
@@ -120,3 +122,37 @@ def test_reading_and_callers_without_a_tenant_are_left_alone(
     monkeypatch.setattr(built, "settings", replace(built.settings, stage="prod"))
     with TestClient(profile.app) as client:
         assert client.post("/v1/events", json={"events": []}, headers=KEY).status_code == 401
+
+
+@pytest.mark.parametrize("before", [b"", b"\xef\xbb\xbf"])
+def test_whoever_a_request_is_for_is_read_as_the_application_reads_it(built: System, aws: Aws, before: bytes) -> None:
+    post_events = built.profiling.post_events(TENANT, [event(user_id="ann", event_id="a")])
+    assert post_events.accepted == 1
+    built.classifying.put_ads(TENANT, [PHONE])
+    built.classifying.publish(TENANT)
+    for place, body in enumerate((b'{"user_id": "ann", "n": 1}', b'{"user_id": "ann ", "n": 1, "x": NaN}')):
+        headers = KEY | {"Idempotency-Key": f"one-{place}", "content-type": "application/json"}
+        with TestClient(recommend.app) as client:
+            assert client.post("/v1/recommendations", content=before + body, headers=headers).status_code == 200
+            again = client.post("/v1/recommendations", content=before + body, headers=headers)
+            assert again.headers["idempotency-replayed"] == "true"
+    records = [one for one in aws.dynamodb.scan(TableName=aws.table)["Items"] if one["pk"]["S"].startswith("idem/")]
+    assert len(records) == 2
+    for one in records:  # the answers lie with the person
+        assert orjson.loads(one["data"]["S"])["body"] is None
+
+
+def test_of_a_request_for_nobody_knows_whom_nothing_is_kept() -> None:
+    for body in (
+        b"",
+        b"[",
+        b"[]",
+        b'"ann"',
+        b'{"user_id": 5}',
+        b'{"user_id": " "}',
+        b'{"user_id": "ann"',
+    ):
+        assert _person("/v1/recommendations", body) == (None, True)
+    assert _person("/v1/copy", b'{"ad_id": "p1"}') == (None, False)
+    assert _person("/v1/copy", b'\xef\xbb\xbf{"user_id": "ann", "x": NaN}') == ("ann", False)
+    assert not kept("/openrtb2/auction")

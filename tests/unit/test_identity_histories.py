@@ -144,7 +144,7 @@ class World:
             )
             for one in found
         ]
-        return plain, total, held(Profile("", found, (), now))
+        return plain, total, held(Profile("", found, (), now), disabled)
 
     def check(self, turn: int) -> None:
         """Everybody through one of their ids, whose turn it is."""

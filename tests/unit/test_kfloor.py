@@ -97,16 +97,15 @@ def figures(found: dict[str, Any]) -> dict[tuple[str, ...], tuple[int, int]]:
 def exact_people(decided: list[Decided], row: tuple[str, ...], week: int) -> int:
     people: set[Any] = set()
     for one in decided:
-        if week_of(one.at) != week:
+        if week_of(one.at) != week or one.person is None:
             continue
         for shown in one.shown:
             campaign = f"c{int(shown.ad_id[2:]) % 3}"
             named = {("all",), ("campaign", campaign), ("slot", str(shown.slot + 1))}
-            if one.person is not None:
-                named |= {("segment", segment) for segment in one.segments}
-                named |= {("within", segment, campaign) for segment in one.segments}
+            named |= {("segment", segment) for segment in one.segments}
+            named |= {("within", segment, campaign) for segment in one.segments}
             if row in named:
-                people.add(one.person or one.decision_id)
+                people.add(one.person)
     return len(people)
 
 

@@ -8,7 +8,7 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import orjson
 import pytest
@@ -24,7 +24,7 @@ from shared.generating.constraint import constraint_of
 from shared.generating.facts import facts_of, quoted
 from shared.generating.form import form_problems, tidy
 from shared.generating.trimming import trimmed
-from shared.limits import MAX_ADDRESS, MAX_DEPTH, MAX_HEADERS, too_deep
+from shared.limits import MAX_ADDRESS, MAX_DEPTH, MAX_HEADERS, is_utf8, too_deep
 from shared.policy.claims import trace_claims, unsupported
 from shared.policy.legible import LONGEST_COPY, MOST_IN_COPY, illegible
 from shared.policy.literal import literal
@@ -147,6 +147,16 @@ def test_depth_is_told_in_time_and_of_what_is_no_json_too() -> None:
         b'"\\"' * 99,
     ):
         assert not too_deep(flat)
+
+
+def test_a_body_is_utf_8_or_refused(built: System) -> None:
+    """What hides brackets from the count of levels, and a name from whoever looks for it, the application reads."""
+    text = '{"\u2200": 1, "user_id": %s, "b": "\u2200"}' % ("[" * 40 + "]" * 40)
+    for kind in ("utf-16", "utf-16-le", "utf-16-be", "utf-32", "utf-32-le", "latin-1"):
+        raw = text.encode(kind, "replace") if kind != "latin-1" else b'{"user_id": "M\xfcller"}'
+        answer = post(recommend.app, "/v1/recommendations", raw)
+        assert (answer.status_code, answer.json()["detail"]) == (400, "the body is not UTF-8"), kind
+    assert is_utf8("手机 😀".encode()) and is_utf8(b"\xef\xbb\xbf{}") and not is_utf8(b"\xed\xa0\x80")
 
 
 def test_an_address_and_headers_have_a_length(built: System) -> None:
@@ -357,7 +367,8 @@ def test_what_people_write_is_legible() -> None:
 # Ids ------------------------------------------------------------------------------------------------------------------
 
 ODD = [
-    "a", "a/b", "a/b/c", "/a", "a/", "...", "..a", "a..b/c", "a#b", "a?b", "a%2Fb", "a%00b", "a b", "a\\b", "-",
+    "a", "a/b", "a/b/c", "/a", "a/", "...", "..a", "a..b/c", "a#b", "a？b", "a%2Fb", "a%3Fb", "a%00b", "a b",
+    "a\\b", "-",
     "x/log",
     "meta", "rejected", "-/zh", "a/zh", "latest", "ad/a", "e/a", "f/a", "f/", "d/1", "id", "item", "t/victim/ads",
     "2026-11-26/a", "impression/a", "中文/名", "😀" * 100, "ａ", "A", "a\u0301", "á", "{}", "${jndi:x}", "' OR 1=1 --",
@@ -421,8 +432,11 @@ def test_two_ids_never_share_a_row_nor_leave_their_tenant(some: list[str]) -> No
                 assert len(key[0].encode()) <= 2048 and len(key[1].encode()) <= 1024  # what DynamoDB takes
 
 
-def through_the_gateway(front: Any, method: str, path: str) -> dict[str, Any]:
-    """The answer to a Lambda event whose path is decoded, as an HTTP API hands it on."""
+def through_the_gateway(front: Any, method: str, before: str, one: str, behind: str = "") -> dict[str, Any]:
+    """The answer to a request whose path holds an id, as an HTTP API hands it on: the path decoded, and cut at the
+    first question mark that it then has."""
+    sent = f"{before}{quote(one, safe='')}{behind}"
+    path = unquote(sent).partition("?")[0]
     http = {"method": method, "path": path, "sourceIp": "1.1.1.1"}
     event_of_api = {
         "version": "2.0",
@@ -444,10 +458,23 @@ def test_odd_ids_are_different_people_and_ads_all_the_way(built: System) -> None
     assert all(one["accepted"] for one in post(classify.app, "/v1/ads", {"ads": ads}, "PUT").json()["ads"])
     assert len({built.stores.people.uid("demo", odd) for odd in ODD}) == len(ODD)
     for place, odd in enumerate(ODD):
-        shown = through_the_gateway(profile, "GET", f"/v1/users/{odd}/profile")
+        shown = through_the_gateway(profile, "GET", "/v1/users/", odd, "/profile")
         assert (shown["status"], shown.get("user_id"), shown.get("events")) == (200, odd, 1), odd
-        kept = through_the_gateway(classify, "GET", f"/v1/ads/{odd}")
+        kept = through_the_gateway(classify, "GET", "/v1/ads/", odd)
         assert (kept.get("ad_id"), kept.get("title")) == (odd, f"phone {place}")
+
+
+def test_no_person_has_an_id_that_a_path_would_cut_short(built: System) -> None:
+    rows = [event(user_id=one, event_id="e") for one in ("ann", "ann?2")]
+    report = post(profile.app, "/v1/events", {"events": rows}).json()
+    assert report["accepted"] == 1 and "question mark" in report["rejected"][0]["reason"]
+    assert through_the_gateway(profile, "GET", "/v1/users/", "ann?2", "")["status"] != 200
+    link = {"link": [{"id": "ann?2"}]}
+    for path, body in (("/v1/users/ann/identities", link), ("/v1/users/ann%3F2/identities", {"link": []})):
+        assert post(profile.app, path, body, "PUT").status_code == 422
+    assert post(recommend.app, "/v1/recommendations", {"user_id": "ann?2"}).status_code == 422
+    item = post(profile.app, "/v1/events", {"events": [event(item_id="https://a.com/?p=1", event_id="?")]}).json()
+    assert item["accepted"] == 1  # things may be named by addresses
 
 
 def test_ids_that_nobody_can_see_or_type_are_refused_everywhere(built: System) -> None:

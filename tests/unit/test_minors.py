@@ -71,7 +71,7 @@ def test_nothing_is_looked_up_or_kept_of_a_minor(system: FakeSystem, monkeypatch
     def never(*_: Any, **__: Any) -> Any:
         raise AssertionError("a minor was looked up")
 
-    monkeypatch.setattr(type(system.stores.people), "uid", never)
+    monkeypatch.setattr(type(system.stores.people), "look_up", never)
     monkeypatch.setattr(type(system.profiles), "read", never)
     decision = system.recommending.recommend(TENANT, "ann", n=3, minor=True)
     compared = system.recommending.compare(TENANT, "ann", n=3, minor=True)

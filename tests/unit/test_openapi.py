@@ -35,4 +35,8 @@ def test_every_route_of_the_template_is_in_the_contract() -> None:
         "/v1/copy/{job_id}",
         "/v1/recommendations",
         "/v1/feedback",
+        "/openrtb2/auction",
+        "/openrtb2/win",
+        "/openrtb2/billing",
+        "/openrtb2/loss",
     } == set(paths)

@@ -37,9 +37,10 @@ def test_where_events_name_no_domain_that_of_their_item_counts_whenever_it_becom
     assert [event_id for _, event_id in together["health|i/a"].events] == ["e1", "e0"]
     assert not together["health|i/a"].assumed and together["health|i/a"].acquired == NOW - 30
     assert settled(state, (), health).keys() == {"education|i/b"}
-    # A domain that an event names is the sender's word, whatever the catalogue says.
-    named = fold({}, [event("view", 60, "a", 0, domain="social")])[0]
-    assert settled(named, (), health).keys() == {"social|i/a"}
+    # A domain that an event names is the sender's word, whatever the catalogue says, but for what is about health.
+    named = fold({}, [event("view", 60, item, 0, domain="social") for item in ("a", "b")])[0]
+    assert settled(named, (), health).keys() == {"social|i/b"} == settled(named, {0}, health).keys()
+    assert settled(named, {0}, health, all_sensitive=True).keys() == {"health|i/a", "social|i/b"}
 
 
 def test_sensitive_evidence_counts_only_of_the_ids_that_it_was_allowed_through() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import replace
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ import pytest
 
 from functions.classify import handler as classify
 from shared import quotas as module
-from shared.errors import Unavailable
+from shared.errors import NotFound, Unavailable
 from shared.quotas import DAY, LARGEST_LEASE, MINUTE, QuotaExceeded, Quotas
 from shared.snapshot import FAIR_BYTES, HELD_BYTES, HELD_TENANTS, Snapshots, _Held
 from shared.stores import Stores
@@ -36,9 +37,15 @@ class Counted:
             raise Unavailable("the table is down")
         return self._taken.take(*args, **options)
 
-    def take_once(self, *args: Any, **options: Any) -> bool:
+    def take_piece(self, *args: Any, **options: Any) -> tuple[int, int]:
         self.calls += 1
-        return self._taken.take_once(*args, **options)
+        return self._taken.take_piece(*args, **options)
+
+    def hand_back(self, *args: Any, **options: Any) -> None:
+        self.calls += 1
+        if self.down:
+            raise Unavailable("the table is down")
+        self._taken.hand_back(*args, **options)
 
 
 @pytest.fixture
@@ -81,10 +88,10 @@ def test_a_flood_is_cut_at_the_limit_and_begins_anew_with_the_minute(counted: Co
 def test_a_flood_costs_no_writes_and_others_none_at_all(counted: Counted) -> None:
     quotas = made(counted, requests_per_minute=1000)
     admitted(lambda: quotas.request("a"), 100)
-    assert counted.calls <= 100 / (1000 / module.LEASES) + 1
+    assert counted.calls <= 7
     admitted(lambda: quotas.request("a"), 2000)
     used_up = counted.calls
-    assert used_up <= module.LEASES + 3
+    assert used_up <= module.LEASES + 8
     assert admitted(lambda: quotas.request("a"), 1000) == 0 and admitted(lambda: quotas.request("b"), 1000) == 1000
     assert counted.calls == used_up
 
@@ -96,11 +103,19 @@ def test_processes_share_a_limit(counted: Counted) -> None:
     assert 200 - 4 * 200 / module.LEASES <= n <= 200
 
 
+def test_idle_processes_do_not_use_up_a_limit(counted: Counted) -> None:
+    processes = [made(counted, requests_per_minute=20) for _ in range(20)]
+    assert sum(admitted(lambda quotas=quotas: quotas.request("a"), 1) for quotas in processes) == 20
+    clock = Clock(Clock().now + MINUTE)
+    busy = [made(counted, clock, requests_per_minute=300) for _ in range(20)]
+    assert sum(admitted(lambda quotas=quotas: quotas.request("a"), 12) for quotas in busy) == 240
+
+
 def test_a_limit_of_nothing_admits_nothing(counted: Counted) -> None:
     quotas = made(counted, requests_per_minute=0, events_per_day=0, copies_per_day=0)
     assert admitted(lambda: quotas.request("a"), 3) == admitted(lambda: quotas.copies("a", 1), 3) == 0
     assert admitted(lambda: quotas.events("a", 5), 3) == 0 and admitted(lambda: quotas.events("a", 0), 1) == 1
-    assert admitted(lambda: quotas.uploaded_events("a", 5, "r/0"), 1) == 0
+    assert quotas.uploaded_events("a", 5, "r/0").rows == 0
 
 
 def test_days_count_rows_and_texts(counted: Counted) -> None:
@@ -115,12 +130,59 @@ def test_days_count_rows_and_texts(counted: Counted) -> None:
 
 
 def test_a_piece_of_an_upload_counts_once_however_often_it_comes(counted: Counted) -> None:
-    quotas = made(counted, events_per_day=1000)
-    assert admitted(lambda: quotas.uploaded_events("a", 900, "run/0"), 3) == 3
-    assert admitted(lambda: quotas.uploaded_events("a", 101, "run/1"), 2) == 0
-    assert admitted(lambda: quotas.uploaded_events("a", 100, "run/2"), 2) == 2
+    clock = Clock()
+    quotas = made(counted, clock, events_per_day=1000)
+    assert [quotas.uploaded_events("a", 900, "x").rows for _ in range(3)] == [900] * 3
+    assert [quotas.uploaded_events("a", 101, "y").rows for _ in range(2)] == [100] * 2  # what there is room for
     assert admitted(lambda: quotas.events("a", 1), 1) == 0
-    assert admitted(lambda: quotas.uploaded_events("a", 900, "run/0"), 1) == 1
+    assert quotas.uploaded_events("a", 900, "x").rows == 900 and quotas.uploaded_events("b", 5000, "x").rows == 5000
+    clock.now += DAY
+    assert quotas.uploaded_events("a", 900, "x").rows == 900 and quotas.uploaded_events("a", 101, "y").rows == 101
+    assert admitted(lambda: quotas.events("a", 999), 1) == 1 and admitted(lambda: quotas.events("a", 1), 1) == 0
+
+
+def test_what_came_to_nothing_is_handed_back(counted: Counted) -> None:
+    quotas = made(counted, events_per_day=1000, copies_per_day=10, trainings_per_day=1)
+    for error, left in ((Unavailable("down"), 1000), (ValueError(), 1000), (NotFound("no such ad"), 0)):
+        with pytest.raises(type(error)), quotas.events("a", 1000):
+            raise error
+        held = None
+        with contextlib.suppress(QuotaExceeded):
+            held = made(counted, events_per_day=1000).events("a", 1000)  # another process has it
+        assert (held is not None) == bool(left)
+        if held is not None:
+            held.hand_back()
+    held = quotas.copies("a", 10)
+    held.hand_back(4)
+    assert admitted(lambda: quotas.copies("a", 2), 5) == 2
+    (piece,) = [made(counted, events_per_day=500).uploaded_events("a", 400, "z")]
+    assert piece.rows == 0  # the others took 1,000 that day
+    fresh = made(counted, Clock(Clock().now + DAY), events_per_day=500)
+    fresh.uploaded_events("a", 400, "z").settle(100)  # of these rows 300 were there already
+    assert fresh.uploaded_events("a", 500, "new").rows == 400
+    fresh.uploaded_events("a", 400, "z").settle(0)  # free this time: nothing to hand back
+    assert fresh.uploaded_events("a", 10, "more").rows == 0
+
+
+def test_what_is_handed_back_while_the_table_is_down_stays_with_the_process(counted: Counted) -> None:
+    clock = Clock()
+    quotas, other = (made(counted, clock, events_per_day=100) for _ in range(2))
+    held = quotas.events("a", 100)
+    assert admitted(lambda: other.events("a", 1), 1) == 0
+    counted.down = True
+    held.hand_back()
+    counted.down = False
+    quotas.events("a", 60).hand_back()
+    assert admitted(lambda: other.events("a", 1), 1) == 0  # it asks again a minute later
+    clock.now += MINUTE
+    assert admitted(lambda: other.events("a", 20), 5) == 3 and admitted(lambda: quotas.events("a", 40), 2) == 1
+
+
+def test_a_page_of_work_counts_once(counted: Counted) -> None:
+    quotas = made(counted, copies_per_day=10)
+    assert admitted(lambda: quotas.copies_of("a", 6, "job/0"), 5) == 5
+    assert admitted(lambda: quotas.copies_of("a", 5, "job/90"), 1) == 0  # all of it or nothing
+    assert admitted(lambda: quotas.copies("a", 4), 2) == 1
 
 
 def test_counters_that_cannot_be_reached_refuse_nobody(counted: Counted) -> None:
@@ -143,9 +205,11 @@ def test_rows_of_the_counters_expire(counted: Counted, stores: Stores) -> None:
 
 def test_a_lease_is_bounded(counted: Counted) -> None:
     quotas = made(counted, requests_per_minute=10**6)
-    quotas.request("a")
-    (lease,) = quotas._leases.values()
-    assert lease.left == LARGEST_LEASE - 1
+    sizes = []
+    for _ in range(3 * LARGEST_LEASE):
+        quotas.request("a")
+        sizes += [lease.size for lease in quotas._leases.values()]
+    assert sizes[0] == 1 and max(sizes) == LARGEST_LEASE and counted.calls <= 13
 
 
 # Through the API -----------------------------------------------------------------------------------------------------

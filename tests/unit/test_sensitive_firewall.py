@@ -190,7 +190,14 @@ def test_nothing_sensitive_gets_out(system: FakeSystem, capsys: pytest.CaptureFi
 
 def in_the_log(system: FakeSystem) -> None:
     """A line that is about something sensitive names nobody; none names what nobody may know."""
-    assert export(system.stores, now=system.clock.now, seconds=60, tenants=[TENANT], latest=True)
+    assert export(
+        system.stores,
+        consent_basis=system.profiles.consent_basis,
+        now=system.clock.now,
+        seconds=60,
+        tenants=[TENANT],
+        latest=True,
+    )
     key = key_of(TENANT, int(system.clock.now // BUCKET_SECONDS))
     lines = [orjson.loads(line) for line in gzip.decompress(system.stores.objects.get(key)).splitlines()]
     known = [line for line in lines if line["person"] is not None]

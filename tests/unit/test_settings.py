@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
+
 import pytest
 
+from functions.recommend import handler as recommend
 from shared.settings import Settings
+from shared.wiring import system
 
 
 @pytest.mark.parametrize(
@@ -17,8 +22,35 @@ def test_a_function_starts_where_callers_are_known_or_it_is_not_aws(environment:
 def test_a_function_on_aws_that_lets_everybody_in_does_not_start() -> None:
     with pytest.raises(ValueError, match="lets requests in without a caller"):
         Settings.from_env({"AWS_LAMBDA_FUNCTION_NAME": "recommend", "STAGE": "local"})
+    for own in ("https://vpce-1.execute-api.eu-central-1.vpce.amazonaws.com", "https://dynamodb.eu-west-1.api.aws/"):
+        with pytest.raises(ValueError, match="lets requests in without a caller"):
+            Settings.from_env({"AWS_LAMBDA_FUNCTION_NAME": "recommend", "AWS_ENDPOINT_URL": own})
 
 
 def test_tenants_are_read_at_the_start() -> None:
     with pytest.raises(ValueError, match="TENANTS is not JSON"):
         Settings.from_env({"TENANTS": "{"})
+
+
+def test_a_mistake_is_said_in_the_log_and_to_no_caller(monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    monkeypatch.setenv("TENANTS", '{"acme": {"limit": {}}}')
+    system.cache_clear()
+    http = {"method": "POST", "path": "/v1/recommendations", "sourceIp": "203.0.113.7"}
+    claims = {"tenant": "acme", "scope": "adtailor/serve"}
+    event = {
+        "version": "2.0",
+        "rawPath": http["path"],
+        "rawQueryString": "",
+        "headers": {"content-type": "application/json"},
+        "requestContext": {"http": http, "stage": "$default", "authorizer": {"jwt": {"claims": claims}}},
+        "body": '{"user_id": "ann"}',
+        "isBase64Encoded": False,
+    }
+    answer = recommend.lambda_handler(event, None)
+    body = json.loads(answer["body"])
+    assert (answer["statusCode"], body["title"]) == (500, "Wrong settings")
+    assert "settings of this deployment are wrong" in body["detail"] and "acme" not in answer["body"]
+    assert "TENANTS.acme: an object of" in str([vars(line).get("reason") for line in caplog.records])
+    told = recommend.lambda_handler({"action": "recommend", "tenant": "acme", "user_id": "ann"}, None)
+    assert told["error"]["title"] == "Wrong settings"
+    system.cache_clear()

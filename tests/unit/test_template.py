@@ -17,7 +17,9 @@ import pytest
 from aws_lambda_powertools.utilities.idempotency.persistence import dynamodb as powertools
 from fastapi.routing import APIRoute
 
+from shared.erasing import DELAY_SECONDS
 from shared.settings import Settings
+from shared.stores.identities import TOMBSTONE_DAYS
 from shared.tenants import Tenants
 from tests import cloudformation
 from tests.cloudformation import listed
@@ -93,9 +95,17 @@ def test_routes_are_those_of_the_handler(resources: dict[str, Any], function: st
 def test_every_route_wants_an_authorizer(resources: dict[str, Any]) -> None:
     routes = of_type(resources, "AWS::ApiGatewayV2::Route")
     assert len(routes) == len({route["RouteKey"] for route in routes.values()})
+    opened = {"PostAuction": "OpensAuction", "GetWin": "TakesNotices", "GetBilling": "TakesNotices"}
+    opened["GetLoss"] = "TakesNotices"
     for name, route in routes.items():
-        assert route["AuthorizationType"] == {"If": ["UseJwt", "JWT", "AWS_IAM"]}, name
-        assert route["AuthorizerId"]["If"][:2] == ["UseJwt", {"Ref": "JwtAuthorizer"}], name
+        kind, authorizer = route["AuthorizationType"], route["AuthorizerId"]
+        if name in opened:  # where a parameter says so: see tests/unit/test_openrtb_open.py
+            condition, none, kind = kind["If"]
+            assert (condition, none) == (opened[name], "NONE")
+            assert authorizer["If"][:2] == [opened[name], {"Ref": "AWS::NoValue"}]
+            authorizer = authorizer["If"][2]
+        assert kind == {"If": ["UseJwt", "JWT", "AWS_IAM"]}, name
+        assert authorizer["If"][:2] == ["UseJwt", {"Ref": "JwtAuthorizer"}], name
 
 
 def test_plain_api_comes_before_sam_functions(resources: dict[str, Any]) -> None:
@@ -156,15 +166,22 @@ def test_tenants_terms_reach_every_function_as_they_are_given(template: dict[str
         Tenants.parse(example, basis="required").of_role("arn:aws:sts::111122223333:assumed-role/acme-web/s") == "acme"
     )
     pattern = re.compile(parameter["AllowedPattern"])
-    for given, taken in (
-        (example, True),
-        (parameter["Default"], True),
-        ("acme", False),
-        ("{" + "x" * 2500 + "}", False),
+    assert parameter["MaxLength"] == 2400
+    role = '"arn:aws:iam::111122223333:role/'
+    for given in (example, "", "{}", '{"*": {}}', '{ "a" : {"limits": {}, "roles": []} ,"b":{"limits":{"ads":null}}}'):
+        assert pattern.fullmatch(given), given
+        Tenants.parse(given, basis="required")
+    for given in (
+        *("acme", "{acme: {}}", "{'acme': {}}", '{"acme": }', '{"acme": {}', '{"acme": {},}', '{"a/b": {}}', "[]"),
+        *('{"a": {"limit": {}}}', '{"a": {"limits": {"ad": 1}}}', '{"a": {"limits": {"ads": 1.5}}}'),
+        *('{"a": {"limits": {"ads": -1}}}', '{"a": {"limits": {"ads": "5"}}}', '{"a": {"consent_basis": "maybe"}}'),
+        *('{"a": {"limits": {"ads": 1,}}}', '{"a": {"roles": ["acme"]}}', f'{{"a": {{"roles": [{role}team/x"]}}}}'),
     ):
-        assert bool(pattern.fullmatch(given)) is taken
+        assert not pattern.fullmatch(given), given
     for function in FUNCTIONS:
         assert environment(template, function)["TENANTS"] == {"Ref": "Tenants"}
+        assert environment(template, function)["TENANT_CLAIM"] == {"Ref": "TenantClaim"}
+    assert template["Parameters"]["TenantClaim"]["Default"] == Settings.from_env({}).tenant_claim
 
 
 def test_consent_is_required_unless_said_otherwise(template: dict[str, Any]) -> None:
@@ -174,6 +191,15 @@ def test_consent_is_required_unless_said_otherwise(template: dict[str, Any]) -> 
     assert parameters["Stage"]["Default"] == "dev"
     assert parameters["TcfVendorId"]["Default"] == 0
     assert environment(template, "profile")["TCF_VENDOR_ID"] == {"Ref": "TcfVendorId"}
+
+
+def test_an_erasure_waits_longer_than_any_function_runs_and_knows_how_long_the_log_is_kept(
+    template: dict[str, Any], resources: dict[str, Any]
+) -> None:
+    longest = max(resources[f"{name.capitalize()}Function"]["Properties"]["Timeout"] for name in FUNCTIONS)
+    assert longest < DELAY_SECONDS == Settings.from_env({}).erasure_delay_seconds
+    assert environment(template, "profile")["DECISION_LOG_DAYS"] == {"Ref": "DecisionLogDays"}
+    assert template["Parameters"]["DecisionLogDays"]["Default"] == Settings.from_env({}).decision_log_days
 
 
 # Roles ----------------------------------------------------------------------------------------------------------------
@@ -253,7 +279,7 @@ def test_uploads_and_their_chunks_are_read_chunks_and_rejected_lines_written(
     trains = {"candidates/*"} if function == "classify" else set()
     judged = {"artifacts/*/ranker/*"} if trains else set()  # what the gate let out
     # Who erases people takes them out of all these.
-    people = {"events/*", "rejected/*", "logs/*", "exports/*"} if function == "profile" else set()
+    people = {"events/*", "rejected/*", "logs/*", "exports/*", "erasures/*"} if function == "profile" else set()
     assert folders["GetObject"] == own | {"chunks/*"} | trains | ({"logs/*"} if trains else set()) | people
     assert folders["PutObject"] == (own & {"catalogue/*"}) | {"chunks/*", "rejected/*"} | trains | judged | people
     assert folders["DeleteObject"] == {"chunks/*", "rejected/*"} | (people & {"exports/*"})
@@ -291,6 +317,7 @@ def test_bucket_is_closed_and_forgets_raw_uploads(resources: dict[str, Any]) -> 
     rules = {rule.get("Prefix"): rule.get("ExpirationInDays") for rule in bucket["LifecycleConfiguration"]["Rules"]}
     assert {rules[prefix] for prefix in ("events/", "ads/", "rejected/")} == {7}
     assert rules["checkpoints/"] == 7 and "labels/" not in rules  # a schedule trains again on the labels that lie there
+    assert rules["erasures/"] == TOMBSTONE_DAYS
     assert rules["exports/"] == 1  # the address of one holds for a quarter of an hour
     assert rules["chunks/"] == 15  # a dead letter, which waits 14 days, may still ask for one
     (statement,) = resources["BucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]

@@ -155,7 +155,8 @@ def test_whatever_changes_a_function_publishes_it(changes: dict[str, Any], publi
 
 # What a function's settings and snapshot hang on, and too long for a version's description (256 characters).
 LONG = {"LlmUrl", "LlmModel", "Adapters", "SageMakerEndpoint", "SageMakerAsyncEndpoint", "KmsKeyArn", "AwsEndpointUrl"}
-LONG |= {"Tenants", "TrainingImageUri", "TrainingSource", "TrainingSubnets", "TrainingSecurityGroups"}
+LONG |= {"OpenRtbOrigins", "OpenRtbSeat", "OpenRtbEidSource"}
+LONG |= {"Tenants", "TenantClaim", "TrainingImageUri", "TrainingSource", "TrainingSubnets", "TrainingSecurityGroups"}
 DERIVED = {"OwnEndpoint": "GpuEndpoint", "OwnAsyncEndpoint": "GpuEndpoint", "InstructsModel": "GpuEndpoint"}
 
 
@@ -188,7 +189,8 @@ def test_other_settings_make_another_version(function: str) -> None:
     for name in settings - described - {"AwsEndpointUrl"}:
         assert name in declared["Release"]["Description"] or name.startswith("SageMaker"), name
     longest = {"Release": 32, "Stage": 16, "Tenant": 64, "KFloor": 12, "TcfVendorId": 5, "LlmPricePerHour": 12}
-    longest |= {"TrainingMaxSeconds": 12, "Exploration": 12, "Rotation": 12}
+    longest |= {"OpenRtbTenant": 64, "OpenRtbCurrency": 3}
+    longest |= {"TrainingMaxSeconds": 12, "Exploration": 12, "Rotation": 12, "DecisionLogDays": 12}
     for name in described:
         values = declared[name].get("AllowedValues", ["x" * longest.get(name, 0)])
         longest[name] = max(len(str(value)) for value in values)
@@ -261,7 +263,7 @@ def test_uploads_call_functions_and_nothing_that_is_written_does() -> None:
         if "s3:PutObject" in statement["Action"]
         for resource in statement["Resource"]
     }
-    assert {"chunks/", "rejected/", "catalogue/", "jobs/", "logs/", "events/", "exports/"} == written
+    assert {"chunks/", "rejected/", "catalogue/", "jobs/", "logs/", "events/", "exports/", "erasures/"} == written
     # An upload that an erasure writes anew is known for the one it was, and is not written by who takes it in again.
     for prefix in called:
         assert not any(one.startswith(prefix) or prefix.startswith(one) for one in written - {"events/"})

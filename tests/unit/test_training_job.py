@@ -309,6 +309,9 @@ def test_the_archive_holds_all_that_training_imports_and_nothing_else_of_weight(
         "botocore": "boto3",
         "starlette": "fastapi",
         "ahocorasick": "pyahocorasick",
+        "phonenumbers": "phonenumberslite",
+        "stdnum": "python-stdnum",
+        "idna": "fastapi",
         "safetensors": "safetensors",
     }
     for name in foreign - set(sys.stdlib_module_names):

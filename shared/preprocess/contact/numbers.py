@@ -110,12 +110,15 @@ def _resident(digits: str, checked: bool) -> bool:
 def _card(window: Window) -> tuple[int, str] | None:
     """A payment card's number."""
     digits, shape = window.digits, window.shape
-    if len(digits) < 13 or window.glued or window.joints.strip(" -") or not digits.strip(digits[0]):
+    if len(digits) < 13 or window.glued or window.joints.strip(" -.") or not digits.strip(digits[0]):
+        return None
+    if "." in window.joints and shape != (4, 4, 4, 4):
         return None
     from stdnum import luhn
 
     fours = all(size == 4 for size in shape[:-1]) and shape[-1] <= 4
-    if not (len(shape) == 1 or fours or shape in ((4, 6, 5), (4, 6, 4), (6, 13), (6, 10))) or not luhn.is_valid(digits):
+    usual = len(shape) == 1 or fours or shape in ((4, 6, 5), (4, 6, 4), (6, 13), (6, 10), (8, 8))
+    if not usual or not luhn.is_valid(digits):
         return None
     said = window.announced(words.CARD)
     if not said and (window.announced(words.NOT_A_PERSONS) or window.announced(words.ADDRESS) or len(digits) < 15):

@@ -1,0 +1,189 @@
+// An ad: category, findings on the text itself, the facts, its variants and what their claims rest on.
+import { api, optional } from "./api.js";
+import { bar, busy, card, chip, field, fill, h, toast } from "./dom.js";
+import { either, langOf, moment, named, number, percent, t, word } from "./i18n.js";
+import { marked, ofClaims, ofFindings } from "./marks.js";
+
+// What `GET /v1/ads/{id}` adds to the ad that was put: these do not go back.
+const MADE = ["accepted", "active", "category", "content_category", "findings", "inactive_reason", "versions"];
+const SHOWN = 60;
+
+export async function ads(root, id, signal) {
+  const list = await optional(api.ads());
+  if (signal.aborted) return;
+  if (!id && list?.length) id = (list.find((one) => one.findings) ?? list[0]).ad_id;
+  const detail = h("div", { class: "detail" });
+  root.append(picker(list, id), detail);
+  if (id) await open(detail, id, signal);
+  else fill(detail, h("p", { class: "empty", text: t("ads.pick") }));
+}
+
+function picker(list, chosen) {
+  const items = h("ul", { class: "pick" });
+  const count = h("p", { class: "hint", role: "status" });
+  const state = { text: "", flagged: false, shown: SHOWN };
+  const show = () => {
+    const wanted = state.text.toLowerCase();
+    const found = (list ?? []).filter((one) => (!state.flagged || one.findings) && `${one.ad_id} ${one.title} ${one.campaign_id ?? ""}`.toLowerCase().includes(wanted));
+    count.textContent = list ? t("ads.count", number(found.length)) : t("ads.nolist");
+    fill(items, found.slice(0, state.shown).map((one) => h("li", {}, h("a", { href: `#ads/${encodeURIComponent(one.ad_id)}`, "aria-current": one.ad_id === chosen ? "true" : null },
+      h("strong", { lang: langOf(one.language), text: one.title }), h("span", { class: "row" }, h("span", { text: one.ad_id }), one.findings ? chip(String(one.findings), "bad") : null)))),
+    found.length > state.shown ? h("li", {}, h("button", { type: "button", class: "ghost", text: t("more"), onclick: () => { state.shown += SHOWN; show(); } })) : null);
+  };
+  const search = field(t("ads.find"), (of) => h("input", { id: of, type: "search", autocomplete: "off",
+    oninput: (event) => { state.text = event.target.value.trim(); state.shown = SHOWN; show(); },
+    onkeydown: (event) => { if (event.key === "Enter" && event.target.value.trim()) location.hash = `ads/${encodeURIComponent(items.querySelector("a") ? decodeURIComponent(items.querySelector("a").hash.slice(5)) : event.target.value.trim())}`; } }));
+  const flagged = h("label", { class: "check" }, h("input", { type: "checkbox", onchange: (event) => { state.flagged = event.target.checked; show(); } }), h("span", { text: t("ads.flagged") }));
+  show();
+  return h("details", { class: "side", open: matchMedia("(min-width: 861px)").matches }, h("summary", { text: t("ads.list") }), search, flagged, count, items);
+}
+
+async function open(root, id, signal) {
+  fill(root, h("p", { class: "empty", text: t("loading") }));
+  const ad = await api.ad(id);
+  if (signal.aborted) return;
+  const texts = await split(ad);
+  if (signal.aborted) return;
+  const variants = h("div", {});
+  fill(root, head(ad), h("div", { class: "two even" }, policy(ad, texts), h("div", { class: "column" }, category(ad), facts(ad))), variants);
+  await bank(variants, ad, signal);
+}
+
+function head(ad) {
+  return h("header", { class: "headline" }, h("div", {}, h("h1", { lang: langOf(ad.language), text: ad.title }),
+    h("p", { class: "chips" }, h("code", { text: ad.ad_id }), ad.active ? chip(t("ads.active"), "good") : chip(`${t("ads.inactive")}${ad.inactive_reason ? `: ${either(ad.inactive_reason)}` : ""}`, "bad"), chip(t(`domain.${ad.domain}`)))));
+}
+
+/** The findings of title and description apart. The ad has them in one row, the title's first: what the title alone is
+ * found to say tells where the description's begin. */
+async function split(ad) {
+  const description = ad.description ?? "";
+  const kept = ad.findings ?? [];
+  if (!kept.length) return { title: [], description: [] };
+  const { results: [title] } = await api.classify([ad.title]);
+  const key = (one) => `${one.rule} ${one.span[0]} ${one.span[1]}`;
+  const own = new Set(title.findings.map(key));
+  let end = 0;
+  const length = Array.from(ad.title).length;
+  while (end < kept.length && (own.has(key(kept[end])) || kept[end].rule === "sensitive_targeting" || (!description && kept[end].span[1] <= length))) end += 1;
+  const late = kept.slice(end).filter((one) => one.rule === "sensitive_targeting");
+  return { title: [...kept.slice(0, end), ...late], description: kept.slice(end).filter((one) => one.rule !== "sensitive_targeting") };
+}
+
+function policy(ad, kept) {
+  const draft = { title: ad.title, description: ad.description ?? "" };
+  const found = { title: kept.title, description: kept.description };
+  const body = h("div", {});
+  const note = h("p", { class: "hint", role: "status" });
+  const inputs = {};
+  const state = () => { note.textContent = draft.title !== ad.title || draft.description !== (ad.description ?? "") ? t("ads.changed") : ""; };
+  const check = async () => {
+    const wanted = ["title", "description"].filter((one) => draft[one].trim());
+    const { results } = await api.classify(wanted.map((one) => draft[one]));
+    found.title = [];
+    found.description = [];
+    wanted.forEach((one, place) => { found[one] = results[place].findings; });
+    draw();
+  };
+  const draw = () => {
+    state();
+    fill(body, ["title", "description"].filter((one) => draft[one]).map((one) => h("div", { class: "checked" },
+      h("h3", { text: t(`ads.${one}`) }), marked(draft[one], ofFindings(found[one]), langOf(ad.language)),
+      findings(found[one], async (rewrite) => {
+        draft[one] = rewrite;
+        inputs[one].value = rewrite;
+        await check();
+      }, ad.language))),
+    !found.title.length && !found.description.length ? h("p", { class: "good-note", text: t("ads.clean") }) : null);
+  };
+  const edit = h("details", {}, h("summary", { text: t("ads.edit") }), h("div", { class: "stack" }, ["title", "description"].map((one) => field(t(`ads.${one}`), (of) => {
+    inputs[one] = h("textarea", { id: of, rows: one === "title" ? "2" : "5", lang: langOf(ad.language), value: draft[one], oninput: (event) => { draft[one] = event.target.value; state(); } });
+    return inputs[one];
+  }))));
+  const actions = h("div", { class: "actions" },
+    h("button", { type: "button", text: t("ads.check"), onclick: (event) => busy(event.target, check) }),
+    h("button", { type: "button", class: "primary", text: t("ads.put"), onclick: (event) => busy(event.target, async () => {
+      const row = Object.fromEntries(Object.entries(ad).filter(([name]) => !MADE.includes(name)));
+      const { ads: [saved] } = await api.putAds([{ ...row, ...draft }]);
+      if (!saved.accepted) {
+        toast(t("studio.notsaved", `${saved.rejected.field}: ${saved.rejected.reason}`), "bad");
+        return;
+      }
+      toast(t("ads.saved"), "good");
+      dispatchEvent(new HashChangeEvent("hashchange"));
+    }) }));
+  draw();
+  return card(t("ads.findings"), body, edit, note, actions);
+}
+
+/** A list of findings; texts with one rewrite offer it once. */
+export function findings(list, apply, lang = null) {
+  if (!list.length) return null;
+  const rewrites = [...new Set(list.map((one) => one.rewrite).filter(Boolean))];
+  return h("div", {}, h("ul", { class: "findings" }, list.map((one) => h("li", { class: one.severity },
+    h("p", {}, chip(t(`ads.${one.severity}`), one.severity === "block" ? "bad" : "warn"), " ", h("strong", { text: either(one.reason) })),
+    h("p", { class: "quiet" }, h("code", { text: one.rule }), one.citation ? ` · ${one.citation}` : "")))),
+  apply ? rewrites.map((rewrite) => h("div", { class: "rewrite" }, h("p", {}, h("strong", { text: t("ads.rewrite") }), h("span", { lang: langOf(lang), text: rewrite })),
+    h("button", { type: "button", class: "small", text: t("ads.apply"), onclick: (event) => busy(event.target, () => apply(rewrite)) }))) : null);
+}
+
+function category(ad) {
+  const labels = (one) => (!one || one.abstained || !one.labels.length ? h("p", { class: "quiet", text: t("ads.abstained") })
+    : h("ul", { class: "plain" }, one.labels.map((label) => h("li", {}, h("p", {}, h("strong", { text: named(label.name) }), " ", h("code", { text: label.id })), h("p", { class: "figure" }, bar(label.probability), h("span", { text: percent(label.probability) }))))));
+  return card(t("ads.category"), labels(ad.category), ad.content_category ? [h("h3", { text: t("ads.content") }), labels(ad.content_category)] : null);
+}
+
+function facts(ad) {
+  const rows = [
+    [t("ads.campaign"), ad.campaign_id], [t("studio.brand"), ad.brand], [t("ads.bid"), ad.bid_cpm], [t("ads.budget"), ad.daily_budget],
+    [t("ads.cap"), ad.frequency_cap ? t("ads.cap.value", ad.frequency_cap.count, ad.frequency_cap.hours) : null], [t("ads.ends"), ad.end ? moment(ad.end) : null],
+    [t("ads.landing"), ad.landing_url], ...Object.entries(ad.attributes ?? {}),
+  ].filter(([, value]) => value !== null && value !== undefined && value !== "");
+  return card(t("ads.facts"), h("dl", { class: "facts" }, rows.map(([name, value]) => [h("dt", { text: name }), h("dd", { text: String(value) })])));
+}
+
+async function bank(root, ad, signal) {
+  const draw = async () => {
+    const found = await optional(api.variants(ad.ad_id));
+    if (signal.aborted) return;
+    const write = h("button", { type: "button", text: t("ads.write"), onclick: (event) => busy(event.target, async () => {
+      await api.copy({ ad_id: ad.ad_id, n: 4, fresh: true });
+      await draw();
+    }) });
+    const copies = (found?.rungs ?? []).flatMap((rung) => rung.copies.map((copy) => ({ ...copy, segment: rung.segment, language: rung.language })));
+    const claims = copies.flatMap((copy) => copy.claims);
+    fill(root, h("div", { class: "column" },
+      card(t("ads.variants"), found === null ? h("p", { class: "quiet", text: t("ads.variantsonly") }) : copies.length ? table(
+        [t("ads.text"), t("studio.audience"), t("ads.chance"), t("ads.results"), t("ads.review")],
+        copies.map((copy) => [marked(copy.text, ofClaims(copy.claims), langOf(copy.language)), copy.segment === "-" ? t("anyone") : copy.segment, h("span", { class: "figure" }, bar(copy.chance), h("span", { text: percent(copy.chance) })),
+          `${number(copy.impressions, 0)} / ${number(copy.clicks, 0)}`, reviewed(ad, copy, draw)]), t("ads.variants")) : h("p", { class: "quiet", text: t("ads.novariants") }),
+      h("div", { class: "actions" }, write)),
+      card(t("ads.ledger"), h("p", { class: "hint", text: t("ads.ledger.lead") }), ledger(claims))));
+  };
+  await draw();
+}
+
+/** The state of a text's review, and the buttons that change it. */
+function reviewed(ad, copy, draw) {
+  const state = copy.review ?? "none";
+  const say = (to) => h("button", { type: "button", class: "small", text: t(`review.${to}.do`), "aria-label": `${t(`review.${to}.do`)}: ${copy.text}`, onclick: (event) => busy(event.target, async () => {
+    const item = { ad_id: ad.ad_id, text: copy.text, state: to, language: copy.language };
+    if (copy.segment !== "-") item.segment = copy.segment;
+    const { results: [found] } = await api.review([item]);
+    if (found.result === "refused") toast(t("studio.refused", (found.reasons ?? []).join("; ")), "bad");
+    await draw();
+  }) });
+  return h("div", { class: "review" }, h("p", { text: word("review", state) }), h("p", { class: "chips" }, state === "approved" ? null : say("approved"), say("rejected")));
+}
+
+export function ledger(all) {
+  const claims = [...new Map(all.map((one) => [`${one.kind} ${one.text} ${one.support}`, one])).values()];
+  if (!claims.length) return h("p", { class: "quiet", text: t("ads.noclaims") });
+  return table([t("ledger.claim"), t("ledger.kind"), t("ledger.support")], claims.map((one) => [one.text, word("kind", one.kind), one.support ? h("code", { text: one.support }) : chip(t("ledger.none"), "bad")]), t("ads.ledger"));
+}
+
+/** A table that scrolls inside its own box, so that a narrow page does not. */
+export function table(heads, rows, name) {
+  return h("div", { class: "wide", tabindex: "0", role: "group", "aria-label": name }, h("table", {}, h("thead", {}, h("tr", {}, heads.map((one) => h("th", { scope: "col", text: one })))),
+    h("tbody", {}, rows.map((row) => h("tr", {}, row.map((cell) => h("td", {}, cell)))))));
+}

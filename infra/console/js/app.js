@@ -1,0 +1,135 @@
+// The frame: tabs, language, theme, and which view is open.
+import { useToken } from "./api.js";
+import { card, field, fill, h } from "./dom.js";
+import { language, setLanguage, t } from "./i18n.js";
+import { ads } from "./ads.js";
+import { campaigns } from "./campaigns.js";
+import { people } from "./people.js";
+import { studio } from "./studio.js";
+import { uploads } from "./uploads.js";
+
+const VIEWS = { people, ads, campaigns, studio, uploads };
+const main = document.getElementById("main");
+let leave = null;
+
+/** `#people/u-1` is ["people", "u-1"]. */
+function place() {
+  const [view, ...rest] = location.hash.slice(1).split("/");
+  let argument = rest.join("/");
+  try {
+    argument = decodeURIComponent(argument);
+  } catch {
+    argument = "";
+  }
+  return [VIEWS[view] ? view : "people", argument];
+}
+
+function frame() {
+  const [open] = place();
+  document.documentElement.lang = language() === "zh" ? "zh-CN" : "en";
+  document.title = `${t(`tab.${open}`)} · AdTailor`;
+  document.getElementById("skip").textContent = t("skip");
+  const tabs = document.getElementById("tabs");
+  tabs.setAttribute("aria-label", t("tabs"));
+  const held = tabs.contains(document.activeElement);
+  fill(tabs, Object.keys(VIEWS).map((view) => h("button", {
+    type: "button",
+    role: "tab",
+    id: `tab-${view}`,
+    "aria-selected": String(view === open),
+    "aria-controls": view === open ? "view" : null,
+    tabindex: view === open ? "0" : "-1",
+    text: t(`tab.${view}`),
+    onclick: () => { location.hash = view; },
+  })));
+  if (held) document.getElementById(`tab-${open}`).focus();
+  const other = document.getElementById("language");
+  other.textContent = language() === "zh" ? "English" : "中文";
+  other.lang = language() === "zh" ? "en" : "zh-CN";
+  const theme = document.getElementById("theme");
+  theme.textContent = dark() ? "☀" : "☾";
+  theme.setAttribute("aria-label", t(dark() ? "theme.light" : "theme.dark"));
+  theme.title = t(dark() ? "theme.light" : "theme.dark");
+}
+
+function dark() {
+  const set = document.documentElement.dataset.theme;
+  return set ? set === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
+}
+
+function remember(name, value) {
+  try {
+    localStorage.setItem(name, value);
+  } catch {
+    // Without storage it holds until the page is left.
+  }
+}
+
+async function show() {
+  leave?.abort();
+  leave = new AbortController();
+  const { signal } = leave;
+  frame();
+  const [view, argument] = place();
+  const root = h("div", { id: "view", class: `view ${view}`, role: "tabpanel", "aria-labelledby": `tab-${view}` });
+  fill(main, root);
+  try {
+    await VIEWS[view](root, argument, signal);
+  } catch (error) {
+    if (signal.aborted) return;
+    if (error.status === 401 || error.status === 403) fill(root, signIn(error));
+    else root.append(h("p", { class: "alert", role: "alert", text: error.message }));
+  }
+}
+
+/** Where the API wants to know who asks: a token, kept until the browser's tab is closed. */
+function signIn(error) {
+  const form = h("form", { class: "stack" },
+    h("p", { text: t("token.text") }),
+    h("p", { class: "alert", role: "alert", text: error.message }),
+    field(t("token.label"), (id) => h("input", { id, type: "password", name: "token", autocomplete: "off", required: true })),
+    h("div", { class: "actions" }, h("button", { class: "primary", text: t("token.use") })));
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    useToken(form.elements.namedItem("token").value.trim());
+    show();
+  });
+  return card(t("token.title"), form);
+}
+
+document.getElementById("tabs").addEventListener("keydown", (event) => {
+  const order = Object.keys(VIEWS);
+  const at = order.indexOf(place()[0]);
+  const to = { ArrowRight: at + 1, ArrowLeft: at - 1, Home: 0, End: order.length - 1 }[event.key];
+  if (to === undefined) return;
+  event.preventDefault();
+  const next = order[(to + order.length) % order.length];
+  location.hash = next;
+});
+
+document.getElementById("skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  main.focus();
+});
+
+document.getElementById("language").addEventListener("click", () => {
+  const to = language() === "zh" ? "en" : "zh";
+  setLanguage(to);
+  remember("adtailor.language", to);
+  show();
+});
+
+document.getElementById("theme").addEventListener("click", () => {
+  const to = dark() ? "light" : "dark";
+  document.documentElement.dataset.theme = to;
+  remember("adtailor.theme", to);
+  frame();
+  dispatchEvent(new Event("themed"));
+});
+
+matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
+  frame();
+  dispatchEvent(new Event("themed"));
+});
+addEventListener("hashchange", show);
+show();

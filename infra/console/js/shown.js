@@ -1,0 +1,92 @@
+// What a person would be shown, personalised and not, side by side, and what has changed since the last answer.
+import { api, optional } from "./api.js";
+import { busy, card, chip, bar, field, fill, h, select, toast } from "./dom.js";
+import { langOf, language, named, percent, t } from "./i18n.js";
+
+const AHEAD = ["0", "3600", "86400", "604800", "2592000"];
+const DOMAINS = ["ecommerce", "social", "education", "health"];
+
+/** The card, and `ask()`, which fetches a new answer and marks what is new, has moved or is gone. `moved(profile)` is
+ * told the profile that an answer at another time rests on. */
+export function recommendations(state, signal, moved) {
+  const form = h("form", { class: "bar-form" },
+    field(t("rec.domain"), (id) => select(id, [["", t("any")], ...DOMAINS.map((one) => [one, t(`domain.${one}`)])], "", { name: "domain" })),
+    field(t("rec.language"), (id) => select(id, [["", t("any")], ["zh", t("lang.zh")], ["en", t("lang.en")]], "", { name: "language" })),
+    field(t("rec.count"), (id) => select(id, ["3", "5", "8"].map((one) => [one, one]), "3", { name: "n" })),
+    field(t("rec.when"), (id) => select(id, AHEAD.map((one) => [one, t(`ahead.${one}`)]), "0", { name: "ahead" })),
+    h("button", { text: t("rec.ask") }));
+  const body = h("div", { "aria-live": "polite", class: "answer" }, h("p", { class: "empty", text: t("loading") }));
+  let before = null;
+  const ask = async () => {
+    const value = (name) => form.elements.namedItem(name).value;
+    const context = {};
+    if (value("domain")) context.domain = value("domain");
+    if (value("language")) context.language = value("language");
+    const seconds = Number(value("ahead"));
+    const n = Number(value("n"));
+    const found = seconds ? await optional(api.ahead(state.id, seconds, { n, context })) : await api.recommend({ user_id: state.id, n, context, compare: true });
+    if (signal.aborted) return;
+    if (!found) {
+      toast(t("rec.noahead"), "bad");
+      return;
+    }
+    moved(seconds ? found.profile : null);
+    fill(body, seconds ? h("p", { class: "note", text: t("rec.preview", t(`ahead.${seconds}`)) }) : null, answer(found, before, state.profile.consent.personalisation, !seconds));
+    before = found.ads.map((ad) => ad.ad_id);
+  };
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    busy(form.querySelector("button"), ask);
+  });
+  form.addEventListener("change", (event) => {
+    if (event.target.name !== "ahead") before = null;
+    busy(form.querySelector("button"), ask);
+  });
+  return { element: card(t("rec.title"), form, body), ask };
+}
+
+function answer(found, before, allowed, real) {
+  const now = found.ads.map((ad) => ad.ad_id);
+  const twin = found.twin;
+  const parts = [];
+  if (before) {
+    const fresh = now.filter((id) => !before.includes(id)).length;
+    const gone = before.filter((id) => !now.includes(id)).length;
+    const moved = now.filter((id, place) => before.includes(id) && before.indexOf(id) !== place).length;
+    parts.push(h("p", { class: `changed ${fresh + gone + moved ? "yes" : ""}`, text: fresh + gone + moved ? t("rec.changed", fresh, moved, gone) : t("rec.unchanged") }));
+  }
+  if (!found.personalised) parts.push(h("p", { class: "note", text: t(allowed ? "rec.stranger" : "rec.off") }));
+  parts.push(h("div", { class: "sides" },
+    side(t("rec.personal"), found.ads, { found, before, mine: true, real }),
+    twin ? side(t("rec.twin"), twin.ads, {}) : null));
+  if (twin) {
+    parts.push(h("div", { class: "difference" }, h("h3", { text: t("rec.why") }), h("p", { text: named(twin.difference.text) }),
+      h("ul", { class: "evidence" }, twin.difference.explained.map((one) => h("li", {}, h("code", { text: one.ad_id }), " ", named(one.text))))));
+  }
+  return parts;
+}
+
+function side(title, ads, { found, before, mine, real }) {
+  return h("div", { class: mine ? "side-a" : "side-b" }, h("h3", { text: title }),
+    ads.length ? h("ol", { class: "ads" }, ads.map((ad, place) => item(ad, place, { found, before, mine, real }))) : h("p", { class: "empty", text: t("rec.empty") }));
+}
+
+function item(ad, place, { found, before, mine, real }) {
+  const was = before ? before.indexOf(ad.ad_id) : null;
+  const moved = was === null ? null : was < 0 ? chip(t("rec.new"), "good") : was > place ? chip(t("rec.up", was - place), "good") : was < place ? chip(t("rec.down", place - was)) : null;
+  const chinese = /[\u4e00-\u9fff]/.test(ad.copy);
+  return h("li", { class: moved ? "ad moved" : "ad" },
+    h("p", { class: "copy", lang: langOf(chinese ? "zh" : "en"), text: ad.copy }),
+    h("p", { class: "chips" }, moved, chip(t(`served.${ad.served_by}`)), ad.label ? chip(ad.label[language()] ?? ad.label.en) : null),
+    h("ul", { class: "reasons" }, ad.reasons.map((reason) => h("li", { lang: langOf(/[\u4e00-\u9fff]/.test(reason.text) ? "zh" : "en"), text: reason.text }))),
+    h("p", { class: "figure", title: mine ? t("rec.propensity", percent(ad.propensity)) : null }, bar(ad.score), h("span", { text: t("rec.score", percent(ad.score, 1)) })),
+    h("p", { class: "foot" }, h("a", { href: `#ads/${encodeURIComponent(ad.ad_id)}`, text: ad.ad_id }),
+      real ? ["seen", "clicked"].map((one) => h("button", { type: "button", class: "small", text: t(`rec.${one}`), "aria-label": `${t(`rec.${one}`)}: ${ad.copy}`,
+        onclick: (event) => busy(event.target, () => tell(found.decision_id, ad.ad_id, one === "seen" ? "impression" : "click")) })) : null));
+}
+
+async function tell(decision, ad, type) {
+  const { results } = await api.feedback([{ decision_id: decision, ad_id: ad, type, timestamp: new Date().toISOString() }]);
+  const [one] = results;
+  toast(one.result === "refused" ? t("rec.refused", one.reason ?? "") : t(`rec.${one.result}`), one.result === "refused" ? "bad" : "good");
+}

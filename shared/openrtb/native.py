@@ -1,0 +1,139 @@
+"""Native ads: what a slot asks for, and an ad put into it (Native 1.2, sections 4 and 5).
+
+Nothing is cut short to fit, since half a sentence may promise what the whole does not: an ad whose texts are too long
+for what a slot requires is not bid with. Of images only the address is known, so they go without their size.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shared.domain import Ad
+from shared.openrtb.fields import Object, number, table, tables, text, whole
+
+VERSION = "1.2"
+_MAIN_IMAGE = 3  # Native 7.4
+# Native 7.3, "Data Asset Types"
+_SPONSORED, _DESCRIPTION, _PRICE, _DESCRIPTION_2, _DISPLAY_URL, _CALL_TO_ACTION = 1, 2, 6, 10, 11, 12
+_MORE = {"zh": "了解详情", "en": "Learn more"}
+
+
+@dataclass(frozen=True, slots=True)
+class Asset:
+    """kind: ``title``, ``img``, ``data``, or ``other``, which nobody here has. type: of an image or of data. longest:
+    in characters."""
+
+    id: int
+    kind: str
+    required: bool
+    type: int | None = None
+    longest: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NativeSlot:
+    """wrapped: the request came within an object ``native``, as before version 1.1, and so does the answer."""
+
+    assets: tuple[Asset, ...]
+    wrapped: bool = False
+
+
+def slot_of(native: Object) -> NativeSlot | None:
+    """What `imp.native` (3.2.9) asks for; None where its `request` is no JSON, or asks for nothing."""
+    try:
+        request = json.loads(text(native, "request", 100_000) or "")
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(request, dict):
+        return None
+    inner = table(request, "native")
+    assets = tuple(one for asset in tables(inner or request, "assets") if (one := _asset(asset)) is not None)
+    return NativeSlot(assets, wrapped=bool(inner)) if assets else None
+
+
+def _asset(asset: Object) -> Asset | None:
+    own, required = whole(asset, "id"), whole(asset, "required") == 1
+    if own is None:
+        return None
+    if title := table(asset, "title"):
+        return Asset(own, "title", required, longest=whole(title, "len"))
+    if image := table(asset, "img"):
+        return Asset(own, "img", required, type=whole(image, "type"))
+    if data := table(asset, "data"):
+        return Asset(own, "data", required, type=whole(data, "type"), longest=whole(data, "len"))
+    return Asset(own, "other", required)
+
+
+def fits(slot: NativeSlot, ad: Ad, *, secure: bool) -> bool:
+    """Whether everything that the slot requires can be had of the ad, whatever its copy says."""
+    return assets_of(slot, ad, [], secure=secure) is not None
+
+
+def assets_of(slot: NativeSlot, ad: Ad, copies: Sequence[str], *, secure: bool) -> list[dict[str, Any]] | None:
+    """The assets (Native 5.2), the descriptions of the first of these copies that fits, else of the advertiser's own
+    text; None where something required cannot be had."""
+    found = []
+    for asset in slot.assets:
+        value = _value(asset, ad, copies, secure=secure)
+        if value is not None:
+            found.append({"id": asset.id, "required": int(asset.required)} | value)
+        elif asset.required:
+            return None
+    return found or None
+
+
+def _value(asset: Asset, ad: Ad, copies: Sequence[str], *, secure: bool) -> dict[str, Any] | None:
+    if asset.kind == "title":
+        title = _first(asset, [ad.title])
+        return {"title": {"text": title, "len": len(title)}} if title else None
+    if asset.kind == "img":
+        image = image_of(ad, secure=secure)
+        return {"img": {"type": _MAIN_IMAGE, "url": image}} if image and asset.type in (None, _MAIN_IMAGE) else None
+    choices = _TEXTS.get(asset.type or 0) if asset.kind == "data" else None
+    value = _first(asset, choices(ad, copies)) if choices is not None else None
+    return {"data": {"type": asset.type, "value": value, "len": len(value)}} if value else None
+
+
+def _first(asset: Asset, texts: Sequence[str | None]) -> str | None:
+    return next((one for one in texts if one and (asset.longest is None or len(one) <= asset.longest)), None)
+
+
+def _price(ad: Ad) -> str | None:
+    currency = ad.attributes.get("currency")
+    price = number(ad.attributes, "price")
+    return f"{price:g} {currency}" if price is not None and isinstance(currency, str) else None
+
+
+_TEXTS: dict[int, Callable[[Ad, Sequence[str]], list[str | None]]] = {
+    _SPONSORED: lambda ad, copies: [ad.brand, domain_of(ad)],
+    _DESCRIPTION: lambda ad, copies: [*copies, ad.description, ad.title],
+    _PRICE: lambda ad, copies: [_price(ad)],
+    _DESCRIPTION_2: lambda ad, copies: [ad.description],
+    _DISPLAY_URL: lambda ad, copies: [domain_of(ad)],
+    _CALL_TO_ACTION: lambda ad, copies: [_MORE[ad.language]],
+}
+
+
+def markup(slot: NativeSlot, ad: Ad, copies: Sequence[str], *, secure: bool) -> str | None:
+    """The ad as `bid.adm` (Native 5.1): JSON in a text, in which no text of the ad can be a macro (4.4)."""
+    assets = assets_of(slot, ad, copies, secure=secure)
+    if assets is None:
+        return None
+    native: dict[str, Any] = {"ver": VERSION, "assets": assets, "link": {"url": ad.landing_url}}
+    return json.dumps({"native": native} if slot.wrapped else native, ensure_ascii=False).replace("${", "\\u0024{")
+
+
+def image_of(ad: Ad, *, secure: bool) -> str | None:
+    """The ad's image, where the page may load it (`imp.secure`)."""
+    image = ad.image_url
+    return image if image and (image.startswith("https:") or not secure) else None
+
+
+def domain_of(ad: Ad) -> str:
+    """The advertiser's domain: of the page that the ad leads to."""
+    from urllib.parse import urlsplit
+
+    return (urlsplit(ad.landing_url).hostname or "").removeprefix("www.")

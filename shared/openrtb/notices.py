@@ -1,0 +1,52 @@
+"""Notices: addresses that the exchange calls when a bid has won, is billed or has lost (4.2.3, 7.2).
+
+Who calls them signs nothing, so each carries an HMAC of what it is about: another decision, ad, tenant or kind needs
+another one, and no caller can make it. What the exchange fills in (prices, reasons) is not covered and decides nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from hmac import compare_digest
+from typing import Protocol
+from urllib.parse import urlencode
+
+KINDS = ("win", "billing", "loss")
+_DIGITS = 32  # of the HMAC, hexadecimal: 128 bits
+# Macros (4.4) are replaced as they stand: percent signs would hide them.
+_FILLED_IN = {
+    "win": "&price=${AUCTION_PRICE}&currency=${AUCTION_CURRENCY}",
+    "billing": "&price=${AUCTION_PRICE}&currency=${AUCTION_CURRENCY}",
+    "loss": "&reason=${AUCTION_LOSS}&to_win=${AUCTION_MIN_TO_WIN}",
+}
+
+
+class Digests(Protocol):
+    """`shared.stores.people.People`: keyed by the deployment's secret, by tenant."""
+
+    def digest(self, tenant: str, user_id: str) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    kind: str
+    tenant: str
+    decision_id: str
+    ad_id: str
+
+
+def address(digests: Digests, base: str, notice: Notice) -> str:
+    """The notice's address under `base` (``https://…/openrtb2``)."""
+    query = urlencode({"d": notice.decision_id, "a": notice.ad_id, "s": _signature(digests, notice)})
+    return f"{base}/{notice.kind}?{query}{_FILLED_IN[notice.kind]}"
+
+
+def is_ours(digests: Digests, notice: Notice, signature: str) -> bool:
+    """Whether this deployment made the address, for this tenant."""
+    return compare_digest(_signature(digests, notice).encode(), signature.encode("utf-8", "replace"))
+
+
+def _signature(digests: Digests, notice: Notice) -> str:
+    # External ids hold no control characters (`shared.preprocess.fields`), so that no person's digest is ever one.
+    parts = ("openrtb", notice.kind, notice.decision_id, notice.ad_id)
+    return digests.digest(notice.tenant, "\x1f".join(parts))[:_DIGITS]

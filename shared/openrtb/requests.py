@@ -1,0 +1,180 @@
+"""A bid request (3.2.1), read into what choosing and answering need of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+from shared.domain import LANGUAGES, Language
+from shared.errors import BadInput
+from shared.openrtb import native
+from shared.openrtb.categories import AD_PRODUCT_2_0, CONTENT_1_0, page_domain
+from shared.openrtb.fields import Object, name_of, number, table, tables, text, texts, whole, wholes
+from shared.openrtb.markup import SMALLEST
+from shared.openrtb.native import NativeSlot
+from shared.openrtb.privacy import Person, person_of
+
+MOST_SLOTS = 10  # impressions of one request that are bid on: each is a decision of its own
+LONGEST_PLACE = 80  # characters of a placement's or platform's name
+CURRENCY = "USD"  # of floors that name none (3.2.4)
+_TOPICS = 10  # of the first-party data that are used
+
+
+@dataclass(frozen=True, slots=True)
+class BannerSlot:
+    """`size`: the first of the sizes on offer that copy can be read in, in pixels."""
+
+    size: tuple[int, int]
+    blocked_types: frozenset[int]
+    blocked_attributes: frozenset[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One impression (3.2.4). floor: least price, per thousand, in floor_currency. private: only deals may bid. exp:
+    seconds that may pass before it is seen; None: not known."""
+
+    id: str
+    placement: str
+    floor: float
+    floor_currency: str
+    secure: bool
+    private: bool
+    exp: int | None
+    banner: BannerSlot | None
+    native: NativeSlot | None
+
+
+@dataclass(frozen=True, slots=True)
+class BidRequest:
+    """tmax: milliseconds; None: no limit. currencies: allowed ones; empty: any. languages: of ours that creatives may
+    have; None: any. cattax: the taxonomy of `blocked` and `allowed` categories. advertisers: blocked domains. seats:
+    the only ones allowed; empty: any. interests: categories of ours that the person cares for, by the publisher's own
+    data; none of whom nothing may be known."""
+
+    id: str
+    slots: tuple[Slot, ...]
+    person: Person
+    test: bool
+    tmax: float | None
+    currencies: frozenset[str]
+    languages: frozenset[Language] | None
+    cattax: int
+    blocked: frozenset[str]
+    allowed: frozenset[str]
+    advertisers: frozenset[str]
+    seats: frozenset[str]
+    blocked_seats: frozenset[str]
+    domain: str | None
+    language: Language | None
+    platform: str | None
+    interests: tuple[str, ...]
+
+
+def parse(body: Any, *, eid_source: str = "", vendor_id: int = 0) -> BidRequest:
+    """
+    Raises:
+        BadInput: it is no object, or lacks what the protocol cannot do without: `id`, and impressions with ids. Nothing
+            else is an error (2.6).
+    """
+    if not isinstance(body, dict):
+        raise BadInput("a bid request is a JSON object", field="body")
+    own = name_of(body)
+    if own is None:
+        raise BadInput("a bid request has an id", field="id")
+    found = tables(body, "imp")
+    if not found:
+        raise BadInput("a bid request offers an impression", field="imp")
+    for place, imp in enumerate(found):
+        if name_of(imp) is None:
+            raise BadInput("an impression has an id", field=f"imp.{place}.id")
+    person = person_of(body, eid_source=eid_source, vendor_id=vendor_id)
+    place_ = table(body, "site") or table(body, "app")
+    content = table(place_, "content")
+    tmax = number(body, "tmax")
+    return BidRequest(
+        id=own,
+        slots=_slots(found[:MOST_SLOTS]),
+        person=person,
+        test=whole(body, "test") == 1,
+        tmax=tmax if tmax is not None and tmax > 0 else None,
+        currencies=frozenset(one.upper() for one in texts(body, "cur")),
+        languages=_languages(body),
+        cattax=whole(body, "cattax") or CONTENT_1_0,
+        blocked=frozenset(texts(body, "bcat")),
+        allowed=frozenset(texts(body, "acat")),
+        advertisers=frozenset(one.lower().removeprefix("www.") for one in texts(body, "badv")),
+        seats=frozenset(texts(body, "wseat")),
+        blocked_seats=frozenset(texts(body, "bseat")),
+        domain=_domain(place_, content),
+        language=_language(content) or _language(table(body, "device")),
+        platform=text(place_, "domain", LONGEST_PLACE) or text(place_, "bundle", LONGEST_PLACE),
+        interests=_topics(table(body, "user")) if person.known else (),
+    )
+
+
+def _slots(imps: list[Object]) -> tuple[Slot, ...]:
+    """A bid names its impression by the id: of two with the same one, the first."""
+    slots: dict[str, Slot] = {}
+    for slot in map(_slot, imps):
+        slots.setdefault(slot.id, slot)
+    return tuple(slots.values())
+
+
+def _slot(imp: Object) -> Slot:
+    own = cast("str", name_of(imp))
+    asked = table(imp, "native")
+    return Slot(
+        id=own,
+        placement=(text(imp, "tagid") or own)[:LONGEST_PLACE],
+        floor=max(0.0, number(imp, "bidfloor") or 0.0),
+        floor_currency=(text(imp, "bidfloorcur") or CURRENCY).upper(),
+        secure=whole(imp, "secure") == 1,
+        private=whole(table(imp, "pmp"), "private_auction") == 1,
+        exp=whole(imp, "exp"),
+        banner=_banner(table(imp, "banner")),
+        native=native.slot_of(asked) if asked else None,
+    )
+
+
+def _banner(banner: Object) -> BannerSlot | None:
+    offered = [*tables(banner, "format"), banner]
+    sizes = [(whole(one, "w"), whole(one, "h")) for one in offered]
+    size = next(((w, h) for w, h in sizes if w and h and min(w, h) >= SMALLEST), None)
+    return BannerSlot(size, wholes(banner, "btype"), wholes(banner, "battr")) if size else None
+
+
+def _languages(body: Object) -> frozenset[Language] | None:
+    """`wlang` (ISO 639-1) or `wlangb` (BCP 47): ours among them by the first subtag."""
+    allowed = [*texts(body, "wlang"), *texts(body, "wlangb")]
+    return frozenset(one for one in LANGUAGES if any(_primary(tag) == one for tag in allowed)) if allowed else None
+
+
+def _language(holder: Object) -> Language | None:
+    tag = text(holder, "language") or text(holder, "langb")
+    return next((one for one in LANGUAGES if tag and _primary(tag) == one), None)
+
+
+def _primary(tag: str) -> str:
+    return tag.lower().replace("_", "-").split("-")[0]
+
+
+def _domain(place: Object, content: Object) -> str | None:
+    """By the content's categories, else the page's, its section's, the site's or app's."""
+    for holder, name in ((content, "cat"), (place, "pagecat"), (place, "sectioncat"), (place, "cat")):
+        if found := page_domain(whole(holder, "cattax") or CONTENT_1_0, texts(holder, name)):
+            return found
+    return None
+
+
+def _topics(user: Object) -> tuple[str, ...]:
+    """Segments of `user.data` (3.2.21) that are categories of ours: of data whose `ext.segtax` is Ad Product Taxonomy
+    2.0 (IAB Tech Lab's community extension "Segment Taxonomies", numbered as AdCOM's taxonomies)."""
+    found = [
+        f"adproduct:{own}"
+        for data in tables(user, "data")
+        if whole(table(data, "ext"), "segtax") == AD_PRODUCT_2_0
+        for segment in tables(data, "segment")
+        if (own := text(segment, "id", 40)) is not None
+    ]
+    return tuple(dict.fromkeys(found))[:_TOPICS]

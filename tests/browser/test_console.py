@@ -1,0 +1,361 @@
+"""The console's journeys on the real local system, in Chromium."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+
+import httpx2
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, Route, expect
+
+from tests.browser.console_page import Console, Language, Scheme, browser, shoot
+from tests.data import ROOT
+from tests.fakes.chat_server import chat_server, choices, replies
+from tests.integration.conftest import LocalSystem, _need_parts
+
+pytestmark = [pytest.mark.slow, pytest.mark.emulator]
+
+SAMPLE = ROOT / "infra" / "sample"
+PRODUCT = {
+    "title": "Aster 4 trail shoe",
+    "description": "A trail running shoe that weighs 285 g, with a 6 mm drop and waterproof. It costs 89 euros.",
+}
+TRUE = "A trail running shoe that weighs 285 g"
+UNTRUE = "Aster 4 trail shoe, only 49 euros today"
+VIEWS = ["people/u-multi", "ads/ec-zh-demo-phone", "campaigns", "studio", "uploads"]
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
+    """The local system with the sample; its model writes what is true, what is not, and what the law forbids."""
+    _need_parts()
+    answer = choices(TRUE, UNTRUE, "The best trail shoe in the world")
+    with chat_server(replies(answer)) as model, pytest.MonkeyPatch.context() as environment:
+        environment.setenv("ERASURE_DELAY_SECONDS", "2")  # between an erasure's steps
+        state = tmp_path_factory.mktemp("console") / "state"
+        system = LocalSystem(state, ("--llm", model.url)).start()
+        yield system
+        system.stop()
+
+
+@pytest.fixture(scope="module")
+def chromium_() -> Iterator[Browser]:
+    with browser() as running:
+        yield running
+
+
+@pytest.fixture
+def console(local: LocalSystem, chromium_: Browser) -> Iterator[Console]:
+    one = Console(chromium_, local.url)
+    yield one
+    one.close()
+    assert one.problems == []
+
+
+def shown(page: Page) -> list[str]:
+    """Ids of the ads in the personalised answer."""
+    expect(page.locator(".side-a .ad").first).to_be_visible()
+    return page.locator(".side-a .ad .foot a").all_inner_texts()
+
+
+def barriers(page: Page) -> list[tuple[str, list[str]]]:
+    """What axe-core calls serious or critical on the page as it stands: rule, and where."""
+    found = Axe().run(page).response["violations"]
+    return [
+        (one["id"], [node["html"][:120] for node in one["nodes"]][:3])
+        for one in found
+        if one["impact"] in ("serious", "critical")
+    ]
+
+
+def test_an_event_changes_the_next_answer_and_says_how(console: Console) -> None:
+    page = console.open("people/u-shopper-en")
+    before = shown(page)
+    expect(page.get_by_role("heading", name="Why they differ")).to_be_visible()
+    assert page.locator(".side-b .ad").count() == 3
+    for text in ("watercolour painting course for beginners", "watercolour brushes and paper, art lessons"):
+        page.get_by_label("What happened").select_option("purchase")
+        page.get_by_label("Text", exact=True).fill(text)
+        page.get_by_role("button", name="Add event").click()
+        expect(page.locator(".timeline").get_by_text(text)).to_be_visible()
+    expect(page.locator(".changed.yes")).to_contain_text("Since the last answer")
+    expect(page.locator(".side-a .ad.moved").first).to_be_visible()
+    assert shown(page) != before
+    shoot(page, "journey-event")
+    assert barriers(page) == []
+
+
+def test_the_clock_can_be_moved_and_nothing_is_kept_of_it(console: Console, local: LocalSystem) -> None:
+    page = console.open("people/u-shopper-en")
+    shown(page)
+    strength = page.locator(".interests .quiet").first
+    expect(strength).to_contain_text("Strength")
+    now = float(strength.inner_text().split()[1])
+    page.get_by_label("Time", exact=True).select_option("In 30 days")
+    expect(page.get_by_text("Preview: In 30 days", exact=False)).to_be_visible()
+    then = float(strength.inner_text().split()[1])
+    assert then < now
+    expect(page.locator(".side-a .foot button")).to_have_count(0)  # a preview takes no feedback
+    kept = local.http.get("/v1/users/u-shopper-en/export").json()
+    page.get_by_role("button", name="Ask again").click()
+    expect(page.locator(".changed")).to_be_visible()
+    again = local.http.get("/v1/users/u-shopper-en/export").json()
+    assert [one["decision_id"] for one in again["decisions"]] == [one["decision_id"] for one in kept["decisions"]]
+    assert again["profile"]["updated_at"] == kept["profile"]["updated_at"]
+    page.get_by_label("Time", exact=True).select_option("Now")
+    expect(page.get_by_text("Preview:", exact=False)).to_have_count(0)
+    assert float(strength.inner_text().split()[1]) == pytest.approx(now, rel=0.05)
+
+
+def test_an_interest_that_is_switched_off_counts_no_more(console: Console) -> None:
+    page = console.open("people/u-shopper-phone", language="zh")
+    assert any("phone" in one for one in shown(page))
+    expect(page.get_by_text("因为您对“手机及配件”感兴趣", exact=True).first).to_be_visible()
+    page.get_by_role("switch", name="手机及配件").click()
+    expect(page.get_by_role("switch", name="手机及配件")).to_have_attribute("aria-checked", "false")
+    expect(page.get_by_text("因为您对“手机及配件”感兴趣", exact=True)).to_have_count(0)
+
+
+def test_consent_links_export_and_erasure(console: Console, local: LocalSystem) -> None:
+    person = "console-ann"
+    event = {"user_id": person, "event": "view", "timestamp": time.time() - 3600, "text": "<img src=x onerror=1>"}
+    local.http.post("/v1/events", json={"events": [event]}).raise_for_status()
+    page = console.open("people")
+    search = page.get_by_label("Find a person")
+    search.fill(person)
+    search.press("Enter")
+    expect(page.get_by_role("heading", level=1, name=person)).to_be_visible()
+    shown(page)
+    assert page.locator("img").count() == 0
+
+    page.get_by_role("checkbox", name="Personalisation").uncheck()
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Personalisation is off", exact=False)).to_be_visible()
+    consent = local.http.get(f"/v1/users/{person}/profile").json()["consent"]
+    assert (consent["personalisation"], consent["source"]) == (False, "console")
+    page.get_by_role("checkbox", name="Personalisation").check()
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Personalisation is off", exact=False)).to_have_count(0)
+
+    page.get_by_label("Id on that platform").fill("wechat:o-ann")
+    page.get_by_label("Platform", exact=True).fill("wechat")
+    page.get_by_role("button", name="Link", exact=True).click()
+    expect(page.get_by_role("listitem").filter(has_text="wechat")).to_be_visible()
+
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Export data").click()
+    exported = json.loads(download.value.path().read_text())
+    assert (exported["user_id"], len(exported["ids"])) == (person, 2)
+
+    page.get_by_role("button", name="Erase", exact=True).click()
+    dialog = page.get_by_role("dialog")
+    sure = dialog.get_by_role("button", name="Erase for good")
+    expect(sure).to_be_disabled()
+    dialog.get_by_label("Type the id to confirm").fill(person)
+    shoot(page, "journey-erase")
+    assert barriers(page) == []
+    sure.click()
+    expect(dialog.get_by_role("heading", name="Erasure receipt")).to_be_visible()
+    erasure = dialog.locator(".state code").inner_text()
+    expect(dialog.get_by_text("Done: no trace found")).to_be_visible(timeout=180_000)
+    assert local.http.get(f"/v1/erasures/{erasure}").json()["state"] == "done"
+    dialog.get_by_role("button", name="Close").click()
+    expect(page.get_by_role("heading", level=1, name=person)).to_have_count(0)
+    assert local.http.get(f"/v1/users/{person}/profile").status_code == 404
+
+
+def test_a_finding_stands_on_the_text_and_its_rewrite_is_one_click(console: Console, local: LocalSystem) -> None:
+    page = console.open("ads/ec-en-demo-vacuum")
+    blocked = page.locator("mark.block")
+    expect(blocked.first).to_be_visible()
+    marks = blocked.count()
+    assert "No.1" in " ".join(blocked.all_inner_texts())
+    expect(page.locator(".findings code").first).to_be_visible()
+    shoot(page, "journey-findings")
+    while page.locator(".rewrite button").count():
+        left = page.locator(".findings li").count()
+        page.locator(".rewrite button").first.click()
+        expect(page.locator(".findings li")).not_to_have_count(left)
+    assert blocked.count() < marks
+    expect(page.get_by_text("There are unsaved changes")).to_be_visible()
+    page.get_by_role("button", name="Save to the catalogue").click()
+    expect(page.get_by_text("There are unsaved changes")).to_have_count(0)
+    saved = local.http.get("/v1/ads/ec-en-demo-vacuum").json()
+    assert "No.1" not in saved["title"]
+    assert saved["brand"]  # what the page does not show stays
+
+
+def test_feedback_appears_in_the_campaign_with_its_interval(console: Console, local: LocalSystem) -> None:
+    page = console.open("people/u-reader-en")
+    [first, *_] = shown(page)
+    page.locator(".side-a .ad").first.get_by_role("button", name=re.compile("^Clicked")).click()
+    expect(page.get_by_text("Counted", exact=True)).to_be_visible()
+    campaign = local.http.get(f"/v1/ads/{first}").json()["campaign_id"]
+    page.get_by_role("tab", name="Campaigns").click()
+    row = page.locator("tr").filter(has=page.get_by_role("link", name=campaign, exact=True))
+    expect(row).to_contain_text("100.0%")
+    expect(row).to_contain_text("20.7% – 100.0%")  # Wilson's interval of 1 in 1
+    row.get_by_role("link").click()
+    expect(page.get_by_role("heading", name=f"Ads of {campaign}")).to_be_visible()
+    expect(page.locator(".chart canvas")).to_have_count(2)
+    shoot(page, "journey-campaigns")
+    assert barriers(page) == []
+
+
+def test_the_studio_shows_what_was_refused_and_approves_what_was_not(console: Console, local: LocalSystem) -> None:
+    page = console.open("studio")
+    page.get_by_label("Product or title").fill(PRODUCT["title"])
+    page.get_by_label("Description and facts").fill(PRODUCT["description"])
+    page.get_by_label("Channel").select_option("meta_primary")
+    page.get_by_role("button", name="Write", exact=True).click()
+    expect(page.locator(".copies > li").filter(has_text=TRUE)).to_be_visible()
+    texts = page.locator(".copies > li").all_inner_texts()
+    copy = page.locator(".copies > li").nth(next(place for place, text in enumerate(texts) if TRUE in text))
+    refused = page.locator(".refused li").filter(has_text=UNTRUE)
+    expect(refused).to_have_count(1)
+    expect(refused).to_contain_text("unsupported")
+    expect(copy.locator("mark.claim").first).to_be_visible()
+
+    copy.get_by_text("Edit", exact=True).click()
+    text = copy.get_by_label("Text")
+    text.fill("The best trail shoe in the world, 285 g")
+    copy.get_by_role("button", name="Check again").click()
+    expect(copy.locator("mark.block").first).to_be_visible()
+    shoot(page, "journey-studio")
+    assert barriers(page) == []
+    text.fill(TRUE)
+    copy.get_by_role("button", name="Check again").click()
+    expect(copy.get_by_text("Nothing was found")).to_be_visible()
+    copy.get_by_role("button", name="Approve").click()
+    dialog = page.get_by_role("dialog")
+    dialog.get_by_label("Ad id").fill("studio-aster")
+    dialog.get_by_role("button", name="Approve").click()
+    expect(copy.get_by_text("Approved", exact=False)).to_be_visible()
+    assert local.http.get("/v1/ads/studio-aster").json()["title"] == PRODUCT["title"]
+
+    page.goto(f"{console.url}/console/#ads/studio-aster")
+    page.get_by_role("button", name="Write copy").click()
+    banked = page.locator("tr").filter(has_text=TRUE)
+    expect(banked).to_contain_text("100%")  # the only one that was approved competes alone
+    shoot(page, "journey-variants")
+    banked.get_by_role("button", name=f"Reject: {TRUE}").click()
+    expect(banked).to_have_count(0)
+
+
+def test_uploads_by_choice_and_by_drop_report_their_rejected_lines(console: Console) -> None:
+    page = console.open("uploads")
+    page.locator("#files").set_input_files(SAMPLE / "events_dirty.jsonl")
+    done = page.locator("section.card").filter(has_text="events_dirty.jsonl")
+    expect(done.get_by_text("Rejected lines")).to_be_visible(timeout=60_000)
+    expect(done.get_by_role("row").filter(has=page.get_by_role("cell", name="13", exact=True))).to_contain_text(
+        "timestamp"
+    )
+    shoot(page, "journey-upload")
+    assert barriers(page) == []
+    line = json.dumps({"user_id": "dropped", "event": "view", "timestamp": time.time(), "text": "kettle"})
+    dropped = page.evaluate_handle(
+        "line => { const all = new DataTransfer(); all.items.add(new File([line], 'dropped one.jsonl')); return all; }",
+        line,
+    )
+    page.dispatch_event(".drop", "drop", {"dataTransfer": dropped})
+    done = page.locator("section.card").filter(has_text="dropped one.jsonl")
+    expect(done.get_by_text("Accepted 1", exact=True)).to_be_visible(timeout=60_000)
+
+
+def test_keyboard_language_and_theme(console: Console) -> None:
+    page = console.open("campaigns", language="en")
+    expect(page.get_by_role("tab", name="Campaigns")).to_have_attribute("aria-selected", "true")
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_be_focused()
+    page.get_by_role("tab", name="Campaigns").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.get_by_role("tab", name="Studio")).to_be_focused()
+    expect(page.get_by_role("heading", name="Copy studio")).to_be_visible()
+    page.get_by_role("button", name="中文").click()
+    expect(page.locator("html")).to_have_attribute("lang", "zh-CN")
+    page.get_by_role("button", name="切换到深色").click()
+    page.reload()
+    expect(page.get_by_role("heading", name="文案工作室")).to_be_visible()
+    expect(page.locator("html")).to_have_attribute("lang", "zh-CN")
+    expect(page.locator("html")).to_have_attribute("data-theme", "dark")
+
+
+def test_an_api_that_asks_for_a_token_is_given_one(console: Console) -> None:
+    def guarded(route: Route) -> None:
+        if route.request.headers.get("authorization") == "Bearer secret":
+            route.continue_()
+        else:
+            document = {"type": "about:blank", "title": "Not signed in", "status": 401}
+            route.fulfill(status=401, json=document, content_type="application/problem+json")
+
+    page = console.open("studio")
+    page.route("**/v1/**", guarded)
+    page.get_by_role("tab", name="People").click()
+    page.get_by_label("Token (JWT)").fill("secret")
+    page.get_by_role("button", name="Use it").click()
+    shown(page)
+    assert all("401" in one for one in console.problems)
+    console.problems.clear()
+
+
+def settled(page: Page, view: str) -> None:
+    """Waits until the view is there with all that it asks for."""
+    name = view.partition("/")[0]
+    panel = page.locator(f'[role="tabpanel"][aria-labelledby="tab-{name}"]')
+    expect(panel.locator("h1")).to_be_visible()
+    expect(page.locator("main .empty", has_text=re.compile("Loading|正在读取"))).to_have_count(0)
+    page.wait_for_load_state("networkidle")
+    if name == "people":
+        expect(panel.locator(".side-a .ad").first).to_be_visible()
+    if name == "ads":
+        expect(panel.locator("section.card")).to_have_count(5)
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_axe_finds_nothing_serious(console: Console, language: Language, scheme: Scheme) -> None:
+    page = console.open(language=language, scheme=scheme)
+    serious = []
+    for view in VIEWS:
+        page.goto(f"{console.url}/console/#{view}")
+        settled(page, view)
+        shoot(page, f"{view.partition('/')[0]}-{language}-{scheme}")
+        serious += [(view, *one) for one in barriers(page)]
+    assert serious == []
+
+
+def test_a_phone_shows_every_view_without_sideways_scrolling(console: Console) -> None:
+    page = console.open(width=360, is_mobile=True, has_touch=True)
+    for view in VIEWS:
+        page.goto(f"{console.url}/console/#{view}")
+        settled(page, view)
+        shoot(page, f"{view.partition('/')[0]}-phone")
+        assert page.evaluate("document.documentElement.scrollWidth") <= 360, view
+        for tab in page.get_by_role("tab").all():
+            box = tab.bounding_box()
+            assert box is not None
+            assert box["x"] >= 0
+            assert box["x"] + box["width"] <= 361, (view, tab.inner_text())
+
+
+def test_the_first_view_needs_nothing_from_elsewhere(
+    console: Console, local: LocalSystem, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = console.open("people/u-learner-en")
+    settled(page, "people")
+    shown(page)
+    paint = page.evaluate("performance.getEntriesByName('first-contentful-paint')[0].startTime")
+    asked = page.evaluate("performance.getEntriesByType('resource').map(one => [one.name, one.responseEnd])")
+    whole = max(end for _, end in asked)
+    assert all(name.startswith(local.url) for name, _ in asked)
+    with capsys.disabled():
+        print(f"\nconsole: first paint {paint:.0f} ms, person and ads there {whole:.0f} ms, {len(asked)} requests")
+    headers = httpx2.get(f"{local.url}/console/", trust_env=False).headers
+    assert "script-src 'self'" in headers["content-security-policy"]
+    assert httpx2.get(f"{local.url}/", trust_env=False).headers["location"] == "/console/"

@@ -1,0 +1,223 @@
+"""The Python client: what it sends, what it makes of answers and problems, and how it signs."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+import pytest
+from botocore.credentials import Credentials
+
+from infra.client import ApiError, Client
+from infra.openapi import contract
+from infra.signing import BearerToken, SigningError, SigV4, authentication
+
+URL = "https://abc.execute-api.eu-central-1.amazonaws.com"
+Handler = Callable[[httpx2.Request], httpx2.Response]
+
+
+@pytest.fixture(autouse=True)
+def no_waiting(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    waited: list[float] = []
+    monkeypatch.setattr(time, "sleep", waited.append)
+    return waited
+
+
+def client(handler: Handler, **options: Any) -> Client:
+    return Client("http://127.0.0.1:8080", transport=httpx2.MockTransport(handler), **options)
+
+
+def problem(status: int, **more: Any) -> httpx2.Response:
+    body = {"type": "about:blank", "title": "Not found", "status": status, **more}
+    return httpx2.Response(status, json=body, headers={"content-type": "application/problem+json"})
+
+
+def test_lists_are_sent_in_the_pieces_that_the_api_takes() -> None:
+    sizes: list[int] = []
+
+    def handler(request: httpx2.Request) -> httpx2.Response:
+        events = json.loads(request.content)["events"]
+        sizes.append(len(events))
+        rejected = [{"index": 3, "field": "user_id", "reason": "missing"}] if len(events) == 200 else []
+        taken = len(events) - len(rejected)
+        return httpx2.Response(200, json={"accepted": taken, "duplicates": 0, "rejected": rejected, "versions": {}})
+
+    answer = client(handler).send_events({"event": "view"} for _ in range(1200))
+    assert sizes == [500, 500, 200]
+    assert answer["accepted"] == 1199
+    assert answer["rejected"] == [{"index": 1003, "field": "user_id", "reason": "missing"}]
+
+
+def test_ids_are_one_part_of_the_path() -> None:
+    seen: list[bytes] = []
+
+    def handler(request: httpx2.Request) -> httpx2.Response:
+        seen.append(request.url.raw_path)
+        return httpx2.Response(200, json={})
+
+    client(handler).profile("wechat/o?1 用#户")
+    assert seen == [b"/v1/users/wechat%2Fo%3F1%20%E7%94%A8%23%E6%88%B7/profile"]
+
+
+def test_a_problem_names_the_field() -> None:
+    with pytest.raises(ApiError) as caught:
+        client(lambda _: problem(404, detail="nobody is known as 'x'", field="user_id")).profile("x")
+    assert str(caught.value) == "Not found: user_id: nobody is known as 'x'"
+    assert (caught.value.status, caught.value.field) == (404, "user_id")
+
+
+def test_an_answer_that_is_no_json_is_told_as_it_is() -> None:
+    with pytest.raises(ApiError, match="502 Bad Gateway: <html>"):
+        client(lambda _: httpx2.Response(502, text="<html>oops")).profile("x")
+
+
+def test_a_busy_server_is_asked_again_with_the_same_key(no_waiting: list[float]) -> None:
+    keys: list[str] = []
+
+    def handler(request: httpx2.Request) -> httpx2.Response:
+        keys.append(request.headers["idempotency-key"])
+        if len(keys) == 1:
+            return httpx2.Response(503, json={"title": "down"}, headers={"Retry-After": "7"})
+        if len(keys) == 2:
+            raise httpx2.ReadTimeout("slow")
+        return httpx2.Response(200, json={"results": []})
+
+    assert client(handler).feedback([])["results"] == []
+    assert len(keys) == 3 and len(set(keys)) == 1
+    assert no_waiting == [7.0, 1.0]
+
+
+def test_it_gives_up_and_says_so() -> None:
+    with pytest.raises(ApiError, match="down") as caught:
+        client(lambda _: problem(503, title="down")).ranker()
+    assert caught.value.status == 503
+
+    def refused(_: httpx2.Request) -> httpx2.Response:
+        raise httpx2.ConnectError("Connection refused")
+
+    with pytest.raises(ApiError, match=r"nothing answers at http://127\.0\.0\.1:8080: Connection refused") as gone:
+        client(refused).ranker()
+    assert gone.value.status == 0
+
+
+def test_every_call_is_of_the_published_contract() -> None:
+    """Each method sends what the contract's routes take; between them they send to every route."""
+    sent: set[str] = set()
+    paths = contract()["paths"]
+    schemas = contract()["components"]["schemas"]
+
+    def handler(request: httpx2.Request) -> httpx2.Response:
+        path = request.url.path
+        known = [
+            one
+            for one in paths
+            if len(one.split("/")) == len(path.split("/"))
+            and all(a == b or a.startswith("{") for a, b in zip(one.split("/"), path.split("/"), strict=True))
+        ]
+        [route] = sorted(known, key=lambda one: one.count("{"))[:1]
+        operation = paths[route][request.method.lower()]
+        if request.content:
+            name = operation["requestBody"]["content"]["application/json"]["schema"]["$ref"].rpartition("/")[2]
+            assert json.loads(request.content).keys() <= schemas[name]["properties"].keys()
+        sent.add(f"{request.method} {route}")
+        body = {"accepted": 0, "duplicates": 0, "rejected": [], "ads": [], "versions": {}}
+        return httpx2.Response(200, json=body)
+
+    with client(handler) as one:
+        one.send_events([{"user_id": "u"}])
+        one.profile("u")
+        one.edit_interests("u", disable=["a"])
+        one.set_consent("u", personalisation=True, source="form", version="1", minor=False, tcf="x")
+        one.link("u", link=[{"id": "v"}])
+        one.export("u")
+        one.erase("u")
+        one.erasure("0" * 24)
+        one.put_ads([{"ad_id": "a"}])
+        one.ad("a")
+        one.classify(["text"], head="mine")
+        one.copy("a", user_id="u", channel="feed", language="en", tone="warm", fresh=True)
+        one.copy_job("0" * 32)
+        one.review([{"ad_id": "a"}])
+        one.recommend("u", placement="top", context={"domain": "social"}, compare=True, minor=True)
+        one.feedback([{"ad_id": "a"}])
+        one.heads()
+        one.head("mine")
+        one.ranker()
+    routes = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
+    assert {route for route in routes if route.split()[1].startswith("/v1/")} - sent <= {"GET /v1/copy/reviews"}
+
+
+# Signing ------------------------------------------------------------------------------------------------------------
+
+
+def signature_of(request: httpx2.Request, secret: str, region: str) -> str:
+    """The signature that AWS would compute (Signature Version 4), from the request alone."""
+    fields = dict(
+        part.strip().split("=", 1)
+        for part in request.headers["authorization"].removeprefix("AWS4-HMAC-SHA256").split(",")
+    )
+    at, names = request.headers["x-amz-date"], fields["SignedHeaders"]
+    url = urlsplit(str(request.url))
+    path = "".join(f"%{byte:02X}" if chr(byte) == "%" else chr(byte) for byte in url.path.encode())  # encoded twice
+    headers = "".join(
+        f"{name}:{url.netloc if name == 'host' else request.headers[name]}\n" for name in names.split(";")
+    )
+    body = hashlib.sha256(request.content).hexdigest()
+    canonical = f"{request.method}\n{path}\n\n{headers}\n{names}\n{body}"
+    scope = f"{at[:8]}/{region}/execute-api/aws4_request"
+    text = f"AWS4-HMAC-SHA256\n{at}\n{scope}\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+    key = f"AWS4{secret}".encode()
+    for part in scope.split("/"):
+        key = hmac.digest(key, part.encode(), "sha256")
+    assert fields["Credential"].endswith(scope)
+    assert fields["Signature"]
+    return hmac.digest(key, text.encode(), "sha256").hex()
+
+
+@pytest.mark.parametrize(("method", "body"), [("GET", None), ("POST", {"user_id": "用户"})])
+def test_a_signature_is_the_one_that_aws_computes(method: str, body: Any) -> None:
+    request = httpx2.Request(method, f"{URL}/v1/users/a%2Fb%20c/profile", json=body)
+    secret = "wJalrXUtnFEMI"  # pragma: allowlist secret
+    signed = next(SigV4(URL, Credentials("AKID", secret, "session")).auth_flow(request))
+    assert signed.headers["x-amz-security-token"] == "session"
+    found = signed.headers["authorization"].rpartition("Signature=")[2]
+    assert found == signature_of(signed, secret, "eu-central-1")
+
+
+def test_who_signs_what(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert authentication("http://127.0.0.1:8080") is None
+    assert isinstance(authentication(URL, token="t"), BearerToken)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "a")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "b")
+    assert isinstance(authentication(URL), SigV4)
+    with pytest.raises(SigningError, match="not https"):
+        authentication("http://api.example.com", token="t")
+    with pytest.raises(SigningError, match="no token"):
+        authentication(URL, "token")
+
+
+def test_without_credentials_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE", "AWS_WEB_IDENTITY_TOKEN_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    with pytest.raises(SigningError, match="aws configure"):
+        authentication(URL)
+
+
+def test_a_token_goes_into_the_header() -> None:
+    seen: list[str] = []
+
+    def handler(request: httpx2.Request) -> httpx2.Response:
+        seen.append(request.headers["authorization"])
+        return httpx2.Response(200, json={})
+
+    Client(URL, token="abc", transport=httpx2.MockTransport(handler)).ranker()
+    assert seen == ["Bearer abc"]
