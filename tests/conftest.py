@@ -10,10 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import boto3
+import hypothesis
 import pytest
 from moto import mock_aws
 
 from shared.stores import Stores, open_stores
+
+# Speed is what benchmarks are for; on a busy machine an example takes as long as it takes.
+hypothesis.settings.register_profile("untimed", parent=hypothesis.settings(), deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 REGION = "eu-central-1"
 TENANT = "demo"

@@ -320,7 +320,7 @@ IN_PART: dict[str, tuple[str, Act]] = {
     "transaction-in-part": ("TransactWriteItems", cancelled("None", "ProvisionedThroughputExceeded")),
     "keys-unprocessed": ("BatchGetItem", half_done),
     "items-unprocessed": ("BatchWriteItem", half_done),
-    "conflict": ("UpdateItem", error(400, "TransactionConflictException")),
+    "conflict": ("PutItem", error(400, "TransactionConflictException")),
     "throughput": ("GetItem", error(400, "ProvisionedThroughputExceededException")),
     "limit": ("Query", error(400, "RequestLimitExceeded")),
 }
