@@ -33,8 +33,8 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         port = probe.getsockname()[1]
     log = Path(tmp_path_factory.mktemp("emulator")) / "log"
     environment = os.environ | {
-        "AWS_ACCESS_KEY_ID": "test",  # whatever another test has left there: links are signed with it
-        "AWS_SECRET_ACCESS_KEY": "test",
+        "AWS_ACCESS_KEY_ID": "testing",  # whatever another test has left there: links are signed with it
+        "AWS_SECRET_ACCESS_KEY": "testing",
         "BIND_HOST": "127.0.0.1",
         "GATEWAY_PORT": str(port),
         "LAMBDA_EXECUTOR": "local",

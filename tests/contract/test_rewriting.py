@@ -79,7 +79,7 @@ def test_listing_goes_on_behind_a_key(stores: Stores) -> None:
 
 def test_a_link_opens_the_object(emulator: str) -> None:
     config = Config(signature_version="s3v4")
-    s3 = boto3.Session("test", "test", region_name=REGION).client("s3", endpoint_url=emulator, config=config)
+    s3 = boto3.Session("testing", "testing", region_name=REGION).client("s3", endpoint_url=emulator, config=config)
     bucket = f"links-{secrets.token_hex(6)}"
     s3.create_bucket(Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": REGION})
     objects = Objects(s3, bucket)
