@@ -56,7 +56,7 @@ class Exploring:
 
 
 @dataclass(frozen=True, slots=True)
-class _Person:
+class Asker:
     """Who asks. uid, uids: whom decisions and caps may follow; none of somebody unknown."""
 
     profile: Profile
@@ -66,7 +66,7 @@ class _Person:
 
 
 @dataclass(frozen=True, slots=True)
-class _Drawn:
+class Drawn:
     """A slate that one transaction can reserve. tried: ids of the ads that are there to be tried. slots: how many were
     drawn for; redraws: how often it had to be anew."""
 
@@ -130,9 +130,9 @@ class Recommending:
         """
         now = self._clock()
         snapshot = self._snapshots.latest(tenant)
-        person = self._person(tenant, user_id, minor=minor)
-        asked, scoring = self._asked(tenant, person, snapshot, n, context or Context(), now, personalised=personalised)
-        return self._decide(asked, scoring, new_decision_id(now)).decision
+        person = self.asker(tenant, user_id, minor=minor)
+        asked, scoring = self.ask(tenant, person, snapshot, n, context or Context(), now, personalised=personalised)
+        return self.decide(asked, scoring, new_decision_id(now)).decision
 
     def compare(
         self,
@@ -150,16 +150,16 @@ class Recommending:
         """
         context, now = context or Context(), self._clock()
         snapshot = self._snapshots.latest(tenant)
-        person = self._person(tenant, user_id, minor=minor)
+        person = self.asker(tenant, user_id, minor=minor)
         decision_id = new_decision_id(now)
-        asked, scoring = self._asked(tenant, person, snapshot, n, context, now, personalised=personalised)
+        asked, scoring = self.ask(tenant, person, snapshot, n, context, now, personalised=personalised)
         if person.consent.minor or not personalised or not person.consent.personalisation or person.uid is None:
             why = "minor" if person.consent.minor else "unknown" if personalised else "refused"
-            return alike(self._decide(asked, scoring, decision_id).decision, why)
-        plain, plainly = self._asked(tenant, person, snapshot, n, context, now, personalised=False)
+            return alike(self.decide(asked, scoring, decision_id).decision, why)
+        plain, plainly = self.ask(tenant, person, snapshot, n, context, now, personalised=False)
         limits = Limits(self._stores, tenant, snapshot, plain.uids, now)
-        twin = self._draw(plain, plainly, limits, decision_id, _generator(decision_id), n)  # before anything is taken
-        drawn = self._decide(asked, scoring, decision_id)
+        twin = self.draw(plain, plainly, limits, decision_id, generator(decision_id), n)  # before anything is taken
+        drawn = self.decide(asked, scoring, decision_id)
         found = difference(
             snapshot,
             Side(drawn.decision.ads, drawn.tried, asked.allowed),
@@ -168,24 +168,24 @@ class Recommending:
         )
         return Compared(drawn.decision, twin.decision.ads, found)
 
-    def _person(self, tenant: str, user_id: str, *, minor: bool) -> _Person:
+    def asker(self, tenant: str, user_id: str, *, minor: bool) -> Asker:
         """Who asks; nothing is looked up of whom the request says to be a minor."""
         if minor:
             nobody = Profile(user_id=user_id, interests=(), segments=(), updated_at=self._clock())
-            return _Person(nobody, Consent(False, False, source="request", at=0.0, basis="none", minor=True))
+            return Asker(nobody, Consent(False, False, source="request", at=0.0, basis="none", minor=True))
         known = self._stores.people.look_up(tenant, [user_id])[user_id]
         profile, consent, person = self._profiles.read(tenant, user_id, known.uid)
         if person is None and known.said is not None:  # they were erased, and still are under age
             consent = in_force(known.said, self._profiles.consent_basis(tenant))
         if person is None or not consent.personalisation:
             # A person who refused is not followed, not even for caps: their decisions carry no uid.
-            return _Person(profile, consent)
-        return _Person(profile, consent, known.uid, person.uids)
+            return Asker(profile, consent)
+        return Asker(profile, consent, known.uid, person.uids)
 
-    def _asked(
+    def ask(
         self,
         tenant: str,
-        person: _Person,
+        person: Asker,
         snapshot: Snapshot,
         n: int,
         context: Context,
@@ -193,6 +193,7 @@ class Recommending:
         *,
         personalised: bool,
     ) -> tuple[Asked, Scoring]:
+        """The request with what is known of who asks, and the scores of its ads; nothing is stored."""
         profile, consent = person.profile, person.consent
         known = personalised and consent.personalisation
         interests = [i for i in profile.interests if i.enabled and (i.sensitive or is_open(i))] if known else []
@@ -229,7 +230,7 @@ class Recommending:
         scoring = Scoring(snapshot, self._models(tenant, snapshot, trained.artefact), request, asked.history, now)
         return asked, scoring
 
-    def _decide(self, asked: Asked, scoring: Scoring, decision_id: str) -> _Drawn:
+    def decide(self, asked: Asked, scoring: Scoring, decision_id: str) -> Drawn:
         """Draws a slate and stores it with what it takes of budgets and caps: where somebody else took the last of one
         at the same moment, it is drawn anew without that ad.
 
@@ -237,10 +238,10 @@ class Recommending:
             Conflict: `DRAWS` slates in turn met such ads.
         """
         limits = Limits(self._stores, asked.tenant, asked.snapshot, asked.uids, asked.now)
-        rng = _generator(decision_id)
+        rng = generator(decision_id)
         slots, redraws = asked.n, 0
         for _ in range(DRAWS):
-            drawn = self._draw(asked, scoring, limits, decision_id, rng, slots, redraws)
+            drawn = self.draw(asked, scoring, limits, decision_id, rng, slots, redraws)
             slots, redraws = drawn.slots, drawn.redraws + 1
             decision = replace(drawn.decision, log=decision_log.pack(drawn.record, drawn.decision))
             taken = self._stores.delivery.put_decision(asked.tenant, decision, drawn.terms, asked.uids, asked.now)
@@ -250,7 +251,7 @@ class Recommending:
             limits.refuse(asked.snapshot.places[ad_id] for ad_id in taken)
         raise Conflict("too many others are at the last of these budgets", retry_after=1)
 
-    def _draw(
+    def draw(
         self,
         asked: Asked,
         scoring: Scoring,
@@ -259,7 +260,7 @@ class Recommending:
         rng: np.random.Generator,
         slots: int,
         redraws: int = 0,
-    ) -> _Drawn:
+    ) -> Drawn:
         """Draws a slate of at most `slots` ads, of fewer where one transaction could not hold what they take."""
         while True:
             rows, scores = self._shortlist(asked, scoring, limits)
@@ -274,7 +275,7 @@ class Recommending:
                 record = record_of(
                     asked, scoring, decision, plan, rows, scores, redraws, self._exploring.epsilon, excluded
                 )
-                return _Drawn(decision, record, terms, tried, slots, redraws)
+                return Drawn(decision, record, terms, tried, slots, redraws)
             slots, redraws = max(1, plan.slots * RESERVATIONS // parts), redraws + 1
 
     def _shortlist(self, asked: Asked, scoring: Scoring, limits: Limits) -> tuple[np.ndarray, np.ndarray]:
@@ -367,12 +368,16 @@ class Recommending:
         """See `shared.feedback.Feedback.take`."""
         return self._feedback.take(tenant, items)
 
+    def consent_basis(self, tenant: str) -> str:
+        """``asserted`` or ``required``."""
+        return self._profiles.consent_basis(tenant)
+
     def ready(self, tenant: str) -> str:
         """The version of the snapshot in service. Raises `NotFound` where there is none."""
         return self._snapshots.latest(tenant).version
 
 
-def _generator(decision_id: str) -> np.random.Generator:
+def generator(decision_id: str) -> np.random.Generator:
     """The numbers that a decision is drawn by: its own, and its twin's."""
     return np.random.default_rng(int.from_bytes(blake2b(decision_id.encode(), digest_size=16).digest()))
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from shared.domain import Interest
 from shared.models.features import FEATURES, FIRST_POSITION, Candidates, History
 from shared.models.ranker import Ranker
 from shared.retrieval import Request, Retrieval
@@ -50,6 +51,11 @@ class Scoring:
             request = request if extra is None else replace(request, extra=extra)
         self._request = request
         self._retrieval = Retrieval(snapshot, models.content, request)
+
+    def among(self, allowed: np.ndarray, interests: Sequence[Interest], queries: np.ndarray) -> Scoring:
+        """The scores of these ads alone (mask (n,)), of a person of these interests."""
+        request = replace(self._request, allowed=allowed, interests=interests, queries=queries, extra=None)
+        return Scoring(self._snapshot, self._models, request, self._history, self._now)
 
     @property
     def allowed(self) -> int:

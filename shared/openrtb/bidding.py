@@ -23,7 +23,7 @@ from shared.errors import AdTailorError, Conflict, NotFound, Unavailable
 from shared.feedback import FeedbackItem
 from shared.openrtb import markup, native, notices
 from shared.openrtb.categories import told
-from shared.openrtb.choosing import Asker, Choosing
+from shared.openrtb.choosing import Asking, Choosing
 from shared.openrtb.notices import Notice
 from shared.openrtb.requests import BidRequest, Slot, parse
 from shared.openrtb.shelf import Shelf, Shelves
@@ -196,7 +196,7 @@ class Bidding:
         return bids or NoBid(UNKNOWN, reason)
 
     def _bid(
-        self, tenant: str, request: BidRequest, slot: Slot, asker: Asker, shelf: Shelf, left: np.ndarray, base: str
+        self, tenant: str, request: BidRequest, slot: Slot, asker: Asking, shelf: Shelf, left: np.ndarray, base: str
     ) -> tuple[Ad, dict[str, Any]] | NoBid:
         if slot.private:
             return NoBid(UNKNOWN, "only deals may bid (pmp.private_auction)")

@@ -16,7 +16,7 @@ from shared.domain import Consent, Decision, Interest
 from shared.eligibility import Context, Limits
 from shared.models.taxonomy import load_taxonomy
 from shared.openrtb.privacy import Person
-from shared.recommending import Recommending, _generator, _Person
+from shared.recommending import Asker, Recommending, generator
 from shared.recording import Asked
 from shared.scoring import Scoring
 from shared.snapshot import Snapshot
@@ -27,10 +27,10 @@ Offer = Callable[[Snapshot], np.ndarray]  # mask (n,) of the ads that an impress
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
+class Asking:
     """who: as `Recommending` knows them. told: whether what the publisher says of them may be used."""
 
-    who: _Person
+    who: Asker
     told: bool
 
 
@@ -42,19 +42,19 @@ class Choosing:
         self._stores = stores
         self._clock = clock
 
-    def asker(self, tenant: str, person: Person) -> Asker:
+    def asker(self, tenant: str, person: Person) -> Asking:
         """Who a bid request is for, looked up once for all of its impressions."""
         chooser = self._recommending
-        who = chooser._person(tenant, person.user_id or "", minor=person.minor or person.user_id is None)
+        who = chooser.asker(tenant, person.user_id or "", minor=person.minor or person.user_id is None)
         if person.user_id is None and not person.minor:  # somebody unknown, and no minor for it
             who = replace(who, consent=replace(who.consent, minor=False))
-        return Asker(who, self._may_be_told(tenant, person, who.consent))
+        return Asking(who, self._may_be_told(tenant, person, who.consent))
 
     def choose(
         self,
         tenant: str,
         snapshot: Snapshot,
-        asker: Asker,
+        asker: Asking,
         offer: Offer,
         context: Context,
         *,
@@ -70,7 +70,7 @@ class Choosing:
             Conflict: as `Recommending.recommend`. Unavailable: as everywhere.
         """
         chooser, now = self._recommending, self._clock()
-        asked, scoring = chooser._asked(tenant, asker.who, snapshot, 1, context, now, personalised=True)
+        asked, scoring = chooser.ask(tenant, asker.who, snapshot, 1, context, now, personalised=True)
         told = _interests(snapshot, interests) if asker.told else []
         mask = asked.allowed & offer(snapshot)
         if not mask.any():
@@ -78,10 +78,10 @@ class Choosing:
         asked, scoring = _among(asked, scoring, mask, told)
         decision_id = new_decision_id(now)
         if reserve:
-            decision = chooser._decide(asked, scoring, decision_id).decision
+            decision = chooser.decide(asked, scoring, decision_id).decision
         else:
             limits = Limits(self._stores, tenant, snapshot, asked.uids, now)
-            decision = chooser._draw(asked, scoring, limits, decision_id, _generator(decision_id), 1).decision
+            decision = chooser.draw(asked, scoring, limits, decision_id, generator(decision_id), 1).decision
         return decision if decision.ads else None
 
     def _may_be_told(self, tenant: str, person: Person, consent: Consent) -> bool:
@@ -89,7 +89,7 @@ class Choosing:
         id where the tenant vouches for what it sends."""
         if not person.known or consent.minor:
             return False
-        vouched = person.user_id is None and self._recommending._profiles.consent_basis(tenant) == "asserted"
+        vouched = person.user_id is None and self._recommending.consent_basis(tenant) == "asserted"
         return consent.personalisation or vouched
 
 
@@ -104,8 +104,7 @@ def _among(
         interests = [*asked.interests, *(interest for interest, _ in told)]
         queries = np.vstack([asked.queries, *(vector[None] for _, vector in told)]).astype(np.float32)
         asked = replace(asked, interests=interests, queries=queries)
-    request = replace(scoring._request, allowed=mask, interests=asked.interests, queries=asked.queries, extra=None)
-    return asked, Scoring(asked.snapshot, scoring._models, request, asked.history, asked.now)
+    return asked, scoring.among(mask, asked.interests, asked.queries)
 
 
 def _interests(snapshot: Snapshot, names: Sequence[str]) -> list[tuple[Interest, np.ndarray]]:

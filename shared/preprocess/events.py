@@ -17,6 +17,7 @@ LONGEST_TEXT = 2000
 MOST_TAGS = 20
 LONGEST_TAG = 80
 _DAY = 86_400.0
+_CUTS = 8  # of a text and its masks in turn: one or two as a rule
 
 _NAMES: dict[str, str] = {name: name for name in EVENT_TYPES} | {
     "viewed": "view",
@@ -177,9 +178,15 @@ def _masked(sent: object) -> str:
     text = fields.text(sent, "text", most, cut=True)
     cut = isinstance(sent, str) and (len(text) >= most - 1 or len(sent) > LOOKED_AT * most)
     text = mask(text)
-    if cut:
-        text = text[:-LONGEST_CONTACT].rstrip()
-    return text if len(text) <= LONGEST_TEXT else mask(text[:LONGEST_TEXT])[:LONGEST_TEXT].rstrip()
+    if not cut and len(text) <= LONGEST_TEXT:
+        return text
+    text = text[:-LONGEST_CONTACT] if cut else text
+    for _ in range(_CUTS):  # where it ends now, something may look like contact data that did not before
+        shorter = mask(text[:LONGEST_TEXT].rstrip())
+        if shorter == text:
+            break
+        text = shorter
+    return text[:LONGEST_TEXT].rstrip()
 
 
 def _name(value: object) -> str:

@@ -23,6 +23,8 @@ from tests.fakes.planted import KINDS, Person, World, attempt
 from tests.fakes.system import FakeSystem
 from tests.fakes.traces import kept_holders, recounted_holders, table_rows, traces
 
+pytestmark = pytest.mark.slow
+
 COUNTERS = {"impression": "impressions", "click": "clicks", "conversion": "conversions", "dismiss": "dismissals"}
 
 

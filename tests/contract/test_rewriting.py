@@ -17,6 +17,8 @@ from shared.stores.objects import Objects
 from shared.stores.rewriting import PART_BYTES
 from tests.conftest import REGION
 
+pytestmark = pytest.mark.slow
+
 KEY = "events/demo/a.jsonl"
 LARGE = b"x" * PART_BYTES
 

@@ -25,6 +25,8 @@ from tests.data import ROOT
 from tests.fakes.generation import PHONE
 from tests.unit.test_api import event
 
+pytestmark = pytest.mark.slow
+
 FRONTS = {"profile": profile, "classify": classify, "generate": generate, "recommend": recommend}
 OPEN = {"/healthz"}  # says that the function is up, and to API Gateway's callers alone
 # What FastAPI brings along: no route of the template leads there, and they hold no more than the published contract.

@@ -20,6 +20,8 @@ from infra.cli.place import Place, outputs_of
 from shared.domain import IngestReport
 from tests.conftest import Aws, stores_on
 
+pytestmark = pytest.mark.slow
+
 Answers = dict[str, Any]
 REASON = {"code": "interest", "text": "Because you are interested in Coffee"}
 AD = {"ad_id": "P301", "copy": "手冲壶 [red]x[/]", "score": 0.47, "reasons": [REASON]}

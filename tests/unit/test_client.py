@@ -18,6 +18,8 @@ from infra.client import ApiError, Client
 from infra.openapi import contract
 from infra.signing import BearerToken, SigningError, SigV4, authentication
 
+pytestmark = pytest.mark.slow
+
 URL = "https://abc.execute-api.eu-central-1.amazonaws.com"
 Handler = Callable[[httpx2.Request], httpx2.Response]
 

@@ -23,6 +23,8 @@ from tests.fakes.delivery import receive, sqs_event
 from tests.fakes.traces import table_rows, traces
 from tests.unit.test_api import AD, AT, event, post
 
+pytestmark = pytest.mark.slow
+
 ASK = {"user_id": "ann", "n": 2}
 
 

@@ -20,6 +20,8 @@ from tests.fakes.planted import World
 from tests.fakes.system import FakeSystem
 from tests.fakes.traces import table_rows, traces
 
+pytestmark = pytest.mark.slow
+
 UPLOAD = f"events/{TENANT}/day.jsonl"
 
 

@@ -21,6 +21,8 @@ from shared.sweeping.rows import Gone
 from shared.wiring import System
 from tests.unit.test_api import AD, AT, event, post
 
+pytestmark = pytest.mark.slow
+
 WEEK = 8 * 86400.0
 
 

@@ -32,6 +32,8 @@ from tests.fakes.chat_server import (
     writes,
 )
 
+pytestmark = pytest.mark.slow
+
 REQUEST = ChatRequest(({"role": "user", "content": "Product: a phone\nAd:"},), n=2, max_tokens=20)
 
 

@@ -25,6 +25,8 @@ from tests import cloudformation
 from tests.cloudformation import Stack
 from tests.data import ROOT
 
+pytestmark = pytest.mark.slow
+
 MODEL = "Qwen/Qwen3-4B-Instruct-2507"
 BUCKET = "adtailor"
 REGION = "eu-central-1"

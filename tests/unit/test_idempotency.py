@@ -19,6 +19,8 @@ from tests.conftest import TENANT, Aws
 from tests.fakes.generation import PHONE
 from tests.unit.test_api import event
 
+pytestmark = pytest.mark.slow
+
 KEY = {"Idempotency-Key": "one"}
 Post = Callable[..., Any]
 

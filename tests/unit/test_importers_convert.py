@@ -12,6 +12,8 @@ import pytest
 from infra.importers import MappingError, Report, TableError, convert, load_mapping, mapped_source
 from infra.importers.mapping import parse_mapping
 
+pytestmark = pytest.mark.slow
+
 NOW = 1_795_600_000.0  # 2026-11-25
 EVENTS: dict[str, Any] = {"user_id": "user", "event": "act", "timestamp": "at", "item_id": "item"}
 ADS: dict[str, Any] = {

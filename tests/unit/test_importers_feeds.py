@@ -11,6 +11,8 @@ import yaml
 from infra.importers import Report, TableError, convert, guess, is_merchant_feed, mapped_source, merchant_source
 from infra.importers.mapping import parse_mapping
 
+pytestmark = pytest.mark.slow
+
 NOW = 1_795_600_000.0  # 2026-11-25
 COLUMNS = "id\ttitle\tdescription\tlink\timage link\tprice\tsale price\tbrand\tavailability\tcondition\tproduct type"
 RSS = """<?xml version="1.0" encoding="{encoding}"?>

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from infra.importers import BadRow, FileFormat, TableError, TableRow, read_table
 from infra.importers.tables import columns_of, sniff_delimiter
 
+pytestmark = pytest.mark.slow
+
 TEXT = st.text(st.characters(codec="utf-8", exclude_characters="\0", exclude_categories=["Cs"]), max_size=12)
 NAMES = ["id", "名称", "note"]
 

@@ -25,6 +25,8 @@ from tests.conftest import TENANT
 from tests.fakes.chat_server import ChatServer, chat_server, writes
 from tests.fakes.generation import GOOD, PHONE, World, make_world, texts
 
+pytestmark = pytest.mark.slow
+
 CANARY = "PWNED"
 TEMPLATES = ("<|", "[INST]", "<<SYS>>", "of_turn", "```", "\u200b")
 

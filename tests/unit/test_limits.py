@@ -41,6 +41,8 @@ from shared.wiring import System
 from tests.fakes.generation import PHONE, PHONE_EN
 from tests.unit.test_api import AT, event, post
 
+pytestmark = pytest.mark.slow
+
 assert isinstance(PHONE_EN, Ad)
 OURS: Ad = PHONE_EN
 PROBLEM = "application/problem+json"

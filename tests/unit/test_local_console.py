@@ -19,6 +19,8 @@ from shared.wiring import System
 from tests.conftest import TENANT, Aws, stores_on
 from tests.fakes.system import Clock, FakeSystem
 
+pytestmark = pytest.mark.slow
+
 AD = {
     "ad_id": "kettle/1",
     "title": "A quiet kettle",

@@ -19,6 +19,8 @@ from tests.fakes import models
 from tests.fakes.models import TOPICS
 from tests.unit.test_recommending import ad
 
+pytestmark = pytest.mark.slow
+
 PICTURE = "https://cdn.example.com/p.png"
 
 

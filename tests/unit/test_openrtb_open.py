@@ -16,6 +16,8 @@ from tests.unit.test_openrtb import publish
 from tests.unit.test_recommending import ad
 from tests.unit.test_template_expanded import made, stack
 
+pytestmark = pytest.mark.slow
+
 PAGE = "https://news.example"
 OPEN = {"OpenRtbTenant": "demo", "OpenRtbOrigins": f"{PAGE},https://other.example"}
 

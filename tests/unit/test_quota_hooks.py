@@ -27,6 +27,8 @@ from tests.fakes.system import Clock
 from tests.fakes.training import GOOD as GOOD_LABELS
 from tests.fakes.training import Service, queued_trainers
 
+pytestmark = pytest.mark.slow
+
 AT = "2026-09-20T10:00:00Z"
 
 

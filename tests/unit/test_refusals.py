@@ -23,6 +23,8 @@ from tests.fakes.system import FakeSystem
 from tests.unit.test_decision_log import written
 from tests.unit.test_recommending import act, ad, catalogue
 
+pytestmark = pytest.mark.slow
+
 BASES = pytest.mark.parametrize("basis", ["asserted", "required"])
 KINDS = pytest.mark.parametrize("minor", [False, True], ids=["refused", "minor"])
 PHONE = "adproduct:1118"

@@ -29,6 +29,8 @@ from shared.uploads import Row, StreamProblem, read_rows
 from tests.conftest import TENANT, Aws
 from tests.fakes.system import FakeSystem
 
+pytestmark = pytest.mark.slow
+
 AT = 1_790_000_000
 LATER = AT + 40 * 365 * 86400.0  # an erasure after every upload of a test
 UIDS = {"u" * 24}

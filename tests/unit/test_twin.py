@@ -22,6 +22,8 @@ from tests.fakes.models import TOPICS
 from tests.fakes.system import FakeSystem
 from tests.unit.test_recommending import act, ad, catalogue, feedback, ids
 
+pytestmark = pytest.mark.slow
+
 TOPIC_ADS = [ad(f"{topic}-{n}", topic) for topic in ("phone", "watch", "shoe") for n in range(4)]
 
 

@@ -18,6 +18,8 @@ from infra.evaluate.understanding_report import class_rows, flat, headline, main
 from infra.training.calibrate import BINS, accuracy, expected_calibration_error, macro_f1
 from infra.training.labels import Rows
 
+pytestmark = pytest.mark.slow
+
 EVIL = '</script><b>坏 & "label"'
 
 
