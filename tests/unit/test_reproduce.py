@@ -1,0 +1,78 @@
+"""Every measured figure of the README can be measured again by one command."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from infra import reproduce
+from tests.data import ROOT
+
+# What no single command repeats: an upload by hand, a first start, an import of one's own files, a chain of trainings.
+BY_HAND = (
+    "aws s3 cp",
+    "make run",
+    "adtailor import",
+    "train_ranker",
+    "infra/DECISIONS.md",
+    "make models",
+    "transformers",
+)
+
+
+def rows() -> list[str]:
+    """The table's last cells."""
+    text = (
+        (ROOT / "README.md").read_text("utf-8").partition("## Measured")[2].partition("Real people of that upload")[0]
+    )
+    cells = [line.rstrip(" |").rpartition(" | ")[2] for line in text.splitlines() if line.startswith("| ")]
+    return cells[2:] if cells[1].startswith("---") else cells[1:]
+
+
+def shape(command: str) -> str:
+    """The command without what is put in for files, and benchmarks as the one command that they are part of."""
+    command = command.partition(" ARGS=")[0]
+    return re.sub(r" (\{\w+\}|F|train_0|dev_0)(?= |$)", " F", command)
+
+
+def test_every_row_has_its_command() -> None:
+    known = {shape(figure.command) for figure in reproduce.FIGURES}
+    missing = []
+    for cell in rows():
+        commands = [shape(command) for command in re.findall(r"`([^`]+)`", cell)]
+        by_hand = any(word in cell for word in BY_HAND)
+        if commands and not by_hand and not known & set(commands):
+            missing.append(cell)
+    assert missing == []
+    assert len(rows()) > 40
+
+
+def test_names_are_each_of_one_figure() -> None:
+    names = [figure.name for figure in reproduce.FIGURES]
+    assert len(set(names)) == len(names)
+
+
+def test_rows_are_held_out_by_hash(tmp_path: Path) -> None:
+    texts = [{"text": f"text {number}", "label": "a"} for number in range(500)]
+    path = tmp_path / "qic" / "train.jsonl.gz"
+    path.parent.mkdir()
+    path.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in texts).encode()))
+    parts = reproduce.split(path, "text", 15, tmp_path)
+    found = {name: part.read_text().splitlines() for name, part in parts.items()}
+    assert len(found["train"]) + len(found["test"]) == 500
+    assert 45 <= len(found["test"]) <= 105
+    assert sorted(map(json.loads, found["train"] + found["test"]), key=str) == sorted(texts, key=str)
+
+
+def test_a_figure_without_its_data_says_what_it_needs(tmp_path: Path) -> None:
+    [beauty] = [figure for figure in reproduce.FIGURES if figure.name == "beauty"]
+    with pytest.raises(FileNotFoundError, match="behaviour/beauty/items"):
+        reproduce.prepared(beauty, tmp_path, tmp_path)
+    (tmp_path / "behaviour/beauty").mkdir(parents=True)
+    for name in ("items", "events"):
+        (tmp_path / f"behaviour/beauty/{name}.jsonl.gz").touch()
+    assert reproduce.prepared(beauty, tmp_path, tmp_path)[1:4] == ["-m", "infra.evaluate", "rank"]
