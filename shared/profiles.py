@@ -196,8 +196,11 @@ class ProfileReader:
 
 
 def _nothing_kept(person: Person) -> bool:
-    """Whether an empty profile is all that there is, made under what the person has said by now."""
+    """Whether an empty profile is all that there is, made under what the person has said by now; or not even an event,
+    that somebody could be folding."""
     kept = person.profile
+    if kept is None and not person.head:
+        return True
     empty = kept is None or not (kept.interests or kept.recent or kept.acquired or kept.events)
     return empty and person.folded_changes >= person.changes
 

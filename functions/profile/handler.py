@@ -6,7 +6,7 @@ from time import monotonic
 from typing import Annotated, Any, Literal
 
 import orjson
-from fastapi import APIRouter, Depends, Path, Response
+from fastapi import APIRouter, Depends, HTTPException, Path, Request, Response
 from pydantic import AfterValidator, BaseModel, Field
 from pydantic_core import PydanticCustomError
 
@@ -29,6 +29,8 @@ Tenant = Annotated[str, Depends(tenant_of)]
 UserId = Annotated[ExternalId, Path()]  # may hold a slash, so its routes take a path
 ErasureId = Annotated[str, Path(pattern="^[0-9a-f]{24}$")]
 WHOLE_EXPORT = Limits(inline_bytes=0, log_seconds=120.0)  # of a direct call: the function has 180 seconds
+# What stands behind a person's id in other routes; API Gateway tells these apart by itself.
+PARTS = {"profile": "GET", "interests": "PATCH", "consent": "PUT", "identities": "PUT", "export": "GET"}
 InterestId = Annotated[str, Field(max_length=100)]
 
 
@@ -127,16 +129,6 @@ def put_identities(user_id: UserId, body: IdentityChange, tenant: Tenant) -> dic
     return {"user_id": user_id} | links_body(links) | {"versions": system().versions}
 
 
-@router.delete("/users/{user_id:path}", status_code=202)
-def erase_person(user_id: UserId, response: Response, tenant: Tenant) -> dict[str, Any]:
-    """Erases the person with all ids that are linked: profile, events, identities, decisions, feedback and what it
-    counted for, in the table and in every object. They are unknown from this answer on; the rest is done in the
-    background, and then a second scan looks for traces. Of an id that nobody knows there is a receipt as well."""
-    erasure = system().erasing.erase(tenant, user_id)
-    response.headers["Location"] = f"/v1/erasures/{erasure.erasure_id}"
-    return receipt_body(erasure)
-
-
 @router.get("/users/{user_id:path}/export")
 def export_person(user_id: UserId, tenant: Tenant) -> Response:
     """Everything that is kept of the person, of all ids that are linked: as the answer where it fits one
@@ -152,6 +144,19 @@ def export_body(tenant: str, user_id: str, limits: Limits = Limits()) -> bytes: 
         return found.document
     where = {"url": found.url, "expires_at": rfc3339(found.expires_at), "size": found.size}
     return orjson.dumps({"user_id": user_id, "complete": False, **where, "versions": versions})
+
+
+@router.delete("/users/{user_id:path}", status_code=202)
+def erase_person(user_id: UserId, request: Request, response: Response, tenant: Tenant) -> dict[str, Any]:
+    """Erases the person with all ids that are linked: profile, events, identities, decisions, feedback and what it
+    counted for, in the table and in every object. They are unknown from this answer on; the rest is done in the
+    background, and then a second scan looks for traces. Of an id that nobody knows there is a receipt as well."""
+    written = (request.scope.get("raw_path") or b"").rpartition(b"/")[2].decode("ascii", "replace")  # none on Lambda
+    if written in PARTS and "/" in user_id:  # of a part, not of a person whose id ends so
+        raise HTTPException(405, headers={"Allow": PARTS[written]})
+    erasure = system().erasing.erase(tenant, user_id)
+    response.headers["Location"] = f"/v1/erasures/{erasure.erasure_id}"
+    return receipt_body(erasure)
 
 
 @router.get("/erasures/{erasure_id}")

@@ -56,7 +56,7 @@ _BEYOND_THE_SCHEMA = re.compile(
     r"not a date of the calendar|give ad_id, ad or filter|give user_id or segment|a filter goes with|"
     r"segments go with a filter|is missing|the text is empty|segment|adapter|holds an entry without a name|"
     r"must be |characters: at most|longer than|out of range|The limit is|the limit is|unknown; use|not supported; use|"
-    r"came before with another body"
+    r"came before with another body|TC string|lies in the future"
 )
 # The path of a job may also be "reviews", whose own route takes POST alone.
 _SHADOWED = ("/v1/copy/reviews", "unsupported_method")

@@ -129,6 +129,7 @@ def test_the_contract_holds_under_fuzzing(local_system: LocalSystem) -> None:
     assert outcome.requests >= 2000
     assert {route for route, _ in outcome.counts} >= set(ANSWERS)
     guessed = {"GET /v1/copy/{job_id}", "GET /v1/heads/{name}", "GET /v1/erasures/{erasure_id}"}  # by nobody
+    guessed |= {f"GET /openrtb2/{notice}" for notice in ("win", "billing", "loss")}  # they are signed
     for route in set(ANSWERS) - guessed:
         assert any(outcome.counts[route, status] for status in ANSWERS[route]), f"{route}: nothing was ever taken"
     assert outcome.server_errors == 0
@@ -216,6 +217,14 @@ def test_odd_paths(local_system: LocalSystem, path: bytes, status: int) -> None:
     assert PROBLEM.encode() in head
     assert b"x-evil" not in head.lower()
     assert json.loads(body)["status"] == status
+
+
+def test_only_whole_people_are_erased(local_system: LocalSystem) -> None:
+    """Whoever asks to erase a part of a person is told so, and does not get the receipt of nobody."""
+    status, head, _ = exchange(local_system, b"DELETE /v1/users/nasty/profile HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert status == 405 and b"allow: get\r\n" in head.lower() + b"\r\n"
+    status, _, body = exchange(local_system, b"DELETE /v1/users/nobody%2Fprofile HTTP/1.1\r\nHost: x\r\n\r\n")
+    assert status == 202 and json.loads(body)["kind"] == "erasure"
 
 
 def test_chunked_bodies_and_broken_framing(local_system: LocalSystem) -> None:
