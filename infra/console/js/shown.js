@@ -17,7 +17,9 @@ export function recommendations(state, signal, moved) {
     h("button", { text: t("rec.ask") }));
   const body = h("div", { "aria-live": "polite", class: "answer" }, h("p", { class: "empty", text: t("loading") }));
   let before = null;
+  let turn = 0; // a slow answer to an earlier question must not replace that to the last one
   const ask = async () => {
+    const mine = ++turn;
     const value = (name) => form.elements.namedItem(name).value;
     const context = {};
     if (value("domain")) context.domain = value("domain");
@@ -25,7 +27,7 @@ export function recommendations(state, signal, moved) {
     const seconds = Number(value("ahead"));
     const n = Number(value("n"));
     const found = seconds ? await optional(api.ahead(state.id, seconds, { n, context })) : await api.recommend({ user_id: state.id, n, context, compare: true });
-    if (signal.aborted) return;
+    if (signal.aborted || mine !== turn) return;
     if (!found) {
       toast(t("rec.noahead"), "bad");
       return;
