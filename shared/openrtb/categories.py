@@ -14,7 +14,6 @@ from importlib.resources import files
 from shared.models.taxonomy import load_taxonomy
 
 CONTENT_1_0, CONTENT_3_0, AD_PRODUCT_2_0, CONTENT_3_1 = 1, 7, 8, 9
-SPOKEN = (CONTENT_1_0, AD_PRODUCT_2_0)  # taxonomies in which an ad's category can be said
 _PREFIX = "adproduct:"
 
 
