@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP_INSTALL := -m pip install --disable-pip-version-check
 TOOLS := .tools
 ARTIFACTS := shared/artifacts
-TEMPLATES := template.yaml infra/gpu_endpoint/template.yaml infra/training_job/template.yaml
+TEMPLATES := template.yaml infra/gpu_endpoint/template.yaml infra/training_job/template.yaml infra/console_site/template.yaml
 DOCKER := $(shell docker info >/dev/null 2>&1 && echo yes)
 NODE := $(shell npm --version >/dev/null 2>&1 && echo yes)
 
@@ -25,13 +25,14 @@ LOCUST := $(TOOLS)/locust/.installed
 TRANSLATOR := $(TOOLS)/translator/.installed
 NPM := $(TOOLS)/npm/.installed
 CHECKOV := $(TOOLS)/checkov/.installed
+AUDIT := $(TOOLS)/audit/.installed
 MODELS := $(ARTIFACTS)/.built
 BUILT := .aws-sam/.built
 SEARCHED := $(TOOLS)/.searched
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help run test check format lint security types template scan unit models report-understanding bench gate load fuzz costs build tools smollm2 clean reset
+.PHONY: help run test check format lint security types template scan audit sbom unit models report-understanding bench gate load fuzz costs build tools smollm2 clean reset
 
 help: ## Show this help
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z0-9-]+:.*## / {printf "  make %-20s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -69,6 +70,17 @@ template: $(INSTALLED)
 
 scan: $(CHECKOV)
 	$(TOOLS)/checkov/bin/checkov -f $(TEMPLATES) --framework cloudformation --skip-download --compact --quiet
+
+# PyPI is asked for a package that it has, first: of one that it cannot be asked about nobody could tell.
+audit: $(AUDIT) ## Ask PyPI for known vulnerabilities of the layer's packages; says so where it cannot be asked
+	@if $(TOOLS)/audit/bin/python -c "import urllib.request as u; u.urlopen('https://pypi.org/pypi/pip/24.0/json', timeout=10)" 2>/dev/null; then \
+		$(TOOLS)/audit/bin/pip-audit --strict --no-deps --disable-pip -r shared/requirements.txt; \
+	else echo "audit: pypi.org cannot be asked from here; nothing was checked"; fi
+
+sbom: $(AUDIT) ## Write the bill of materials of the layer (CycloneDX) to .local/sbom.json
+	@mkdir -p .local
+	@$(TOOLS)/audit/bin/cyclonedx-py requirements shared/requirements.txt --output-file .local/sbom.json
+	@echo "written: .local/sbom.json"
 
 unit: $(INSTALLED) $(MINISTACK) $(TRANSLATOR)
 	$(BIN)/python -m pytest -q -n auto -p no:benchmark -m 'not slow' tests/unit tests/contract $(ARGS)

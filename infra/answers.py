@@ -14,6 +14,7 @@ from typing_extensions import TypedDict
 from infra.bids import BidResponse
 from infra.exports import Export
 from infra.receipts import ErasureReceipt
+from infra.reports import AdsListed, CampaignsAnswer, UploadAddress, UploadAnswer, VariantsAnswer
 from infra.twins import DecisionAnswer
 from shared.generating.requests import CopyState
 
@@ -236,14 +237,15 @@ class AdKept(AdTaken):
 
 
 class HeadKept(TypedDict):
-    """A trained head. `version`: that serves. Only one that labels were uploaded for has a `job`, an `upload` and its
-    `rows`; `waiting`: newer labels are trained on once the job has ended."""
+    """A trained head. `version`: that serves, and its `metrics`. Only one that labels were uploaded for has a `job`, an
+    `upload` and its `rows`; `waiting`: newer labels are trained on once the job has ended."""
 
     __pydantic_config__ = _WHOLE  # type: ignore[misc]
     name: str
     state: Literal["training", "served", "failed"]
     reason: str | None
     version: str | None
+    metrics: HeadFigures | None
     started_by: Literal["upload", "schedule", "call"] | None
     updated_at: AwareDatetime | None
     job: NotRequired[str | None]
@@ -308,10 +310,9 @@ class HeadFigures(BaselineFigures):
 
 
 class HeadAnswer(HeadKept):
-    """`labels` and `metrics` are of the version that serves."""
+    """`labels` are of the version that serves."""
 
     labels: list[str]
-    metrics: HeadFigures | None
     versions: Versions
 
 
@@ -436,6 +437,12 @@ class FeedbackAnswer(TypedDict):
     versions: Versions
 
 
+class AheadAnswer(DecisionAnswer):
+    """`profile`: that it would rest on; null of somebody unknown. It has its `twin`."""
+
+    profile: ProfileAnswer | None
+
+
 # By route, what each status that is no error answers; None: nothing.
 ANSWERS: dict[str, dict[int, Any]] = {
     "POST /v1/events": {200: EventsTaken},
@@ -446,7 +453,13 @@ ANSWERS: dict[str, dict[int, Any]] = {
     "DELETE /v1/users/{user_id}": {202: ErasureReceipt},
     "GET /v1/users/{user_id}/export": {200: Export},
     "GET /v1/erasures/{erasure_id}": {200: ErasureReceipt},
+    "GET /v1/users/{user_id}/ahead": {200: AheadAnswer},
+    "POST /v1/uploads": {201: UploadAddress},
+    "GET /v1/uploads/{kind}/{name}": {200: UploadAnswer},
     "POST /v1/classify": {200: ClassifyAnswer},
+    "GET /v1/ads": {200: AdsListed},
+    "GET /v1/ads/{ad_id}/variants": {200: VariantsAnswer},
+    "GET /v1/campaigns": {200: CampaignsAnswer},
     "PUT /v1/ads": {200: AdsTaken},
     "GET /v1/ads/{ad_id}": {200: AdKept},
     "GET /v1/heads": {200: HeadsAnswer},
@@ -461,6 +474,12 @@ ANSWERS: dict[str, dict[int, Any]] = {
     "GET /openrtb2/win": {204: None},
     "GET /openrtb2/billing": {204: None},
     "GET /openrtb2/loss": {204: None},
+    "GET /openrtb2/click": {204: None},
+    "GET /openrtb2/visit": {302: None},
+    "POST /openrtb2/win": {204: None},
+    "POST /openrtb2/billing": {204: None},
+    "POST /openrtb2/loss": {204: None},
+    "POST /openrtb2/click": {204: None},
 }
 _SCHEMA_PLACE = "#/components/schemas/{model}"
 

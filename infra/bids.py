@@ -26,6 +26,7 @@ class Bid(TypedDict):
     iurl: NotRequired[str]
     cid: str
     crid: str
+    dealid: NotRequired[str]
     cattax: NotRequired[Literal[1, 8]]
     cat: NotRequired[Annotated[list[str], Field(min_length=1)]]
     attr: NotRequired[list[int]]

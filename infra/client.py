@@ -12,22 +12,26 @@ Answers are those of ``infra/openapi.json``, typed in `infra.answers`.
 
 from __future__ import annotations
 
+import re
 import time
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import islice
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, cast
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx2
 
+from infra.loopback import transport_to, trusted
 from infra.signing import Method, authentication, is_local
 
 if TYPE_CHECKING:
     from infra.answers import (
         AdKept,
         AdsTaken,
+        AheadAnswer,
         ClassifyAnswer,
         ConsentAnswer,
         CopyAnswer,
@@ -44,6 +48,7 @@ if TYPE_CHECKING:
     )
     from infra.exports import Export
     from infra.receipts import ErasureReceipt
+    from infra.reports import AdsListed, CampaignsAnswer, Kind, UploadAddress, UploadAnswer, VariantsAnswer
     from infra.twins import DecisionAnswer
 
 EVENTS_A_CALL = 500
@@ -51,6 +56,7 @@ ADS_A_CALL = 100
 _AGAIN = frozenset({409, 429, 502, 503, 504})
 _USUAL_WAIT = 0.5  # seconds before the second try, twice that before the third
 _LONGEST_WAIT = 20.0
+_PIECE = 1 << 18  # bytes of a file that are sent at once
 
 Language = Literal["zh", "en"]
 
@@ -95,11 +101,14 @@ class Client:
         """
         self.url = url.rstrip("/")
         self._tries = max(1, tries)
+        self._timeout = timeout
+        self._transport = transport
         self._http = httpx2.Client(
             base_url=self.url,
             auth=authentication(self.url, auth, token=token),
             timeout=timeout,
-            transport=transport,
+            transport=transport or transport_to(httpx2.URL(self.url)),
+            verify=trusted(),
             trust_env=not is_local(self.url),  # a proxy does not lead to this machine
         )
 
@@ -195,6 +204,26 @@ class Client:
         """An ad as the catalogue keeps it."""
         return self._call("GET", f"/v1/ads/{_part(ad_id)}")
 
+    def ads(
+        self,
+        *,
+        after: str | None = None,
+        limit: int = 100,
+        campaign_id: str | None = None,
+        domain: str | None = None,
+    ) -> AdsListed:
+        """A page of the catalogue in short; `after`: the ``next`` of the page before."""
+        wanted = _given(after=after, limit=limit, campaign_id=campaign_id, domain=domain)
+        return self._call("GET", f"/v1/ads?{urlencode(wanted)}")
+
+    def variants(self, ad_id: str) -> VariantsAnswer:
+        """The ad's banked texts with their counts and chances."""
+        return self._call("GET", f"/v1/ads/{_part(ad_id)}/variants")
+
+    def campaigns(self, *, after: str | None = None, limit: int = 100) -> CampaignsAnswer:
+        """A page of what ads have spent and what was counted of them."""
+        return self._call("GET", f"/v1/campaigns?{urlencode(_given(after=after, limit=limit))}")
+
     def classify(self, texts: Sequence[str], *, head: str | None = None, top: int = 3) -> ClassifyAnswer:
         """Categories of up to 256 texts, and what advertising law says of each."""
         return self._call("POST", "/v1/classify", {"texts": list(texts), "top": top, **_given(head=head)})
@@ -227,6 +256,39 @@ class Client:
         """Approves or rejects texts for ads."""
         return self._call("POST", "/v1/copy/reviews", {"reviews": list(reviews)})
 
+    # Files --------------------------------------------------------------------------------------------------------
+
+    def upload_address(self, kind: Kind, name: str) -> UploadAddress:
+        """Where a file of this name may be sent, for a quarter of an hour."""
+        return self._call("POST", "/v1/uploads", {"kind": kind, "name": name})
+
+    def upload(
+        self, path: Path, kind: Kind, name: str | None = None, *, progress: Callable[[int], None] | None = None
+    ) -> str:
+        """Sends a file into the bucket past the API, and returns its key; `uploaded` tells what becomes of it. name: in
+        the bucket, instead of the file's own. progress: gets bytes as they go."""
+        address = self.upload_address(kind, name or path.name)
+        size = path.stat().st_size
+        if size > address["most_bytes"]:
+            most = address["most_bytes"] / 2**30
+            raise ApiError(413, "Too large", f"{path.name} has more than {most:.0f} GiB: send it with AWS credentials")
+        headers = {"Content-Length": str(size), **address["headers"]}
+        host = is_local(address["url"])
+        # Without the API's authentication: the address is signed itself, and S3 refuses two.
+        with httpx2.Client(timeout=self._timeout, transport=self._transport, trust_env=not host) as bucket:
+            try:
+                answer = bucket.put(address["url"], content=_pieces(path, progress), headers=headers)
+            except httpx2.TransportError as error:
+                raise ApiError(0, "the bucket broke the connection off", _cause(error)) from None
+        if not answer.is_success:
+            said = re.search(r"<Message>([^<]*)</Message>", answer.text)
+            raise ApiError(answer.status_code, "the bucket refuses the file", said[1] if said else answer.text[:200])
+        return address["key"]
+
+    def uploaded(self, kind: Kind, name: str) -> UploadAnswer:
+        """What became of the file that was last sent under this name."""
+        return self._call("GET", f"/v1/uploads/{kind}/{_part(name)}")
+
     # Choosing ---------------------------------------------------------------------------------------------------
 
     def recommend(
@@ -245,6 +307,20 @@ class Client:
         given = _given(placement=placement, context=dict(context) if context else None)
         body = {"user_id": user_id, "n": n, "personalised": personalised, "compare": compare, **given, **more}
         return self._call("POST", "/v1/recommendations", body)
+
+    def ahead(
+        self,
+        user_id: str,
+        *,
+        seconds: float = 0.0,
+        n: int = 3,
+        domain: str | None = None,
+        language: Language | None = None,
+    ) -> AheadAnswer:
+        """What the person would be answered some `seconds` from now, and the profile that it would rest on; nothing of
+        it is kept."""
+        wanted = _given(seconds=seconds, n=n, domain=domain, language=language)
+        return self._call("GET", f"/v1/users/{_part(user_id)}/ahead?{urlencode(wanted)}")
 
     def feedback(self, feedback: Sequence[Mapping[str, Any]]) -> FeedbackAnswer:
         """Tells of impressions, clicks, conversions and dismissals, up to 100."""
@@ -291,6 +367,14 @@ def _chunks(rows: Iterable[Mapping[str, Any]], size: int) -> Iterator[tuple[int,
     while chunk := list(islice(rest, size)):
         yield start, chunk
         start += len(chunk)
+
+
+def _pieces(path: Path, progress: Callable[[int], None] | None) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE):
+            yield piece
+            if progress is not None:
+                progress(len(piece))
 
 
 def _part(text: str) -> str:

@@ -6,10 +6,10 @@
     python -m infra.gate --tenant demo --candidate FOLDER --promote --no-log    # by the verdict that is there
 
 Scores each logged decision's candidates with the candidate ranker and with the current one, rebuilds both slates under
-the logged exploration and estimates the clicks per decision of both, and their difference, by IPS, SNIPS and DR. A
-table goes to stderr, one JSON object to the last line of stdout, the verdict with its figures to ``verdict.json`` in
-the candidate's folder. Exit status 0: promote; 3: hold (not known yet); 4: refuse (worse, no support, or no such
-verdict); 1: the log or an artefact cannot be used; 2: wrong arguments.
+the logged exploration and estimates the clicks per decision of both, and their difference, by IPS, SNIPS and DR, with
+intervals over people. A table goes to stderr, one JSON object to the last line of stdout, the verdict with its figures
+to ``verdict.json`` in the candidate's folder. Exit status 0: promote; 3: hold (not known yet); 4: refuse (worse, no
+support, or no such verdict); 1: the log or an artefact cannot be used; 2: wrong arguments.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -60,6 +61,7 @@ def main(
     margin: Annotated[float, typer.Option(min=0, max=0.5, help="share of clicks that may be lost")] = _USUAL.margin,
     least_decisions: Annotated[float, typer.Option(min=1, help="effective")] = _USUAL.decisions,
     least_clicks: Annotated[float, typer.Option(min=1, help="effective")] = _USUAL.clicks,
+    least_people: Annotated[float, typer.Option(min=1, help="effective")] = _USUAL.people,
     window_hours: Annotated[float, typer.Option(min=0, help="in which a click counts")] = WINDOW / 3600,
     promote: Annotated[bool, typer.Option("--promote", help="put it into service where the verdict lets it")] = False,
     no_log: Annotated[bool, typer.Option("--no-log", help="promote by the verdict that is there")] = False,
@@ -78,7 +80,7 @@ def main(
         answer: dict[str, Any] = {}
         status = 0
         if not no_log:
-            demands = Demands(margin, least_decisions, least_clicks)
+            demands = Demands(margin, least_decisions, least_clicks, least_people)
             names, others = sources.names_of(log or (), objects, tenant)
             if others:
                 console.print(f"{others:,} files of other tenants: left out", highlight=False)
@@ -158,7 +160,7 @@ def evaluate(
         "at": time.time() if now is None else now,
         "click_model": click_model,
         "estimator": ESTIMATOR,
-        "demands": {name: getattr(demands, name) for name in ("margin", "decisions", "clicks")},
+        "demands": asdict(demands),
         "candidate": {"version": challenger.version, "manifest_sha256": sha256(candidate / MANIFEST)},
         "current": {
             "version": promotion.NONE if current is None else holder.version,
@@ -168,6 +170,7 @@ def evaluate(
             "sha256": told.digest,
             "lines": told.lines,
             "decisions": len(decided),
+            "share_of_people": told.share,
             "trained_on": known - len(decided),
             "young": told.young,
             "unseen": told.unseen,

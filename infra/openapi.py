@@ -42,8 +42,11 @@ _LOOKS_UP = {  # something that may not exist, or a path that no route takes (an
     "DELETE /v1/users/{user_id}",
     "GET /v1/users/{user_id}/export",
     "GET /v1/erasures/{erasure_id}",
+    "GET /v1/users/{user_id}/ahead",
+    "GET /v1/uploads/{kind}/{name}",
     "POST /v1/classify",
     "GET /v1/ads/{ad_id}",
+    "GET /v1/ads/{ad_id}/variants",
     "GET /v1/heads/{name}",
     "POST /v1/copy",
     "GET /v1/copy/{job_id}",
@@ -51,11 +54,18 @@ _LOOKS_UP = {  # something that may not exist, or a path that no route takes (an
     "GET /openrtb2/win",
     "GET /openrtb2/billing",
     "GET /openrtb2/loss",
+    "GET /openrtb2/click",
+    "GET /openrtb2/visit",
+    "POST /openrtb2/win",
+    "POST /openrtb2/billing",
+    "POST /openrtb2/loss",
+    "POST /openrtb2/click",
 }
 _RETRY_AFTER = {
     "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer", "minimum": 1}, "required": False}
 }
 _LOCATION = {"Location": {"description": "Where to ask for the job.", "schema": {"type": "string"}, "required": True}}
+_LANDING = {"Location": {"description": "The ad's own page.", "schema": {"type": "string"}, "required": True}}
 _KEY = {
     "name": "Idempotency-Key",
     "in": "header",
@@ -93,6 +103,7 @@ _EXAMPLES: dict[str, dict[str, Any]] = {
         "site": {"domain": "news.example.com"},
         "tmax": 200,
     },
+    "POST /v1/uploads": {"kind": "events", "name": "november.csv"},
     "POST /v1/classify": {"texts": ["商品A：最新款智能手机，限时优惠！"]},
     "POST /v1/copy": {"ad": {"title": "A phone for the road", "description": "6.7 inch screen, 256 GB"}, "n": 2},
 }
@@ -156,10 +167,11 @@ def _describe(document: dict[str, Any]) -> None:
 
 
 def _answer(status: int, schema: dict[str, Any] | None, *, once: bool) -> dict[str, Any]:
-    queued = status == HTTPStatus.ACCEPTED
-    headers = (_LOCATION if queued else {}) | (_REPLAYED if once else {})
+    queued, led = status == HTTPStatus.ACCEPTED, status == HTTPStatus.FOUND
+    headers = (_LOCATION if queued else _LANDING if led else {}) | (_REPLAYED if once else {})
     if schema is None:
-        return {"description": "Nothing to say.", **({"headers": headers} if headers else {})}
+        described = "Leads on." if led else "Nothing to say."
+        return {"description": described, **({"headers": headers} if headers else {})}
     return {
         "description": "Queued: ask for the job." if queued else "Successful Response",
         "content": {"application/json": {"schema": schema}},

@@ -1,4 +1,5 @@
-"""Runs the commands behind the README's table of measured figures, one after another, on this machine.
+"""Runs the commands behind the table of measured figures (infra/guides/measured.md), one after another, on this
+machine, and prints what each said beside what the table says.
 
     python -m infra.reproduce                             # which there are, and what each needs
     python -m infra.reproduce --data DIR --only beauty --only policy
@@ -27,10 +28,12 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+TABLE = Path(__file__).resolve().parent / "guides" / "measured.md"
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One or more rows of the table. command: as the README has it, with names of `files` in braces. files: by name a
+    """One or more rows of the table. command: as the table has it, with names of `files` in braces. files: by name a
     path of the data pack. held_out: of these files a share of rows (percent) becomes ``{name}_test``, the rest
     ``{name}_train``, by the CRC-32 of the row's field of that name."""
 
@@ -124,6 +127,62 @@ FIGURES = (
     Figure("auctions", "python -m infra.load.auctions --seed 2"),
 )
 
+# The row of the table that a figure is of: how it begins.
+ROWS = {
+    "budgets": "every budget of one full run",
+    "kills": "an upload whose taker is killed",
+    "fuzzing": "10,000 fuzzed requests",
+    "writers": "200 writers",
+    "load": "mixed load",
+    "memory": "memory of an upload",
+    "deployment": "a clean deployment",
+    "freshness": "an event in the next recommendation",
+    "copy": "copy for 350 held-out products",
+    "audiences": "two audiences of one ad",
+    "ledger-zh": "claim ledger",
+    "ledger-en": "claim ledger",
+    "policy": "policy packs",
+    "copywriter": "the copywriter adapter",
+    "thucnews": "classify, thucnews",
+    "queries": "classify, medical queries",
+    "industries": "classify, industries",
+    "tnews": "classify, tnews",
+    "zero-shot": "zero-shot",
+    "beauty": "next item on Beauty",
+    "toys": "the same on Toys",
+    "new-items": "new items of Beauty",
+    "films": "votes on films",
+    "headlines": "headlines",
+    "ope-men-random": "one policy's value",
+    "ope-men-bts": "one policy's value",
+    "ope-women-random": "one policy's value",
+    "ope-women-bts": "one policy's value",
+    "estimators": "simulated logs",
+    "loop": "the loop",
+    "campaigns": "16 clients in 4 workers",
+    "erasure": "50 of 250 people erased",
+    "erasure-cut": "an erasure cut off",
+    "consent": "1,000 requests of 14 kinds",
+    "isolation": "447 attempts",
+    "contact": "contact data",
+    "console": "the console's first view",
+    "own-data": "the page `own-data.md`",
+    "auctions": "2,000 auctions",
+}
+
+
+def told(name: str, table: Path = TABLE) -> tuple[str, str]:
+    """What the table measured, and the figure, in the row of a figure's name.
+
+    Raises:
+        LookupError: no row, or more than one, begins so.
+    """
+    lines = [line for line in table.read_text("utf-8").splitlines() if line.startswith(f"| {ROWS[name]}")]
+    if len(lines) != 1:
+        raise LookupError(f"{len(lines)} rows of {table.name} begin with {ROWS[name]!r}")
+    what, figure, _ = (cell.strip() for cell in lines[0].strip("| ").split(" | "))
+    return what, figure
+
 
 def prepared(figure: Figure, data: Path | None, folder: Path) -> list[str]:
     """The command's words, with files in place of their names.
@@ -194,8 +253,10 @@ def main(
             with log.open("wb") as written:
                 status = subprocess.run(command, stdout=written, stderr=written, env=os.environ, check=False).returncode
         lines = log.read_text("utf-8", "replace").splitlines()
+        what, before = told(figure.name)
         console.print(f"{figure.name}: {monotonic() - begun:.0f} s, status {status}, {log}", markup=False)
-        console.print(lines[-1] if lines else "(it said nothing)", markup=False, highlight=False)
+        console.print(f"  here   {lines[-1] if lines else '(it said nothing)'}", markup=False, highlight=False)
+        console.print(f"  table  {before} ({what})", markup=False, highlight=False)
         if status:
             failed.append(figure.name)
     raise typer.Exit(1 if failed else 0)

@@ -74,7 +74,7 @@ class SigV4(httpx2.Auth):
         if self._credentials is None:
             raise SigningError("no AWS credentials: run `aws configure sso` or set AWS_PROFILE, or give --token")
         if not self._region:
-            raise SigningError("no AWS region: set AWS_REGION")
+            raise SigningError("no AWS region: set AWS_DEFAULT_REGION")
 
     def auth_flow(self, request: httpx2.Request) -> Generator[httpx2.Request, httpx2.Response, None]:
         from botocore.auth import SigV4Auth

@@ -33,7 +33,7 @@ def _moment(value: Any) -> Any:
 def _external_id(value: str) -> str:
     """As the events have it, since it would name nobody otherwise."""
     try:
-        found = fields.person(value, "The id")
+        found = fields.addressed(value, "The id")
     except fields.Refused as refused:
         raise PydanticCustomError("external_id", "{reason}", {"reason": refused.reason}) from None
     if found is None:

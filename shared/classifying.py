@@ -30,7 +30,10 @@ if TYPE_CHECKING:
 
 MAX_TEXTS = 256
 MAX_ADS = 100  # in one request
+MAX_LISTED = 500  # ads of one page of the catalogue
+MAX_LOOKED_THROUGH = 2_000  # ads that one page of a filtered list looks at
 TEXT_LIMIT = 10_000  # characters of one text to classify
+MAX_TEXT_BYTES = 200_000  # of all texts of a request in UTF-8: 256 texts of 260 Chinese characters take a core about 10 s
 MAX_AD_BYTES = 200_000  # of an ad as JSON: with its findings it must fit a row of DynamoDB (400 KB)
 MAX_FINDINGS = 30  # of one text or ad, the first
 MAX_REWRITE_BYTES = 100_000  # of an ad's rewrites, each of which is the whole text again
@@ -89,14 +92,20 @@ class Classifying:
         head: a trained head's name, or a taxonomy (``adproduct``, the default, or ``content``).
 
         Raises:
-            TooLarge: more than `MAX_TEXTS`, or a text over `TEXT_LIMIT`; NotFound: no such head; BadInput: a text that
-            is empty once cleaned.
+            TooLarge: more than `MAX_TEXTS` or `MAX_TEXT_BYTES`, or a text over `TEXT_LIMIT`; NotFound: no such head;
+            BadInput: a text that is empty once cleaned.
         """
         if len(texts) > MAX_TEXTS:
             raise TooLarge(f"{len(texts)} texts in one request: at most {MAX_TEXTS}", field="texts")
         for place, text in enumerate(texts):
             if len(text) > TEXT_LIMIT:
                 raise TooLarge(f"{len(text)} characters: at most {TEXT_LIMIT}", field=f"texts[{place}]")
+        size = sum(len(text.encode("utf-8", "surrogatepass")) for text in texts)
+        if size > MAX_TEXT_BYTES:
+            raise TooLarge(
+                f"texts of {size:,} bytes in one request: at most {MAX_TEXT_BYTES:,}; send them in several",
+                field="texts",
+            )
         cleaned = [clean_text(text, TEXT_LIMIT) for text in texts]
         for place, text in enumerate(cleaned):
             if not text:
@@ -143,6 +152,34 @@ class Classifying:
         if ad is None:
             raise NotFound(f"no ad {ad_id!r}", field="ad_id")
         return ad
+
+    def list_ads(
+        self,
+        tenant: str,
+        *,
+        after: str = "",
+        limit: int = 100,
+        campaign_id: str | None = None,
+        domain: str | None = None,
+    ) -> tuple[list[CatalogueAd], str | None]:
+        """Up to `limit` ads behind the id `after`, in the order of their ids, and the id to go on behind; None behind
+        the last. With a filter it may be fewer, or none, though there are more: `MAX_LOOKED_THROUGH` are looked at."""
+        found: list[CatalogueAd] = []
+        looked = 0
+        while looked < MAX_LOOKED_THROUGH:
+            wanted = min(limit, MAX_LOOKED_THROUGH - looked) if campaign_id or domain else limit
+            ads = self._stores.catalogue.page(tenant, after, wanted)
+            for place, one in enumerate(ads):
+                after = one.ad.ad_id
+                if campaign_id in (None, one.ad.campaign_id) and domain in (None, one.ad.domain):
+                    found.append(one)
+                    if len(found) == limit:
+                        more = place + 1 < len(ads) or bool(self._stores.catalogue.page(tenant, after, 1))
+                        return found, after if more else None
+            if len(ads) < wanted:
+                return found, None
+            looked += len(ads)
+        return found, after
 
     def content_of(self, ads: Sequence[CatalogueAd]) -> list[Classification | None]:
         """Each ad's place in the Content Taxonomy, from the vector that is kept of it; None where there is none.

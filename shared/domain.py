@@ -63,8 +63,9 @@ class Ad:
     `bid_cpm` and `daily_budget` are in the advertiser's currency (per thousand impressions; per UTC day).
     `targeting` may hold ``platforms``, ``languages``, ``segments``, ``interests`` (taxonomy ids): lists, any of which
     must match where present; an interest, as a segment, is matched by those who hold it for long, and where at least k
-    people do. `attributes` are flat facts (name to string or number). `exclusion_labels`: two ads of
-    different campaigns that share one are never in the same answer (competitive separation).
+    people do. Its ``deals`` are ids of private deals at exchanges: the ad is shown in these alone, and where ``open``
+    is among them outside of deals too. `attributes` are flat facts (name to string or number). `exclusion_labels`: two
+    ads of different campaigns that share one are never in the same answer (competitive separation).
     """
 
     ad_id: str

@@ -17,6 +17,7 @@ from shared.stores.delivery import Terms
 
 PACED_FROM = 50  # impressions that a day's budget pays for: fewer are not worth spreading over the day
 CENT = 1e-9  # of the currency: what sums of floats may be off by
+OPEN = "open"  # the entry of an ad's ``targeting.deals`` that stands for no deal at all
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +25,8 @@ class Context:
     """Where the ads would be shown, and on what terms.
 
     floor_cpm: ads that bid less per thousand impressions are left out. max_per_category: ads of one category in one
-    answer. diversity: see `shared.exploration.slate`. None: no floor, no limit, the usual diversity.
+    answer. diversity: see `shared.exploration.slate`. None: no floor, no limit, the usual diversity. deal: the private
+    deal in which they would be.
     """
 
     domain: str | None = None
@@ -34,6 +36,7 @@ class Context:
     floor_cpm: float | None = None
     max_per_category: int | None = None
     diversity: float | None = None
+    deal: str = OPEN
 
 
 def allowed(
@@ -89,6 +92,7 @@ def _targeted(snapshot: Snapshot, profile: Profile | None, context: Context) -> 
         "languages": {context.language} if context.language else set(),
         "segments": held,
         "interests": held,
+        "deals": {context.deal},
     }
     for name, (named, wanting) in snapshot.targeting.items():
         offered = offers.get(name, set())

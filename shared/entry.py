@@ -6,8 +6,9 @@ S3 and SQS records are told apart and served before Mangum and without FastAPI's
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
+from http import HTTPStatus
 from itertools import count
 from math import inf
 from typing import Any
@@ -19,6 +20,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import Response
 from pydantic import ValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from shared.errors import AdTailorError, BadInput, Forbidden, Misconfigured, Unauthenticated
 from shared.idempotency import Idempotent
@@ -180,9 +182,12 @@ def create_app(name: str, *routers: APIRouter) -> FastAPI:
         return Problem(document, status_code=422)
 
     @app.exception_handler(HTTPException)
-    async def http(_: Request, error: HTTPException) -> Response:
+    async def http(request: Request, error: HTTPException) -> Response:
         document = {"type": "about:blank", "title": str(error.detail), "status": error.status_code}
-        return Problem(document, status_code=error.status_code, headers=error.headers)
+        headers = error.headers
+        if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
+            headers = dict(headers or {}) | _methods(routers, request)
+        return Problem(document, status_code=error.status_code, headers=headers)
 
     app.add_middleware(
         Idempotent,
@@ -202,6 +207,18 @@ def create_app(name: str, *routers: APIRouter) -> FastAPI:
     app.add_middleware(RequestLimits, problem=problem)  # nothing reads a body before its size is known
     app.add_middleware(Shielded, problem=problem)  # outermost: whatever fails has an answer
     return app
+
+
+def _methods(routers: Sequence[APIRouter], request: Request) -> dict[str, str]:
+    """The header that names every method of the path: Starlette names those of its first route alone. Nothing where a
+    route took the request, and refused it by itself."""
+    routes = [route for router in routers for route in router.routes if isinstance(route, Route)]
+    found = [(route.matches(request.scope)[0], route) for route in routes]
+    if any(match is Match.FULL for match, _ in found):
+        return {}
+    path = next((route.path for match, route in found if match is Match.PARTIAL), None)
+    methods = {method for route in routes if route.path == path for method in route.methods or ()}
+    return {"Allow": ", ".join(sorted(methods))} if methods else {}
 
 
 Remaining = Callable[[], float]  # seconds until this invocation is cut off

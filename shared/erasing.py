@@ -4,7 +4,9 @@ The request itself makes the person unknown, in one transaction: from then on no
 found them can write about them (`shared.stores.identities`, `shared.stores.erasures`). What is left goes through the
 queue, from the erasure's own row: rows of the table, lines of objects (`shared.sweeping`), and then a second scan of
 every place. What it finds is removed, and it is scanned again. Between the steps lies a time longer than any request
-lives: a decision that was under way when the person became unknown may still be written, and is found.
+lives: a decision that was under way when the person became unknown may still be written, and is found. The way through
+the objects is one for all erasures that have come as far: each waits a little for others before it, and whoever takes
+the lead (`shared.stores.walks`) moves all of them on.
 
 Each of a person's decisions that is still there takes with it what its feedback had added to the ads' and variants'
 counters. Whoever is cut off, and wherever, leaves an erasure that goes on: the first message about it is queued before
@@ -18,7 +20,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from math import ceil, inf
-from typing import Any, Protocol
+from typing import Any
 
 import orjson
 
@@ -26,13 +28,17 @@ from shared.errors import Conflict, NotFound, Unavailable
 from shared.policy.consent import refused
 from shared.splitting import MARGIN_SECONDS, Remaining
 from shared.stores import Stores
-from shared.stores.erasures import Erasure, Erasures
+from shared.stores.erasures import TOGETHER, Erasure, Erasures, Move
 from shared.stores.faults import give_way
+from shared.stores.identities import TOMBSTONE_DAYS
 from shared.stores.table import Row
-from shared.sweeping import Swept, check, sweep
+from shared.stores.walks import Walks
+from shared.sweeping import Erased, Swept, sweep
 from shared.telemetry import logger
 
 DELAY_SECONDS = 200.0  # longer than any request lives: the longest time-out of our functions is 180 s
+GATHERING = 0.25  # of it: how long an erasure waits for others before the objects are looked through
+BUSY_SECONDS = 20.0  # until whoever waits for a walk asks again, while there is another
 INLINE_SECONDS = 8.0  # that the request itself removes rows for
 ROUNDS = 5  # second scans that may find something, before a person has to look
 _CLOSED = "could_not_be_read"
@@ -60,16 +66,10 @@ KEPT = {
 }
 
 
-class Sweep(Protocol):
-    """`shared.sweeping.sweep` or `check`."""
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Swept: ...
-
-
 class Erasing:
     """Erases people.
 
-    delay_seconds: between the steps, see above. log_days: that the decision log is kept. sweep, check: of the objects.
+    delay_seconds: between the steps, see above. log_days: that the decision log is kept.
     """
 
     def __init__(
@@ -79,16 +79,13 @@ class Erasing:
         clock: Callable[[], float],
         delay_seconds: float = DELAY_SECONDS,
         log_days: float = inf,
-        sweep: Sweep = sweep,
-        check: Sweep = check,
     ) -> None:
         self._stores = stores
         self._erasures = Erasures(stores.table, stores.people)
+        self._walks = Walks(stores.table)
         self._clock = clock
         self._delay = delay_seconds
         self._log_days = log_days
-        self._sweep = sweep
-        self._check = check
 
     def erase(self, tenant: str, user_id: str, *, remaining: Remaining = lambda: inf) -> Erasure:
         """Begins to erase the person of this id, with all ids that are linked with it, and returns how it stands.
@@ -226,45 +223,104 @@ class Erasing:
             if not self._sweep_table(tenant, erasure, lambda: remaining() - MARGIN_SECONDS):
                 self._send(tenant, erasure.erasure_id, 0.0)
                 return None
-            return self._erasures.advance(tenant, erasure, step="objects", now=now)
-        if erasure.step == "objects":
-            swept = self._objects(self._sweep, tenant, erasure, remaining)
-            if swept.cursor is not None:
-                return self._erasures.advance(
-                    tenant, erasure, step="objects", now=now, cursor=swept.cursor, objects=swept.removed
-                )
-            # What was read before the rows went may be written as long as a request lives: the log's files.
-            until = self._clock() + self._delay
-            return self._erasures.advance(
-                tenant, erasure, step="scan", now=now, not_before=until, objects=swept.removed
-            )
+            self._walks.enter(tenant, erasure.erasure_id, erasure.requested_at + TOMBSTONE_DAYS * 86400)
+            return self._erasures.advance(tenant, erasure, Move("objects", self._gathered(now)), now)
         if erasure.step == "scan":
             found, looked_at = self._scan_table(tenant, erasure)
-            return self._erasures.advance(
-                tenant, erasure, step="scan_objects", now=now, found=found, looked_at=looked_at
-            )
-        return self._scan_objects(tenant, erasure, remaining)
+            move = Move("scan_objects", self._gathered(now), found=found, looked_at=looked_at)
+            return self._erasures.advance(tenant, erasure, move, now)
+        return self._walk(tenant, erasure, remaining)
 
-    def _scan_objects(self, tenant: str, erasure: Erasure, remaining: Remaining) -> Erasure | None:
-        seen = self._objects(self._check, tenant, erasure, remaining)
-        found = _sum(erasure.found, seen.removed)
-        looked_at = _sum(erasure.looked_at, seen.looked_at, {_CLOSED: seen.closed})
+    def _gathered(self, now: float) -> float:
+        return now + GATHERING * self._delay
+
+    # Walks through the objects ----------------------------------------------------------------------------------
+
+    def _walk(self, tenant: str, erasure: Erasure, remaining: Remaining) -> Erasure | None:
+        """Leads a walk through the objects; None where another worker does."""
+        now, leader = self._clock(), secrets.token_hex(8)
+        if not self._walks.lead(tenant, leader, now, now + min(remaining(), self._delay)):
+            self._send(tenant, erasure.erasure_id, min(BUSY_SECONDS, self._delay))
+            return None
+        try:
+            moved = self._walk_together(tenant, erasure.erasure_id, remaining)
+        except Exception:
+            self._walks.release(tenant, leader)
+            raise
+        self._walks.release(tenant, leader)
+        if moved is None:  # the walk was another's, which had to be ended first
+            self._send(tenant, erasure.erasure_id, 0.0)
+        elif moved.step == "table" and moved.round > erasure.round and moved.round % ROUNDS == 0:
+            raise Unavailable("the second scan found traces again and again", retry_after=60)
+        return moved
+
+    def _walk_together(self, tenant: str, erasure_id: str, remaining: Remaining) -> Erasure | None:
+        """One call's way for all who are where the leader is, or, before any new walk is begun, for those whose walk
+        was cut off. None: the leader's was not among them."""
+        waiting = self._erasures.get_many(tenant, {*self._walks.entered(tenant), erasure_id})
+        walking = [one for one in waiting if one.step in ("objects", "scan_objects")]
+        mine = next(one for one in waiting if one.erasure_id == erasure_id)
+        if mine not in walking:
+            return mine  # somebody else has led it
+        first = next((one for one in walking if one.cursor is not None), mine)
+        group = [one for one in walking if (one.step, one.cursor) == (first.step, first.cursor)]
+        if first is mine:  # never without the leader, however many there are
+            group = [mine, *(one for one in group if one is not mine)]
+        group = group[:TOGETHER]
+        people = self._stores.people
+        swept = sweep(
+            self._stores.objects,
+            tenant,
+            [self._erased(tenant, one) for one in group],
+            digest=lambda user_id: people.digest(tenant, user_id),
+            remaining=remaining,
+            write=first.step == "objects",
+            cursor=first.cursor,
+            log_days=self._log_days,
+        )
+        moved = self._swept(tenant, group, swept) if first.step == "objects" else self._seen(tenant, group, swept)
+        return next((one for one in moved if one.erasure_id == erasure_id), None)
+
+    def _erased(self, tenant: str, erasure: Erasure) -> Erased:
+        return Erased(
+            erasure.erasure_id,
+            erasure.digests,
+            erasure.uids,
+            self._erasures.decisions(tenant, erasure.erasure_id),
+            erasure.requested_at,
+            erasure.kind == "withdrawal",
+        )
+
+    def _swept(self, tenant: str, group: list[Erasure], swept: Swept) -> list[Erasure]:
         now = self._clock()
+        # What was read before the rows went may be written as long as a request lives: the log's files.
+        move = Move("scan", now + self._delay) if swept.cursor is None else Move("objects", cursor=swept.cursor)
+        moves = [(one, replace(move, objects=swept.removed[one.erasure_id])) for one in group]
+        return self._erasures.advance_together(tenant, moves, now)
+
+    def _seen(self, tenant: str, group: list[Erasure], seen: Swept) -> list[Erasure]:
+        now = self._clock()
+        moves = []
+        for one in group:
+            found = _sum(one.found, seen.removed[one.erasure_id])
+            looked_at = _sum(one.looked_at, seen.looked_at, {_CLOSED: seen.closed})
+            moves.append((one, Move("scan_objects", None, seen.cursor, found=found, looked_at=looked_at)))
         if seen.cursor is not None:
-            return self._erasures.advance(
-                tenant, erasure, step="scan_objects", now=now, cursor=seen.cursor, found=found, looked_at=looked_at
-            )
+            return self._erasures.advance_together(tenant, moves, now)
+        ended = [self._end(tenant, one, move, now) for one, move in moves]
+        return [one for one in ended if one is not None]
+
+    def _end(self, tenant: str, erasure: Erasure, seen: Move, now: float) -> Erasure | None:
+        """Done where nothing was found; else once more from the beginning."""
+        found, looked_at = dict(seen.found or {}), seen.looked_at or {}
         if not found:
+            self._walks.leave(tenant, erasure.erasure_id)
             return self._erasures.finish(tenant, erasure, now=now, looked_at=looked_at)
         logger.warning(
             "the second scan found traces", extra={"erasure": erasure.erasure_id, "round": erasure.round, **found}
         )
-        moved = self._erasures.advance(
-            tenant, erasure, step="table", now=now, again=True, found=found, looked_at=looked_at
-        )
-        if moved is not None and moved.round >= ROUNDS and moved.round % ROUNDS == 0:
-            raise Unavailable("the second scan found traces again and again", retry_after=60)
-        return moved
+        again = Move("table", again=True, found=found, looked_at=looked_at)
+        return self._erasures.advance(tenant, erasure, again, now)
 
     def _inline(self, tenant: str, erasure: Erasure, remaining: Remaining) -> Erasure:
         """What the request itself removes. The step stays: its message does it once more, when no request that knew
@@ -335,22 +391,6 @@ class Erasing:
             "identities": len(erasure.digests),
         }
         return {place: count for place, count in found.items() if count}, looked_at
-
-    def _objects(self, walk: Sweep, tenant: str, erasure: Erasure, remaining: Remaining) -> Swept:
-        people = self._stores.people
-        return walk(
-            self._stores.objects,
-            tenant,
-            digests=erasure.digests,
-            uids=erasure.uids,
-            decisions=self._erasures.decisions(tenant, erasure.erasure_id),
-            digest=lambda user_id: people.digest(tenant, user_id),
-            before=erasure.requested_at,
-            remaining=remaining,
-            cursor=erasure.cursor,
-            stay=erasure.kind == "withdrawal",
-            log_days=self._log_days,
-        )
 
     def _keep(self, tenant: str, erasure: Erasure) -> None:
         """Outside the table, for whoever restores it."""

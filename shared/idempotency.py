@@ -9,8 +9,9 @@ no more than an HMAC under the client's own key, which itself is kept as its has
 
 What is answered to a request for one person (``user_id`` in its body) lies with the person (`shared.stores.answers`),
 who may be erased; the record says only that there is an answer. Feedback, whose answers name the decisions of many, is
-left alone too: each of its items is known again by itself; and so are auctions, which nobody repeats. And of events no
-answer is kept that quotes from them. Of a request that says ``minor``, or whose body does not say whom it is for,
+left alone too: each of its items is known again by itself; and so are auctions, which nobody repeats, and addresses to
+upload to, which are signed and would be kept for longer than they hold. And of events no answer is kept that quotes
+from them. Of a request that says ``minor``, or whose body does not say whom it is for,
 nothing is kept at all: its second copy is answered anew.
 """
 
@@ -35,7 +36,7 @@ LONGEST_KEY = 255
 KEPT_SECONDS = 3600  # answers may hold a person's interests: as long as a client tries again, no longer
 LARGEST_ANSWER = 300_000  # bytes, packed: DynamoDB's row holds 400 KB
 _METHODS = ("POST", "PUT", "PATCH")
-_LEFT_ALONE = ("/v1/users/", "/v1/feedback", "/openrtb2/")
+_LEFT_ALONE = ("/v1/users/", "/v1/feedback", "/openrtb2/", "/v1/uploads")
 _FOR_ONE_PERSON = ("/v1/recommendations", "/v1/copy")
 _EVENTS = "/v1/events"
 _UNBOUNDED_SECONDS = 30.0  # under way, where no Lambda context says how long it may last

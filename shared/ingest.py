@@ -103,6 +103,11 @@ def rejected_key(key: str) -> str:
     return rejected
 
 
+def run_id_of(key: str, version: str | None, fingerprint: str, modified: float) -> str:
+    """The name of the run that takes an upload in, where it is more than a chunk: the same whenever it is asked."""
+    return hashlib.sha256(f"{key}\x00{version or ''}\x00{fingerprint}\x00{modified}".encode()).hexdigest()[:24]
+
+
 class Uploads:
     """Takes uploaded files of one kind in."""
 
@@ -161,10 +166,9 @@ class Uploads:
         with closing(opened.reader):
             if done is not None and done["fingerprint"] == opened.fingerprint:
                 return _again(key, done)
-            identity = f"{key}\x00{version or ''}\x00{opened.fingerprint}\x00{opened.modified}"
             run = Run(
                 tenant=tenant,
-                run_id=hashlib.sha256(identity.encode()).hexdigest()[:24],
+                run_id=run_id_of(key, version, opened.fingerprint, opened.modified),
                 kind="upload",
                 subject=key,
                 fingerprint=opened.fingerprint,
@@ -209,7 +213,7 @@ class Uploads:
             self._on_finished(run.tenant)
             return
         parts = self._rejections(run)
-        problem = _problem(run.problem, run.over)
+        problem = problem_of(run.problem, run.over)
         key, tail = rejected_key(run.subject), _problem_line(problem)
         if parts or tail:
             self._stores.objects.put_joined(key, parts, "application/x-ndjson", tail=tail)
@@ -235,7 +239,7 @@ class Uploads:
     def _take_whole(self, run: Run, chunk: Chunk | None) -> IngestReport:
         """An upload that is one chunk, taken in at once."""
         tally, rejected = self._take(run, 0, chunk.body if chunk else b"", alone=True)
-        tally.problem = _problem(chunk.problem if chunk else None, tally.over)
+        tally.problem = problem_of(chunk.problem if chunk else None, tally.over)
         lines = b"".join(rejected) + _problem_line(tally.problem)
         if lines:
             self._stores.objects.put(rejected_key(run.subject), lines, "application/x-ndjson")
@@ -321,7 +325,7 @@ def run_body(run: Run) -> dict[str, Any]:
         "accepted": run.accepted,
         "duplicates": run.duplicates,
         "rejected_count": run.rejected,
-        "problem": _problem(run.problem, run.over),
+        "problem": problem_of(run.problem, run.over),
     }
 
 
@@ -342,7 +346,7 @@ def _rejected_line(line: int | None, name: str, reason: str) -> bytes:
     return orjson.dumps({"line": line, "field": name, "reason": reason}, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def _problem(problem: str | None, over: int) -> str | None:
+def problem_of(problem: str | None, over: int) -> str | None:
     """What is wrong with a file as a whole, and that rows of it were `over` the day's limit."""
     if not over:
         return problem

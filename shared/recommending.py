@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -31,7 +32,6 @@ from shared.stores import Stores
 from shared.stores.delivery import Terms, new_decision_id
 from shared.stores.people import unpack_vectors
 from shared.stores.table import TRANSACTION_LIMIT
-from shared.telemetry import MetricUnit, metrics
 from shared.trained import Found
 from shared.variants import variants
 
@@ -246,7 +246,6 @@ class Recommending:
             decision = replace(drawn.decision, log=decision_log.pack(drawn.record, drawn.decision))
             taken = self._stores.delivery.put_decision(asked.tenant, decision, drawn.terms, asked.uids, asked.now)
             if not taken:
-                metrics.add_metric("Decisions", MetricUnit.Count, 1)
                 return replace(drawn, decision=decision)
             limits.refuse(asked.snapshot.places[ad_id] for ad_id in taken)
         raise Conflict("too many others are at the last of these budgets", retry_after=1)
@@ -367,6 +366,13 @@ class Recommending:
     def feedback(self, tenant: str, items: Sequence[FeedbackItem]) -> list[dict[str, Any]]:
         """See `shared.feedback.Feedback.take`."""
         return self._feedback.take(tenant, items)
+
+    def elsewhere(self, stores: Stores, profiles: ProfileReader, clock: Callable[[], float]) -> Recommending:
+        """The same on other stores and at another time, with all that was made of catalogues."""
+        other = copy(self)
+        other._stores, other._profiles, other._clock = stores, profiles, clock
+        other._feedback = Feedback(stores, clock=clock, consent_basis=profiles.consent_basis)
+        return other
 
     def consent_basis(self, tenant: str) -> str:
         """``asserted`` or ``required``."""

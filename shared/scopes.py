@@ -21,8 +21,8 @@ from typing import Any
 from shared.errors import Forbidden
 
 SERVE = "adtailor/serve"  # behaviour in, ads out, what became of them
-READ = "adtailor/read"  # the catalogue, its categories, jobs and models; nobody's data
-WRITE = "adtailor/write"  # the catalogue and its copy
+READ = "adtailor/read"  # the catalogue, its categories, campaigns, jobs and models; nobody's data
+WRITE = "adtailor/write"  # the catalogue and its copy; files of ads, labels and behaviour
 PEOPLE = "adtailor/people"  # what is known of a person: to see, correct, export and erase it
 SCOPES = (SERVE, READ, WRITE, PEOPLE)
 ABOUT_PEOPLE = (PEOPLE, SERVE)  # either: an answer made for somebody tells something of them
@@ -30,28 +30,31 @@ CLAIMS = ("scope", "scp", "permissions")
 _SHOWN = 300  # characters of a token's scopes in an error
 
 # In order: the first that fits decides. What none fits is nobody's.
-_RULES: tuple[tuple[str, re.Pattern[str], str], ...] = tuple(
-    (methods, re.compile(path, re.DOTALL), scope)
-    for methods, path, scope in (
+_RULES: tuple[tuple[str, re.Pattern[str], tuple[str, ...]], ...] = tuple(
+    (methods, re.compile(path, re.DOTALL), tuple(scopes))
+    for methods, path, *scopes in (
         ("*", r"/v1/(?:users|erasures)(?:/.*)?", PEOPLE),
         ("POST", r"/v1/(?:recommendations|feedback|events)", SERVE),
         ("POST", r"/openrtb2/auction", SERVE),
-        ("GET", r"/openrtb2/(?:win|billing|loss)", SERVE),
+        ("GET", r"/openrtb2/(?:win|billing|loss|click|visit)", SERVE),
+        ("POST", r"/openrtb2/(?:win|billing|loss|click)", SERVE),
         ("GET", r"/healthz", SERVE),
         ("POST", r"/v1/classify", READ),
-        ("GET", r"/v1/(?:ads|heads|copy)(?:/.*)?|/v1/ranker", READ),
+        ("GET", r"/v1/(?:ads|heads|copy)(?:/.*)?|/v1/(?:ranker|campaigns)", READ),
         ("PUT", r"/v1/ads", WRITE),
         ("POST", r"/v1/copy(?:/reviews)?", WRITE),
+        ("POST", r"/v1/uploads", WRITE),
+        ("GET", r"/v1/uploads/.*", WRITE, READ),
     )
 )
 
 
-def scope_of(method: str, path: str) -> str | None:
-    """The scope that a request needs; None where no route of ours is like it."""
-    for methods, pattern, scope in _RULES:
+def scopes_of(method: str, path: str) -> tuple[str, ...]:
+    """The scopes of which a request needs one; none where no route of ours is like it."""
+    for methods, pattern, scopes in _RULES:
         if methods in ("*", method) and pattern.fullmatch(path):
-            return scope
-    return None
+            return scopes
+    return ()
 
 
 def granted(claims: Mapping[str, Any]) -> frozenset[str] | None:
@@ -75,8 +78,7 @@ def authorise(claims: Mapping[str, Any], method: str, path: str) -> None:
     Raises:
         Forbidden: the token names scopes, and not the one that the request needs.
     """
-    needed = scope_of(method, path)
-    _must_have(claims, (needed,) if needed is not None else (), "this request")
+    _must_have(claims, scopes_of(method, path), "this request")
 
 
 def authorise_naming(claims: Mapping[str, Any]) -> None:

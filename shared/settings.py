@@ -53,6 +53,7 @@ class Settings:
         of the pages that may send them (`shared.openrtb.opening`).
     open_rtb_currency: of the ads' bids, as exchanges name it (ISO 4217). open_rtb_seat: the deployment's name there.
     open_rtb_eid_source: of the entry of ``user.eids`` whose ids are those of events; empty: none is looked for.
+    open_rtb_pixel: banners carry an image that tells of their impression, for exchanges that send no billing notice.
     pseudonym_key_file / pseudonym_secret_id: where the HMAC key of external ids is kept (a file locally).
     """
 
@@ -98,6 +99,7 @@ class Settings:
     open_rtb_currency: str = "USD"
     open_rtb_seat: str = "adtailor"
     open_rtb_eid_source: str = ""
+    open_rtb_pixel: bool = False
     erasure_delay_seconds: float = 200.0
     decision_log_days: float = 90.0
     k_floor: int = 50

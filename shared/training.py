@@ -47,7 +47,7 @@ _TURNS = 8
 @dataclass(frozen=True, slots=True)
 class Head:
     """A head as it stands. version: that serves, None where none does. row: None for a head that was published without
-    an upload. labels, metrics: of that version, where one head was asked for."""
+    an upload. labels, metrics: of that version; None where its files are not there."""
 
     name: str
     row: HeadRow | None
@@ -188,7 +188,7 @@ class Training:
                 continue  # something lies there, but no head was published
             if row is not None and row.state == "training" and asked < ASKED_AT_ONCE:
                 row, asked = self._settled(tenant, row), asked + 1
-            found.append(Head(name, row, version))
+            found.append(self._with_figures(tenant, Head(name, row, version)))
         return found
 
     def head(self, tenant: str, name: str) -> Head:
@@ -199,15 +199,22 @@ class Training:
         version = self._version(tenant, name) if HEAD.fullmatch(name) else None
         if row is None and version is None:
             raise NotFound(f"no head {name!r}: upload labels/{tenant}/{name}.jsonl", field="name")
-        if version is None:
-            return Head(name, row, None)
+        found = self._with_figures(tenant, Head(name, row, version))
+        if version is not None and found.metrics is None:
+            raise ArtifactError(f"head {name}: the version that is named as its latest is not there")
+        return found
+
+    def _with_figures(self, tenant: str, head: Head) -> Head:
+        """With the labels and figures of the version that serves; as it is where that has none, or is not there."""
+        if head.version is None:
+            return head
         try:
-            manifest = orjson.loads(self._stores.objects.get(f"{_artifacts(tenant)}{name}/{version}/manifest.json"))
+            body = self._stores.objects.get(f"{_artifacts(tenant)}{head.name}/{head.version}/manifest.json")
         except NotFound:
-            raise ArtifactError(f"head {name}: the version that is named as its latest is not there") from None
-        metadata = manifest.get("metadata", {})
+            return head
+        metadata = orjson.loads(body).get("metadata", {})
         labels = tuple(one if isinstance(one, str) else str(one["id"]) for one in metadata.get("labels", ()))
-        return Head(name, row, version, labels, _figures(metadata.get("metrics", {})))
+        return replace(head, labels=labels, metrics=_figures(metadata.get("metrics", {})))
 
     # An upload ----------------------------------------------------------------------------------------------------
 

@@ -16,7 +16,7 @@ from shared import preprocess
 from shared.errors import ArtifactError, NotFound
 from shared.settings import Settings, initialization, own_settings
 from shared.stores import Stores, file_key, open_stores, secret_key
-from shared.stores.clients import Deferred
+from shared.stores.clients import Deferred, signing
 from shared.tenants import Tenants
 from shared.trained import Trained, fetch, forget, surplus
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from shared.stores.answers import Answers
     from shared.stores.training_jobs import TrainingJobs
     from shared.training import Training
+    from shared.uploading import Uploading
 
 TAXONOMIES = ("adproduct", "content")
 HELD_HEADS = 4  # trained heads that a process keeps loaded
@@ -105,8 +106,7 @@ class System:
             read_timeout=10,
             # `shared.stores.table` writes the wire form itself: checking it again costs a third of an ingest.
             parameter_validation=service != "dynamodb",
-            # Of links to objects: by default boto3 signs them as S3 no longer takes for objects under a KMS key.
-            **({"signature_version": "s3v4"} if service == "s3" else {}),
+            **(signing(emulated=self.settings.stage == "local") if service == "s3" else {}),
         )
 
     def parse(self) -> None:
@@ -287,6 +287,12 @@ class System:
             clock=self.clock,
             quotas=self.quotas,
         )
+
+    @cached_property
+    def uploading(self) -> Uploading:
+        from shared.uploading import Uploading
+
+        return Uploading(self.stores, clock=self.clock, reserved=TAXONOMIES)
 
     @cached_property
     def training(self) -> Training:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from fastapi import APIRouter, Depends, Path
+from fastapi import APIRouter, Depends, Path, Query
 from pydantic import BaseModel, Field
 
 from shared.bodies import Whole
-from shared.classifying import TextResult
-from shared.domain import CatalogueAd, Classification, Finding, IngestReport, Rejection
+from shared.classifying import MAX_LISTED, TextResult
+from shared.domain import CatalogueAd, Classification, Domain, Finding, IngestReport, Rejection
 from shared.entry import Remaining, create_app, lambda_entry, rfc3339, tenant_of
 from shared.ingest import run_body, tenant_of_key
 from shared.labels import PREFIX as LABELS
@@ -28,7 +28,8 @@ Tenant = Annotated[str, Depends(tenant_of)]
 
 
 class Texts(BaseModel):
-    """Up to 256 texts. `head` is a taxonomy (adproduct, content) or a trained head's name."""
+    """Up to 256 texts, each of 10,000 characters, together of 200,000 bytes (UTF-8). `head` is a taxonomy (adproduct,
+    content) or a trained head's name."""
 
     texts: list[str] = Field(min_length=1)
     head: str | None = Field(default=None, max_length=64)
@@ -69,6 +70,38 @@ def put_ads(body: Ads, tenant: Tenant) -> dict[str, Any]:
     return {"ads": bodies, "versions": system().versions}
 
 
+@router.get("/ads")
+def list_ads(
+    tenant: Tenant,
+    after: Annotated[str, Query(max_length=200)] = "",
+    limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 100,
+    campaign_id: Annotated[str | None, Query(min_length=1, max_length=200)] = None,
+    domain: Domain | None = None,
+) -> dict[str, Any]:
+    """The catalogue in short, in the order of the ads' ids, by pages: `next` goes into `after` of the next one, and is
+    null behind the last. An ad that is there all the while is on one page, whatever is written meanwhile. With a filter
+    a page may be short, or empty, before the last."""
+    ads, onward = system().classifying.list_ads(
+        tenant, after=after, limit=limit, campaign_id=campaign_id, domain=domain
+    )
+    return {"ads": [listed_body(ad) for ad in ads], "next": onward, "versions": system().versions}
+
+
+def listed_body(stored: CatalogueAd) -> dict[str, Any]:
+    label = stored.category.labels[0] if stored.category.labels else None
+    return {
+        "ad_id": stored.ad.ad_id,
+        "title": stored.ad.title,
+        "language": stored.ad.language,
+        "domain": stored.ad.domain,
+        "campaign_id": stored.ad.campaign_id,
+        "active": stored.active,
+        "inactive_reason": stored.inactive_reason,
+        "findings": len(stored.findings),
+        "category": {"id": label.id, "name": label.name} if label else None,
+    }
+
+
 @router.get("/ads/{ad_id:path}")
 def get_ad(ad_id: Annotated[str, Path(min_length=1, max_length=200)], tenant: Tenant) -> dict[str, Any]:
     """An ad as the catalogue keeps it."""
@@ -89,8 +122,7 @@ def get_heads(tenant: Tenant) -> dict[str, Any]:
 def get_head(name: Annotated[str, Path(min_length=1, max_length=64)], tenant: Tenant) -> dict[str, Any]:
     """A head: the state of its training, and the labels and figures of the version that serves."""
     head = system().training.head(tenant, name)
-    figures = {"labels": list(head.labels), "metrics": head.metrics}
-    return head_body(head) | figures | {"versions": system().versions}
+    return head_body(head) | {"labels": list(head.labels), "versions": system().versions}
 
 
 @router.get("/ranker")
@@ -132,7 +164,7 @@ def head_body(head: Head) -> dict[str, Any]:
             "rejected": row.rejected,
             "waiting": row.waiting is not None,
         }
-    return {"name": head.name, "version": head.version} | body
+    return {"name": head.name, "version": head.version, "metrics": head.metrics} | body
 
 
 def category_body(classification: Classification) -> dict[str, Any]:

@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 from time import monotonic
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import orjson
 from fastapi import APIRouter, Depends, HTTPException, Path, Request, Response
-from pydantic import AfterValidator, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
 from shared.bodies import ExternalId, Moment, Switch
-from shared.domain import Consent, Profile
+from shared.domain import Consent
 from shared.entry import Remaining, create_app, lambda_entry, rfc3339, tenant_of
 from shared.erasing import receipt
 from shared.exporting import Limits
 from shared.ingest import run_body, tenant_of_key
-from shared.policy.consent import purposes
 from shared.preprocess import fields
+from shared.profile_answers import consent_body, profile_body
 from shared.profiling import Links, NamedId, report_body
 from shared.restore import prepare
 from shared.stores.erasures import Erasure
 from shared.stores.runs import Run
+from shared.uploading import LONGEST_NAME, MOST_BYTES, NAMES, Kind
 from shared.wiring import system
 
 router = APIRouter(prefix="/v1", tags=["profile"])
@@ -30,7 +31,12 @@ UserId = Annotated[ExternalId, Path()]  # may hold a slash, so its routes take a
 ErasureId = Annotated[str, Path(pattern="^[0-9a-f]{24}$")]
 WHOLE_EXPORT = Limits(inline_bytes=0, log_seconds=120.0)  # of a direct call: the function has 180 seconds
 # What stands behind a person's id in other routes; API Gateway tells these apart by itself.
-PARTS = {"profile": "GET", "interests": "PATCH", "consent": "PUT", "identities": "PUT", "export": "GET"}
+PARTS = {"profile": "GET", "interests": "PATCH", "consent": "PUT", "identities": "PUT", "export": "GET", "ahead": "GET"}
+UploadName = Annotated[
+    str,
+    Field(min_length=1, max_length=LONGEST_NAME),
+    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": LONGEST_NAME, "pattern": NAMES}),
+]
 InterestId = Annotated[str, Field(max_length=100)]
 
 
@@ -86,6 +92,13 @@ class ConsentChange(BaseModel):
     minor: Switch | None = None
 
 
+class UploadWanted(BaseModel):
+    """The name of a file: it ends in .jsonl or .csv, or in one of these and .gz, and says nobody's name or id."""
+
+    kind: Kind
+    name: UploadName
+
+
 @router.post("/events")
 def post_events(body: Events, tenant: Tenant) -> dict[str, Any]:
     """Takes behaviour in. Sending the same events again changes nothing."""
@@ -96,13 +109,15 @@ def post_events(body: Events, tenant: Tenant) -> dict[str, Any]:
 @router.get("/users/{user_id:path}/profile")
 def get_profile(user_id: UserId, tenant: Tenant) -> dict[str, Any]:
     """The person's interests with their evidence, as of now."""
-    return profile_body(*system().profiling.profile(tenant, user_id))
+    return profile_body(system(), *system().profiling.profile(tenant, user_id))
 
 
 @router.patch("/users/{user_id:path}/interests")
 def edit_interests(user_id: UserId, body: InterestEdit, tenant: Tenant) -> dict[str, Any]:
     """Switches interests off or on, from the next answer on."""
-    return profile_body(*system().profiling.edit_interests(tenant, user_id, disable=body.disable, enable=body.enable))
+    return profile_body(
+        system(), *system().profiling.edit_interests(tenant, user_id, disable=body.disable, enable=body.enable)
+    )
 
 
 @router.put("/users/{user_id:path}/consent")
@@ -113,7 +128,7 @@ def put_consent(user_id: UserId, body: ConsentChange, tenant: Tenant) -> dict[st
     kept, as the proof of what was said when; what was last said of age holds however many come after it."""
     said = Consent(body.personalisation, body.sensitive, body.source, body.at, tcf=body.tcf, version=body.version)
     stated = system().profiling.set_consent(tenant, user_id, said, minor=body.minor)
-    answer = {"user_id": user_id} | consent_body(stated)
+    answer = {"user_id": user_id} | consent_body(system(), stated)
     return answer | {"superseded": True} if stated.superseded else answer
 
 
@@ -166,6 +181,49 @@ def get_erasure(erasure_id: ErasureId, tenant: Tenant) -> dict[str, Any]:
     return receipt_body(system().erasing.get(tenant, erasure_id))
 
 
+@router.post("/uploads", status_code=201)
+def post_upload(body: UploadWanted, tenant: Tenant) -> dict[str, Any]:
+    """An address to which a file of events, ads or labels may be sent with `method`, by whoever has it, until
+    `expires_at`. A later file of the same name takes the place of an earlier one. What becomes of it is answered by
+    ``GET /v1/uploads/{kind}/{name}``."""
+    found = system().uploading.address(tenant, body.kind, body.name)
+    return {
+        "kind": body.kind,
+        "name": body.name,
+        "key": found.key,
+        "method": "PUT",
+        "url": found.url,
+        "headers": {},
+        "fields": {},
+        "expires_at": rfc3339(found.expires_at),
+        "most_bytes": MOST_BYTES,
+        "versions": system().versions,
+    }
+
+
+@router.get("/uploads/{kind}/{name}")
+def get_upload(kind: Kind, name: Annotated[UploadName, Path()], tenant: Tenant) -> dict[str, Any]:
+    """What became of the file that was last sent under this name.
+
+    `state`: ``waiting`` (nothing has come), ``reading``, ``done``, or ``failed`` where nobody goes on with it. `chunks`
+    are of a large file, their `total` known once it is split. `lines`: the first 200 rejected ones, all of which lie at
+    `rejected_url` for a quarter of an hour.
+    """
+    found = system().uploading.uploaded(tenant, kind, name)
+    return {
+        "key": found.key,
+        "state": found.state,
+        "chunks": None if found.done is None else {"done": found.done, "total": found.total},
+        "accepted": found.accepted,
+        "duplicates": found.duplicates,
+        "rejected": found.rejected,
+        "problem": found.problem,
+        "lines": list(found.lines),
+        "rejected_url": found.rejected_url,
+        "versions": system().versions,
+    }
+
+
 def receipt_body(erasure: Erasure) -> dict[str, Any]:
     """A receipt as the API answers it."""
     body = receipt(erasure)
@@ -184,59 +242,6 @@ def links_body(links: Links) -> dict[str, Any]:
         ],
         "count": len(links.linked) + 1,
         "changes": [{"platform": one.platform, "id": one.id, "result": result} for one, result in links.changes],
-    }
-
-
-def profile_body(profile: Profile, consent: Consent) -> dict[str, Any]:
-    """A profile as the API answers it."""
-    return {
-        "user_id": profile.user_id,
-        "interests": [
-            {
-                "id": interest.id,
-                "name": interest.name,
-                "categories": interest.categories,
-                "weight": interest.weight,
-                "strength": interest.strength,
-                "term": interest.term,
-                "evidence": list(interest.evidence),
-                "against": list(interest.against),
-                "enabled": interest.enabled,
-            }
-            for interest in profile.interests
-        ],
-        "segments": list(profile.segments),
-        "events": profile.events,
-        "updated_at": rfc3339(profile.updated_at),
-        "consent": consent_body(consent),
-        "versions": system().versions,
-    }
-
-
-def consent_body(consent: Consent) -> dict[str, Any]:
-    """Consent as the API answers it, with what its TC string came to where there is one."""
-    basis: Literal["given", "asserted", "none"] = consent.basis
-    body = {
-        "personalisation": consent.personalisation,
-        "sensitive": consent.sensitive,
-        "purposes": list(purposes(consent)),
-        "minor": consent.minor,
-        "source": consent.source,
-        "version": consent.version,
-        "basis": basis,
-        "at": rfc3339(consent.at) if consent.at else None,
-    }
-    signals = system().profiling.signals(consent)
-    if signals is None:
-        return body
-    return body | {
-        "tcf": {
-            "policy_version": signals.policy_version,
-            "vendor_list_version": signals.vendor_list_version,
-            "purposes": list(signals.purposes),
-            "vendor": signals.vendor,
-            "allows": signals.allows,
-        }
     }
 
 
@@ -278,7 +283,7 @@ class OneRun(BaseModel):
 
 def direct_profile(call: dict[str, Any]) -> dict[str, Any]:
     person = Person(user_id=call["user_id"])
-    return profile_body(*system().profiling.profile(call["tenant"], person.user_id))
+    return profile_body(system(), *system().profiling.profile(call["tenant"], person.user_id))
 
 
 def direct_export(call: dict[str, Any]) -> Any:

@@ -6,24 +6,29 @@ import time
 from typing import Annotated, Any, Literal
 
 import orjson
-from fastapi import APIRouter, Body, Depends, Query
+from fastapi import APIRouter, Body, Depends, Path, Query
 from fastapi.requests import Request
-from fastapi.responses import Response
+from fastapi.responses import RedirectResponse, Response
 from pydantic import BaseModel, Field, WithJsonSchema
 
 from shared.bodies import ExternalId, Moment, Switch, Whole
 from shared.comparing import Compared
 from shared.decision_log import export
-from shared.domain import Decision, RankedAd
+from shared.domain import Decision, Domain, Language, RankedAd
 from shared.eligibility import Context
-from shared.entry import JSON, create_app, lambda_entry, tenant_of
+from shared.entry import JSON, create_app, lambda_entry, rfc3339, tenant_of
 from shared.errors import BadInput, NotFound
 from shared.feedback import FeedbackItem
-from shared.openrtb.bidding import Bidding, NoBid, Pace, Trade
+from shared.foresight import MOST_ADS, MOST_SECONDS, ahead
+from shared.openrtb.bidding import Bidding, NoBid, Pace
+from shared.openrtb.bids import Trade
 from shared.openrtb.fields import LONGEST_NAME
 from shared.openrtb.notices import Notice
 from shared.openrtb.opening import opened, shared_with
+from shared.openrtb.outcomes import Outcomes
 from shared.openrtb.shelf import Shelves
+from shared.profile_answers import profile_body
+from shared.reporting import MAX_LISTED, CampaignAd, Reporting, Rung
 from shared.restore import prepare
 from shared.wiring import TAXONOMIES, system
 
@@ -109,6 +114,52 @@ def feedback(body: Feedback, tenant: Tenant) -> dict[str, Any]:
     return {"results": system().recommending.feedback(tenant, items), "versions": system().versions}
 
 
+@router.get("/v1/users/{user_id:path}/ahead")
+def look_ahead(
+    user_id: Annotated[ExternalId, Path()],
+    tenant: Tenant,
+    seconds: Annotated[float, Query(ge=0, le=MOST_SECONDS)] = 0.0,
+    n: Annotated[int, Query(ge=1, le=MOST_ADS)] = 3,
+    domain: Domain | None = None,
+    language: Language | None = None,
+) -> dict[str, Any]:
+    """What this person would be answered `seconds` from now if nothing happened until then, with its `twin`, and the
+    `profile` that it would rest on (null of somebody unknown). Nothing of it is kept: no decision, no reservation."""
+    context = Context(domain=domain, language=language)
+    found, known = ahead(system(), tenant, user_id, seconds, n=n, context=context)
+    profile = profile_body(system(), *known) if known is not None else None
+    return decision_body(found.decision) | {"twin": twin_body(found), "profile": profile}
+
+
+def reporting() -> Reporting:
+    own = system()
+    return Reporting(own.stores, clock=own.clock)
+
+
+@router.get("/v1/campaigns")
+def list_campaigns(
+    tenant: Tenant,
+    after: Annotated[str, Query(max_length=200)] = "",
+    limit: Annotated[int, Query(ge=1, le=MAX_LISTED)] = 100,
+) -> dict[str, Any]:
+    """What each ad has spent of its day's budget and what was counted of it, by pages in the order of the ads' ids.
+
+    Money is in the advertiser's currency: `spent` is charged plus reserved today (UTC), `allowed` what pacing lets the
+    ad have spent by now; both are null without a daily budget. Counts are since the beginning.
+    """
+    now, rows, onward = reporting().campaigns(tenant, after=after, limit=limit)
+    bodies = [campaign_body(row) for row in rows]
+    return {"at": rfc3339(now), "ads": bodies, "next": onward, "versions": system().versions}
+
+
+@router.get("/v1/ads/{ad_id:path}/variants")
+def get_variants(ad_id: Annotated[str, Path(min_length=1, max_length=200)], tenant: Tenant) -> dict[str, Any]:
+    """The ad's banked texts by segment and language (a segment ``-`` is anyone). `impressions` and `clicks` count less
+    the older they are; `chance`: how often the text is shown when the ad is, by these counts alone."""
+    rungs = reporting().variants(tenant, ad_id)
+    return {"ad_id": ad_id, "rungs": [rung_body(rung) for rung in rungs], "versions": system().versions}
+
+
 async def arrived_at(request: Request) -> float:
     """When the request came, on the monotonic clock: to API Gateway, where it came through it. Asked for before the
     request waits for a thread."""
@@ -151,9 +202,20 @@ def bidding() -> Bidding:
     own = system()
     settings = own.settings
     trade = Trade(
-        settings.open_rtb_currency, settings.open_rtb_seat, settings.open_rtb_eid_source, settings.tcf_vendor_id
+        settings.open_rtb_currency,
+        settings.open_rtb_seat,
+        settings.open_rtb_eid_source,
+        settings.tcf_vendor_id,
+        # Browsers get in where the stage is open, or by the signatures of this tenant's addresses.
+        tracked=None if settings.stage == "local" else frozenset({settings.open_rtb_tenant} - {""}),
+        pixel=settings.open_rtb_pixel,
     )
     return Bidding(own.recommending, own.snapshots, own.stores, trade, clock=own.clock, shelves=_shelves, pace=_pace)
+
+
+def outcomes() -> Outcomes:
+    own = system()
+    return Outcomes(own.recommending, own.stores, clock=own.clock)
 
 
 def _origins() -> frozenset[str]:
@@ -162,7 +224,8 @@ def _origins() -> frozenset[str]:
 
 @router.post("/openrtb2/auction", openapi_extra={"requestBody": {"required": True}})
 def auction(request: Request, arrived: Arrived, tenant: Tenant, body: BidRequest = None) -> Response:
-    """Bids on the impressions of an OpenRTB 2.6 bid request, banners and native ads, within its `tmax`.
+    """Bids on the impressions of an OpenRTB 2.6 bid request, banners and native ads, within its `tmax`: on the open
+    market, and in the private deals that ads name in their `targeting`.
 
     No bid is a 204; for a request with `test`, an answer without bids that says why. Nothing is reserved for those.
     """
@@ -189,26 +252,61 @@ class Told(BaseModel):
     s: str = Field(max_length=64)
 
 
+class ToldPrice(Told):
+    """`price`: per thousand, where the exchange fills one in, plain or encrypted: it is told, not relied on."""
+
+    price: str = ""
+
+
+class ToldLoss(Told):
+    """`reason`: of OpenRTB 3.0's loss reason codes, where the exchange fills one in."""
+
+    reason: str = ""
+
+
 @router.get("/openrtb2/win", status_code=204)
-def win(told: Annotated[Told, Query()], tenant: Tenant) -> Response:
+@router.post("/openrtb2/win", status_code=204)
+def win(told: Annotated[ToldPrice, Query()], tenant: Tenant) -> Response:
     """The exchange says that a bid has won (`nurl`). That alone charges nothing."""
-    return _noticed("win", tenant, told)
+    return _noticed("win", tenant, told, price=told.price)
 
 
 @router.get("/openrtb2/billing", status_code=204)
-def billing(told: Annotated[Told, Query()], tenant: Tenant) -> Response:
-    """The exchange bills a bid (`burl`): its impression counts, once."""
-    return _noticed("billing", tenant, told)
+@router.post("/openrtb2/billing", status_code=204)
+def billing(told: Annotated[ToldPrice, Query()], tenant: Tenant) -> Response:
+    """The exchange bills a bid (`burl`), or the ad's own image is loaded: its impression counts, once."""
+    return _noticed("billing", tenant, told, price=told.price)
 
 
 @router.get("/openrtb2/loss", status_code=204)
-def loss(told: Annotated[Told, Query()], tenant: Tenant) -> Response:
-    """The exchange says that a bid has lost (`lurl`)."""
-    return _noticed("loss", tenant, told)
+@router.post("/openrtb2/loss", status_code=204)
+def loss(told: Annotated[ToldLoss, Query()], tenant: Tenant) -> Response:
+    """The exchange says that a bid has lost (`lurl`): what was reserved for it is free at once."""
+    return _noticed("loss", tenant, told, reason=told.reason)
 
 
-def _noticed(kind: str, tenant: str, told: Told) -> Response:
-    if not bidding().notice(Notice(kind, tenant, told.d, told.a), told.s):
+@router.get("/openrtb2/click", status_code=204)
+@router.post("/openrtb2/click", status_code=204)
+def click(told: Annotated[Told, Query()], tenant: Tenant) -> Response:
+    """A native ad is clicked (`link.clicktrackers`): its click counts, once."""
+    return _noticed("click", tenant, told)
+
+
+@router.get("/openrtb2/visit", status_code=302, response_class=RedirectResponse)
+def visit(request: Request, told: Annotated[Told, Query()], tenant: Tenant) -> Response:
+    """A banner is clicked: its click counts, once, and leads on to the ad's own page, never anywhere else.
+
+    A browser that only looks ahead is led there too, and counts as nothing.
+    """
+    ahead = any("prefetch" in request.headers.get(name, "") for name in ("sec-purpose", "purpose", "x-moz"))
+    page = outcomes().visit(Notice("visit", tenant, told.d, told.a), told.s, seen=not ahead)
+    if page is None:
+        raise NotFound("no such link: its address was not made here, has been changed, or its ad is gone")
+    return RedirectResponse(page, status_code=302, headers={"cache-control": "no-store"})
+
+
+def _noticed(kind: str, tenant: str, told: Told, *, reason: str = "", price: str = "") -> Response:
+    if not outcomes().take(Notice(kind, tenant, told.d, told.a), told.s, reason=reason, price=price):
         raise NotFound("no such notice: its address was not made here, or has been changed")
     return Response(status_code=204, headers={"cache-control": "no-store"})
 
@@ -273,6 +371,46 @@ def twin_body(compared: Compared) -> dict[str, Any]:
             "explained": [{"ad_id": one.ad_id, "code": one.code, "text": one.text} for one in found.explained],
             "text": found.text,
         },
+    }
+
+
+def campaign_body(row: CampaignAd) -> dict[str, Any]:
+    ad, cap = row.ad.ad, row.ad.ad.frequency_cap
+    return {
+        "ad_id": ad.ad_id,
+        "title": ad.title,
+        "language": ad.language,
+        "campaign_id": ad.campaign_id,
+        "active": row.ad.active,
+        "inactive_reason": row.ad.inactive_reason,
+        "bid_cpm": ad.bid_cpm,
+        "daily_budget": ad.daily_budget,
+        "spent": row.spent,
+        "allowed": row.allowed,
+        "cap": {"count": cap.count, "hours": cap.hours} if cap else None,
+    } | row.counts
+
+
+def rung_body(rung: Rung) -> dict[str, Any]:
+    return {
+        "segment": rung.segment,
+        "language": rung.language,
+        "copies": [
+            {
+                "text": one.copy.text,
+                "served_by": one.copy.served_by,
+                "label": one.copy.label,
+                "review": one.copy.provenance.get("human_review"),
+                "claims": [
+                    {"span": list(c.span), "text": c.text, "kind": c.kind, "support": c.support}
+                    for c in one.copy.claims
+                ],
+                "impressions": round(one.impressions, 2),
+                "clicks": round(one.clicks, 2),
+                "chance": round(one.chance, 4),
+            }
+            for one in rung.variants
+        ],
     }
 
 

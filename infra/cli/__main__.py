@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from infra.cli import importing, models, people, serving, uploads
+from infra.cli.examples import STATUSES
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -15,7 +16,7 @@ app = typer.Typer(
         "Speaks to http://127.0.0.1:8080 ([bold]make run[/]) unless ADTAILOR_URL, --url or --stack says otherwise. On "
         "AWS requests are signed with your AWS credentials, or carry ADTAILOR_TOKEN. Every command takes --json."
     ),
-    epilog="Begin with your own data: infra/guides/own-data.md",
+    epilog=f"Begin with your own data: infra/guides/own-data.md\n\n{STATUSES}",
 )
 for part in (importing, uploads, people, serving, models):
     part.register(app)

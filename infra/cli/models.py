@@ -16,7 +16,7 @@ _PANEL = "Models"
 _THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
 _BEGIN_SECONDS = 60.0  # in which an upload of labels starts a training
 
-train = typer.Typer(no_args_is_help=True, help="Train heads and rankers, and follow their training.")
+train = typer.Typer(name="train", no_args_is_help=True, help="Train heads and rankers, and follow their training.")
 
 
 def register(app: typer.Typer) -> None:

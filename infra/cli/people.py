@@ -36,6 +36,8 @@ def profile(session: Session, user_id: User) -> None:
         )
         if not found["interests"]:
             session.print("no interest yet")
+            if found["events"] and not said["sensitive"]:  # said of everybody alike: it tells nothing of this person
+                session.note("(what is about health counts with consent to it alone: adtailor consent … --sensitive)")
             return
         table = session.table("interest", "#weight", "term", "id", "latest evidence")
         for one in found["interests"]:

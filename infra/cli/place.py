@@ -164,11 +164,15 @@ def outputs_of(stack: str) -> dict[str, str]:
         Failed: there is no such stack.
     """
     import boto3
-    from botocore.exceptions import ClientError
+    from botocore.exceptions import ClientError, NoRegionError
 
     try:
         found = boto3.client("cloudformation").describe_stacks(StackName=stack)["Stacks"][0]
+    except NoRegionError:
+        raise Failed(f"--stack {stack}: in which region? Set AWS_DEFAULT_REGION or AWS_PROFILE") from None
     except ClientError as error:
-        raise Failed(f"--stack {stack}: {error.response['Error']['Message']}") from None
+        expired = "Expired" in error.response["Error"]["Code"]
+        hint = " (sign in again, such as by `aws sso login`)" if expired else ""
+        raise Failed(f"--stack {stack}: {error.response['Error']['Message']}{hint}") from None
     parameters = {one["ParameterKey"]: one["ParameterValue"] for one in found.get("Parameters", [])}
     return parameters | {one["OutputKey"]: one["OutputValue"] for one in found.get("Outputs", [])}

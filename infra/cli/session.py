@@ -16,6 +16,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from infra.cli.examples import epilog
+
 if TYPE_CHECKING:
     from infra.cli.place import Place
     from infra.client import Client
@@ -49,6 +51,19 @@ Token = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="One JSON object on stdout, nothing else.")]
+
+
+_SIGN_IN = " (sign in again, such as by `aws sso login`)"
+_EXPIRED = frozenset(
+    {"ExpiredToken", "ExpiredTokenException", "RequestExpired", "TokenRetrievalError", "SSOTokenLoadError"}
+    | {"UnauthorizedSSOTokenError", "InvalidClientTokenId", "UnrecognizedClientException"}
+)
+_NOT_LET = frozenset({"AccessDenied", "AccessDeniedException", "403", "Forbidden", "SignatureDoesNotMatch"})
+_HINTS = {
+    401: " (who asks? --token or ADTAILOR_TOKEN, a token that has not expired, or --auth iam)",
+    403: " (has your role execute-api:Invoke, or your token the scope? infra/guides/deploy.md says what is needed)",
+    429: " (the tenant's limit of requests; wait, or raise it: infra/guides/operate.md)",
+}
 
 
 class Failed(Exception):
@@ -93,6 +108,11 @@ class Session:
         if self.auth not in get_args(_AUTH):
             raise Failed(f"--auth: use {', '.join(get_args(_AUTH))}, not {self.auth}", 2)
         return Client(self.url, auth=cast("_AUTH", self.auth), token=self.token)
+
+    @property
+    def by_token(self) -> bool:
+        """Whether a token stands for the caller: there may be no credentials of AWS then."""
+        return self.auth == "token" or (self.auth == "auto" and self.token is not None)
 
     @cached_property
     def place(self) -> Place:
@@ -165,7 +185,8 @@ def command(
         run.__annotations__ = {one.name: one.annotation for one in parameters}
         run.__doc__ = function.__doc__
         run.__name__ = function.__name__
-        app.command(name, **options)(run)
+        group = app.info.name if isinstance(app.info.name, str) else ""
+        app.command(name, **({"epilog": epilog(f"{group} {name}".strip())} | options))(run)
         return run
 
     return register
@@ -198,18 +219,26 @@ def _explained(session: Session, error: Exception) -> tuple[int, str, Mapping[st
     from infra.importers.mapping import MappingError
     from infra.importers.tables import TableError
     from infra.signing import SigningError
-    from shared.errors import AdTailorError
+    from shared.errors import AdTailorError, Unavailable
 
     if isinstance(error, Failed):
         return error.code, str(error), {"title": str(error), **error.more}
     if isinstance(error, ApiError):
         hint = " (is it running? `make run`, or give --url)" if error.status == 0 and session.url == LOCAL_URL else ""
+        hint = hint or _HINTS.get(error.status, "")
         body = error.problem or {"status": error.status, "title": error.title, "detail": error.detail}
         return REFUSED if 400 <= error.status < 500 else UNREACHABLE, f"{error}{hint}", body
+    if isinstance(error, Unavailable):
+        local = "place" in session.__dict__ and session.place.aws
+        hint = f" (asked at {local}; where the local system says otherwise, set ADTAILOR_AWS_URL)" if local else ""
+        return UNREACHABLE, f"{error}{hint}", {"title": str(error)}
     if isinstance(error, (MappingError, TableError, SigningError, AdTailorError)):
         return REFUSED, str(error), {"title": str(error)}
     if isinstance(error, (BotoCoreError, ClientError)):
-        return UNREACHABLE, f"AWS: {error}", {"title": str(error)}
+        code = error.response.get("Error", {}).get("Code", "") if isinstance(error, ClientError) else ""
+        refused = code in _NOT_LET or code in _EXPIRED
+        hint = _SIGN_IN if code in _EXPIRED or type(error).__name__ in _EXPIRED else ""
+        return REFUSED if refused or hint else UNREACHABLE, f"AWS: {error}{hint}", {"title": str(error)}
     if isinstance(error, OSError):
         return REFUSED, f"{error.filename or ''}: {error.strerror or error}".lstrip(": "), {"title": str(error)}
     raise error

@@ -6,13 +6,24 @@ import re
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import typer
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from infra.cli.place import Report, until
 from infra.cli.session import REJECTED, Failed, Session, cell, command
+
+if TYPE_CHECKING:
+    from infra.reports import Kind, UploadAnswer
 
 KINDS = ("events", "ads", "labels")
 SHOWN = 20  # rejected lines in the terminal
@@ -74,6 +85,8 @@ def send(
         raise Failed(
             f"{named} must end in .jsonl or .csv, or in one of these and .gz; `adtailor import` reads others", 2
         )
+    if session.by_token:
+        return _by_api(session, path, kind, named, wait=wait, timeout=timeout)
     place = session.place
     key = f"{kind}/{place.tenant}/{named}"
     before = place.report(key) if wait and kind != "labels" else None
@@ -96,7 +109,44 @@ def send(
     return report.body() | {"again": again, "rejections": rejections}
 
 
+def _by_api(session: Session, path: Path, kind: str, name: str, *, wait: bool, timeout: float) -> dict[str, Any]:
+    """The same without any key of AWS: to an address that the API signs, whose report it gives as well."""
+    client, folder = session.client, cast("Kind", kind)
+    with _progress(session) as progress:
+        task = progress.add_task(name, total=path.stat().st_size)
+        key = client.upload(path, folder, name, progress=lambda sent: progress.advance(task, sent))
+    if not wait:
+        session.note(f"sent: {key}")
+        return {"key": key, "state": "uploaded"}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("chunks"))
+    with Progress(*columns, console=session.err, disable=session.json or not session.err.is_terminal) as progress:
+        task = progress.add_task(f"{name}: being taken in", total=None)
+
+        def ended() -> UploadAnswer | None:
+            found = client.uploaded(folder, name)
+            if chunks := found["chunks"]:
+                progress.update(task, completed=chunks["done"], total=chunks["total"])
+            return found if found["state"] in ("done", "failed") else None
+
+        found: UploadAnswer = until(ended, timeout, f"{key}: no report")
+    if found["state"] == "failed":
+        raise Failed(f"{key}: {found['problem']}", 3)
+    accepted, duplicates, rejected = found["accepted"] or 0, found["duplicates"] or 0, found["rejected"] or 0
+    report = Report(key, accepted, duplicates, rejected, found["problem"], at=0.0)
+    rejections = [dict(one) for one in found["lines"]]
+    if not session.json:
+        _show(session, name, report, rejections)
+    return report.body() | {"rejections": rejections}
+
+
 def _put(session: Session, path: Path, key: str) -> str:
+    with _progress(session) as progress:
+        task = progress.add_task(path.name, total=path.stat().st_size)
+        return session.place.put(path, key, lambda sent: progress.advance(task, sent))
+
+
+def _progress(session: Session) -> Progress:
+    """Of bytes that go."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -104,9 +154,7 @@ def _put(session: Session, path: Path, key: str) -> str:
         TransferSpeedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=session.err, disable=session.json or not session.err.is_terminal) as progress:
-        task = progress.add_task(path.name, total=path.stat().st_size)
-        return session.place.put(path, key, lambda sent: progress.advance(task, sent))
+    return Progress(*columns, console=session.err, disable=session.json or not session.err.is_terminal)
 
 
 def _show(session: Session, name: str, report: Report, rejections: Sequence[dict[str, Any]]) -> None:

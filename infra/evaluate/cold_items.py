@@ -19,8 +19,9 @@ import numpy as np
 import typer
 
 from infra.evaluate.histories import read_histories
-from infra.evaluate.rank import Encode, content
+from infra.evaluate.rank import Encode
 from infra.training import next_item
+from infra.training.next_item_mixture import content
 from infra.training.sequence import Plan, centred
 from shared.models.next_item import NextItem
 

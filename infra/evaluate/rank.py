@@ -23,12 +23,12 @@ import scipy.sparse as sp
 from infra.evaluate.histories import read_histories
 from infra.training import next_item
 from infra.training.next_item_figures import Ranked, measure
-from infra.training.next_item_mixture import net_scores
+from infra.training.next_item_mixture import content, net_scores
 from infra.training.sequence import Plan, centred
 from infra.training.transitions import BATCH, Transitions, histories_matrix
 
 SECONDS = 1500.0  # for all of it, where no budget is named
-MEMBERS = 5  # nets that are averaged, where there is time; one that serves has fewer, for they cost at each request
+MEMBERS = 4  # nets that are averaged, where there is time; one that serves has fewer, for they cost at each request
 DECAYS = (0.6, 0.8, 0.95)  # of content
 TUNING_USERS = 4000
 
@@ -50,15 +50,6 @@ def co_occurrence(histories: Sequence[np.ndarray], items: int, users: Sequence[n
     for start in range(0, len(users), BATCH):
         block: sp.csr_matrix = last[start : start + BATCH]
         yield np.asarray(((block @ pairs.T) @ pairs).todense(), dtype=np.float32)
-
-
-def content(vectors: np.ndarray, users: Sequence[np.ndarray], decay: float) -> Iterator[np.ndarray]:
-    """Cosine with the decayed mean of the history's vectors, (batch, items)."""
-    weights = histories_matrix(users, len(vectors), decay)
-    for start in range(0, len(users), BATCH):
-        query = np.asarray(weights[start : start + BATCH] @ vectors)
-        query /= np.maximum(np.linalg.norm(query, axis=1, keepdims=True), 1e-9)
-        yield np.asarray(query @ vectors.T, dtype=np.float32)
 
 
 def run(

@@ -6,6 +6,7 @@ once, whatever lines it stands on; of equal events of one person each has its ow
 
 from __future__ import annotations
 
+import difflib
 import gzip
 import hashlib
 import re
@@ -19,7 +20,7 @@ from typing import IO, Any
 
 import orjson
 
-from infra.importers.mapping import Kind, Mapping
+from infra.importers.mapping import UNKNOWN, Kind, Mapping
 from infra.importers.tables import BadRow, TableError, TableRow, columns_of, read_table
 from infra.importers.values import Skipped, text_of, value_of
 from shared.domain import Ad, Event, Rejection
@@ -135,8 +136,13 @@ def mapped_source(path: Path, mapping: Mapping) -> Source:
     """
     have = columns_of(path, mapping.file)
     for column, place in mapping.columns().items():
-        if column not in have:
-            raise TableError(f"{path.name} has no column {column!r} ({place}); it has {', '.join(have) or 'none'}")
+        if column in have:
+            continue
+        if column == UNKNOWN:
+            raise TableError(f"{place} is not decided: name the column of {path.name} in place of {UNKNOWN}")
+        near = difflib.get_close_matches(column, have, 1)
+        hint = f": do you mean {near[0]!r}?" if near else ";"
+        raise TableError(f"{path.name} has no column {column!r} ({place}){hint} it has {', '.join(have) or 'none'}")
     return _mapped(path, mapping)
 
 

@@ -10,15 +10,15 @@ import json
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from infra.importers.headers import ACTS, NAMES, TIME_FORMATS
-from infra.importers.mapping import FIELDS, REQUIRED, TIMES, FileFormat, Kind
+from infra.importers.headers import ACTS, DOMAINS, IDS, NAMES, TIME_FORMATS, TIME_WORDS
+from infra.importers.mapping import FIELDS, REQUIRED, TIMES, UNKNOWN, FileFormat, Kind
 from infra.importers.tables import TableError, TableRow, columns_of, format_of, read_table, sniff_delimiter, text_of
 from infra.importers.values import text_of as cell_text
 from shared.domain import Event
@@ -33,6 +33,8 @@ _NO_NAME = re.compile(r"\W+")
 _PLAIN = re.compile(r"[A-Za-z\u4e00-\u9fff][\w\u4e00-\u9fff]*")
 _YAML_WORDS = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null"})
 _EPOCHS = {"epoch": re.compile(r"\d{9,10}(\.\d+)?"), "epoch_ms": re.compile(r"\d{12,13}")}
+_COMMA = re.compile(r"\d,\d{1,2}(?!\d)")  # before decimals
+_CLOCK = re.compile(r"\d{1,2}:\d\d(?P<seconds>:\d\d)?")
 _DATA = re.compile(r"[\d.,:/ -]*\d[\d.,:/ -]*")  # a number or a time, which is no column's name
 _NUMERIC = frozenset({"value", "bid_cpm", "daily_budget", "attributes.price"})
 
@@ -61,10 +63,42 @@ def guess(
         raise TableError(f"{path.name} has no columns")
     if names is None and any(_DATA.fullmatch(column) for column in columns):
         raise TableError(f"{path.name}: its first row looks like data ({', '.join(columns)}); name its columns")
-    if kind is None:
-        kind = "events" if {"user_id", "timestamp"} <= _matched(columns, NAMES["events"]).keys() else "ads"
     rows = [row.values for row in islice(read_table(path, wanted), ROWS) if isinstance(row, TableRow)]
-    return _Writer(kind, path, columns, rows, domain, headless=names is not None).written()
+    asked = kind is not None
+    if kind is None:
+        kind = "events" if {"user_id", "timestamp"} <= _fields_of(columns, rows, "events").keys() else "ads"
+    writer = _Writer(kind, path, columns, rows, domain, headless=names is not None)
+    if not asked and not writer.sure:
+        writer.doubt(
+            "kind", "taken for ads, since no columns of a person and a time are known; else give --kind events"
+        )
+    return writer.written()
+
+
+def _fields_of(columns: Sequence[str], rows: Sequence[Mapping[str, Any]], kind: Kind) -> dict[str, str]:
+    """Field to column: by the columns' names, then by what such names are made of, then by what is in them."""
+    found = _matched(columns, NAMES[kind])
+    for name, pattern in IDS[kind].items():
+        fitting = [one for one in columns if one not in found.values() and pattern.fullmatch(_plain(one))]
+        if name not in found and fitting:
+            found[name] = fitting[0]
+    free = [one for one in columns if one not in found.values()]
+    cells = {one: [text for row in rows[:100] if (text := cell_text(row.get(one)))] for one in free}
+    if kind == "events" and "timestamp" not in found:
+        times = [one for one in free if TIME_WORDS.search(one) and _share(cells[one], _is_time) > 0.5]
+        found |= {"timestamp": times[0]} if times else {}
+    if kind == "ads" and "landing_url" not in found:
+        addresses = [one for one in free if _share(cells[one], lambda cell: cell.startswith("http")) > 0.5]
+        found |= {"landing_url": addresses[0]} if addresses else {}
+    return found
+
+
+def _share(cells: Sequence[str], fits: Callable[[str], bool]) -> float:
+    return sum(map(fits, cells)) / len(cells) if cells else 0.0
+
+
+def _is_time(cell: str) -> bool:
+    return any(_reads(cell, one) for one in ("epoch", "epoch_ms", "iso", *TIME_FORMATS))
 
 
 def _plain(header: str) -> str:
@@ -111,12 +145,20 @@ class _Writer:
         self._rows = rows
         self._domain = domain
         self._headless = headless
-        self._matched = _matched(columns, NAMES[kind])
+        self._matched = _fields_of(columns, rows, kind)
         self._lines: list[str] = []
         self._doubts: list[str] = []
         cells = [cell_text(cell) for row in rows[:100] for cell in row.values()]
         words = [cell for cell in (*cells, *columns) if re.search("[A-Za-z\u3400-\u9fff]{2}", cell)]
         self._chinese = sum(bool(_CHINESE.search(word)) for word in words) * 4 > len(words)
+
+    @property
+    def sure(self) -> bool:
+        """Whether the file is known to be of its kind: something in it names a row."""
+        return {"events": "user_id", "ads": "ad_id"}[self._kind] in self._matched
+
+    def doubt(self, name: str, note: str) -> None:
+        self._doubts.append(f"{name}: {note}")
 
     def written(self) -> Guessed:
         named = [one for one in self._matched if one.startswith("attributes.")]
@@ -162,7 +204,9 @@ class _Writer:
         elif name in _NUMERIC:
             cents = ", scale: 0.01" if _CENTS.search(column) else ""
             number = ", number: true" if name.startswith("attributes.") else ""
-            rule = f"{{column: {_scalar(column)}{number}{cents}}}" if cents or number else _scalar(column)
+            comma = ', decimal: ","' if _share(self._cells(column), lambda one: bool(_COMMA.search(one))) > 0.2 else ""
+            more = number + cents + comma
+            rule = f"{{column: {_scalar(column)}{more}}}" if more else _scalar(column)
             self._add(name, rule, "cents" if cents else "")
         else:
             self._add(name, _scalar(column))
@@ -171,18 +215,25 @@ class _Writer:
         if name == "domain":
             known = self._domain is not None
             note = "" if known else "ecommerce, social, education or health"
-            self._add(name, f"{{value: {self._domain or 'ecommerce'}}}", note, doubt=not known)
+            words = "".join((*self._columns, *(cell_text(cell) for row in self._rows[:20] for cell in row.values())))
+            likely = next((one for one, pattern in DOMAINS.items() if pattern.search(words)), "ecommerce")
+            self._add(name, f"{{value: {self._domain or likely}}}", note, doubt=not known)
         elif name == "language":
             title = self._matched.get("title")
-            self._add(name, f"{{column: {_scalar(title)}, detect: true}}" if title else "{value: zh}")
+            self._add(
+                name,
+                f"{{column: {_scalar(title)}, detect: true}}"
+                if title
+                else f"{{value: {'zh' if self._chinese else 'en'}}}",
+            )
         elif name == "landing_url":
-            identifier = self._matched.get("ad_id", "id")
+            identifier = self._matched.get("ad_id", UNKNOWN)
             address = json.dumps("https://example.com/p/{" + identifier + "}", ensure_ascii=False)
             self._add(name, f"{{template: {address}}}", "no column has it: the address of your pages", doubt=True)
         elif name == "event":
             self._add(name, "{value: view}", "no column says what happened: view, purchase, …", doubt=True)
         elif name in REQUIRED[self._kind]:
-            self._add(name, "?", "no column looks like it", doubt=True)
+            self._add(name, f'"{UNKNOWN}"', "no column looks like it: name it", doubt=True)
 
     def _event(self, column: str) -> None:
         """The column's values that the product does not know by themselves, with their meaning or to be told."""
@@ -203,6 +254,9 @@ class _Writer:
 
     def _time(self, name: str, column: str) -> None:
         cells = self._cells(column)[:200]
+        if name == "timestamp" and (clock := self._clock(column, cells)) is not None:
+            self._two_columns(column, cells, clock)
+            return
         if any(not isinstance(row.get(column), (str, int, float, type(None))) for row in self._rows):
             fitting = ["iso"]  # Parquet has its own times
         else:
@@ -231,6 +285,31 @@ class _Writer:
         else:
             self._add(name, rule, "" if zoned else "the zone of these times is a guess")
 
+    def _clock(self, column: str, cells: Sequence[str]) -> str | None:
+        """The column with the time of day where this one has the date alone."""
+        if not cells or any(":" in cell for cell in cells):
+            return None
+        for other in self._columns:
+            if other != column and TIME_WORDS.search(other) and _share(self._cells(other), _is_clock) > 0.9:
+                return other
+        return None
+
+    def _two_columns(self, column: str, cells: Sequence[str], clock: str) -> None:
+        days = [
+            one for one in ("%Y-%m-%d", *TIME_FORMATS) if "H" not in one and all(_reads(cell, one) for cell in cells)
+        ]
+        if not days:
+            self._add("timestamp", f"{{columns: [{_scalar(column)}, {_scalar(clock)}], format: '?'}}", "", doubt=True)
+            return
+        seconds = all((found := _CLOCK.fullmatch(cell)) and found["seconds"] for cell in self._cells(clock))
+        pattern = json.dumps(f"{days[0]} %H:%M{':%S' if seconds else ''}", ensure_ascii=False)
+        zone = "Asia/Shanghai" if self._chinese else "UTC"
+        rule = f"{{columns: [{_scalar(column)}, {_scalar(clock)}], format: {pattern}, zone: {zone}}}"
+        both = {one[:5] for one in days if one.startswith(("%d/%m", "%m/%d"))}
+        note = "day or month first? Both fit" if len(both) > 1 else "the zone of these times is a guess"
+        self._add("timestamp", rule, note, doubt=len(both) > 1)
+        self._matched["(clock)"] = clock
+
     def _tags(self, column: str) -> None:
         cells = self._cells(column)
         signs = Counter(sign for cell in cells for sign in ("|", ";", ">", "/", "、", ",", "，") if sign in cell)
@@ -241,6 +320,10 @@ class _Writer:
                 "tags",
                 f"{{column: {_scalar(column)}, split: {json.dumps(signs.most_common(1)[0][0], ensure_ascii=False)}}}",
             )
+
+
+def _is_clock(cell: str) -> bool:
+    return _CLOCK.fullmatch(cell) is not None
 
 
 def _known(event: str) -> bool:

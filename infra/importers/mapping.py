@@ -43,6 +43,7 @@ REQUIRED: dict[Kind, tuple[str, ...]] = {
     "events": ("user_id", "event", "timestamp"),
     "ads": ("ad_id", "title", "landing_url", "language", "domain"),
 }
+UNKNOWN = "?"  # in place of a column that a person has to name
 TIMES = frozenset({"timestamp", "start", "end"})
 NUMBERS = frozenset({"value", "bid_cpm", "daily_budget", "frequency_cap.count", "frequency_cap.hours"})
 LISTS = frozenset({"tags", "exclusion_labels", *(f"targeting.{name}" for name in TARGETING)})
@@ -178,11 +179,13 @@ def load_mapping(path: Path) -> Mapping:
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
-        sent = json.loads(text) if path.suffix == ".json" else yaml.safe_load(text)
+        sent = json.loads(text) if path.suffix == ".json" else yaml.load(text, _Once)  # noqa: S506  # nosec B506
     except OSError as error:
         raise MappingError(f"{path}: {error.strerror or error}") from error
-    except (yaml.YAMLError, ValueError) as error:
+    except (yaml.YAMLError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise MappingError(f"{path} is no {'JSON' if path.suffix == '.json' else 'YAML'}: {_one_line(error)}") from None
+    except ValueError as error:
+        raise MappingError(f"{path}: {error}") from None
     return parse_mapping(sent, str(path))
 
 
@@ -201,6 +204,21 @@ def parse_mapping(sent: object, name: str = "the mapping") -> Mapping:
         place = ".".join(str(part) for part in first["loc"])
         reason = first["msg"].removeprefix("Value error, ")
         raise MappingError(f"{name}: {place + ': ' if place else ''}{reason}") from None
+
+
+class _Once(yaml.SafeLoader):
+    """Refuses a name that stands twice, of which YAML would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        names = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode)]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            line = next(key.start_mark.line for key, _ in reversed(node.value) if key.value == twice) + 1
+            raise ValueError(
+                f"{twice} stands twice, again on line {line}; two columns for one field: "
+                f"{twice}: {{columns: [one, other]}}"
+            )
+        return super().construct_mapping(node, deep)
 
 
 def _one_line(error: Exception) -> str:

@@ -9,6 +9,7 @@ import csv
 import gzip
 import io
 import json
+import zipfile
 import zlib
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
@@ -25,7 +26,9 @@ DELIMITERS = (",", "\t", ";", "|", "\x01")
 _SNIFFED = 1 << 16  # characters that the delimiter is told by
 _RECORD_LINES = 200  # of one CSV record: an open quote must not swallow the file
 _BATCH = 2000
+_BEGINNING = 512  # bytes that tell what a file is
 _LOOKED_AT = 100  # rows of JSON Lines that tell the columns
+_AS_CSV = "save the sheet as CSV (in Excel: “CSV UTF-8”) and import that"
 
 Format = Literal["csv", "parquet", "jsonl"]
 
@@ -55,10 +58,36 @@ def format_of(path: Path, wanted: FileFormat = FileFormat()) -> Format:  # noqa:
     if wanted.format is not None:
         return wanted.format
     with path.open("rb") as file:
-        if file.read(4) == b"PAR1":
-            return "parquet"
+        begin = file.read(_BEGINNING)
+    if begin.startswith(b"PAR1"):
+        return "parquet"
     names = [part.lower() for part in path.name.split(".")[1:]]
-    return "jsonl" if {"jsonl", "ndjson"} & set(names) else "csv"
+    if {"jsonl", "ndjson"} & set(names):
+        return "jsonl"
+    _refuse_others(path, begin)
+    return "jsonl" if begin.lstrip(b"\xef\xbb\xbf \r\n\t").startswith(b'{"') else "csv"
+
+
+def _refuse_others(path: Path, begin: bytes) -> None:
+    """What people have and is no table, with the way to one.
+
+    Raises:
+        TableError: the file is such.
+    """
+    if begin.startswith(b"PK\x03\x04"):
+        inner = zipfile.ZipFile(path).namelist() if zipfile.is_zipfile(path) else []
+        if any(name.startswith("xl/") for name in inner):
+            raise TableError(f"{path.name} is an Excel workbook: {_AS_CSV}")
+        raise TableError(f"{path.name} is a zip archive: unpack it, and import what is in it")
+    if begin.startswith(b"\xd0\xcf\x11\xe0"):
+        raise TableError(f"{path.name} is an old Excel workbook: {_AS_CSV}")
+    text = begin.lstrip(b"\xef\xbb\xbf \r\n\t").lower()
+    if text.startswith((b"<!doctype html", b"<html")):
+        raise TableError(f"{path.name} is a web page; was it a page to sign in on that was downloaded?")
+    if text.startswith(b"[") and text[1:].lstrip().startswith((b"{", b"]")):
+        raise TableError(
+            f"{path.name} is one JSON list; an object a line is read: jq -c '.[]' {path.name} > {path.stem}.jsonl"
+        )
 
 
 def read_table(path: Path, wanted: FileFormat = FileFormat()) -> Iterator[TableRow | BadRow]:  # noqa: B008
@@ -97,7 +126,7 @@ def columns_of(path: Path, wanted: FileFormat = FileFormat()) -> list[str]:  # n
         TableError: see `read_table`.
     """
     if format_of(path, wanted) == "parquet":
-        return [str(name) for name in _opened(path).schema_arrow.names]
+        return [str(name) for name in _flat(_opened(path).schema_arrow.empty_table()).column_names]
     if format_of(path, wanted) == "csv":
         if wanted.columns is not None:
             return list(wanted.columns)
@@ -230,6 +259,8 @@ def _csv(path: Path, wanted: FileFormat, told: list[str] | None = None) -> Itera
                     raise TableError(f"{path.name}: the header cannot be read: {_csv_reason(error)}") from None
                 yield BadRow(line, _csv_reason(error))
                 continue
+            if header is None and len(cells) < 3 and cells[0].lower().startswith("sep="):
+                continue  # Excel's own line about the delimiter
             if header is None:
                 header = _header(cells, path)
                 if told is not None:
@@ -292,10 +323,30 @@ def _opened(path: Path) -> Any:
 def _parquet(path: Path) -> Iterator[TableRow]:
     number = 0
     with _opened(path) as file:
+        from pyarrow import Table
+
         for batch in file.iter_batches(batch_size=_BATCH):
-            for values in batch.to_pylist():
+            for values in _flat(Table.from_batches([batch])).to_pylist():
                 number += 1
                 yield TableRow(number, values)
+
+
+def _flat(table: Any) -> Any:
+    """A pyarrow table whose columns within columns are columns, named ``outer.inner``."""
+    from pyarrow import types
+
+    while any(types.is_struct(kind) for kind in table.schema.types):
+        table = table.flatten()
+    return table
+
+
+def _inner(value: dict[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    """The same of a JSON object."""
+    for name, one in value.items():
+        if isinstance(one, dict):
+            yield from _inner(one, f"{above}{name}.")
+        else:
+            yield f"{above}{name}", one
 
 
 def _json_lines(path: Path, wanted: FileFormat) -> Iterator[TableRow | BadRow]:
@@ -309,6 +360,6 @@ def _json_lines(path: Path, wanted: FileFormat) -> Iterator[TableRow | BadRow]:
                 yield BadRow(number, f"The line is not JSON: {error}.")
                 continue
             if isinstance(value, dict):
-                yield TableRow(number, value)
+                yield TableRow(number, dict(_inner(value)))
             else:
                 yield BadRow(number, "The line is JSON, but not an object in braces.")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping as Values
@@ -16,6 +17,7 @@ from shared.preprocess.fields import Refused, shown
 
 _HOLE = re.compile(r"\{([^{}]+)\}")
 _CHINESE = re.compile("[\u3400-\u9fff]")
+_GROUPED = {".": re.compile(r"\d{1,3}(?:,\d{2,3})*,\d{3}(?:\.\d*)?"), ",": re.compile(r"\d{1,3}(?:\.\d{3})+(?:,\d*)?")}
 _AROUND_NUMBER = re.compile(r"^[^\d+\-.,(]+|[^\d.,)]+$")  # currency signs and units
 
 
@@ -36,6 +38,8 @@ def text_of(value: Any) -> str:
         return str(int(value))
     if isinstance(value, bytes):
         return value.decode("utf-8", "replace")
+    if isinstance(value, (dict, list)):
+        return json.dumps(value, ensure_ascii=False, default=str)
     return str(value).strip()
 
 
@@ -127,7 +131,12 @@ def _number(name: str, rule: FieldMapping, raw: Any) -> float | int:
     if isinstance(raw, bool):
         raise Refused(name, f"{name} must be a number, not true or false.")
     text = _AROUND_NUMBER.sub("", text_of(raw))
-    text = text.replace(".", "").replace(",", ".") if rule.decimal == "," else text.replace(",", "")
+    other = "." if rule.decimal == "," else ","
+    if other in text and not _GROUPED[rule.decimal].fullmatch(text.lstrip("+-")):  # 24,90 is not 2490
+        raise Refused(
+            name, f'{name} {shown(text_of(raw))} has a "{other}" that groups no thousands: give decimal: "{other}"?'
+        )
+    text = text.replace(other, "").replace(rule.decimal, ".")
     try:
         found = Decimal(text)
     except InvalidOperation:

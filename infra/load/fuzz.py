@@ -47,16 +47,18 @@ AD = {
     "language": "en",
     "domain": "ecommerce",
 }
+UPLOAD = "fuzz.csv"
 OTHER_METHODS = "other methods"
 _TIMEOUT = 30.0  # seconds; a request that hangs is a failure
 
 # Right by the schema, and still refused: rules that a JSON Schema cannot say.
 _BEYOND_THE_SCHEMA = re.compile(
-    r"control or invisible character|holds nothing to read|not a possible time|before the year 2000|"
+    r"control or invisible character|holds nothing to read|not a possible time|before the year 2000|a question mark|"
     r"not a date of the calendar|give ad_id, ad or filter|give user_id or segment|a filter goes with|"
     r"segments go with a filter|is missing|the text is empty|segment|adapter|holds an entry without a name|"
     r"must be |characters: at most|longer than|out of range|The limit is|the limit is|unknown; use|not supported; use|"
-    r"came before with another body|TC string|lies in the future"
+    r"came before with another body|TC string|lies in the future|"
+    r"a name (?:has|begins|ends)|is the name of a taxonomy|upload to labels"
 )
 # The path of a job may also be "reviews", whose own route takes POST alone.
 _SHADOWED = ("/v1/copy/reviews", "unsupported_method")
@@ -183,6 +185,9 @@ class _Deepen:
         names = (*AD, "description", "brand", "attributes", "image_url", "bid_cpm", "daily_budget", "frequency_cap")
         return body | {"ads": self._one_field(AD, (*names, "start", "end", "targeting", "campaign_id"), body["ads"])}
 
+    def _uploads(self, body: dict[str, Any]) -> dict[str, Any]:
+        return body | {"name": UPLOAD}
+
     def _feedback(self, body: dict[str, Any]) -> dict[str, Any]:
         known = {"decision_id": self._decision_id, "ad_id": AD["ad_id"]}
         return body | {"feedback": [one | known if isinstance(one, dict) else one for one in body["feedback"]]}
@@ -218,6 +223,8 @@ def _strategies(operation: Any, total: int) -> list[tuple[Any, int]]:
         for name, value in (("user_id", EVENT["user_id"]), ("ad_id", AD["ad_id"]))
         if f"{{{name}}}" in operation.path
     }
+    if "/uploads/" in operation.path:
+        known = {"kind": "events", "name": UPLOAD}
     half = max(1, total // 2)
     if not known:
         return [(operation.as_strategy(right), half), (operation.as_strategy(wrong), half)]

@@ -71,15 +71,14 @@ def _alive(ready: Path) -> bool:
 
 def build() -> FastAPI:
     """The API that the four Lambda functions serve together on AWS."""
-    app = create_app("", local, profile, classify, generate, recommend)
+    # Where an id may hold slashes, its longer paths come first; API Gateway tells them apart by itself.
+    app = create_app("", local, recommend, profile, classify, generate)
     describe(app)
     return app
 
 
 def main() -> None:
-    app = with_console(
-        build(), system(), os.environ["AWS_ENDPOINT_URL"], with_sample=bool(os.environ.get("SAMPLE_READY"))
-    )
+    app = with_console(build(), os.environ["AWS_ENDPOINT_URL"], with_sample=bool(os.environ.get("SAMPLE_READY")))
     system().encoder.encode(["warm"])
     warm()
     port = int(os.environ["API_PORT"])

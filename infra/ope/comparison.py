@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from infra.ope.decisions import Decided
-from infra.ope.estimators import Clipping, Estimate, choose_clip, differences, estimates
-from infra.ope.intervals import Interval, mean_of, studentised
+from infra.ope.estimators import Clipping, Estimate, choose_clip, differences, effective, estimates
+from infra.ope.intervals import Functional, Interval, by_person, mean_of, studentised
 from infra.ope.policies import chances_of, spread
 from infra.ope.scorers import Scorer, probabilities
 from infra.ope.slates import CLICK_MODELS, ClickModelName, SlateLog, cross_fit, evidence, unsupported
@@ -38,10 +38,12 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Compared:
-    """By click model what was judged. logged: what the log itself earned per decision. examination: by slot, of the
+    """By click model what was judged. people: as many as decide as much as these do, each with as many decisions as
+    the others (Kish's effective number). logged: what the log itself earned per decision. examination: by slot, of the
     first one's. moved: share of decisions for which the rankers' slates differ."""
 
     decisions: int
+    people: float
     shown: int
     clicks: int
     logged: Interval
@@ -69,6 +71,13 @@ def slate_log(decided: Sequence[Decided]) -> SlateLog:
     return SlateLog(chances, shown, clicks)
 
 
+def people_of(decided: Sequence[Decided]) -> np.ndarray:
+    """Whose each decision is, (D,), numbered from 0; one of which the log does not say is of a person of its own."""
+    numbers: dict[tuple[str | None, str], int] = {}
+    keys = ((one.counts_as, "" if one.counts_as is not None else one.decision_id) for one in decided)
+    return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int64)
+
+
 def slates_of(decided: Sequence[Decided], scorer: Scorer, log: SlateLog) -> tuple[np.ndarray, np.ndarray]:
     """A ranker's chances (D, C, S) as in the log, and the log of what it gives as click probabilities (D, C)."""
     target = np.zeros(log.chances.shape)
@@ -83,25 +92,32 @@ def slates_of(decided: Sequence[Decided], scorer: Scorer, log: SlateLog) -> tupl
 
 
 def compare(decided: Sequence[Decided], candidate: Scorer, current: Scorer, *, seed: int = 0) -> Compared:
-    """Both rankers' clicks per decision, estimated on the same decisions; at least one is needed.
+    """Both rankers' clicks per decision, estimated on the same decisions; at least one is needed. Intervals are over
+    people.
 
     Both slates are rebuilt by the same rules over what the log has of each decision's candidates, so that what is not
     in the log (the diversity of vectors, brands, the rest of the catalogue) is left away for both alike.
     """
     log = slate_log(decided)
+    whose = people_of(decided)
     target, signal = slates_of(decided, candidate, log)
     own, own_signal = slates_of(decided, current, log)
-    rewards = cross_fit(log, [own_signal, signal], seed=seed)
+    rewards = cross_fit(log, [own_signal, signal], people=whose, seed=seed)
+
+    def bounds(functional: Functional, drawn: int) -> Interval:
+        return studentised(by_person(functional, whose), drawn)
+
     judged: dict[ClickModelName, Judged] = {}
     for name in CLICK_MODELS:
         other, now = evidence(log, target, rewards, name), evidence(log, own, rewards, name)
         clips = choose_clip(other), choose_clip(now)
         control = other.summed(other.weights * other.shares)
-        spread_of = float(control.std(ddof=1)) / np.sqrt(len(control)) if len(control) > 1 else 0.0
+        psi = by_person(mean_of(control), whose).influence()
+        spread_of = float(psi.std(ddof=1)) / np.sqrt(len(psi)) if len(psi) > 1 else 0.0
         judged[name] = Judged(
-            candidate=estimates(other, clips[0], seed=seed),
-            current=estimates(now, clips[1], seed=seed),
-            difference=differences(other, now, clips, seed=seed),
+            candidate=estimates(other, clips[0], seed=seed, bounds=bounds),
+            current=estimates(now, clips[1], seed=seed, bounds=bounds),
+            difference=differences(other, now, clips, seed=seed, bounds=bounds),
             clipping=clips,
             unsupported=unsupported(log, target, name),
             control=float(control.mean()),
@@ -109,9 +125,10 @@ def compare(decided: Sequence[Decided], candidate: Scorer, current: Scorer, *, s
         )
     return Compared(
         decisions=len(log),
+        people=effective(np.bincount(whose)),
         shown=int((log.shown >= 0).sum()),
         clicks=int(log.clicks.sum()),
-        logged=studentised(mean_of(log.clicks.sum(axis=1)), seed),
+        logged=bounds(mean_of(log.clicks.sum(axis=1)), seed),
         examination=tuple(float(one) for one in rewards.examination),
         moved=float(np.any(np.abs(target - own) > 1e-9, axis=(1, 2)).mean()),
         judged=judged,

@@ -20,6 +20,7 @@ import orjson
 
 from shared.models.features import FEATURES
 
+MOST_CANDIDATES = 2_000_000  # that are held of a log, about a gigabyte
 WINDOW = 86400.0  # seconds from its impression in which a click counts
 
 
@@ -71,7 +72,8 @@ class Decided:
 
 @dataclass(slots=True)
 class Told:
-    """What reading met. bad: lines that cannot be used, by reason. rankers: decisions by the version that scored."""
+    """What reading met. bad: lines that cannot be used, by reason. rankers: decisions by the version that scored.
+    share: of the people whose decisions were kept, where the log is too large to hold all."""
 
     lines: int = 0
     decisions: int = 0
@@ -79,6 +81,7 @@ class Told:
     unseen: int = 0
     without_exploration: int = 0
     redrawn: int = 0
+    share: float = 1.0
     bad: Counter[str] = field(default_factory=Counter)
     rankers: Counter[str] = field(default_factory=Counter)
     digest: str = ""
@@ -86,6 +89,8 @@ class Told:
     def notes(self) -> list[str]:
         """For people, one a line."""
         found = [f"{self.lines:,} lines, {self.decisions:,} decisions that can be used"]
+        if self.share < 1:
+            found.append(f"the log is too large to hold: the decisions of a random {self.share:.2%} of the people")
         if self.young:
             found.append(f"{self.young:,} decisions are younger than the window in which clicks count: left out")
         if self.unseen:
@@ -111,15 +116,18 @@ def read(
     window: float = WINDOW,
     metric: str = "click",
     explored_only: bool = True,
+    most: int = MOST_CANDIDATES,
 ) -> tuple[list[Decided], Told]:
     """The decisions of a log's files (name and content, gzipped or not), in order of time.
 
     metric: the act that is the reward. A decision that is there twice counts once, as it was written last.
-    explored_only: without decisions that chance had no part in.
+    explored_only: without decisions that chance had no part in. most: candidates that are held at once: of a log with
+    more, all decisions of a part of the people, chosen by their hash.
     """
     told = Told()
     digest = hashlib.sha256()
     found: dict[str, Decided] = {}
+    held = 0
     for name, file in files:
         digest.update(name.rsplit("/", 1)[-1].encode() + b"\n")
         for text in _lines(file, told.bad, digest):
@@ -129,11 +137,19 @@ def read(
             except _Unusable as error:
                 told.bad[str(error)] += 1
                 continue
-            if found.pop(one.decision_id, None) is not None:
+            if (before := found.pop(one.decision_id, None)) is not None:
                 told.bad["the same decision again, its last state counts"] += 1
+                held -= len(before.candidates)
             else:
                 told.redrawn += redrawn
+            if _place_of(one) >= told.share:
+                continue
             found[one.decision_id] = one
+            held += len(one.candidates)
+            while held > most:
+                told.share /= 2
+                found = {name: one for name, one in found.items() if _place_of(one) < told.share}
+                held = sum(len(one.candidates) for one in found.values())
     kept = []
     for one in sorted(found.values(), key=lambda one: (one.at, one.decision_id)):
         if one.at > min(now, one.as_of) - window:
@@ -148,6 +164,12 @@ def read(
     told.decisions = len(kept)
     told.digest = digest.hexdigest()
     return kept, told
+
+
+def _place_of(one: Decided) -> float:
+    """Where a person stands between 0 and 1, at random and always the same; of whom nothing is said, their decision."""
+    name = one.counts_as or one.decision_id
+    return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest()) / 2.0**64
 
 
 def _lines(file: BinaryIO, bad: Counter[str], digest: Any) -> Iterator[bytes]:

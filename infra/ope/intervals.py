@@ -1,9 +1,10 @@
 """Confidence intervals for shares and for smooth functions of means over decisions.
 
-The slots of a decision share a person and a moment, so decisions, not slots, are what is drawn independently: every
-interval here resamples or linearises whole decisions (the cluster bootstrap). Clicks are rare and weights skewed, so a
-symmetric normal interval misses low: the studentised bootstrap (Efron and Tibshirani, An Introduction to the Bootstrap,
-1993, section 12.5) follows the skew.
+The slots of a decision share a person and a moment, and the decisions for a person share the person: what is drawn
+independently is a person with all of their decisions. Every interval here resamples or linearises whole rows (the
+cluster bootstrap): decisions, or people with what their decisions sum up to (`by_person`). Clicks are rare and weights
+skewed, so a symmetric normal interval misses low: the studentised bootstrap (Efron and Tibshirani, An Introduction to
+the Bootstrap, 1993, section 12.5) follows the skew.
 """
 
 from __future__ import annotations
@@ -45,8 +46,8 @@ def wilson(successes: float, trials: float, level: float = LEVEL) -> Interval:
 class Functional:
     """A smooth function of means, as a bootstrap needs it.
 
-    columns: (D, k), one row a decision. value: of means (..., k), the estimate (...). gradient: of means (..., k), its
-    derivative by each mean (..., k).
+    columns: (D, k), one row a decision, or a person. value: of means (..., k), the estimate (...). gradient: of means
+    (..., k), its derivative by each mean (..., k).
     """
 
     columns: np.ndarray
@@ -66,6 +67,30 @@ class Functional:
 def mean_of(values: np.ndarray) -> Functional:
     """The mean of (D,) values."""
     return Functional(values[:, None], lambda means: means[..., 0], np.ones_like)
+
+
+def by_person(functional: Functional, people: np.ndarray) -> Functional:
+    """The same estimate with a row for each person. people: (D,) whose each decision is, 0 to P-1.
+
+    A mean over decisions is what people's decisions sum up to over how many they are, a ratio of two means over people
+    (Cameron and Miller, "A Practitioner's Guide to Cluster-Robust Inference", 2015): its error has the covariance
+    between the decisions of one person in it.
+    """
+    decisions = np.bincount(people).astype(np.float64)
+    sums = np.stack([np.bincount(people, weights=column) for column in functional.columns.T], axis=1)
+
+    def parts(means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return means[..., :-1] / means[..., -1:], means[..., -1:]
+
+    def value(means: np.ndarray) -> np.ndarray:
+        return functional.value(parts(means)[0])
+
+    def gradient(means: np.ndarray) -> np.ndarray:
+        ratio, size = parts(means)
+        slope = functional.gradient(ratio) / size
+        return np.concatenate([slope, -(slope * ratio).sum(axis=-1, keepdims=True)], axis=-1)
+
+    return Functional(np.column_stack([sums, decisions]), value, gradient)
 
 
 def normal(functional: Functional, level: float = LEVEL) -> Interval:

@@ -22,7 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.ope.estimators import Bounds, choose_clip, differences, estimates
-from infra.ope.intervals import bca, normal, studentised
+from infra.ope.intervals import bca, by_person, normal, studentised
 from infra.ope.policies import chances_of
 from infra.ope.slates import CLICK_MODELS, ClickModelName, SlateLog, cross_fit, evidence
 from shared.exploration import Traits, slate
@@ -57,9 +57,16 @@ class World:
     def logged_truth(self) -> float:
         return float((self.chances * self.clicks).sum(axis=(1, 2)).mean())
 
-    def draw(self, decisions: int, rng: np.random.Generator) -> tuple[SlateLog, np.ndarray]:
-        """A log of that many decisions, and which of the population they are (with repetition)."""
-        which = rng.integers(len(self.chances), size=decisions)
+    def draw(
+        self, decisions: int, rng: np.random.Generator, per_person: float = 1.0
+    ) -> tuple[SlateLog, np.ndarray, np.ndarray]:
+        """A log of that many decisions, which of the population they are (with repetition), and whose, from 0.
+
+        per_person: decisions of one person, on average; they are alike but for chance.
+        """
+        each = rng.geometric(1 / per_person, size=decisions) if per_person > 1 else np.ones(decisions, dtype=np.int64)
+        people = np.repeat(np.arange(decisions), each)[:decisions]
+        which = rng.integers(len(self.chances), size=decisions)[people]
         slots = self.own.shape[1]
         mark = rng.random((decisions, slots, 1))
         pick = (mark > np.cumsum(self.picks[which], axis=2)[:, :, :-1]).sum(axis=2)
@@ -68,7 +75,7 @@ class World:
         shown = np.take_along_axis(shown, (np.arange(slots) - turn[:, None]) % slots, axis=1)
         chance = self.clicks[which[:, None], shown, np.arange(slots)]
         clicks = (rng.random(shown.shape) < chance).astype(np.float64)
-        return SlateLog(self.chances[which], shown, clicks), which
+        return SlateLog(self.chances[which], shown, clicks), which, people
 
 
 def make_world(
@@ -80,10 +87,12 @@ def make_world(
     epsilon: float = 0.2,
     rotation: float = 0.1,
     skill: tuple[float, float] = (0.5, 0.9),
+    temper: float = 0.0,
     seed: int = 0,
 ) -> World:
     """A population. rate: about the click rate in the first slot. skill: correlation of either ranker's log odds with
-    the true ones."""
+    the true ones. temper: how much people differ in how readily they click at all (log odds), which no ranker knows.
+    """
     rng = np.random.default_rng(seed)
     people, tastes = rng.normal(size=(decisions, 8)), rng.normal(size=(ads, 8))
     true_odds = np.log(rate / (1 - rate)) - 1 + 0.35 * people @ tastes.T + 0.3 * rng.normal(size=ads)
@@ -95,6 +104,8 @@ def make_world(
         for one in skill
     ]
     scores = [1 / (1 + np.exp(-odds)) for odds in said]
+    if temper:
+        true_odds = true_odds + temper * rng.normal(size=(decisions, 1))
     traits = [Traits({}) for _ in range(ads)]
     made: list[tuple[np.ndarray, ...]] = []
     for person in range(decisions):
@@ -130,19 +141,24 @@ def study(
     click_model: ClickModelName,
     methods: Mapping[str, Bounds],
     *,
+    per_person: float = 1.0,
     seed: int = 0,
     tell: Callable[[int], None] = lambda _: None,
 ) -> dict[str, dict[str, Found]]:
-    """By method and estimator (``dr``, ``difference dr``, …): what `repetitions` logs gave."""
+    """By method and estimator (``dr``, ``difference dr``, …): what `repetitions` logs gave. Where people decide more
+    than once, each method also over people."""
     truth, gain = world.truth, world.truth - world.logged_truth
     seen: dict[tuple[str, str], list[tuple[float, float, bool]]] = {}
     for repetition in range(repetitions):
-        log, which = world.draw(decisions, np.random.default_rng([seed, repetition]))
-        rewards = cross_fit(log, [one[which] for one in world.signals], seed=repetition)
+        log, which, people = world.draw(decisions, np.random.default_rng([seed, repetition]), per_person)
+        rewards = cross_fit(log, [one[which] for one in world.signals], people=people, seed=repetition)
         other = evidence(log, world.target[which], rewards, click_model)
         own = evidence(log, log.chances, rewards, click_model)
         clips = choose_clip(other), choose_clip(own)
-        for method, bounds in methods.items():
+        tried = dict(methods)
+        if per_person > 1:
+            tried |= {f"{name}, by person": _by_person(bounds, people) for name, bounds in methods.items()}
+        for method, bounds in tried.items():
             found = estimates(other, clips[0], seed=seed, bounds=bounds)
             paired = differences(other, own, clips, seed=seed, bounds=bounds)
             for name, one in found.items():
@@ -161,17 +177,23 @@ def study(
     return answer
 
 
+def _by_person(bounds: Bounds, people: np.ndarray) -> Bounds:
+    return lambda functional, seed: bounds(by_person(functional, people), seed)
+
+
 def main(
     repetitions: Annotated[int, typer.Option(min=1)] = 300,
     decisions: Annotated[int, typer.Option(min=10)] = 5000,
     rate: Annotated[float, typer.Option(min=0.0001, max=0.9, help="click rate, about")] = 0.05,
+    per_person: Annotated[float, typer.Option(min=1, help="decisions of one person, on average")] = 1.0,
+    temper: Annotated[float, typer.Option(min=0, help="how much people differ in how readily they click")] = 0.0,
     click_model: Annotated[str | None, typer.Option(help=f"{' or '.join(CLICK_MODELS)}; both by default")] = None,
     all_methods: Annotated[bool, typer.Option(help="the intervals that were not chosen, too")] = False,
     seed: int = 0,
 ) -> None:
     """Measures the estimators on simulated logs."""
     began = time.monotonic()
-    world = make_world(rate=rate, seed=seed)
+    world = make_world(rate=rate, temper=temper, seed=seed)
     methods = METHODS if all_methods else {"studentised": studentised}
     table = Table("click model", "interval", "estimator", "bias", "length", "covers")
     answer: dict[str, object] = {"truth": world.truth, "logged_truth": world.logged_truth}
@@ -180,7 +202,7 @@ def main(
         for model in CLICK_MODELS:
             if click_model not in (None, model):
                 continue
-            found = study(world, repetitions, decisions, model, methods, seed=seed)
+            found = study(world, repetitions, decisions, model, methods, per_person=per_person, seed=seed)
             for method, rows in found.items():
                 for name, one in rows.items():
                     figures = f"{one.bias:+.4f}", f"{one.length:.3f}", f"{one.covers:.3f}"

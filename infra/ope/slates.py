@@ -61,18 +61,27 @@ class Rewards:
     examination: np.ndarray
 
 
-def cross_fit(log: SlateLog, signals: Sequence[np.ndarray], *, folds: int = 5, seed: int = 0) -> Rewards:
+def cross_fit(
+    log: SlateLog,
+    signals: Sequence[np.ndarray],
+    *,
+    people: np.ndarray | None = None,
+    folds: int = 5,
+    seed: int = 0,
+) -> Rewards:
     """A reward model for each part of the decisions, fitted on the others (Chernozhukov et al., "Double/debiased
     machine learning", 2018), so that no decision's click tells its own expectation.
 
     signals: what the clicks may follow, each (D, C): the log of what a model gives as an ad's probability of a click.
+    people: (D,) whose each decision is, from 0, so that nobody's are on both sides; None: each is of its own.
     """
     inputs = np.stack(signals, axis=-1)
     decision, place, slot = log.rows()
     shown = inputs[decision, place]
     clicks = log.clicks[decision, slot]
     slots = log.shown.shape[1]
-    part = np.random.default_rng(seed).permutation(len(log)) % folds
+    whose = np.arange(len(log)) if people is None else people
+    part = (np.random.default_rng(seed).permutation(int(whose.max(initial=-1)) + 1) % folds)[whose]
     modelled = np.zeros(log.chances.shape)
     for fold in range(folds):
         others = part[decision] != fold

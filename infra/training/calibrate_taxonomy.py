@@ -2,11 +2,20 @@
 
 On the `fit` half of the tuning list (`infra/training/tuning.py`) it finds the temperature, the score of "none of
 them", the weight of being near to texts about nothing, and the weight of the prior, for the least log loss of the
-accepted categories; then the threshold from which answering pays. Every row is scored with the examples of the other
-four fifths of its half, never with itself. Rows weigh so that each category weighs the same, since the list is no
-sample of traffic, and all rows about nothing weigh a fifth. With --write the result becomes
-`taxonomy/calibration.json`, and the next `make models` builds it in; the last line of stdout is a JSON object of the
-figures on both halves, each scored with examples of the fit half alone.
+accepted categories. Every row is scored with the examples of the other four fifths of its half, never with itself.
+Rows weigh so that each category weighs the same, since the list is no sample of traffic, and all rows about nothing
+weigh a fifth.
+
+The hints were written by people who knew the list: nearly every row shares a word with a hint of its category, and
+with these scores confidence looks deserved that is not. So each row is scored a second time as a text that the hints
+were not written for (`infra/training/unaided.py`), and the temperature that is kept is found on both scores. How much
+each weighs is told by the categories' names, which nobody wrote for these rows: the share of rows that share a word
+with a name of their category is the weight of the first. Probabilities that hold need no threshold of their own: the
+one from which answering pays is that of what a wrong answer costs.
+
+With --write the result becomes `taxonomy/calibration.json`, and the next `make models` builds it in; the last line of
+stdout is a JSON object of the figures on both halves, each scored with examples of the fit half alone; `unaided` are
+those of the second scores.
 """
 
 from __future__ import annotations
@@ -34,16 +43,23 @@ from infra.training.label_vectors import (
     show_progress,
 )
 from infra.training.tuning import is_fit, share
+from infra.training.unaided import named_share, unaided
 from shared.models.classifier import Terms, nothingness
 from shared.models.encoder import Encoder
 
 FOLDS = 5
 NOTHING_SHARE = 0.2
+# Where a told probability is what it says, answering pays from here on.
+LEAST_WORTH = round(WRONG_COST / (1 + WRONG_COST), 2)
 Floats = NDArray[np.float64]
 
 
 class Scored:
-    """Both halves' rows, each scored with examples of the fit half that are not of its own fold."""
+    """Both halves' rows, each scored with examples of the fit half that are not of its own fold.
+
+    scores, unaided: (n, categories), with all hints and without those that the row's words stand in. aided_share: what
+    the first weigh beside the second.
+    """
 
     def __init__(self, made: Embedded) -> None:
         rows = made.rows
@@ -52,6 +68,8 @@ class Scored:
         self.accepted = made.accepted
         self.about: NDArray[np.bool_] = np.asarray(made.accepted.any(axis=1))
         self.scores = np.empty(made.accepted.shape)
+        self.unaided = np.empty(made.accepted.shape)
+        self.aided_share = named_share(made)
         self.nothing = np.empty(len(rows))
         for number in range(FOLDS + 1):
             asked = self.fit & (fold == number) if number < FOLDS else ~self.fit
@@ -61,6 +79,7 @@ class Scored:
             terms = Terms(*made.places(chosen), len(made.taxonomy))
             query = made.queries[asked]
             self.scores[asked] = LABEL_WEIGHT * (query @ made.labels.T) + (1 - LABEL_WEIGHT) * terms.nearness(query)
+            self.unaided[asked] = unaided(made, asked, chosen, self.scores[asked], LABEL_WEIGHT)
             self.nothing[asked] = nothingness(query, made.nothing(chosen))
         self.commonness = made.commonness(Terms(*made.places(self.fit), len(made.taxonomy)))
         ids = list(made.taxonomy)
@@ -79,11 +98,11 @@ class Scored:
             weight[half & ~self.about] = NOTHING_SHARE / max((half & ~self.about).sum(), 1)
         self.weight = weight
 
-    def logits(self, found: Floats) -> tuple[Floats, Floats]:
+    def logits(self, found: Floats, scores: Floats | None = None) -> tuple[Floats, Floats]:
         """Of the categories, (n, categories), and of none, (n,); found: log temperature, none score and two weights."""
         heat, none_score, none_weight, prior_weight = np.exp(found[0]), *found[1:]
         none = (none_score + none_weight * self.nothing) / heat
-        return (self.scores + prior_weight * self.commonness) / heat, none
+        return ((self.scores if scores is None else scores) + prior_weight * self.commonness) / heat, none
 
     def loss(self, found: Floats, half: NDArray[np.bool_]) -> float:
         """The weighed log loss of the accepted categories, or of none, over the rows of a half."""
@@ -92,9 +111,11 @@ class Scored:
         right = np.where(self.about[half], _log_sum(np.where(self.accepted[half], logits, -np.inf)), none)
         return float(((whole - right) * self.weight[half]).sum())
 
-    def answers(self, found: Floats, threshold: float) -> tuple[NDArray[np.int64], Floats]:
+    def answers(
+        self, found: Floats, threshold: float, scores: Floats | None = None
+    ) -> tuple[NDArray[np.int64], Floats]:
         """The served category of each row, -1 where it abstains, and its probability."""
-        logits, none = self.logits(found)
+        logits, none = self.logits(found, scores)
         own = np.exp(logits - np.logaddexp(_log_sum(logits), none)[:, None])
         whole = own.copy()
         for index in self.upwards:
@@ -109,10 +130,13 @@ class Scored:
 
     def surprise(self, found: Floats, step: float) -> float:
         """The weighed log loss of the likeliest category's being right, at another log temperature; fit half."""
-        answer, confidence = self.answers(np.concatenate([[found[0] + step], found[1:]]), 0.0)
-        told = np.clip(confidence, 1e-4, 1 - 1e-4)
-        loss = -np.where(self.right(answer), np.log(told), np.log(1 - told))
-        return float((loss * self.weight)[self.fit].sum())
+        total = 0.0
+        for part, scores in ((self.aided_share, self.scores), (1 - self.aided_share, self.unaided)):
+            answer, confidence = self.answers(np.concatenate([[found[0] + step], found[1:]]), 0.0, scores)
+            told = np.clip(confidence, 1e-4, 1 - 1e-4)
+            loss = -np.where(self.right(answer), np.log(told), np.log(1 - told))
+            total += part * float((loss * self.weight)[self.fit].sum())
+        return total
 
     def right(self, answer: NDArray[np.int64]) -> NDArray[np.bool_]:
         return (answer >= 0) & self.accepted[np.arange(len(answer)), answer]
@@ -136,34 +160,26 @@ def find(scored: Scored) -> tuple[dict[str, float], Floats]:
     found = np.asarray(result.x)
     # Several categories may be right and share their probability: what is told is that of one, so the temperature is
     # the one at which that tells how often the one is right.
-    scale = minimize_scalar(lambda step: scored.surprise(found, step), bounds=(-1.5, 0.7), method="bounded")
+    scale = minimize_scalar(lambda step: scored.surprise(found, step), bounds=(-1.5, 1.5), method="bounded")
     found[0] += float(scale.x)
-
-    def gain(threshold: float) -> float:
-        answer, _ = scored.answers(found, threshold)
-        right, answered = scored.right(answer)[scored.fit], (answer >= 0)[scored.fit]
-        weight = scored.weight[scored.fit]
-        return float((weight * (right - WRONG_COST * (answered & ~right))).sum())
-
-    gains = {float(threshold): gain(float(threshold)) for threshold in np.arange(0.2, 0.61, 0.02).round(2)}
-    best = max(gains.values())
-    near = [threshold for threshold, value in gains.items() if value >= best - 1e-3]
     weights = {
         "temperature": float(np.exp(found[0])),
         "none_score": float(found[1]),
         "none_weight": float(found[2]),
         "prior_weight": float(found[3]),
         "label_weight": LABEL_WEIGHT,
-        "threshold": near[len(near) // 2],
+        "threshold": LEAST_WORTH,
     }
     return {name: round(value, 4) for name, value in weights.items()}, found
 
 
-def figures(scored: Scored, found: Floats, threshold: float, half: NDArray[np.bool_]) -> dict[str, float | int]:
+def figures(
+    scored: Scored, found: Floats, threshold: float, half: NDArray[np.bool_], scores: Floats | None = None
+) -> dict[str, float | int]:
     """accuracy: of the likeliest category; the others: of what is served."""
     about, nothing = half & scored.about, half & ~scored.about
-    first = scored.logits(found)[0].argmax(axis=1)
-    answer, confidence = scored.answers(found, threshold)
+    first = scored.logits(found, scores)[0].argmax(axis=1)
+    answer, confidence = scored.answers(found, threshold, scores)
     right, answered = scored.right(answer), answer >= 0
     place = np.minimum((confidence[half & answered] * BINS).astype(int), BINS - 1)
     gap = np.bincount(place, confidence[half & answered] - right[half & answered], BINS)
@@ -185,8 +201,11 @@ def calibrate(
     with show_progress(console) as progress:
         scored = Scored(embed_taxonomy(name, encoder, embedder(encoder, name, progress)))
     weights, found = find(scored)
-    halves = {"fit": scored.fit, "check": ~scored.fit}
-    return weights, {which: figures(scored, found, weights["threshold"], half) for which, half in halves.items()}
+    measured: dict[str, Any] = {"aided_share": round(scored.aided_share, 4)}
+    for which, half in (("fit", scored.fit), ("check", ~scored.fit)):
+        measured[which] = figures(scored, found, weights["threshold"], half)
+        measured[which]["unaided"] = figures(scored, found, weights["threshold"], half, scored.unaided)
+    return weights, measured
 
 
 def main(arguments: list[str] | None = None) -> int:

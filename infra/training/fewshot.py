@@ -4,7 +4,10 @@ With 8 to 32 rows a label a regression's weights are mostly noise. The discrimin
 needs only the labels' means, and shrinking that covariance towards a sphere (Friedman 1989) keeps it usable with fewer
 rows than dimensions. What a label is called says what it is about: its name's vector is a further row of evidence. How
 far to shrink, and how much the names and the labels' frequencies weigh, is found by cross-validation on the training
-rows alone. Unlabelled texts help by self-training (Scudder 1965): those that the head is surest of become rows.
+rows alone. Unlabelled texts help by one step of expectation maximisation (Nigam et al. 2000): each counts for a part of
+a row, and is of every label as far as the head believes. The shared covariance is then that of all texts, around the
+labels' means. How much they count is found in the same cross-validation, and so is the temperature: the head's logits
+are calibrated without a row that it was not fitted on.
 """
 
 from __future__ import annotations
@@ -17,7 +20,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infra.training.calibrate import log_loss, softmax, temperature
-from infra.training.regression import fit_logistic, full_weights
 
 Classes = NDArray[np.int64]
 FOLDS = 5
@@ -27,20 +29,25 @@ PRIOR_WEIGHTS = (0.0, 0.5, 1.0)
 MOST_ROWS_A_LABEL = 50
 LEAST_VARIANCE = 0.01  # of standardised vectors
 MOST_CELLS = 4_000_000  # rows times labels that the settings are chosen on
-# Self-training: texts a label at most, how many of them one labelled row counts for, and the penalty of the regression.
-MOST_GUESSED, ROW_COUNTS_FOR, INVERSE_PENALTY = 500, 3.0, 0.003
+# What all unlabelled texts count for beside all rows; the means are surer then, and a rounder covariance is best.
+UNLABELLED_SHARES, UNLABELLED_SHRINKAGES = (0.4, 1.25, 4.0), (0.6, 0.8, 0.9, 0.95)
 
 
 @dataclass(frozen=True)
 class FewShot:
-    """Logits are ``x @ weight.T + bias``, at their own best temperature; weight (labels, d), bias (labels,)."""
+    """Logits are ``x @ weight.T + bias``, at their own best temperature; weight (labels, d), bias (labels,).
+
+    unlabelled_weight: what an unlabelled text counts for, 0 without. loss: mean negative log likelihood of rows held
+    out in cross-validation.
+    """
 
     weight: NDArray[np.float32]
     bias: NDArray[np.float32]
     shrinkage: float
     name_weight: float
     prior_weight: float
-    loss: float  # mean negative log likelihood of rows held out in cross-validation
+    loss: float
+    unlabelled_weight: float = 0.0
 
 
 def suits(rows: int, labels: int) -> bool:
@@ -85,6 +92,20 @@ def _name_logits(data: NDArray[Any], names: NDArray[Any], like: NDArray[Any]) ->
     return float(like.std(axis=1).mean() / max((data @ names.T).std(axis=1).mean(), 1e-9))
 
 
+def _folds(classes: Classes, count: int, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The fold of each row, and the rows in random order.
+
+    The n-th row of a label, in that order, goes into fold n modulo FOLDS: each fold has its share of every label.
+    """
+    order = np.random.default_rng(seed).permutation(len(classes))
+    nth = np.zeros(len(classes), np.int64)
+    seen = np.zeros(count, np.int64)
+    for place in order:
+        nth[place] = seen[classes[place]]
+        seen[classes[place]] += 1
+    return (nth + classes) % FOLDS, order
+
+
 def fit(data: NDArray[np.float32], classes: Classes, names: NDArray[np.float32], *, seed: int = 0) -> FewShot:
     """The head for standardised vectors.
 
@@ -93,14 +114,7 @@ def fit(data: NDArray[np.float32], classes: Classes, names: NDArray[np.float32],
     """
     rows, count = data.astype(np.float64), len(names)
     words = names / np.maximum(np.linalg.norm(names, axis=1, keepdims=True), 1e-9)
-    # The n-th row of a label, in random order, goes into fold n modulo FOLDS: each fold has its share of every label.
-    order = np.random.default_rng(seed).permutation(len(rows))
-    nth = np.zeros(len(rows), np.int64)
-    seen = np.zeros(count, np.int64)
-    for place in order:
-        nth[place] = seen[classes[place]]
-        seen[classes[place]] += 1
-    fold = (nth + classes) % FOLDS
+    fold, order = _folds(classes, count, seed)
     some = np.sort(order[: max(MOST_CELLS // count, 1)])
     truth = classes[some]
     held = np.zeros((len(SHRINKAGES), len(some), count), np.float32)
@@ -137,22 +151,77 @@ def fit(data: NDArray[np.float32], classes: Classes, names: NDArray[np.float32],
     )
 
 
-def self_trained(
-    head: FewShot, data: NDArray[np.float32], classes: Classes, more: NDArray[np.float32]
-) -> tuple[NDArray[np.float32], NDArray[np.float32], int]:
-    """A regression on the labelled rows and on those of `more` (m, d) that `head` is surest of: weight, bias, and how
-    many of them it took."""
-    count = len(head.bias)
-    guessed = softmax((more @ head.weight.T + head.bias).astype(np.float64))
-    label, sure = guessed.argmax(axis=1), guessed.max(axis=1)
-    most = min(MOST_GUESSED, len(more) // (2 * count))
-    taken: list[int] = []
-    for one in range(count):
-        places = np.flatnonzero(label == one)
-        taken += places[np.argsort(-sure[places], kind="stable")][:most].tolist()
-    weights = np.concatenate([np.full(len(data), ROW_COUNTS_FOR), sure[taken]])
-    model = fit_logistic(
-        np.concatenate([data, more[taken]]), np.concatenate([classes, label[taken]]), INVERSE_PENALTY, weights
+class _Mixture:
+    """One step of expectation maximisation: the labels' means and the shared covariance, rows and guesses together."""
+
+    def __init__(self, more: NDArray[np.float64]) -> None:
+        self._more = more
+        self._squares = more.T @ more
+
+    def step(
+        self, rows: NDArray[np.float64], classes: Classes, guessed: NDArray[np.float64], weight: float
+    ) -> list[tuple[NDArray[np.float64], NDArray[np.float64]]]:
+        """Weight and bias at each of `UNLABELLED_SHRINKAGES`, at no temperature. guessed: (m, labels)."""
+        count = guessed.shape[1]
+        sizes = np.bincount(classes, minlength=count) + weight * guessed.sum(axis=0)
+        sums = weight * (guessed.T @ self._more)
+        np.add.at(sums, classes, rows)
+        means = sums / np.maximum(sizes, 1e-9)[:, None]
+        whole = rows.T @ rows + weight * self._squares
+        covariance = (whole - (means * sizes[:, None]).T @ means) / sizes.sum()
+        level = max(float(np.trace(covariance)) / len(covariance), LEAST_VARIANCE)
+        found = []
+        for shrinkage in UNLABELLED_SHRINKAGES:
+            shrunk = (1 - shrinkage) * covariance
+            shrunk[np.diag_indices_from(shrunk)] += shrinkage * level
+            matrix = np.linalg.solve(shrunk, means.T).T
+            found.append((matrix, -0.5 * (matrix * means).sum(axis=1)))
+        return found
+
+
+def with_unlabelled(
+    head: FewShot,
+    data: NDArray[np.float32],
+    classes: Classes,
+    names: NDArray[np.float32],
+    more: NDArray[np.float32],
+    *,
+    seed: int = 0,
+) -> FewShot:
+    """The head that learns from unlabelled texts too, or `head` itself where cross-validation prefers it.
+
+    more: (m, d), standardised like `data`. See `fit` for the others.
+    """
+    count = len(names)
+    rows, texts = data.astype(np.float64), more.astype(np.float64)
+    mixture = _Mixture(texts)
+    fold, _ = _folds(classes, count, seed)
+    weights = [min(share * len(rows) / max(len(more), 1), 1.0) for share in UNLABELLED_SHARES]
+    cells = [(weight, place) for weight in weights for place in range(len(UNLABELLED_SHRINKAGES))]
+    held = np.zeros((len(cells), len(rows), count), np.float32)
+    for number in range(FOLDS):
+        out = fold == number
+        if not out.any() or out.all():
+            continue
+        first = fit(data[~out], classes[~out], names, seed=seed)
+        guessed = softmax(texts @ first.weight.T + first.bias)
+        for at, weight in enumerate(weights):
+            for place, (matrix, bias) in enumerate(mixture.step(rows[~out], classes[~out], guessed, weight)):
+                held[at * len(UNLABELLED_SHRINKAGES) + place, out] = rows[out] @ matrix.T + bias
+    heats = [temperature(logits, classes) for logits in held]
+    losses = [log_loss(logits / heat, classes) for logits, heat in zip(held, heats, strict=True)]
+    best = int(np.argmin(losses))
+    if losses[best] >= head.loss:
+        return head
+    weight, place = cells[best]
+    guessed = softmax(texts @ head.weight.T + head.bias)
+    matrix, bias = mixture.step(rows, classes, guessed, weight)[place]
+    return FewShot(
+        (matrix / heats[best]).astype(np.float32),
+        (bias / heats[best]).astype(np.float32),
+        UNLABELLED_SHRINKAGES[place],
+        head.name_weight,
+        0.0,
+        losses[best],
+        weight,
     )
-    weight, bias = full_weights(model, count)
-    return weight, bias, len(taken)

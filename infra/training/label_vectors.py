@@ -79,7 +79,10 @@ def background_space(encoder: Encoder) -> tuple[Space, Vectors]:
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """One taxonomy with its texts in the space of topics: label vectors, terms, examples, texts about everything."""
+    """One taxonomy with its texts in the space of topics: label vectors, terms, examples, texts about everything.
+
+    words: the terms' texts, (terms,).
+    """
 
     taxonomy: Taxonomy
     space: Space
@@ -87,6 +90,7 @@ class Embedded:
     terms: Vectors
     category_of: NDArray[np.int32]
     term_of: NDArray[np.int32]
+    words: list[str]
     rows: list[Row]
     queries: Vectors
     accepted: NDArray[np.bool_]
@@ -143,6 +147,7 @@ def embed_taxonomy(
         space.project(embed(distinct, "terms")),
         np.array([index for index, _ in owned], np.int32),
         np.array([place[term] for _, term in owned], np.int32),
+        distinct,
         rows,
         space.project(tuning.query_vectors(rows, lambda texts: embed(texts, "examples"))),
         tuning.accepted_table(rows, taxonomy),

@@ -63,13 +63,13 @@ class Material:
             truth = np.concatenate([truth, self.dev_classes])
         names = (self.names - self.names.mean(axis=0)) / self.frozen.spread
         found = distributed.on_first(lambda: fewshot.fit(data, truth, names))
-        self.start = found.weight, found.bias
-        self.few = {name: getattr(found, name) for name in ("shrinkage", "name_weight", "prior_weight")}
         if self.more is not None:
             more = self.frozen.standard(self.more)
-            weight, bias, taken = distributed.on_first(lambda: fewshot.self_trained(found, data, truth, more))
-            self.start = weight, bias
-            self.few["self_trained"] = taken
+            first = found
+            found = distributed.on_first(lambda: fewshot.with_unlabelled(first, data, truth, names, more))
+        self.start = found.weight, found.bias
+        settings = ("shrinkage", "name_weight", "prior_weight", "unlabelled_weight", "loss")
+        self.few = {name: round(float(getattr(found, name)), 4) for name in settings}
 
     def tokens(self, texts: Sequence[str]) -> Ids:
         """Token ids as the served head sees them."""

@@ -1,9 +1,9 @@
 """The next-item model: what a person turns to next, learned from histories of items.
 
 A product of two distributions over all items: of a sequence model (`infra.training.sequence`; several nets of
-different seeds, whose logits are averaged) and of item transitions (`infra.training.transitions`). `fit` chooses
-everything by the last item of each history, refits on the whole histories and gives a `Fitted`, which `save` writes as
-the files that `shared.models.next_item.NextItem` serves.
+different seeds, whose logits are averaged, with the likeness to the history's texts added) and of item transitions
+(`infra.training.transitions`). `fit` chooses everything by the last item of each history, refits on the whole histories
+and gives a `Fitted`, which `save` writes as the files that `shared.models.next_item.NextItem` serves.
 """
 
 from __future__ import annotations
@@ -23,7 +23,18 @@ import scipy.sparse as sp
 from infra.training import distributed, sequence
 from infra.training.next_item_figures import REPEAT_LIMIT, repeats
 from infra.training.next_item_graph import graph
-from infra.training.next_item_mixture import FLOOR, Mixture, Validation, again, blend, joined, log_softmax, net_scores
+from infra.training.next_item_mixture import (
+    FLOOR,
+    Mixture,
+    Validation,
+    again,
+    blend,
+    content,
+    joined,
+    log_softmax,
+    net_scores,
+    rare,
+)
 from infra.training.sequence import Course, Net, Plan
 from infra.training.transitions import (
     BATCH,
@@ -56,7 +67,8 @@ class Fitted:
     item_ids: tuple[str, ...]
     nets: tuple[Net, ...]
     tables: tuple[np.ndarray, ...]  # representations of the items, (items, width), of each net
-    projection: np.ndarray  # (dimensions, members * width)
+    texts: np.ndarray  # whitened, (items, width), unit rows
+    projection: np.ndarray  # (dimensions, (members + 1) * width): of the nets and of `texts`
     mean: np.ndarray
     setting: Setting
     baseline: Setting
@@ -69,14 +81,18 @@ class Fitted:
     def scores(self, users: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
         """Log-probabilities of every item, float32 (batch, items), after each history (item numbers, oldest first);
         what the history holds is moved by `mixture.repeat`, not left out."""
-        moves = _moves(self.table, self.strength, self.setting, users, self.nets[0].plan.length)
+        length = self.nets[0].plan.length
+        moves = _moves(self.table, self.strength, self.setting, users, length)
+        near = content(self.texts, users, self.mixture.age, length)
         for start in range(0, len(users), BATCH):
             group = users[start : start + BATCH]
             logits = np.zeros((len(group), len(self.item_ids)), dtype=np.float32)
             for net, table in zip(self.nets, self.tables, strict=True):
                 logits += sequence.queries(net, table, group) @ table.T
             floor = FLOOR / len(self.item_ids)
-            score = joined(logits / np.float32(len(self.nets)), next(moves), self.mixture.share, floor)
+            logits /= np.float32(len(self.nets))
+            logits += np.float32(self.mixture.content) * next(near)
+            score = joined(logits, next(moves), self.mixture.share, floor)
             again(score, group, self.mixture.repeat)
             yield log_softmax(self.mixture.sharpness * score)
 
@@ -85,10 +101,12 @@ class Fitted:
         folder.mkdir(parents=True, exist_ok=True)
         for number, net in enumerate(self.nets):
             onnx.save(graph(net), str(folder / GRAPH.format(number)))
+        tables = [*self.tables, self.texts] if self.mixture.content else self.tables
+        trained = np.concatenate(tables, axis=1)
         arrays = {
             "mean": self.mean,
-            "projection": self.projection,
-            "trained": np.concatenate(self.tables, axis=1),
+            "projection": self.projection[:, : trained.shape[1]],
+            "trained": trained,
             "pointers": self.table.indptr.astype(np.int64),
             "columns": self.table.indices.astype(np.int32),
             "weights": self.table.data.astype(np.float32),
@@ -109,6 +127,8 @@ class Fitted:
             "floor": FLOOR / len(self.item_ids),
             "sharpness": self.mixture.sharpness,
             "repeat": self.mixture.repeat,
+            "content": self.mixture.content,
+            "age": self.mixture.age,
         }
         (folder / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
@@ -187,7 +207,9 @@ def fit(
 
     smooth = len(item_ids) <= SMOOTHING_ITEMS
     neighbours = text_neighbours(texts) if smooth else None
-    mixture, tuned, value = blend(half, setting, neighbours, nets, validation)
+    likeness = _likeness(texts, plan)
+    near = sequence.centred(texts @ likeness, np.zeros(plan.width, np.float32))
+    mixture, tuned, value = blend(half, setting, neighbours, nets, near, validation)
     tell(f"mixture: worth {value:.4f} on validation, {mixture}, {tuned}")
 
     final = []
@@ -207,6 +229,8 @@ def fit(
     table = whole.table(setting)
     if mixture.smooth and neighbours is not None:
         table = smoothed(table, neighbours)
+    if mixture.rarity:
+        table = sp.csr_matrix(table @ sp.diags(rare(whole.counts, mixture.rarity)))
     if validation.exclude_seen:
         mixture = replace(mixture, repeat=NEVER)
     figures = {
@@ -224,11 +248,12 @@ def fit(
             "transitions": round(validation.of(half.scores(users, setting), users).worth, 4),
         },
     }
-    projections = [basis @ net.content.weight.detach().numpy().T for net in final]
+    projections = [*(basis @ net.content.weight.detach().numpy().T for net in final), likeness]
     return Fitted(
         item_ids=tuple(item_ids),
         nets=tuple(final),
         tables=tuple(sequence.representations(net) for net in final),
+        texts=near,
         projection=np.asarray(np.concatenate(projections, axis=1), dtype=np.float32),
         mean=mean,
         setting=tuned,
@@ -248,6 +273,13 @@ def _tuned(model: Transitions, validation: Validation, deadline: float) -> tuple
 
     found: tuple[Setting, float] = search(Setting(), CHOICES, value, deadline)
     return found
+
+
+def _likeness(texts: np.ndarray, plan: Plan) -> np.ndarray:
+    """Projection of the texts to a net's width, (dimensions, width): whitened, with zeros where they have fewer
+    directions."""
+    basis = sequence.whitening(texts, plan.width, plan.whitening)
+    return np.pad(basis, ((0, 0), (0, plan.width - basis.shape[1])))
 
 
 def _affordable(members: int, one: float, left: float) -> int:

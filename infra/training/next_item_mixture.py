@@ -12,7 +12,15 @@ import scipy.sparse as sp
 from infra.training import sequence
 from infra.training.next_item_figures import Ranked, forget, measure
 from infra.training.sequence import Net
-from infra.training.transitions import BATCH, CHOICES, Setting, Transitions, smoothed
+from infra.training.transitions import (
+    BATCH,
+    CHOICES,
+    LENGTH,
+    Setting,
+    Transitions,
+    histories_matrix,
+    smoothed,
+)
 
 K = 10  # of the recall and the NDCG whose mean, the worth, chooses everything
 TUNING_USERS = 4000  # who judge a net while it is trained
@@ -20,6 +28,9 @@ BLEND_CELLS = 1e8  # users times items that the mixture is chosen on
 FEWEST_USERS = 200  # however many items there are
 SHARES = (0.0, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9)  # never all: what no transition leads to would be equal
 SHARPNESS = (0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.5)
+CONTENTS = (0.0, 2.0, 4.0, 6.0, 9.0)
+AGES = (0.5, 0.7, 0.85, 0.97)
+RARITIES = (0.0, 0.2, 0.4)
 FLOOR = 0.1  # least probability of a transition, of that of an item by chance
 REPEATS = (-4.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)
 
@@ -27,12 +38,17 @@ REPEATS = (-4.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)
 @dataclass(frozen=True)
 class Mixture:
     """share: of the transitions. sharpness: factor of the log-probabilities. smooth: whether the transitions are those
-    smoothed through text neighbours. repeat: added to the log-probability of what the person had already."""
+    smoothed through text neighbours. repeat: added to the log-probability of what the person had already. content:
+    factor of the cosine with the history's texts, which joins the nets' logits; age: of these texts, what each counts
+    of the next. rarity: power of an item's count by which transitions to it are divided."""
 
     share: float = 0.5
     sharpness: float = 1.0
     smooth: bool = False
     repeat: float = 0.0
+    content: float = 4.0
+    age: float = 0.7
+    rarity: float = 0.0
 
 
 class Validation:
@@ -54,6 +70,22 @@ def net_scores(nets: Sequence[Net], users: Sequence[np.ndarray]) -> Iterator[np.
         group = users[start : start + BATCH]
         parts = [sequence.queries(net, table, group) @ table.T for net, table in zip(nets, tables, strict=True)]
         yield np.asarray(sum(parts) / np.float32(len(nets)), dtype=np.float32)
+
+
+def content(
+    vectors: np.ndarray, users: Sequence[np.ndarray], decay: float, length: int = LENGTH
+) -> Iterator[np.ndarray]:
+    """Cosine with the decayed mean of the history's vectors, (batch, items). vectors: unit rows."""
+    weights = histories_matrix(users, len(vectors), decay, length=length)
+    for start in range(0, len(users), BATCH):
+        query = np.asarray(weights[start : start + BATCH] @ vectors)
+        query /= np.maximum(np.linalg.norm(query, axis=1, keepdims=True), 1e-9)
+        yield np.asarray(query @ vectors.T, dtype=np.float32)
+
+
+def rare(counts: np.ndarray, rarity: float) -> np.ndarray:
+    """(items,): what a transition to an item counts, by how often it was taken."""
+    return np.asarray(np.maximum(counts, 1) ** -rarity, dtype=np.float32)
 
 
 def log_softmax(logits: np.ndarray) -> np.ndarray:
@@ -78,12 +110,14 @@ def blend(
     setting: Setting,
     neighbours: sp.csr_matrix | None,
     nets: Sequence[Net],
+    texts: np.ndarray,
     validation: Validation,
 ) -> tuple[Mixture, Setting, float]:
     """The mixture of the highest worth on validation with its setting of the transitions, and that worth.
 
-    The age and the count of a history's items are weighed anew, since next to the nets the best weights are others.
-    Sharpness is what makes the targets likeliest, which no order depends on.
+    texts: unit rows, (items, width). One thing is chosen after another. The age and the count of a history's items are
+    weighed anew, since next to the nets the best weights are others. Sharpness is what makes the targets likeliest,
+    which no order depends on.
     """
     users = validation.users[: max(int(BLEND_CELLS / validation.items), FEWEST_USERS)]
     wanted = validation.targets[: len(users)]
@@ -94,6 +128,16 @@ def blend(
     if neighbours is not None:
         tables[True] = smoothed(tables[False], neighbours)
 
+    def parts(number: int, moves: np.ndarray, option: Mixture) -> tuple[np.ndarray, np.ndarray]:
+        """Log-probabilities of a batch without transitions and by them alone."""
+        start = number * BATCH
+        spoken = logits[number].astype(np.float32)
+        if option.content:
+            group = users[start : start + BATCH]
+            spoken += np.float32(option.content) * next(content(texts, group, option.age, nets[0].plan.length))
+        moved = moves * rare(model.counts, option.rarity) if option.rarity else moves
+        return joined(spoken, moved, 0.0, floor), joined(spoken, moved, 1.0, floor)
+
     def judge(options: list[Mixture], one: Setting) -> np.ndarray:
         gains = np.zeros(len(options))
         for smooth, table in tables.items():
@@ -103,9 +147,12 @@ def blend(
             for number, moves in enumerate(model.scores(users, one, table)):
                 start = number * BATCH
                 group, targets = users[start : start + BATCH], wanted[start : start + BATCH]
-                nets_alone = joined(logits[number].astype(np.float32), moves, 0.0, floor)
-                other = joined(logits[number].astype(np.float32), moves, 1.0, floor)
+                made: tuple[float, float, float] | None = None
                 for place in places:
+                    option = options[place]
+                    if made != (option.content, option.age, option.rarity):  # options that share them stand together
+                        made = (option.content, option.age, option.rarity)
+                        nets_alone, other = parts(number, moves, option)
                     share = np.float32(options[place].share)
                     score = (1 - share) * nets_alone + share * other
                     if validation.exclude_seen:
@@ -115,20 +162,30 @@ def blend(
                     gains[place] += _gain(score, targets)
         return gains / len(users)
 
+    def better(options: list[Mixture]) -> tuple[Mixture, float]:
+        values = judge(options, setting)
+        place = int(values.argmax())
+        return (options[place], float(values[place])) if values[place] > value else (best, value)
+
     options = [Mixture(share, 1.0, smooth, repeat) for share, smooth, repeat in product(SHARES, tables, repeats_tried)]
     values = judge(options, setting)
     best, value = options[int(values.argmax())], float(values.max())
+    best, value = better([replace(best, content=weight) for weight in CONTENTS if weight != best.content])
+    if best.content:
+        best, value = better([replace(best, age=age) for age in AGES if age != best.age])
+    if best.share:
+        best, value = better([replace(best, rarity=rarity) for rarity in RARITIES if rarity != best.rarity])
     for name in ("decay", "damping"):
         for choice in CHOICES[name]:
             candidate = replace(setting, **{name: choice})
             found = float(judge([best], candidate)[0]) if candidate != setting and best.share else 0.0
             if found > value:
                 setting, value = candidate, found
-    values = judge(near := [replace(best, share=share) for share in SHARES], setting)
-    best, value = near[int(values.argmax())], float(values.max())
+    best, value = better([replace(best, share=share) for share in SHARES if share != best.share])
 
     moves = model.scores(users[:BATCH], setting, tables[best.smooth])
-    score = joined(logits[0].astype(np.float32), next(moves), best.share, floor)
+    nets_alone, other = parts(0, next(moves), best)
+    score = np.float32(1 - best.share) * nets_alone + np.float32(best.share) * other
     if validation.exclude_seen:
         forget(score, users[:BATCH])
     else:

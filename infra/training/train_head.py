@@ -136,9 +136,18 @@ def fine_tune(
     return top, logits, outcome
 
 
-def choose(deep: NDArray[np.float32], wide: NDArray[np.float32], truth: Classes) -> Choice:
-    """The weight of the n-grams' logits beside the encoder's, the temperature and the threshold."""
-    weight, temperature, _ = blend(deep, wide, truth)
+def choose(deep: NDArray[np.float32], wide: NDArray[np.float32], truth: Classes, *, calibrated: bool = False) -> Choice:
+    """The weight of the n-grams' logits beside the encoder's, the temperature and the threshold.
+
+    calibrated: `deep` is of few rows and was calibrated by cross-validation. Alone it keeps its temperature: it is
+    fitted once more on more rows, and what a few development rows said of the first fit does not hold for the second.
+    And n-grams that are clearly worse (two standard errors) are left out: on so few rows a weight for them is chance.
+    """
+    right, others = accuracy(truth, deep.argmax(axis=1)), accuracy(truth, wide.argmax(axis=1))
+    worse = others < right - 2 * math.sqrt(right * (1 - right) / len(truth))
+    weight, temperature = (0.0, 1.0) if calibrated and worse else blend(deep, wide, truth)[:2]
+    if calibrated and not weight:
+        temperature = 1.0
     logits = deep + weight * wide
     probabilities = softmax(logits / temperature)
     least = threshold(probabilities, truth)
@@ -226,7 +235,10 @@ def train(
         **options,
     )
     took = time.monotonic() - started
-    choice = distributed.on_first(lambda: choose(deep, material.wide.logits(material.dev_ids), material.dev_classes))
+    untouched = bool(material.few) and outcome.reached == 0
+    choice = distributed.on_first(
+        lambda: choose(deep, material.wide.logits(material.dev_ids), material.dev_classes, calibrated=untouched)
+    )
 
     # Where the best state came early, what follows it is worse: the second training ends there too.
     again = replace(planned, epochs=planned.epochs * outcome.reached) if outcome.reached > 0 else planned

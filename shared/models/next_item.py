@@ -2,9 +2,10 @@
 
 An item's representation is its text vector projected, plus an embedding of its id where the item was in the training;
 an item that was not is placed by its text alone (cold start). The history, read by a causal transformer (Kang and
-McAuley, 2018, "Self-attentive sequential recommendation") with an item's cosine scaled as logit, gives one distribution
-over the catalogue; damped, distance-weighted item transitions, lent between neighbours in text, give another. Their
-weighted product (Hinton, 2002, "Training products of experts") is the prediction.
+McAuley, 2018, "Self-attentive sequential recommendation"), gives one distribution over the catalogue, whose logits are
+scaled cosines of representations and, where it helps, of the texts as they are; damped, distance-weighted item
+transitions, lent between neighbours in text, give another. Their weighted product (Hinton, 2002, "Training products of
+experts") is the prediction.
 
 Trained and written by ``infra/training/next_item.py``.
 """
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 
 SETTINGS, ARRAYS, ITEMS = "next_item.json", "next_item.npz", "items.json"
 GRAPH = "sequence-{}.onnx"
-FORMAT = 1
+FORMAT = 2
 BOUND = 4.0  # of the scores: no ad is moved further by its history than by anything else
 CHUNK = 8192  # ads projected at a time
 
@@ -36,9 +37,9 @@ CHUNK = 8192  # ads projected at a time
 class Prepared:
     """A catalogue of n ads as the model sees it.
 
-    matrix: float32 (n, members * width), of each member unit vectors. rows: row of each trained item, -1 where it is
-    not in the catalogue, int (items,). new: whether an ad was not in the training, bool (n,). places: row of each ad by
-    id.
+    matrix: float32 (n, parts * width), unit vectors of each part: the members and, where it counts, the text. rows: row
+    of each trained item, -1 where it is not in the catalogue, int (items,). new: whether an ad was not in the training,
+    bool (n,). places: row of each ad by id.
     """
 
     matrix: np.ndarray
@@ -62,6 +63,7 @@ class NextItem:
         self._settings = settings
         self._items = {item: place for place, item in enumerate(items)}
         self._sessions = sessions
+        self._parts = len(sessions) + bool(settings["content"])
         self._mean = arrays["mean"].astype(np.float32)
         self._projection = arrays["projection"].astype(np.float32)
         self._trained = arrays["trained"].astype(np.float32)
@@ -149,23 +151,29 @@ class NextItem:
         return np.asarray(BOUND * np.tanh(score / BOUND), dtype=np.float32)
 
     def _content(self, vectors: np.ndarray) -> np.ndarray:
-        """Representations by text alone, (n, members * width)."""
+        """Representations by text alone, (n, parts * width)."""
         centred = np.asarray(vectors, dtype=np.float32) - self._mean
         centred /= np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-9)
-        parts = (centred @ self._projection).reshape(len(vectors), len(self._sessions), -1)
+        parts = (centred @ self._projection).reshape(len(vectors), self._parts, -1)
         parts /= np.maximum(np.linalg.norm(parts, axis=2, keepdims=True), 1e-9)
         parts[~np.asarray(vectors).any(axis=1)] = 0
         return parts.reshape(len(vectors), -1)
 
     def _query(self, shown: np.ndarray) -> np.ndarray:
-        """What the members look for after the representations (L, members * width), oldest first; their mean logit is
-        the product with an item's representation."""
-        parts = shown.reshape(len(shown), len(self._sessions), -1)
+        """What the members look for after the representations (L, parts * width), oldest first, and what the texts are
+        about; the product with an item's representation is its mean logit with the likeness added."""
+        parts = shown.reshape(len(shown), self._parts, -1)
         queries = [
             session.run(None, {"history": np.ascontiguousarray(parts[:, number])})[0]
             for number, session in enumerate(self._sessions)
         ]
-        return np.concatenate(queries) * np.float32(1 / len(queries))
+        query = np.concatenate(queries) * np.float32(1 / len(queries))
+        if self._parts == len(queries):
+            return query
+        ages = np.arange(len(shown), dtype=np.float32)[::-1]
+        about = np.float32(self._settings["age"]) ** ages @ parts[:, -1]
+        about *= np.float32(self._settings["content"] / max(float(np.linalg.norm(about)), 1e-9))
+        return np.concatenate([query, about])
 
     def _moves(self, known: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
         """Transitions from the history's items, latest first, to the catalogue's, (n,), not normalised."""

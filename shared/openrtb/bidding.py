@@ -1,8 +1,11 @@
-"""Use case of ``POST /openrtb2/auction`` and of the notices: bids with what the tenant's catalogue has for somebody.
+"""Use case of ``POST /openrtb2/auction``: bids with what the tenant's catalogue has for somebody.
 
-A bid is a decision, made and reserved as for every other caller. The price is the ad's own `bid_cpm`, and that is what
-the budget is charged when the exchange bills the impression (`burl`), once, whatever it clears at. A win by itself
-charges nothing, and a loss gives nothing back at once: what is reserved lapses within `RESERVATION_SECONDS`.
+A bid is a decision, made and reserved as for every other caller. The price is the ad's own `bid_cpm`, or the one agreed
+on in a deal. The ad's own is what the budget is charged when the impression is billed (`shared.openrtb.outcomes`),
+once, whatever it clears at.
+
+For an impression with deals (`imp.pmp`) there is a bid for each that an ad of the tenant names, and one for the open
+market unless the auction is private: the seller ranks deals by other things than price, and needs both (7.3).
 """
 
 from __future__ import annotations
@@ -17,40 +20,25 @@ from typing import Any
 
 import numpy as np
 
-from shared.domain import Ad, Decision, RankedAd
-from shared.eligibility import Context
-from shared.errors import AdTailorError, Conflict, NotFound, Unavailable
-from shared.feedback import FeedbackItem
-from shared.openrtb import markup, native, notices
-from shared.openrtb.categories import told
+from shared.domain import Ad
+from shared.eligibility import OPEN, Context
+from shared.errors import Conflict, NotFound, Unavailable
+from shared.openrtb.bids import EXPIRES, Trade, Writing
 from shared.openrtb.choosing import Asking, Choosing
-from shared.openrtb.notices import Notice
-from shared.openrtb.requests import BidRequest, Slot, parse
+from shared.openrtb.requests import BidRequest, Offer, Slot, parse
 from shared.openrtb.shelf import Shelf, Shelves
 from shared.recommending import Recommending
 from shared.snapshot import Snapshots
 from shared.stores import Stores
-from shared.stores.delivery import BUCKET_SECONDS, RESERVATION_SECONDS
 from shared.stores.faults import LEAST_SECONDS, patience
 from shared.telemetry import MetricUnit, logger, metrics
 
-BANNER, NATIVE = 1, 4  # `bid.mtype` (4.2.3)
-EXPIRES = RESERVATION_SECONDS - BUCKET_SECONDS  # seconds for which a reservation holds for certain
 AWAY_SECONDS = 0.02  # of `tmax`: for the answer's way back, and for writing it
+MOST_BIDS = 10  # of one request: each is a decision of its own
+HIGHEST_FLOOR = 1e9  # beyond which no ad bids, and a float of the catalogue's column has no room
 _REMEMBERED, _SURE = 256, 0.99  # decisions, and the share of them that would have been done in time
 # OpenRTB 3.0, "List: No-Bid Reason Codes"; vendors' own are from 500 on
 UNKNOWN, TECHNICAL, INVALID = 0, 1, 2
-
-
-@dataclass(frozen=True, slots=True)
-class Trade:
-    """On what terms a deployment bids. currency: of `bid_cpm`. seat: its name at exchanges. eid_source: of the entry of
-    `user.eids` that names people as events do. vendor_id: its own in the Global Vendor List, 0 for none."""
-
-    currency: str = "USD"
-    seat: str = "adtailor"
-    eid_source: str = ""
-    vendor_id: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +74,7 @@ class Pace:
 
 
 class Bidding:
-    """Answers bid requests, and takes notices. monotonic: seconds of a clock that nobody sets."""
+    """Answers bid requests. monotonic: seconds of a clock that nobody sets."""
 
     def __init__(
         self,
@@ -124,10 +112,11 @@ class Bidding:
         if refusal is not None:
             return refusal
         until = None if request.tmax is None else arrived + request.tmax / 1000 - AWAY_SECONDS
+        writing = Writing(self._stores.people, self._trade, tenant, base)
         try:
             shelf = self._shelf(tenant)
             with self._bounded(until):
-                bids = self._bids(tenant, request, shelf, base, until)
+                bids = self._bids(tenant, request, shelf, writing, until)
         except NotFound:
             return NoBid(TECHNICAL, "the tenant has published no catalogue")
         except Unavailable as error:
@@ -141,8 +130,7 @@ class Bidding:
             metrics.add_metric("AuctionsTooLate", MetricUnit.Count, 1)
             return NoBid(TECHNICAL, "tmax is over")
         metrics.add_metric("Bids", MetricUnit.Count, len(bids))
-        seat = {"seat": self._trade.seat, "bid": bids, "group": 0}
-        return {"id": request.id, "bidid": bids[0]["id"], "cur": self._trade.currency, "seatbid": [seat]}
+        return writing.response(request, bids)
 
     def _refusal(self, request: BidRequest) -> NoBid | None:
         """What the whole request cannot be bid on for."""
@@ -172,7 +160,7 @@ class Bidding:
         return self._shelves.of(tenant, snapshot)
 
     def _bids(
-        self, tenant: str, request: BidRequest, shelf: Shelf, base: str, until: float | None
+        self, tenant: str, request: BidRequest, shelf: Shelf, writing: Writing, until: float | None
     ) -> list[dict[str, Any]] | NoBid:
         left = shelf.takes(request)
         if until is not None and not self._pace.allows(until - self._monotonic()):
@@ -181,36 +169,63 @@ class Bidding:
         bids: list[dict[str, Any]] = []
         reason = "no ad fits what the request allows"
         for slot in request.slots:
-            begun = self._monotonic()
-            if until is not None and not self._pace.allows(until - begun):
-                reason = "tmax is too short"
-                break
-            found = self._bid(tenant, request, slot, asker, shelf, left, base)
-            self._pace.took(self._monotonic() - begun)
-            if isinstance(found, NoBid):
-                reason = found.reason
+            refusal = _unusable(slot)
+            if refusal is not None:
+                reason = refusal.reason
                 continue
-            ad, bid = found
-            bids.append(bid)
-            left = _without(shelf, left, ad)
+            here: list[Ad] = []
+            for offer in self._offers(slot, shelf):
+                begun = self._monotonic()
+                if until is not None and not self._pace.allows(until - begun):
+                    return bids or NoBid(TECHNICAL, "tmax is too short")
+                if len(bids) == MOST_BIDS:
+                    return bids
+                found = self._bid(tenant, request, slot, offer, asker, shelf, left, writing)
+                self._pace.took(self._monotonic() - begun)
+                if isinstance(found, NoBid):
+                    reason = found.reason
+                    continue
+                ad, bid = found
+                here.append(ad)
+                bids.append(bid)
+            if not here and all(offer.deal is not None for offer in slot.offers):
+                reason = "only deals may bid (pmp.private_auction), and no ad that fits is in one of them"
+            for ad in here:  # one of these will stand there: others must go beside any
+                left = _without(shelf, left, ad)
         return bids or NoBid(UNKNOWN, reason)
 
+    def _offers(self, slot: Slot, shelf: Shelf) -> list[Offer]:
+        """Those that this seat may take at all, and some ad is in."""
+        seat = self._trade.seat
+        return [
+            offer
+            for offer in slot.offers
+            if (offer.deal is None or offer.deal in shelf.deals) and (offer.seats is None or seat in offer.seats)
+        ]
+
     def _bid(
-        self, tenant: str, request: BidRequest, slot: Slot, asker: Asking, shelf: Shelf, left: np.ndarray, base: str
+        self,
+        tenant: str,
+        request: BidRequest,
+        slot: Slot,
+        offer: Offer,
+        asker: Asking,
+        shelf: Shelf,
+        left: np.ndarray,
+        writing: Writing,
     ) -> tuple[Ad, dict[str, Any]] | NoBid:
-        if slot.private:
-            return NoBid(UNKNOWN, "only deals may bid (pmp.private_auction)")
-        if slot.banner is None and slot.native is None:
-            return NoBid(UNKNOWN, "neither a banner of a size that can be read, nor a native ad")
-        if slot.floor and slot.floor_currency != self._trade.currency:
+        if offer.floor and offer.currency != self._trade.currency:
             return NoBid(UNKNOWN, f"the floor is not in {self._trade.currency}")
-        mask = left & shelf.fits(slot)
+        mask = left & shelf.fits(slot) & shelf.within(offer)
+        if slot.exp is not None and slot.exp > EXPIRES:
+            mask &= ~shelf.snapshot.budgeted  # what is reserved may have lapsed when it is seen
         context = Context(
             domain=request.domain,
             language=request.language,
             platform=request.platform,
             placement=slot.placement,
-            floor_cpm=slot.floor or None,
+            floor_cpm=min(offer.floor, HIGHEST_FLOOR) or None,
+            deal=offer.deal or OPEN,
         )
         try:
             decision = self._choosing.choose(
@@ -227,80 +242,16 @@ class Bidding:
         if decision is None:
             return NoBid(UNKNOWN, "no ad fits what the impression allows")
         ad = shelf.snapshot.ads[shelf.snapshot.places[decision.ads[0].ad_id]]
-        return ad, self._written(tenant, request, slot, shelf, ad, decision, base)
-
-    def _written(
-        self, tenant: str, request: BidRequest, slot: Slot, shelf: Shelf, ad: Ad, decision: Decision, base: str
-    ) -> dict[str, Any]:
-        """The bid (4.2.3)."""
-        (shown,) = decision.ads
-        snapshot = shelf.snapshot
-        bid: dict[str, Any] = {
-            "id": decision.decision_id,
-            "impid": slot.id,
-            "price": ad.bid_cpm,
-            "adid": ad.ad_id,
-            "crid": f"{ad.ad_id}:{shown.variant or 'own'}",
-            "cid": ad.campaign_id or ad.ad_id,
-            "adomain": [native.domain_of(ad)],
-            "language": ad.language,
-            "exp": EXPIRES,
-        } | _creative(slot, shelf, ad, shown)
-        if ad.image_url:
-            bid["iurl"] = ad.image_url
-        category = told(snapshot.categories[snapshot.category[snapshot.places[ad.ad_id]]], request.cattax)
-        if category is not None:
-            bid["cattax"], bid["cat"] = category
-        if not request.test:  # of a test there is nothing to be told
-            for kind, name in (("win", "nurl"), ("billing", "burl"), ("loss", "lurl")):
-                notice = Notice(kind, tenant, decision.decision_id, ad.ad_id)
-                bid[name] = notices.address(self._stores.people, base, notice)
-        return bid
-
-    def notice(self, notice: Notice, signature: str) -> bool:
-        """Takes a notice: a billing counts the impression, the first time it comes. False of one that is not ours,
-        which changes nothing; what comes too late or again is ours, and changes nothing either.
-
-        Raises:
-            Unavailable: it cannot be counted now; it should be sent again.
-        """
-        if not notices.is_ours(self._stores.people, notice, signature):
-            return False
-        if notice.kind == "win":
-            metrics.add_metric("Wins", MetricUnit.Count, 1)
-        elif notice.kind == "loss":
-            metrics.add_metric("Losses", MetricUnit.Count, 1)
-        else:
-            metrics.add_metric("Billings", MetricUnit.Count, 1)
-            item = FeedbackItem(notice.decision_id, notice.ad_id, "impression", self._clock())
-            self._recommending.feedback(notice.tenant, [item])
-        return True
+        return ad, writing.bid(request, slot, offer, shelf, ad, decision)
 
 
-def _creative(slot: Slot, shelf: Shelf, ad: Ad, shown: RankedAd) -> dict[str, Any]:
-    """The markup: a banner where the slot takes this ad as one, else natively."""
-    row = shelf.snapshot.places[ad.ad_id]
-    if slot.banner is not None and shelf.as_banner(slot.banner, secure=slot.secure)[row]:
-        banner = slot.banner
-        kind = markup.form(
-            ad,
-            secure=slot.secure,
-            blocked_types=banner.blocked_types,
-            blocked_attributes=banner.blocked_attributes,
-        )
-        image = native.image_of(ad, secure=slot.secure) if kind == "image" else None
-        html = markup.banner(ad, shown.copy, banner.size, image=image, label=shown.copy_label)
-        width, height = banner.size
-        attributes = [] if image else [markup.TEXT_ONLY]
-        return {"adm": html, "mtype": BANNER, "w": width, "h": height, "attr": attributes}
-    copies = [shown.copy]
-    if shown.copy_label:  # what a model wrote is shown with its label, or not at all
-        label = shown.copy_label.get(ad.language) or next(iter(shown.copy_label.values()))
-        copies = [f"{shown.copy} ({label})"]
-    adm = native.markup(slot.native, ad, copies, secure=slot.secure) if slot.native is not None else None
-    if adm is None:
-        raise AdTailorError("an ad was chosen that does not fit its slot")
-    return {"adm": adm, "mtype": NATIVE}
+def _unusable(slot: Slot) -> NoBid | None:
+    """What the impression cannot be bid on for, whatever the terms."""
+    if slot.banner is None and slot.native is None:
+        return NoBid(UNKNOWN, "neither a banner of a size that can be read, nor a native ad")
+    if slot.quantity != 1:
+        return NoBid(UNKNOWN, "the impression counts more than once (qty), and a budget pays for one")
+    return None
 
 
 def _without(shelf: Shelf, mask: np.ndarray, ad: Ad) -> np.ndarray:

@@ -7,14 +7,17 @@ for what a slot requires is not bid with. Of images only the address is known, s
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from shared.domain import Ad
-from shared.openrtb.fields import Object, number, table, tables, text, whole
+from shared.openrtb.fields import Object, number, table, tables, text, whole, wholes
 
 VERSION = "1.2"
+OLDER = ("1.0", "1.1")  # versions without event trackers
+TEXT_ONLY = 12  # AdCOM 1.0, "List: Creative Attributes"
+_IMPRESSION, _IMAGE = 1, 1  # Native 7.6, "Event Types"; 7.7, "Event Tracking Methods"
 _MAIN_IMAGE = 3  # Native 7.4
 # Native 7.3, "Data Asset Types"
 _SPONSORED, _DESCRIPTION, _PRICE, _DESCRIPTION_2, _DISPLAY_URL, _CALL_TO_ACTION = 1, 2, 6, 10, 11, 12
@@ -35,10 +38,22 @@ class Asset:
 
 @dataclass(frozen=True, slots=True)
 class NativeSlot:
-    """wrapped: the request came within an object ``native``, as before version 1.1, and so does the answer."""
+    """wrapped: the request came within an object ``native``, as before version 1.1, and so does the answer. version: of
+    the request. tracked: whether the impression may be told by an image. blocked_attributes: `battr`."""
 
     assets: tuple[Asset, ...]
     wrapped: bool = False
+    version: str = VERSION
+    tracked: bool = False
+    blocked_attributes: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Trackers:
+    """Addresses to be called when the ad is seen and when it is clicked; None: none is."""
+
+    seen: str | None = None
+    clicked: str | None = None
 
 
 def slot_of(native: Object) -> NativeSlot | None:
@@ -50,8 +65,24 @@ def slot_of(native: Object) -> NativeSlot | None:
     if not isinstance(request, dict):
         return None
     inner = table(request, "native")
-    assets = tuple(one for asset in tables(inner or request, "assets") if (one := _asset(asset)) is not None)
-    return NativeSlot(assets, wrapped=bool(inner)) if assets else None
+    asked = inner or request
+    assets = tuple(one for asset in tables(asked, "assets") if (one := _asset(asset)) is not None)
+    if not assets:
+        return None
+    version = "1.0" if inner else text(asked, "ver") or text(native, "ver") or VERSION
+    version = version if version in OLDER else VERSION
+    return NativeSlot(
+        assets,
+        wrapped=bool(inner),
+        version=version,
+        tracked=version in OLDER or any(map(_takes_images, tables(asked, "eventtrackers"))),
+        blocked_attributes=wholes(native, "battr") & {TEXT_ONLY},
+    )
+
+
+def _takes_images(tracker: Object) -> bool:
+    """Whether this event tracker of a request (Native 4.7) tells impressions by images."""
+    return whole(tracker, "event") == _IMPRESSION and _IMAGE in wholes(tracker, "methods")
 
 
 def _asset(asset: Object) -> Asset | None:
@@ -82,7 +113,14 @@ def assets_of(slot: NativeSlot, ad: Ad, copies: Sequence[str], *, secure: bool) 
             found.append({"id": asset.id, "required": int(asset.required)} | value)
         elif asset.required:
             return None
+    if TEXT_ONLY in slot.blocked_attributes and is_text_only(found):
+        return None
     return found or None
+
+
+def is_text_only(assets: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether none of these assets is a picture."""
+    return not any("img" in asset for asset in assets)
 
 
 def _value(asset: Asset, ad: Ad, copies: Sequence[str], *, secure: bool) -> dict[str, Any] | None:
@@ -117,12 +155,19 @@ _TEXTS: dict[int, Callable[[Ad, Sequence[str]], list[str | None]]] = {
 }
 
 
-def markup(slot: NativeSlot, ad: Ad, copies: Sequence[str], *, secure: bool) -> str | None:
-    """The ad as `bid.adm` (Native 5.1): JSON in a text, in which no text of the ad can be a macro (4.4)."""
-    assets = assets_of(slot, ad, copies, secure=secure)
-    if assets is None:
-        return None
-    native: dict[str, Any] = {"ver": VERSION, "assets": assets, "link": {"url": ad.landing_url}}
+def markup(slot: NativeSlot, ad: Ad, assets: Sequence[Mapping[str, Any]], trackers: Trackers) -> str:
+    """The ad as `bid.adm` (Native 5.1): JSON in a text, in which no text of the ad can be a macro (4.4).
+
+    Its impression is told by an image where the request takes that (Native 5.8; before 1.2 `imptrackers`).
+    """
+    link: dict[str, Any] = {"url": ad.landing_url}
+    if trackers.clicked:
+        link["clicktrackers"] = [trackers.clicked]
+    native: dict[str, Any] = {"ver": slot.version, "assets": assets, "link": link}
+    if trackers.seen and slot.version in OLDER:
+        native["imptrackers"] = [trackers.seen]
+    elif trackers.seen and slot.tracked:
+        native["eventtrackers"] = [{"event": _IMPRESSION, "method": _IMAGE, "url": trackers.seen}]
     return json.dumps({"native": native} if slot.wrapped else native, ensure_ascii=False).replace("${", "\\u0024{")
 
 

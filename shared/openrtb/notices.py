@@ -1,7 +1,8 @@
-"""Notices: addresses that the exchange calls when a bid has won, is billed or has lost (4.2.3, 7.2).
+"""Notices: addresses that are called when a bid has won, is billed or has lost (4.2.3, 7.2), or its ad is clicked.
 
 Who calls them signs nothing, so each carries an HMAC of what it is about: another decision, ad, tenant or kind needs
-another one, and no caller can make it. What the exchange fills in (prices, reasons) is not covered and decides nothing.
+another one, and no caller can make it. What the exchange fills in (prices, reasons) is not covered, may be encrypted or
+missing, and decides nothing but that a loss whose reason is "bid won" is none. There is no macro for clicks (4.4).
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ from hmac import compare_digest
 from typing import Protocol
 from urllib.parse import urlencode
 
-KINDS = ("win", "billing", "loss")
+KINDS = ("win", "billing", "loss", "click", "visit")  # a visit is a click that is led on to the ad's page
 _DIGITS = 32  # of the HMAC, hexadecimal: 128 bits
 # Macros (4.4) are replaced as they stand: percent signs would hide them.
-_FILLED_IN = {
+_FILLED_IN = {  # by the exchange alone: a tracker's address is called as it stands
     "win": "&price=${AUCTION_PRICE}&currency=${AUCTION_CURRENCY}",
     "billing": "&price=${AUCTION_PRICE}&currency=${AUCTION_CURRENCY}",
     "loss": "&reason=${AUCTION_LOSS}&to_win=${AUCTION_MIN_TO_WIN}",
@@ -35,10 +36,10 @@ class Notice:
     ad_id: str
 
 
-def address(digests: Digests, base: str, notice: Notice) -> str:
-    """The notice's address under `base` (``https://…/openrtb2``)."""
+def address(digests: Digests, base: str, notice: Notice, *, filled_in: bool = False) -> str:
+    """The notice's address under `base` (``https://…/openrtb2``). filled_in: the exchange calls it, and fills in."""
     query = urlencode({"d": notice.decision_id, "a": notice.ad_id, "s": _signature(digests, notice)})
-    return f"{base}/{notice.kind}?{query}{_FILLED_IN[notice.kind]}"
+    return f"{base}/{notice.kind}?{query}{_FILLED_IN[notice.kind] if filled_in else ''}"
 
 
 def is_ours(digests: Digests, notice: Notice, signature: str) -> bool:

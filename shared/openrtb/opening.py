@@ -2,8 +2,8 @@
 
 Where the deployment names a tenant for them (`OPEN_RTB_TENANT`), an event that API Gateway let through without an
 authorizer gets the context that one of this tenant with the scope to serve would have, on these paths alone; on every
-other it is refused as ever. The auction besides only from the pages of exactly the origins that are named; a notice is
-let in by its signature (`shared.openrtb.notices`).
+other it is refused as ever. The auction besides only from the pages of exactly the origins that are named; a notice or
+a click is let in by its signature (`shared.openrtb.notices`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any
 from shared.scopes import SERVE
 
 AUCTION = "/openrtb2/auction"
-NOTICES = ("/openrtb2/win", "/openrtb2/billing", "/openrtb2/loss")
+VISIT = "/openrtb2/visit"
+NOTICES = ("/openrtb2/win", "/openrtb2/billing", "/openrtb2/loss", "/openrtb2/click")
 
 
 def opened(event: dict[str, Any], tenant: str, origins: Collection[str], *, claim: str = "tenant") -> dict[str, Any]:
@@ -24,7 +25,7 @@ def opened(event: dict[str, Any], tenant: str, origins: Collection[str], *, clai
         return event
     http = context.get("http") or {}
     method, path = http.get("method"), http.get("path")
-    notice = method == "GET" and path in NOTICES
+    notice = (method in ("GET", "POST") and path in NOTICES) or (method == "GET" and path == VISIT)
     if not notice and not (method == "POST" and path == AUCTION and origin_of(event.get("headers") or {}) in origins):
         return event
     claims = {claim: tenant, "scope": SERVE}

@@ -5,8 +5,9 @@ What the request says only ever narrows: who is known by it is served on what th
 
 - GDPR applies (`regs.gdpr`, before 2.6 `regs.ext.gdpr`) and no TC string (`user.consent`, `user.ext.consent`) allows
   personalised ads: 3.2.3, 3.2.20, 7.5 and `shared.policy.tcf`;
-- they opted out of sale: the third character of `regs.us_privacy` is Y (IAB Tech Lab, "US Privacy String", v1), or the
-  Global Privacy Platform's string says so, or says what is not understood here;
+- they opted out of sale, sharing or targeted advertising in the US: the third character of `regs.us_privacy` is Y (IAB
+  Tech Lab, "US Privacy String", v1), or a section of the Global Privacy Platform's string that applies (`regs.gpp_sid`)
+  says so (`shared.openrtb.gpp`), or one that applies cannot be read here;
 - `device.dnt` or `device.lmt` is 1 (3.2.18).
 
 `regs.coppa` makes them a minor. The external id is that of the entry of `user.eids` (2.5: `user.ext.eids`) with the
@@ -17,17 +18,15 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from string import ascii_lowercase, ascii_uppercase, digits
 
+from shared.openrtb import gpp
 from shared.openrtb.fields import Object, table, tables, text, whole, wholes
 from shared.policy import tcf
 from shared.preprocess import fields
 
 _US_PRIVACY = re.compile(r"1[YN-][YN-][YN-]", re.IGNORECASE)
-_GPP_TCF, _GPP_US_PRIVACY, _GPP_US_NATIONAL = 2, 6, 7  # sections, "GPP Section Information"
-_ALPHABET = f"{ascii_uppercase}{ascii_lowercase}{digits}-_"  # of URL-safe base64 (RFC 4648, section 5)
-_OPT_OUTS = (18, 20, 22)  # bits of the national section's core: SaleOptOut, SharingOptOut, TargetedAdvertisingOptOut
-_OPTED_OUT = 1
+_GPP_NONE, _GPP_UNKNOWN = 0, -1  # of `gpp_sid`: no section applies; it is not known which
+_GPP_FRAME = (3, 4)  # header and signature, which need not be listed and say nothing (3.2.3)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +60,7 @@ def _user_id(user: Object, source: str) -> str | None:
 def _external_id(holder: Object, name: str) -> str | None:
     """As events have it, since it would name nobody otherwise."""
     try:
-        return fields.person(text(holder, name), name)
+        return fields.addressed(text(holder, name), name)
     except fields.Refused:
         return None
 
@@ -73,10 +72,10 @@ def _allowed(regs: Object, user: Object, vendor_id: int) -> bool:
     privacy = text(regs, "us_privacy") or text(table(regs, "ext"), "us_privacy")
     if privacy is not None and not _sale_allowed(privacy):
         return False
-    gpp = text(regs, "gpp") or text(table(regs, "ext"), "gpp")
+    string = text(regs, "gpp") or text(table(regs, "ext"), "gpp")
     sections = wholes(regs, "gpp_sid") or wholes(table(regs, "ext"), "gpp_sid")
-    applicable = sections - {-1, 0}  # 0: no section applies; -1: not known
-    return not applicable or _gpp_allows(gpp or "", applicable, vendor_id)
+    applicable = sections - {_GPP_NONE, _GPP_UNKNOWN, *_GPP_FRAME}
+    return not applicable or _gpp_allows(string or "", applicable, vendor_id)
 
 
 def _flag(regs: Object, name: str) -> int | None:
@@ -95,30 +94,18 @@ def _sale_allowed(privacy: str) -> bool:
     return _US_PRIVACY.fullmatch(privacy) is not None and privacy[2].upper() != "Y"
 
 
-def _gpp_allows(gpp: str, sections: frozenset[int], vendor_id: int) -> bool:
-    """Only a string of the one section that applies is read, since then no header needs to say which is where. Of
-    states' sections each has a layout of its own: they count as an opt-out."""
-    _, *parts = gpp.split("~")
-    if len(sections) != 1 or len(parts) != 1:
+def _gpp_allows(string: str, applicable: frozenset[int], vendor_id: int) -> bool:
+    """Whether every section that applies is there and allows it."""
+    try:
+        sections = gpp.sections_of(string)
+    except ValueError:
         return False
-    (section,) = sections
-    if section == _GPP_TCF:
-        return _tcf_allows(parts[0], vendor_id)
-    if section == _GPP_US_PRIVACY:
-        return _sale_allowed(parts[0])
-    return section == _GPP_US_NATIONAL and _national_allows(parts[0])
+    return all(one in sections and _section_allows(one, sections[one], vendor_id) for one in applicable)
 
 
-def _national_allows(section: str) -> bool:
-    """IAB Tech Lab, "US National Privacy Section", core segment: Version (6 bits), six notices, then the opt-outs, of
-    two bits each; 1: opted out. Its other segment (type 1, two bits) has the browser's Global Privacy Control."""
-    core, *others = [_bits(segment) for segment in section.split(".")]
-    if any(other[:3] == "011" for other in others) or len(core) < max(_OPT_OUTS) + 2:
-        return False
-    return all(int(core[place : place + 2], 2) != _OPTED_OUT for place in _OPT_OUTS)
-
-
-def _bits(segment: str) -> str:
-    """URL-safe base64 as bits; none where it is none."""
-    places = [_ALPHABET.find(letter) for letter in segment]
-    return "" if -1 in places else "".join(f"{place:06b}" for place in places)
+def _section_allows(section: int, said: str, vendor_id: int) -> bool:
+    if section == gpp.TCF_EU:
+        return _tcf_allows(said, vendor_id)
+    if section == gpp.US_PRIVACY:
+        return _sale_allowed(said)
+    return gpp.is_of_us(section) and gpp.permits(section, said)

@@ -16,7 +16,10 @@ from shared.openrtb.privacy import Person, person_of
 
 MOST_SLOTS = 10  # impressions of one request that are bid on: each is a decision of its own
 LONGEST_PLACE = 80  # characters of a placement's or platform's name
-CURRENCY = "USD"  # of floors that name none (3.2.4)
+MOST_DEALS = 20  # of an impression
+CURRENCY = "USD"  # of floors that name none (3.2.4, 3.2.12)
+_FIXED = 3  # `deal.at`: its floor is its price
+_TRADITIONAL = {"hant", "tw", "hk", "mo"}  # subtags (BCP 47) of Chinese that ours is not
 _TOPICS = 10  # of the first-party data that are used
 
 
@@ -30,17 +33,32 @@ class BannerSlot:
 
 
 @dataclass(frozen=True, slots=True)
+class Offer:
+    """Terms on which an impression can be had: those of a deal (3.2.12), or of the open market.
+
+    deal: its id; None: the open market. floor: least price, per thousand, in currency. fixed: the floor is the price.
+    seats, advertisers: the only ones allowed, the latter by domain; None: any.
+    """
+
+    deal: str | None
+    floor: float
+    currency: str
+    fixed: bool = False
+    seats: frozenset[str] | None = None
+    advertisers: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Slot:
-    """One impression (3.2.4). floor: least price, per thousand, in floor_currency. private: only deals may bid. exp:
-    seconds that may pass before it is seen; None: not known."""
+    """One impression (3.2.4). offers: of its deals, in their order, and last of the open market unless only deals may
+    bid. exp: seconds that may pass before it is seen; None: not known. quantity: how many see it (`qty`, 3.2.31)."""
 
     id: str
     placement: str
-    floor: float
-    floor_currency: str
+    offers: tuple[Offer, ...]
     secure: bool
-    private: bool
     exp: int | None
+    quantity: float
     banner: BannerSlot | None
     native: NativeSlot | None
 
@@ -89,7 +107,7 @@ def parse(body: Any, *, eid_source: str = "", vendor_id: int = 0) -> BidRequest:
         if name_of(imp) is None:
             raise BadInput("an impression has an id", field=f"imp.{place}.id")
     person = person_of(body, eid_source=eid_source, vendor_id=vendor_id)
-    place_ = table(body, "site") or table(body, "app")
+    place_ = table(body, "site") or table(body, "app") or table(body, "dooh")
     content = table(place_, "content")
     tmax = number(body, "tmax")
     return BidRequest(
@@ -103,7 +121,7 @@ def parse(body: Any, *, eid_source: str = "", vendor_id: int = 0) -> BidRequest:
         cattax=whole(body, "cattax") or CONTENT_1_0,
         blocked=frozenset(texts(body, "bcat")),
         allowed=frozenset(texts(body, "acat")),
-        advertisers=frozenset(one.lower().removeprefix("www.") for one in texts(body, "badv")),
+        advertisers=_domains(body, "badv"),
         seats=frozenset(texts(body, "wseat")),
         blocked_seats=frozenset(texts(body, "bseat")),
         domain=_domain(place_, content),
@@ -124,17 +142,45 @@ def _slots(imps: list[Object]) -> tuple[Slot, ...]:
 def _slot(imp: Object) -> Slot:
     own = cast("str", name_of(imp))
     asked = table(imp, "native")
+    quantity = number(table(imp, "qty"), "multiplier")
     return Slot(
         id=own,
         placement=(text(imp, "tagid") or own)[:LONGEST_PLACE],
-        floor=max(0.0, number(imp, "bidfloor") or 0.0),
-        floor_currency=(text(imp, "bidfloorcur") or CURRENCY).upper(),
+        offers=_offers(imp),
         secure=whole(imp, "secure") == 1,
-        private=whole(table(imp, "pmp"), "private_auction") == 1,
         exp=whole(imp, "exp"),
+        quantity=1.0 if quantity is None else quantity,
         banner=_banner(table(imp, "banner")),
         native=native.slot_of(asked) if asked else None,
     )
+
+
+def _offers(imp: Object) -> tuple[Offer, ...]:
+    """A deal that names no floor has the impression's (7.11); its currency does not inherit (3.2.12)."""
+    floor, currency = max(0.0, number(imp, "bidfloor") or 0.0), _currency(imp)
+    pmp, offers = table(imp, "pmp"), {}
+    for deal in tables(pmp, "deals")[:MOST_DEALS]:
+        own, own_floor = name_of(deal), number(deal, "bidfloor")
+        if own is None or own in offers:
+            continue
+        offers[own] = Offer(
+            deal=own,
+            floor=floor if own_floor is None else max(0.0, own_floor),
+            currency=currency if own_floor is None else _currency(deal),
+            fixed=own_floor is not None and own_floor > 0 and whole(deal, "at") == _FIXED,
+            seats=frozenset(texts(deal, "wseat")) or None,
+            advertisers=_domains(deal, "wadomain") or None,
+        )
+    open_market = () if whole(pmp, "private_auction") == 1 else (Offer(None, floor, currency),)
+    return (*offers.values(), *open_market)
+
+
+def _currency(holder: Object) -> str:
+    return (text(holder, "bidfloorcur") or CURRENCY).upper()
+
+
+def _domains(holder: Object, name: str) -> frozenset[str]:
+    return frozenset(one.lower().removeprefix("www.") for one in texts(holder, name))
 
 
 def _banner(banner: Object) -> BannerSlot | None:
@@ -145,9 +191,10 @@ def _banner(banner: Object) -> BannerSlot | None:
 
 
 def _languages(body: Object) -> frozenset[Language] | None:
-    """`wlang` (ISO 639-1) or `wlangb` (BCP 47): ours among them by the first subtag."""
+    """`wlang` (ISO 639-1) or `wlangb` (BCP 47): ours among them by the first subtag, but for the traditional script."""
     allowed = [*texts(body, "wlang"), *texts(body, "wlangb")]
-    return frozenset(one for one in LANGUAGES if any(_primary(tag) == one for tag in allowed)) if allowed else None
+    named = {_primary(tag) for tag in allowed if not _TRADITIONAL & set(_subtags(tag))}
+    return frozenset(one for one in LANGUAGES if one in named) if allowed else None
 
 
 def _language(holder: Object) -> Language | None:
@@ -156,7 +203,11 @@ def _language(holder: Object) -> Language | None:
 
 
 def _primary(tag: str) -> str:
-    return tag.lower().replace("_", "-").split("-")[0]
+    return _subtags(tag)[0]
+
+
+def _subtags(tag: str) -> list[str]:
+    return tag.lower().replace("_", "-").split("-")
 
 
 def _domain(place: Object, content: Object) -> str | None:

@@ -6,17 +6,18 @@ done once for each snapshot and combination.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from shared.domain import LANGUAGES, Language
+from shared.eligibility import OPEN
 from shared.openrtb.categories import is_offered
-from shared.openrtb.markup import TEXT_ONLY, form
-from shared.openrtb.native import domain_of, fits
-from shared.openrtb.requests import BannerSlot, BidRequest, Slot
+from shared.openrtb.markup import form
+from shared.openrtb.native import TEXT_ONLY, domain_of, fits
+from shared.openrtb.requests import BannerSlot, BidRequest, Offer, Slot
 from shared.snapshot import Snapshot
 
 _FORMS = 128  # combinations that are kept of one snapshot
@@ -51,6 +52,38 @@ class Shelf:
             native = slot.native
             mask |= self._form(("native", native, slot.secure), lambda ad: fits(native, ad, secure=slot.secure))
         return mask
+
+    def within(self, offer: Offer) -> np.ndarray:
+        """Mask (n,) of the ads that may be bid with on these terms: in a deal those that name it and whose advertiser
+        it allows, on the open market any (`shared.eligibility` leaves out those of deals alone); none below the floor.
+        """
+        mask = self._bids >= offer.floor
+        if offer.deal is not None:
+            mask &= self._rows(self._deals.get(offer.deal, ()))
+        if offer.advertisers is not None:
+            found = filter(None, map(self._advertisers.get, offer.advertisers))
+            mask &= self._rows([row for rows in found for row in rows])
+        return mask
+
+    @property
+    def deals(self) -> Collection[str]:
+        """Ids of the deals that some ad names."""
+        return self._deals.keys()
+
+    def _rows(self, rows: Sequence[int] | np.ndarray) -> np.ndarray:
+        mask = np.zeros(len(self.snapshot.ads), dtype=bool)
+        mask[np.asarray(rows, dtype=np.int64)] = True
+        return mask
+
+    @cached_property
+    def _bids(self) -> np.ndarray:
+        """What each ad bids, as it will stand in the bid: the snapshot's column is rounded."""
+        return np.array([ad.bid_cpm for ad in self.snapshot.ads], dtype=np.float64)
+
+    @cached_property
+    def _deals(self) -> dict[str, np.ndarray]:
+        _, wanting = self.snapshot.targeting.get("deals", (None, {}))
+        return {name: rows for name, rows in wanting.items() if name != OPEN}
 
     def as_banner(self, banner: BannerSlot, *, secure: bool) -> np.ndarray:
         types, attributes = banner.blocked_types & {1, 2}, banner.blocked_attributes & {TEXT_ONLY}

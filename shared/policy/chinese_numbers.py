@@ -43,7 +43,9 @@ _SIZED_OF = re.compile(r"^\s?[×xX*]\s?$|^ of $")  # 7克×20袋, 12 sessions of
 _TIMES_BEFORE = re.compile(r"^\s?[×xX*]\s?$")
 _NOUN_ONLY = re.compile(r"^(?![^，。]*[共总计])[\u4e00-\u9fff\s]{0,4}$")
 _EACH_HAS = re.compile(r"各(?:有|带|含|送|赠|可存|记)?\s?$")
-CLAUSE = re.compile(r"[，。；！？,;!?\n]")
+CLAUSE_MARKS = "，。；！？,;!?\n"
+CLAUSE = re.compile(rf"[{CLAUSE_MARKS}]")
+_BESIDE = 16  # characters between two numbers beyond which neither is said of the other
 _NUMERAL = re.compile(r"^[\d.,，零〇一二三四五六七八九十百千万亿两俩半余多几来\s]+")
 _SAVED = re.compile(
     r"(?:减|降|省|抵|返|退|优惠|券|补贴|折扣|便宜|少付?|折价|立省|直降|\boff|save)[^，。；\d]{0,4}$", re.I
@@ -174,7 +176,7 @@ def read_number(fact: Fact, text: str, facts: Sequence[Fact]) -> Number:
     if not text or end == 0:
         named = _key_of_name(field.removeprefix("attributes.")) if quantity.unit.dimension == "" else ANY
         return Number(field, quantity, told, named if named != ANY else _key_of_unit(quantity.unit))
-    low = max((match.end() for match in CLAUSE.finditer(text, 0, start)), default=0)
+    low = max(text.rfind(mark, 0, start) for mark in CLAUSE_MARKS) + 1
     stop = CLAUSE.search(text, end)
     high = stop.start() if stop else len(text)
     key = _key(text[start:end], text[end : end + 4], quantity.unit)
@@ -186,9 +188,10 @@ def read_number(fact: Fact, text: str, facts: Sequence[Fact]) -> Number:
         if before:
             nearest = before[-1]
             per = _key(text[nearest.start : nearest.end], text[nearest.end : nearest.end + 4], nearest.unit)
-    if per == WHOLE:
+    if per == WHOLE and not is_count(quantity):
         for where, other, _ in facts:
-            if where != field or other is quantity or other.end == 0 or is_count(quantity):
+            beside = -_BESIDE < other.start - end < _BESIDE or -_BESIDE < start - other.end < _BESIDE
+            if not beside or where != field or other is quantity or other.end == 0:
                 continue
             if (
                 field

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -89,6 +90,7 @@ def figures(
 ) -> tuple[Figure, ...]:
     """The figures of an ad's (field, folded text) pairs, in their order; those without a text come first."""
     written = dict(texts)
+    ends = {field: [match.start() for match in _CLAUSE.finditer(text)] for field, text in written.items()}
     found: list[Figure] = []
     for field, quantity, bound in quantities:
         text = written.get(field, "")
@@ -99,7 +101,9 @@ def figures(
         of = counted(text, quantity, known) | named
         if _ANTECEDENT.match(text[quantity.end :]) and found and found[-1].field == field:
             of |= found[-1].of  # six pockets, two of them zipped
-        sentence = hash((field, len(_CLAUSE.findall(text[: quantity.start]))))
+        last = quantity.start - 1
+        begun = bisect_left(ends.get(field, ()), last) + (last >= 0 and bool(_CLAUSE.match(text, last, last + 1)))
+        sentence = hash((field, begun))
         per = rate_of(text, quantity.start, quantity.end)
         beside = text[max(0, quantity.start - BESIDE) : quantity.end + BESIDE].lower()
         found.append(Figure(field, quantity, bound, of, per, sentence, beside))

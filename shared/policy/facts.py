@@ -101,7 +101,7 @@ def _prepare(
         hint = key_unit(field.removeprefix("attributes.")) if field.startswith("attributes.") else None
         for quantity in find_quantities(text, every=True):
             limit = bound(text, quantity.start, quantity.end)
-            if limit == "max" and _REACHED.search(text[: quantity.start]):
+            if limit == "max" and _REACHED.search(text[max(0, quantity.start - 8) : quantity.start]):
                 limit = ""
             quantities.append((field, quantity, limit))
             if hint is not None and quantity.unit == BARE:

@@ -51,6 +51,9 @@ _FAR_TEXT = (
     " 须自带 者自带 不适合 不适用于 不适用 不宜 不建议 禁止 严禁"
 )
 _FAR = frozenset(_FAR_TEXT.split())
+_AROUND = 24  # characters beside a Chinese one, within which a pattern with one in it lies: it takes at most 16
+# Where every Chinese way to negate stands: such characters, and whatever stands between two of them.
+_HAN_RUNS = re.compile(rf"[\u4e00-\u9fff](?:[^\u4e00-\u9fff]{{0,{2 * _AROUND}}}[\u4e00-\u9fff])*")
 _REACH = 4  # characters that a negation reaches, connectors starting anew
 _AFTER = re.compile(
     r"([\u4e00-\u9fff]{1,4}?)(?:(?:也|都|全|一[滴点丝粒颗勺毫]都?)?(?:从?没(?:有|放|加|用|添|含|掺"
@@ -124,6 +127,9 @@ def negated(plain: str, known: Vocabulary, *, terse: bool = False) -> bytearray:
 
 
 def _mark_chinese(plain: str, known: Vocabulary, marks: bytearray, terse: bool) -> None:
+    chinese = [(max(0, run.start() - _AROUND), run.end() + _AROUND) for run in _HAN_RUNS.finditer(plain)]
+    if not chinese:
+        return
     place = 0
     while place < len(plain):
         char = plain[place]
@@ -155,13 +161,13 @@ def _mark_chinese(plain: str, known: Vocabulary, marks: bytearray, terse: bool) 
             place += len(negator)
             continue
         place = _whole(plain, place + len(negator), marks, _REACH + 2 * (negator in _FAR), known)
-    for match in _BARRED.finditer(plain):
+    for match in (match for low, high in chinese for match in _BARRED.finditer(plain, low, high)):
         start, end = match.span(1 if match[1] else 2)
         marks[start:end] = b"\x01" * (end - start)
-    for match in _NONE_OF.finditer(plain):
+    for match in (match for low, high in chinese for match in _NONE_OF.finditer(plain, low, high)):
         marks[match.start(1) : match.end(1)] = b"\x01" * (match.end(1) - match.start(1))
     if any(char in plain for char in "零无不免除自另没统"):
-        for match in _AFTER.finditer(plain):
+        for match in (match for low, high in chinese for match in _AFTER.finditer(plain, low, high)):
             for position in range(*match.span(1)):
                 marks[position] = 1
 

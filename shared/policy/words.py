@@ -24,6 +24,7 @@ _NO = re.compile(
     r"(?:否|无|没有|不[含带可附送配]|不支持|不提供|未配|no|none|not included|n/a)(?:$|[，,;；(（])", re.I
 )  # what an attribute is not
 _YES = re.compile(r"(?:是|有|支持|含|可|附|带|yes|true|included)(?:$|[，,;；(（])", re.I)
+_MARKED = re.compile(rb"\x01+")
 _WEEKDAYS = "一二三四五六日"
 _WEEK = re.compile(
     r"(?:周|星期|礼拜)(?P<first>[一二三四五六日天])(?:\s?[至到\-~—–]\s?(?:周|星期"
@@ -53,7 +54,7 @@ def gather(texts: Iterable[tuple[str, str]], known: Vocabulary) -> Evidence:
             else:
                 words.append((stem(match[0].lower().replace("’", "'")), bool(marks[match.start()])))
         evidence.starts.append(frozenset(starts))
-        evidence.denied += "".join(char if mark else "\n" for char, mark in zip(plain, marks, strict=True)) + "\n"
+        evidence.denied += _denied(plain, marks) + "\n"
         for day in _days(plain):
             bear(name, day, False, known, evidence)
         _gather_english(name, words, known, evidence)
@@ -63,6 +64,16 @@ def gather(texts: Iterable[tuple[str, str]], known: Vocabulary) -> Evidence:
         if any(term in whole for term in chinese) or not english.isdisjoint(own):
             evidence.fields.add(scene)
     return evidence
+
+
+def _denied(plain: str, marks: bytearray) -> str:
+    """What is negated, with a line's end for every other character."""
+    pieces, end = [], 0
+    for match in _MARKED.finditer(marks):
+        start, last = match.span()
+        pieces += ["\n" * (start - end), plain[start:last]]
+        end = last
+    return "".join(pieces) + "\n" * (len(plain) - end)
 
 
 def _days(plain: str) -> Iterator[str]:
@@ -95,10 +106,11 @@ def _gather_english(name: str, words: Sequence[tuple[str, bool]], known: Vocabul
         evidence.stems.setdefault(word, {}).setdefault(negative, name)
         if place + 1 < len(words):
             evidence.stems.setdefault(word + words[place + 1][0], {}).setdefault(words[place + 1][1], name)
-        for length in range(1, min(PHRASE, len(words) - place) + 1):
-            piece = words[place : place + length]
-            turned = piece[-1][1] and not (length > 1 and piece[0][0] in NEGATORS)
-            bear(name, " ".join(one for one, _ in piece), turned, known, evidence)
+        phrase = ""
+        for length, (one, turned) in enumerate(words[place : place + PHRASE], start=1):
+            phrase = f"{phrase} {one}" if phrase else one
+            if phrase in known.evidence:
+                bear(name, phrase, turned and not (length > 1 and word in NEGATORS), known, evidence)
 
 
 def cover(plain: str, taken: bytearray, evidence: Evidence, known: Vocabulary) -> list[Word]:

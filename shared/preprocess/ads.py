@@ -16,7 +16,7 @@ MOST_ATTRIBUTES = 50
 LONGEST_ATTRIBUTE = 500
 MOST_TARGETS = 100
 MOST_LABELS = 20
-TARGETING = ("platforms", "languages", "segments", "interests")
+TARGETING = ("platforms", "languages", "segments", "interests", "deals")
 _MOST_HOURS = 8784.0  # a leap year
 _LARGEST_EXACT = 2**53
 
@@ -33,7 +33,7 @@ def parse_ad(row: object, *, index: int) -> Ad | Rejection:
 
 def _ad(row: Mapping[object, object]) -> Ad:
     get = row.get
-    ad_id = fields.required_identifier(get("ad_id"), "ad_id", numbers=True)
+    ad_id = fields.required_addressed(get("ad_id"), "ad_id", numbers=True)
     title = fields.text(get("title"), "title", LONGEST_TITLE)
     if not title:
         raise Refused("title", "title is missing or holds nothing to read.")

@@ -128,7 +128,7 @@ def _event(
     keyed: Callable[[str], str] | None,
 ) -> Event:
     get = row.get
-    user_id = fields.required_person(get("user_id"), "user_id")
+    user_id = fields.required_addressed(get("user_id"), "user_id")
     event = _name(get("event"))
     timestamp = fields.moment(get("timestamp"), "timestamp")
     if timestamp is None:

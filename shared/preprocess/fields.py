@@ -68,10 +68,11 @@ def identifier(value: object, field: str, *, numbers: bool = False, longest: int
     return found
 
 
-def person(value: object, field: str) -> str | None:
-    """An id of a person: an `identifier` without ``?`` besides. People are asked for in a URL's path, which an HTTP API
-    of API Gateway decodes and then cuts at a question mark: a request to erase ``ann?2`` would erase ``ann``."""
-    found = identifier(value, field)
+def addressed(value: object, field: str, *, numbers: bool = False) -> str | None:
+    """An id of a person or an ad: an `identifier` without ``?`` besides. They are asked for in a URL's path, which an
+    HTTP API of API Gateway decodes and then cuts at a question mark: a request to erase ``ann?2`` would erase ``ann``.
+    """
+    found = identifier(value, field, numbers=numbers)
     if found is not None and "?" in found:
         raise Refused(field, f"{field} holds a question mark, at which the path of a request ends.")
     return found
@@ -91,15 +92,8 @@ def _unbroken(value: object, field: str, numbers: bool, longest: int) -> str | N
     return value.strip() or None
 
 
-def required_identifier(value: object, field: str, *, numbers: bool = False) -> str:
-    return _required(identifier(value, field, numbers=numbers), field)
-
-
-def required_person(value: object, field: str) -> str:
-    return _required(person(value, field), field)
-
-
-def _required(found: str | None, field: str) -> str:
+def required_addressed(value: object, field: str, *, numbers: bool = False) -> str:
+    found = addressed(value, field, numbers=numbers)
     if found is None:
         raise Refused(field, f"{field} is missing.")
     return found

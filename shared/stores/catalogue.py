@@ -98,6 +98,11 @@ class Catalogue:
         for row in self._table.query(_ads(tenant), after_seq=0):
             yield _row_ad(row)
 
+    def page(self, tenant: str, after: str, limit: int) -> list[CatalogueAd]:
+        """Up to `limit` ads whose id is greater than `after`, in the order of their ids, without vectors (consistent
+        read). An ad that is there all the while is on one page, however often it is written."""
+        return [_row_ad(row) for row in self._table.page(_ads(tenant), "ad/", after, limit, attributes=["doc"])]
+
     def ads_after(self, tenant: str, seq: int, limit: int) -> list[tuple[int, CatalogueAd]]:
         """Up to `limit` ads written after number `seq`, with their own numbers, in the order of their last write."""
         rows = islice(self._table.query(_ads(tenant), after_seq=seq), limit)

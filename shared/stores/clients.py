@@ -7,6 +7,14 @@ from collections.abc import Callable
 from typing import Any
 
 
+def signing(*, emulated: bool) -> dict[str, Any]:
+    """Of a client of S3: how addresses of objects are signed and written. By default boto3 signs them as S3 no longer
+    takes for objects under a KMS key, and for the host of no region, which sends those of a new bucket elsewhere, with
+    a signature that does not hold there; and no browser follows where it asks beforehand. An emulator has no host a
+    bucket."""
+    return {"signature_version": "s3v4", "s3": {"addressing_style": "auto" if emulated else "virtual"}}
+
+
 class Deferred:
     """Stands for the client that `make` makes, at its first use and after `drop` anew."""
 

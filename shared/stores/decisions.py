@@ -2,7 +2,8 @@
 
 An id says where its row lies: ten-minute bucket (5 digits of base 36), shard (a hexadecimal digit), 72 random bits::
 
-    t/{tenant}/d/{bucket}{shard}   {decision_id}       doc, budget, `fb` (feedback counted so far: time by mark)
+    t/{tenant}/d/{bucket}{shard}   {decision_id}       doc, budget, `fb` (feedback counted so far: time by mark);
+                                                       lost/{ad_id}: when its reservation was given back
     t/{tenant}/d/{bucket}{shard}   {decision_id}/log   log
     t/{tenant}/p/{uid}             d/{decision_id}     pointer, for whoever erases the person
 
@@ -31,6 +32,7 @@ SHARDS = "0123456789abcdef"
 _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _BUCKET_DIGITS = 5  # enough until the year 3119
 _LOG = "/log"
+_LOST = "lost/"
 _ID = re.compile(r"[0-9a-z]{5}[0-9a-f]{19}")
 
 
@@ -51,12 +53,14 @@ class StoredDecision:
     """A decision, without its log, with what feedback on it needs.
 
     budget: by ad cost and daily limit in units of money (`shared.stores.spend`), of those that have a limit.
-    marks: time by ``kind/ad_id`` of the feedback that has been counted.
+    marks: time by ``kind/ad_id`` of the feedback that has been counted. lost: ads whose reservation was given back
+    (`shared.stores.losses`).
     """
 
     decision: Decision
     budget: Mapping[str, tuple[int, int]]
     marks: Mapping[str, float]
+    lost: frozenset[str] = frozenset()
 
 
 def new_decision_id(at: float) -> str:
@@ -79,6 +83,11 @@ def decision_key(tenant: str, decision_id: str) -> Key | None:
     if _ID.fullmatch(decision_id) is None:
         return None
     return f"t/{tenant}/d/{decision_id[: _BUCKET_DIGITS + 1]}", decision_id
+
+
+def lost_name(ad_id: str) -> str:
+    """The attribute of a decision's row that says since when its ad's reservation is given back."""
+    return f"{_LOST}{ad_id}"
 
 
 class Decisions:
@@ -205,4 +214,5 @@ def _stored(row: Row) -> StoredDecision:
         decision=Decision(**document | {"ads": ads}),
         budget={ad_id: (cost, limit) for ad_id, (cost, limit) in row["budget"].items()},
         marks=_marks(row),
+        lost=frozenset(name.removeprefix(_LOST) for name in row if name.startswith(_LOST)),
     )

@@ -37,9 +37,11 @@ from shared.stores.decisions import (
 from shared.stores.faults import give_way
 from shared.stores.feedback import Act, Feedback, Recorded
 from shared.stores.frequency import IMPRESSION_DAYS, Frequency
+from shared.stores.losses import Losses, Lost
 from shared.stores.spend import BUCKET_SECONDS, RESERVATION_SECONDS, Spend, units
 from shared.stores.table import TRANSACTION_LIMIT, ConditionFailed, Table
 from shared.stores.variants import Variants
+from shared.telemetry import MetricUnit, metrics
 
 __all__ = [
     "BUCKET_SECONDS",
@@ -49,6 +51,7 @@ __all__ = [
     "SHARDS",
     "Act",
     "Delivery",
+    "Lost",
     "Recorded",
     "StoredDecision",
     "Terms",
@@ -70,6 +73,7 @@ class Delivery:
         self._frequency = Frequency(table)
         self._variants = Variants(table)
         self._feedback = Feedback(table, self._decisions, self._spend, self._frequency, self._variants)
+        self._losses = Losses(table, self._decisions, self._spend, self._frequency)
 
     # Decisions --------------------------------------------------------------------------------------------------
 
@@ -134,6 +138,7 @@ class Delivery:
                 continue
             for ad_id in budget:
                 self._spend.forget(tenant, ad_id, decision.at)
+            metrics.add_metric("Decisions", MetricUnit.Count, 1)
             return frozenset()
         raise Conflict("too many decisions at the same ads", retry_after=1)
 
@@ -195,6 +200,10 @@ class Delivery:
         act = Act(decision.decision_id, ad_id, kind, at)
         return self._feedback.record_many(tenant, [act], at, decisions=stored, nobody=nobody)[0]
 
+    def lose(self, tenant: str, decision_id: str, ad_id: str, now: float) -> Lost:
+        """See `Losses.lose`: what was reserved for an ad that will not be shown is free again."""
+        return self._losses.lose(tenant, decision_id, ad_id, now)
+
     def erase_decision(
         self,
         tenant: str,
@@ -227,6 +236,10 @@ class Delivery:
     def stats(self, tenant: str) -> dict[str, dict[str, int]]:
         """Impressions, clicks, conversions and dismissals by ad, since the beginning."""
         return self._feedback.stats(tenant)
+
+    def stats_of(self, tenant: str, ad_ids: Iterable[str]) -> dict[str, dict[str, int]]:
+        """The same of these ads alone: those that something was counted of."""
+        return self._feedback.stats_of(tenant, ad_ids)
 
     def variant_stats(
         self, tenant: str, variants: Iterable[tuple[str, str]], now: float, half_life_days: float = 14

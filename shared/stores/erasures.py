@@ -23,6 +23,8 @@ from typing import Any, Literal, TypeVar
 
 import orjson
 
+from shared.errors import Conflict
+from shared.stores.faults import give_way
 from shared.stores.identities import TOMBSTONE_DAYS, Known
 from shared.stores.people import People, group_key, person_key
 from shared.stores.person import Person
@@ -33,6 +35,8 @@ Kind = Literal["erasure", "withdrawal"]
 # The first four in turn, the last at any time: what is looked for is found once more.
 Step = Literal["table", "objects", "scan", "scan_objects", "done"]
 _AT_ONCE = 90  # rows in one transaction, with the one that counts them
+TOGETHER = 90  # erasures in one
+_TURNS = 30
 _TABLE, _OBJECTS = "n/", "o/"
 _FOUND = ("found", "looked_at")
 # Places in the receipt by the beginning of a row's sort key.
@@ -74,6 +78,23 @@ class Erasure:
     @property
     def done(self) -> bool:
         return self.step == "done"
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """To the next step of an erasure, or further on in the same.
+
+    again: it begins another round. objects: what has gone of them since. found, looked_at: replace those before; None:
+    they stay, and so does not_before.
+    """
+
+    step: Step
+    not_before: float | None = None
+    cursor: Mapping[str, Any] | None = None
+    again: bool = False
+    objects: Mapping[str, int] = field(default_factory=dict)
+    found: Mapping[str, int] | None = None
+    looked_at: Mapping[str, int] | None = None
 
 
 class Erasures:
@@ -306,54 +327,44 @@ class Erasures:
 
     # How far it has got -----------------------------------------------------------------------------------------
 
-    def advance(
-        self,
-        tenant: str,
-        erasure: Erasure,
-        *,
-        step: Step,
-        now: float,
-        not_before: float | None = None,
-        cursor: Mapping[str, Any] | None = None,
-        again: bool = False,
-        objects: Mapping[str, int] | None = None,
-        found: Mapping[str, int] | None = None,
-        looked_at: Mapping[str, int] | None = None,
-    ) -> Erasure | None:
-        """The erasure at its next step, or further on in the same; None where another worker has moved it.
-
-        again: it begins another round. objects: what has gone of them since. found, looked_at: replace those before.
-        """
-        expression = "SET #step = :step, updated_at = :now, turn = :next, #cursor = :cursor, #round = :round"
-        values: dict[str, Any] = {
-            ":step": step,
-            ":now": now,
-            ":next": erasure.turn + 1,
-            ":turn": erasure.turn,
-            ":cursor": orjson.dumps(cursor),
-            ":round": erasure.round + again,
-        }
-        names = {"#step": "step", "#cursor": "cursor", "#round": "round"}
-        if not_before is not None:
-            expression += ", not_before = :not_before"
-            values[":not_before"] = not_before
-        for name, counts in zip(_FOUND, (found, looked_at), strict=True):
-            if counts is not None:
-                expression += f", #{name} = :{name}"
-                names[f"#{name}"] = name
-                values[f":{name}"] = dict(counts)
-        added = {name: count for name, count in (objects or {}).items() if count}
-        if added:
-            expression += " ADD " + ", ".join(f"#o{place} :o{place}" for place in range(len(added)))
-            names |= {f"#o{place}": f"{_OBJECTS}{name}" for place, name in enumerate(added)}
-            values |= {f":o{place}": count for place, count in enumerate(added.values())}
+    def advance(self, tenant: str, erasure: Erasure, move: Move, now: float) -> Erasure | None:
+        """The erasure as moved; None where another worker has moved it."""
         try:
-            row = self._table.update(
-                _key(tenant, erasure.erasure_id), expression, values, names=names, condition="turn = :turn"
-            )
+            row = self._table.update(_key(tenant, erasure.erasure_id), **_moving(erasure, move, now))
         except ConditionFailed:
             return None
         return _erasure(row)
+
+    def advance_together(self, tenant: str, moves: Sequence[tuple[Erasure, Move]], now: float) -> list[Erasure]:
+        """`advance` of at most `TOGETHER` erasures, in one transaction: whoever goes on with one of them finds all at
+        the same place. Those that another worker has moved are not among what it returns.
+
+        Raises:
+            Conflict: too many writers at them.
+        """
+        left = list(moves)
+        for attempt in range(_TURNS):
+            try:
+                self._table.transact(
+                    [
+                        self._table.update_action(_key(tenant, one.erasure_id), **_moving(one, move, now))
+                        for one, move in left
+                    ]
+                )
+            except ConditionFailed as error:
+                left = [pair for place, pair in enumerate(left) if place not in error.failed]
+                if not error.failed:
+                    give_way(attempt)
+            else:
+                return self.get_many(tenant, [one.erasure_id for one, _ in left])
+        raise Conflict("too many writers at the same erasures", retry_after=1)
+
+    def get_many(self, tenant: str, erasure_ids: Iterable[str]) -> list[Erasure]:
+        """Those that there are, in the order of their requests."""
+        rows = self._table.get_many([_key(tenant, one) for one in erasure_ids]).values()
+        return sorted(
+            (_erasure(row) for row in rows if "step" in row), key=lambda one: (one.requested_at, one.erasure_id)
+        )
 
     def finish(self, tenant: str, erasure: Erasure, *, now: float, looked_at: Mapping[str, int]) -> Erasure | None:
         """Done: forgets uids, groups and decisions; None where another worker has moved it."""
@@ -401,6 +412,34 @@ class Erasures:
         """How many of the ids still lead to one of the uids."""
         known = self._people.look_up_digests(tenant, erasure.digests)
         return sum(one.uid in erasure.uids for one in known.values()) if erasure.kind == "erasure" else 0
+
+
+def _moving(erasure: Erasure, move: Move, now: float) -> dict[str, Any]:
+    """The update of an erasure's row, which holds as long as nobody else has moved it."""
+    expression = "SET #step = :step, updated_at = :now, turn = :next, #cursor = :cursor, #round = :round"
+    values: dict[str, Any] = {
+        ":step": move.step,
+        ":now": now,
+        ":next": erasure.turn + 1,
+        ":turn": erasure.turn,
+        ":cursor": orjson.dumps(move.cursor),
+        ":round": erasure.round + move.again,
+    }
+    names = {"#step": "step", "#cursor": "cursor", "#round": "round"}
+    if move.not_before is not None:
+        expression += ", not_before = :not_before"
+        values[":not_before"] = move.not_before
+    for name, counts in zip(_FOUND, (move.found, move.looked_at), strict=True):
+        if counts is not None:
+            expression += f", #{name} = :{name}"
+            names[f"#{name}"] = name
+            values[f":{name}"] = dict(counts)
+    added = {name: count for name, count in move.objects.items() if count}
+    if added:
+        expression += " ADD " + ", ".join(f"#o{place} :o{place}" for place in range(len(added)))
+        names |= {f"#o{place}": f"{_OBJECTS}{name}" for place, name in enumerate(added)}
+        values |= {f":o{place}": count for place, count in enumerate(added.values())}
+    return {"expression": expression, "values": values, "names": names, "condition": "turn = :turn"}
 
 
 def _lots(many: Iterable[T]) -> Iterator[list[T]]:

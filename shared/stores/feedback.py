@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from shared.errors import Conflict
-from shared.stores.decisions import Decisions, StoredDecision, decision_key
+from shared.stores.decisions import Decisions, StoredDecision, decision_key, lost_name
 from shared.stores.faults import give_way
 from shared.stores.frequency import Frequency
 from shared.stores.spend import Spend
@@ -151,7 +151,8 @@ class Feedback:
         decision = stored.decision
         uid = decision.uid if decision.uid not in nobody else None
         marks = {f"{kind}/{ad_id}": at for ad_id, ad in new.items() for kind, at in ad.acts.items()}
-        actions = [self._mark_action(tenant, decision.decision_id, marks)]
+        reserved = [ad_id for ad_id, ad in new.items() if ad.source == "reservation" and ad_id in stored.budget]
+        actions = [self._mark_action(tenant, decision.decision_id, marks, reserved)]
         payers: dict[int, str] = {}
         variants = {ad.ad_id: ad.variant for ad in decision.ads}
         for ad_id, ad in new.items():
@@ -183,17 +184,22 @@ class Feedback:
                 )
         return actions, payers
 
-    def _mark_action(self, tenant: str, decision_id: str, marks: Mapping[str, float]) -> dict[str, Any]:
+    def _mark_action(
+        self, tenant: str, decision_id: str, marks: Mapping[str, float], reserved: Sequence[str]
+    ) -> dict[str, Any]:
+        """reserved: ads whose reservation is to be charged, and so must not have been given back."""
         key = decision_key(tenant, decision_id)
         if key is None:
             raise ValueError(f"{decision_id!r} is no decision's id")
         names = {f"#m{place}": mark for place, mark in enumerate(marks)}
+        lost = {f"#l{place}": lost_name(ad_id) for place, ad_id in enumerate(reserved)}
+        absent = [*(f"fb.{name}" for name in names), *lost]
         return self._table.update_action(
             key,
             f"SET {', '.join(f'fb.{name} = :{name[1:]}' for name in names)}",
             {f":m{place}": at for place, at in enumerate(marks.values())},
-            names=names,
-            condition=" AND ".join(["attribute_exists(pk)", *(f"attribute_not_exists(fb.{name})" for name in names)]),
+            names=names | lost,
+            condition=" AND ".join(["attribute_exists(pk)", *(f"attribute_not_exists({name})" for name in absent)]),
         )
 
     def erase(
@@ -269,6 +275,11 @@ class Feedback:
             for row in self._table.query(f"t/{tenant}/stats", consistent=False)
         }
 
+    def stats_of(self, tenant: str, ad_ids: Iterable[str]) -> dict[str, dict[str, int]]:
+        """The same of these ads alone: those that something was counted of."""
+        rows = self._table.get_many([(f"t/{tenant}/stats", ad_id) for ad_id in ad_ids], consistent=False)
+        return {sk: {name: int(row.get(name, 0)) for name in COUNTERS.values()} for (_, sk), row in rows.items()}
+
 
 def _some_marks(stored: StoredDecision) -> list[str]:
     """The marks of as many ads as one transaction can take back."""
@@ -282,7 +293,8 @@ def _new(acts: Iterable[Act], stored: StoredDecision, sources: Mapping[str, _Sou
     new: dict[str, _Ad] = {}
     for act in acts:
         if f"{act.kind}/{act.ad_id}" not in stored.marks:
-            ad = new.setdefault(act.ad_id, _Ad(source=sources.get(act.ad_id, "reservation")))
+            first: _Source = "budget" if act.ad_id in stored.lost else "reservation"
+            ad = new.setdefault(act.ad_id, _Ad(source=sources.get(act.ad_id, first)))
             ad.acts.setdefault(act.kind, act.at)
     for ad_id, ad in new.items():
         if "impression" not in ad.acts and f"impression/{ad_id}" not in stored.marks:

@@ -94,6 +94,20 @@ class Frequency:
             *(self._table.check_action(key, *_unchanged(rows.get(key, {}))) for key in others),
         ]
 
+    def reserved(self, tenant: str, uid: str, ad_id: str, decision_id: str) -> bool:
+        """Whether the decision has a place among what the person may be shown."""
+        return f"{_RESERVED}{decision_id}" in (self._table.get(*_key(tenant, uid, ad_id)) or {})
+
+    def give_back_action(self, tenant: str, uid: str, ad_id: str, decision_id: str) -> dict[str, Any]:
+        """Part of a transaction: gives back the decision's place, where it still has it."""
+        return self._table.update_action(
+            _key(tenant, uid, ad_id),
+            "ADD v :one REMOVE #reserved",
+            {":one": 1},
+            names={"#reserved": f"{_RESERVED}{decision_id}"},
+            condition="attribute_exists(#reserved)",
+        )
+
     def shown_action(self, tenant: str, uid: str, ad_id: str, decision_id: str, at: float) -> dict[str, Any]:
         """Part of a transaction: an impression at `at`, in place of the decision's reservation if there was one."""
         return self._table.update_action(

@@ -132,6 +132,17 @@ class Objects:
         """Forgets a `Rewrite` that nobody goes on with."""
         Rewrite(self._call, key, "", {}, upload).give_up()
 
+    def stored(self, key: str) -> Stored:
+        """What is there, without reading it. Raises `NotFound`."""
+        answer = self._call("head_object", Key=key)
+        original, modified = _origin(answer.get("Metadata", {}))
+        return Stored(
+            original or str(answer.get("ETag", "")).strip('"'),
+            answer["LastModified"].timestamp() if modified is None else modified,
+            int(answer.get("ContentLength", 0)),
+            answer.get("VersionId"),
+        )
+
     def metadata(self, key: str) -> dict[str, str]:
         return dict(self._call("head_object", Key=key).get("Metadata", {}))
 
@@ -145,6 +156,14 @@ class Objects:
                 "ResponseContentDisposition": f'attachment; filename="{filename}"',
             },
             ExpiresIn=seconds,
+        )
+        return found
+
+    def put_link(self, key: str, seconds: int) -> str:
+        """An address to which anybody who has it may PUT the object, 5 GiB at most, as often as they like for so
+        long."""
+        found: str = self._client.generate_presigned_url(
+            "put_object", Params={"Bucket": self.bucket, "Key": key}, ExpiresIn=seconds
         )
         return found
 
@@ -220,6 +239,16 @@ class Listed:
     key: str
     size: int
     modified: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """An object that is there. fingerprint, modified: as in `OpenObject`. version: of a bucket that keeps versions."""
+
+    fingerprint: str
+    modified: float
+    size: int
+    version: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

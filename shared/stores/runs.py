@@ -11,6 +11,7 @@ cursor on condition that nobody else has, so of two at the same run one gives wa
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,7 @@ class Run:
     of that content; 0 where it has no time of its own. cursor: where the splitter goes on; None at the beginning.
     emitted: chunks that are handed out; whole: there will be no more. finished: chunks that are done, accepted,
     duplicates, rejected and over (of those rejected, for want of quota) their sums. done: the result has been written.
+    moved_at: when any of this changed last, epoch seconds; when it was started, of a run from before that was noted.
     """
 
     tenant: str
@@ -50,6 +52,7 @@ class Run:
     rejected: int = 0
     over: int = 0
     done: bool = False
+    moved_at: float = 0.0
 
     @property
     def complete(self) -> bool:
@@ -113,12 +116,13 @@ class Runs:
             ":before": run.emitted,
             ":whole": whole,
             ":open": False,
+            ":now": time.time(),
         }
         same = "attribute_not_exists(#cursor)"
         if run.cursor is not None:
             values[":was"] = orjson.dumps(run.cursor)
             same = "#cursor = :was"
-        expression = "SET #cursor = :cursor, emitted = :emitted, whole = :whole"
+        expression = "SET #cursor = :cursor, emitted = :emitted, whole = :whole, moved_at = :now"
         if problem is not None:
             values[":problem"] = problem
             expression += ", problem = :problem"
@@ -140,7 +144,7 @@ class Runs:
     def finish_chunk(self, run: Run, chunk: int, counts: Counts) -> bool:
         """Counts a chunk; False where it was counted before."""
         sums = {":accepted": counts.accepted, ":duplicates": counts.duplicates, ":rejected": counts.rejected}
-        added = "ADD finished :one, accepted :accepted, duplicates :duplicates, rejected :rejected"
+        added = "SET moved_at = :now ADD finished :one, accepted :accepted, duplicates :duplicates, rejected :rejected"
         if counts.over:
             sums[":over"] = counts.over
             added += ", beyond :over"  # "over" is a word of DynamoDB's own
@@ -152,7 +156,7 @@ class Runs:
             self._table.update_action(
                 (_pk(run.tenant, run.run_id), "run"),
                 added,
-                sums | {":one": 1},
+                sums | {":one": 1, ":now": time.time()},
             ),
         ]
         return self._table.transact_in_turn(actions, "run")
@@ -207,4 +211,5 @@ def _run(tenant: str, run_id: str, row: Row) -> Run:
         rejected=row["rejected"],
         over=row.get("beyond", 0),
         done=row["done"],
+        moved_at=float(row["moved_at"] if "moved_at" in row else row["started_at"]),
     )

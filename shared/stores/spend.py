@@ -73,6 +73,16 @@ class Spend:
             condition="#bucket >= :cost",
         )
 
+    def give_back_action(self, tenant: str, ad_id: str, at: float, cost: int) -> dict[str, Any]:
+        """Part of a transaction: takes a reservation back, where it has not been released."""
+        return self._table.update_action(
+            self._key(tenant, ad_id, at),
+            "ADD committed :back, #bucket :back",
+            {":cost": cost, ":back": -cost},
+            names={"#bucket": _bucket(at)},
+            condition="#bucket >= :cost",
+        )
+
     def charge_action(self, tenant: str, ad_id: str, at: float, cost: int, limit: int) -> dict[str, Any]:
         """Part of a transaction: charges what is not reserved (any more), where the day's `limit` has room for it."""
         return self._table.update_action(

@@ -206,6 +206,35 @@ class Table:
                 return
             arguments["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
 
+    def page(
+        self, pk: str, prefix: str, after: str, limit: int, *, attributes: Sequence[str] | None = None
+    ) -> list[Row]:
+        """Up to `limit` rows of a partition whose ``sk`` is `prefix` and something greater than `after`, in the order
+        of their bytes (consistent read). The prefix ends in a slash. `attributes`: without the key where it is not
+        among them."""
+        arguments: dict[str, Any] = {
+            "TableName": self.name,
+            "ConsistentRead": True,
+            "KeyConditionExpression": "pk = :pk AND sk BETWEEN :first AND :last",
+            "ExpressionAttributeValues": {
+                ":pk": {"S": pk},
+                # The least text behind `after`, and the least behind all that begins with the prefix.
+                ":first": {"S": f"{prefix}{after}\0" if after else prefix},
+                ":last": {"S": prefix[:-1] + chr(ord(prefix[-1]) + 1)},
+            },
+        }
+        if attributes:
+            names = {f"#a{i}": name for i, name in enumerate(attributes)}
+            arguments |= {"ProjectionExpression": ",".join(names), "ExpressionAttributeNames": names}
+        rows: list[Row] = []
+        while len(rows) < limit:
+            answer = self._call("query", **arguments, Limit=limit - len(rows))
+            rows += map(unmarshal_row, answer["Items"])
+            if "LastEvaluatedKey" not in answer:
+                break
+            arguments["ExclusiveStartKey"] = answer["LastEvaluatedKey"]
+        return rows
+
     def scan(
         self, prefix: str, sk: str, *, start: Key | None = None, page: int = 500
     ) -> Iterator[tuple[list[str], Key | None]]:

@@ -1,4 +1,4 @@
-"""Erasure in S3: takes what is about some people out of every object of a tenant's.
+"""Erasure in S3: takes what is about some people, of as many erasures as are due, out of every object of a tenant's.
 
 ====================================  ==========================================================================
 objects                               what becomes of them
@@ -33,7 +33,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -44,11 +44,11 @@ from shared.errors import Closed, Conflict, NotFound, Unavailable
 from shared.splitting import MARGIN_SECONDS, Remaining
 from shared.stores.objects import Listed, Objects, OpenObject
 from shared.sweeping.files import State, clean
-from shared.sweeping.rows import Gone
+from shared.sweeping.rows import Erased, Gone
 from shared.sweeping.stretches import Stretches, lines
 from shared.telemetry import logger
 
-__all__ = ["PLACES", "UPLOAD_DAYS", "Swept", "check", "export_key", "sweep"]
+__all__ = ["PLACES", "UPLOAD_DAYS", "Erased", "Swept", "export_key", "sweep"]
 
 PLACES = ("uploads", "chunks", "rejected", "decision_log", "exports")
 UNREADABLE = "unreadable"  # lines, ends of files and files that nobody can read
@@ -58,13 +58,13 @@ OWNERS = "adtailor-uids"  # metadata of an export: whose data are in it
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """What one call did. removed: by place how many rows, lines, quotes or exports went (or would, of `check`), and
-    under ``unreadable`` lines and files; those of an object that is not done yet come with the call that ends it.
-    looked_at: objects by place. cursor: where the next call goes on; None: everything has been looked at. closed: how
-    many objects could not be read.
+    """What one call did. removed: by erasure and place how many rows, lines, quotes or exports went (or would), and
+    under ``unreadable`` lines and files; those of an object that is not done yet come with the call that ends it, and
+    what is of nobody in particular counts for every erasure that it goes by. looked_at: objects by place. cursor: where
+    the next call goes on; None: everything has been looked at. closed: how many objects could not be read.
     """
 
-    removed: dict[str, int]
+    removed: dict[str, dict[str, int]]
     looked_at: dict[str, int]
     cursor: dict[str, Any] | None
     closed: int = 0
@@ -78,53 +78,28 @@ def export_key(tenant: str, digest: str, name: str) -> str:
 def sweep(
     objects: Objects,
     tenant: str,
+    erased: Sequence[Erased],
     *,
-    digests: Collection[str],
-    uids: Collection[str],
-    decisions: Collection[str],
     digest: Callable[[str], str],
-    before: float,
     remaining: Remaining,
+    write: bool = True,
     cursor: Mapping[str, Any] | None = None,
-    stay: bool = False,
     log_days: float = inf,
 ) -> Swept:
     """Takes these people out of the tenant's objects, for as long as the time allows; again and again until there is no
-    cursor. One pass may be of many people. A repeat is safe.
+    cursor. A repeat is safe.
 
     Args:
-        digests: of their external ids (`Identities.digest`). uids, decisions: theirs.
         digest: of an external id of the tenant's.
-        before: epoch seconds of the erasure. What came after it and happened after it is of a new person, and stays.
-        cursor: of the call before.
-        stay: they stay, and withdrew consent at `before`: lines of the log and exports from later stay too.
+        write: else nothing is removed, and what would be is counted; of rejected lines only those written before the
+            erasure, since those of others come all the time.
+        cursor: of the call before, for the same people.
         log_days: that the decision log is kept.
 
     Raises:
         Conflict: the first object is replaced again and again; go on with the same cursor later. Unavailable.
     """
-    gone = Gone(digests=digests, uids=uids, decisions=decisions, digest=digest, before=before, stay=stay)
-    return _Walk(objects, tenant, gone, remaining, log_days, write=True).go(cursor)
-
-
-def check(
-    objects: Objects,
-    tenant: str,
-    *,
-    digests: Collection[str],
-    uids: Collection[str],
-    decisions: Collection[str],
-    digest: Callable[[str], str],
-    before: float,
-    remaining: Remaining,
-    cursor: Mapping[str, Any] | None = None,
-    stay: bool = False,
-    log_days: float = inf,
-) -> Swept:
-    """The same walk without writing: what `sweep` would remove. Of rejected lines only those written before the
-    erasure count, since those of others come all the time."""
-    gone = Gone(digests=digests, uids=uids, decisions=decisions, digest=digest, before=before, stay=stay)
-    return _Walk(objects, tenant, gone, remaining, log_days, write=False).go(cursor)
+    return _Walk(objects, tenant, Gone(erased, digest), remaining, log_days, write=write).go(cursor)
 
 
 class _Walk:
@@ -140,7 +115,7 @@ class _Walk:
         self._write = write
         self._log_days = log_days
         self._closed = 0
-        self._removed: Counter[str] = Counter()
+        self._removed: dict[str, Counter[str]] = {name: Counter() for name in gone.everybody}
         self._looked_at: Counter[str] = Counter()
 
     def go(self, cursor: Mapping[str, Any] | None) -> Swept:
@@ -167,13 +142,17 @@ class _Walk:
             if not self._looked_at:
                 raise
             return self._swept(place, after)  # what has gone is told of; the next call meets the same again
-        return Swept(dict(self._removed), dict(self._looked_at), None, self._closed)
+        return self._told(None)
 
     def _swept(self, place: str, after: str, left: State | None = None, key: Mapping[str, Any] | None = None) -> Swept:
         cursor: dict[str, Any] = {"place": place, "after": after}
         if left is not None and key is not None:
             cursor["within"] = left.row() | {"key": key["key"], "modified": key["modified"]}
-        return Swept(dict(self._removed), dict(self._looked_at), cursor, self._closed)
+        return self._told(cursor)
+
+    def _told(self, cursor: dict[str, Any] | None) -> Swept:
+        removed = {name: dict(counts) for name, counts in self._removed.items()}
+        return Swept(removed, dict(self._looked_at), cursor, self._closed)
 
     def _over(self) -> bool:
         return self._remaining() < MARGIN_SECONDS
@@ -186,7 +165,8 @@ class _Walk:
         """Cleans one object; where to go on with it, None where it is done."""
         if place == "exports":
             self._looked_at[place] += 1
-            self._removed[place] += self._export(found)
+            for name in self._export(found):
+                self._removed[name][place] += 1
             return None
         stretches = self._stretches(place, found)
         if stretches is None or not found.size:
@@ -209,21 +189,22 @@ class _Walk:
             return None
         if left is None:
             self._looked_at[place] += 1
-            self._removed.update({place if what == "rows" else UNREADABLE: count for what, count in counts.items()})
+            for (name, what), count in counts.items():
+                self._removed[name][place if what == "rows" else UNREADABLE] += count
         return left
 
     def _stretches(self, place: str, found: Listed) -> Stretches | None:
         gone, key = self._gone, found.key
-        old = found.modified <= gone.before
         if place == "uploads":
             return gone.of_upload(key.rsplit("/", 1)[-1])
         if place == "chunks":
-            return partial(lines, partial(gone.of_chunk, came=found.modified))
+            return partial(lines, partial(gone.of_chunk, came=found.modified), gone.everybody)
         if place == "decision_log":
-            return partial(lines, gone.of_log, packed=True)
-        if not key.endswith(".events.jsonl") or not (self._write or old):
+            return partial(lines, gone.of_log, gone.everybody, packed=True)
+        whose = gone.everybody if self._write else gone.before(found.modified)
+        if not key.endswith(".events.jsonl") or not whose:
             return None
-        return partial(lines, gone.of_rejected)
+        return partial(lines, partial(gone.of_rejected, whose), whose)
 
     def _expired(self, place: str, key: str, opened: OpenObject) -> bool:
         """Whether an object has had its days."""
@@ -234,18 +215,19 @@ class _Walk:
             return key.removeprefix(self._prefix(place)).partition("/")[0] < day
         return False
 
-    def _export(self, found: Listed) -> int:
-        key = found.key
-        if self._gone.stay and found.modified > self._gone.before:
-            return 0
+    def _export(self, found: Listed) -> list[str]:
+        """The erasures that an export goes by; none: it stays."""
+        gone, key = self._gone, found.key
+        may = [one for one in gone.erased if not (one.stay and found.modified > one.before)]
         parts = key.split("/")
-        theirs = len(parts) > 2 and parts[2] in self._gone.digests
-        if not theirs:
+        theirs = list(gone.by_digest.get(parts[2], ())) if len(parts) > 2 else []
+        if len(theirs) < len(may):
             try:
                 owners = self._objects.metadata(key).get(OWNERS, "")
             except NotFound:
-                return 0
-            theirs = not self._gone.uids.isdisjoint(owners.split(","))
-        if theirs and self._write:
+                return []
+            theirs += [one for uid in owners.split(",") for one in gone.by_uid.get(uid, ())]
+        whose = [one.name for one in may if one in theirs]
+        if whose and self._write:
             self._objects.delete([key])
-        return int(theirs)
+        return whose

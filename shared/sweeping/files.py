@@ -11,15 +11,17 @@ import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
 from shared.errors import Conflict, NotFound
 from shared.stores.objects import Objects, OpenObject
 from shared.stores.rewriting import PART_BYTES
-from shared.sweeping.stretches import Data, Stretches
+from shared.sweeping.stretches import Data, Stretch, Stretches
 from shared.uploads import Place
 from shared.uploads.lines import LARGEST_RATIO, RATIO_FROM
+
+Counts = Counter[tuple[str, str]]  # by the erasure that something goes by, and `Stretch.what`
 
 _LEVEL = 6  # of zlib
 _ATTEMPTS = 5  # at an object that is being replaced
@@ -29,14 +31,14 @@ _SPACES = bytes(1 << 16).replace(b"\0", b" ")
 @dataclass(frozen=True, slots=True)
 class State:
     """How far one object has got. etag: of the content it holds for. writing: it is being written anew, `upload` and
-    `parts` say where to. found: what has gone so far, or would go."""
+    `parts` say where to. found: what has gone so far, or would go: erasure, what, how much."""
 
     etag: str
     place: Place | None = None
     writing: bool = False
     upload: str = ""
     parts: int = 0
-    found: Mapping[str, int] = field(default_factory=dict)
+    found: tuple[tuple[str, str, int], ...] = ()
 
     def row(self) -> dict[str, Any]:
         return asdict(self)
@@ -47,7 +49,7 @@ class State:
         if place is not None:
             number, offset = int(place["line"]), int(place["offset"])
             place = Place(number, offset, tuple(place["columns"]), bool(place["packed"]))
-        found = {name: int(count) for name, count in row["found"].items()}
+        found = tuple((str(name), str(what), int(count)) for name, what, count in row["found"])
         return cls(row["etag"], place, bool(row["writing"]), row["upload"], int(row["parts"]), found)
 
 
@@ -60,11 +62,11 @@ def clean(
     over: Callable[[], bool],
     state: State | None = None,
     expired: Callable[[OpenObject], bool] = lambda opened: False,
-) -> tuple[Counter[str], State | None]:
+) -> tuple[Counts, State | None]:
     """Takes out of an object what goes, or with `write` false only counts it; an object that is no more has nothing.
 
-    over: whether to stop, asked about every megabyte. Returns what went, by `Stretch.what`, and where to go on; None
-    where it is done. expired: an object that has had its days is left empty.
+    over: whether to stop, asked about every megabyte. Returns what went, by erasure and `Stretch.what`, and where to go
+    on; None where it is done. expired: an object that has had its days is left empty.
 
     Raises:
         Conflict: somebody keeps replacing the object. Closed: it may not be read.
@@ -93,10 +95,10 @@ def _look(
     over: Callable[[], bool],
     state: State | None,
     expired: Callable[[OpenObject], bool],
-) -> tuple[State | None, Counter[str]]:
+) -> tuple[State | None, Counts]:
     """The state to go on with (None: nothing goes, or it was only counted), and the counts of one that is over."""
     opened = _open(objects, key, state)
-    counts = Counter(state.found) if state else Counter()
+    counts = _counted(state)
     with closing(opened.reader):
         if write and expired(opened):
             return State(opened.etag, writing=True), Counter()
@@ -104,9 +106,9 @@ def _look(
             if stretch.what is not None:
                 if write:
                     return State(opened.etag, writing=True), Counter()
-                counts[stretch.what] += 1
+                _count(counts, stretch)
             if stretch.end is not None and over():
-                return State(opened.etag, stretch.end, found=dict(counts)), Counter()
+                return State(opened.etag, stretch.end, found=_told(counts)), Counter()
     return None, counts
 
 
@@ -117,15 +119,17 @@ def _write(
     over: Callable[[], bool],
     state: State,
     expired: Callable[[OpenObject], bool],
-) -> tuple[Counter[str], State | None]:
+) -> tuple[Counts, State | None]:
     opened = _open(objects, key, state)
     with closing(opened.reader):
         rewrite = objects.rewrite(key, opened, upload=state.upload, parts=state.parts)
         if expired(opened):
-            gone = Counter(str(one.what) for one in stretches(opened, None, False) if one.what is not None)
+            gone: Counts = Counter()
+            for stretch in stretches(opened, None, False):
+                _count(gone, stretch)
             rewrite.finish(b"")
             return gone, None
-        counts = Counter(state.found)
+        counts = _counted(state)
         out = Output(state.place.packed if state.place else _is_packed(opened))
         try:
             for stretch in stretches(opened, state.place, True):
@@ -133,18 +137,30 @@ def _write(
                     out.add(data)
                     if out.size >= 2 * PART_BYTES:  # of one stretch, which nobody can go on within
                         rewrite.add(out.take())
-                if stretch.what is not None:
-                    counts[stretch.what] += 1
+                _count(counts, stretch)
                 if out.size >= PART_BYTES and stretch.end is not None:
                     rewrite.add(out.take())
                     if over():
                         where = State(opened.etag, stretch.end, True, rewrite.upload, rewrite.parts)
-                        return Counter(), replace(where, found=dict(counts))
+                        return Counter(), replace(where, found=_told(counts))
             rewrite.finish(out.take())
         except (Conflict, NotFound):
             rewrite.give_up()
             raise
     return counts, None
+
+
+def _count(counts: Counts, stretch: Stretch) -> None:
+    if stretch.what is not None:
+        counts.update((name, stretch.what) for name in stretch.whose)
+
+
+def _counted(state: State | None) -> Counts:
+    return Counter({(name, what): count for name, what, count in state.found} if state else {})
+
+
+def _told(counts: Counts) -> tuple[tuple[str, str, int], ...]:
+    return tuple((name, what, count) for (name, what), count in sorted(counts.items()))
 
 
 def _open(objects: Objects, key: str, state: State | None) -> OpenObject:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
-from itertools import accumulate
+from itertools import accumulate, chain
 from typing import Any
 
 import orjson
@@ -14,7 +15,18 @@ import orjson
 from shared.preprocess import clean_text, fields
 from shared.stores.identities import was_known
 from shared.stores.objects import OpenObject
-from shared.sweeping.stretches import STRETCH, Data, Held, Stretch, Stretches, What, blanked, blanked_cells, is_blank
+from shared.sweeping.stretches import (
+    STRETCH,
+    Data,
+    Held,
+    Stretch,
+    Stretches,
+    What,
+    Whose,
+    blanked,
+    blanked_cells,
+    is_blank,
+)
 from shared.uploads import Place, Row, RowReader, StreamProblem
 from shared.uploads.lines import LONGEST_LINE
 
@@ -36,65 +48,78 @@ _BEGINNING = re.compile(rb'\{"decision_id":"([0-9a-z]+)","at":([0-9.e+]+),"perso
 _NO_QUOTE = '"…"'
 
 
-class Gone:
-    """Who was erased, and what is theirs.
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """Whom one erasure is of, and what is theirs.
 
-    before: epoch seconds of the erasure: what happened later, and came later, is of a new person. stay: they do, under
-    their uids, and only consent was withdrawn: what was decided for them later is of a new consent.
+    name: of the erasure. digests: of their external ids (`Identities.digest`). before: epoch seconds of the erasure:
+    what happened later, and came later, is of a new person. stay: they do, under their uids, and only consent was
+    withdrawn: what was decided for them later is of a new consent.
     """
 
-    def __init__(
-        self,
-        *,
-        digests: Collection[str],
-        uids: Collection[str],
-        decisions: Collection[str],
-        digest: Callable[[str], str],
-        before: float,
-        stay: bool = False,
-    ) -> None:
-        self.stay = stay
-        self.digests = frozenset(digests)
-        self.uids = frozenset(uids)
-        self.decisions = frozenset(decisions)
-        self.before = before
-        self._digest = digest
-        self._known: dict[str, bool] = {}
+    name: str
+    digests: Collection[str]
+    uids: Collection[str]
+    decisions: Collection[str]
+    before: float
+    stay: bool = False
 
-    def named(self, user_id: str) -> bool:
-        """Whether an external id is of somebody who was erased."""
+
+class Gone:
+    """Who was erased, by as many erasures as there are, and what is theirs. digest: of an external id."""
+
+    def __init__(self, erased: Sequence[Erased], digest: Callable[[str], str]) -> None:
+        self.erased = tuple(erased)
+        self.everybody: Whose = tuple(one.name for one in erased)
+        self.by_digest = _index((one, one.digests) for one in erased)
+        self.by_uid = _index((one, one.uids) for one in erased)
+        self._by_decision = _index((one, one.decisions) for one in erased)
+        self._digest = digest
+        self._known: dict[str, tuple[Erased, ...]] = {}
+
+    def named(self, user_id: str) -> tuple[Erased, ...]:
+        """Whose an external id is; nobody's who was erased: none."""
         known = self._known.get(user_id)
         if known is None:
             if len(self._known) >= _HELD:
                 self._known.clear()
-            known = self._known[user_id] = self._digest(user_id) in self.digests
+            known = self._known[user_id] = self.by_digest.get(self._digest(user_id), ())
         return known
 
-    def row(self, row: Mapping[str, Any], *, came: float, raw: bytes) -> bool:
-        """Whether a row of events is theirs. came: when (epoch seconds). raw: its line."""
+    def row(self, row: Mapping[str, Any], *, came: float, raw: bytes) -> Whose:
+        """Whose a row of events is. came: when (epoch seconds). raw: its line."""
         user_id = row.get("user_id")
         if type(user_id) is str and len(user_id) <= LONGEST_ID and user_id.isprintable() and (said := user_id.strip()):
-            theirs = self.named(said) or (raw.count(b'"user_id"') > 1 and any(map(self.named, _named_twice(raw))))
+            theirs = self.named(said)
+            if raw.count(b'"user_id"') > 1:
+                theirs = self._all([said, *_named_twice(raw)])
         else:
-            theirs = any(map(self.named, _readings(user_id))) or self.line(raw)
-        return theirs and self._was_known(row.get("timestamp"), came)
+            theirs = self._all(chain(_readings(user_id), _names(raw)))
+        return self._who_were_known(theirs, row.get("timestamp"), came) if theirs else ()
 
-    def line(self, raw: bytes) -> bool:
-        """Whether a line that cannot be read as a row names one of them."""
-        return any(map(self.named, _names(raw)))
+    def line(self, raw: bytes) -> Whose:
+        """Whom a line names that cannot be read as a row."""
+        return tuple(one.name for one in self._all(_names(raw)))
 
-    def _was_known(self, timestamp: object, came: float) -> bool:
+    def before(self, at: float) -> Whose:
+        """Whose erasures are from then or later (epoch seconds)."""
+        return tuple(one.name for one in self.erased if at <= one.before)
+
+    def _all(self, user_ids: Iterable[str]) -> tuple[Erased, ...]:
+        return tuple({one.name: one for user_id in user_ids for one in self.named(user_id)}.values())
+
+    def _who_were_known(self, theirs: tuple[Erased, ...], timestamp: object, came: float) -> Whose:
         try:
             at = fields.moment(timestamp, "timestamp")
         except fields.Refused:
             at = None
-        if at is None:
-            return True  # such a row is never taken in, whoever it may be of
-        return at <= self.before or was_known(at, came, self.before)
+        return tuple(  # a row without a time is never taken in, whoever it may be of
+            one.name for one in theirs if at is None or at <= one.before or was_known(at, came, one.before)
+        )
 
     # Lines that the system wrote ----------------------------------------------------------------------------------
 
-    def of_chunk(self, line: bytes, *, came: float) -> bytes | None:
+    def of_chunk(self, line: bytes, *, came: float) -> tuple[bytes, Whose] | None:
         """A chunk of an upload (``[line, row]``, or why there is none), of a rebuild (a list of uids), or the rejected
         lines of one."""
         try:
@@ -102,18 +127,20 @@ class Gone:
         except orjson.JSONDecodeError:
             return None
         if isinstance(entry, dict):
-            return self.of_rejected(line)
+            return self.of_rejected(self.everybody, line)
         if not isinstance(entry, list):
             return None
         if all(isinstance(one, str) for one in entry):
-            left = [one for one in entry if one not in self.uids]
+            left = [one for one in entry if one not in self.by_uid]
             end = b"\n" if line.endswith(b"\n") else b""
-            return orjson.dumps(left) + end if len(left) < len(entry) else None
+            theirs = {one.name for uid in entry for one in self.by_uid.get(uid, ())}
+            return (orjson.dumps(left) + end, tuple(theirs)) if theirs else None
         if len(entry) == 2 and isinstance(entry[1], dict):
-            return b"" if self.row(entry[1], came=came, raw=line) else None
+            whose = self.row(entry[1], came=came, raw=line)
+            return (b"", whose) if whose else None
         return None
 
-    def of_rejected(self, line: bytes) -> bytes | None:
+    def of_rejected(self, whose: Whose, line: bytes) -> tuple[bytes, Whose] | None:
         """A rejected line may quote up to 40 characters of a row, and does not say whose: the quotes of all go."""
         try:
             entry = orjson.loads(line)
@@ -122,9 +149,10 @@ class Gone:
             return None
         if not isinstance(reason, str) or (found := _QUOTE.search(reason)) is None or found[0] in (_NO_QUOTE, '""'):
             return None
-        return orjson.dumps(entry | {"reason": _QUOTE.sub(_NO_QUOTE, reason)}, option=orjson.OPT_APPEND_NEWLINE)
+        entry["reason"] = _QUOTE.sub(_NO_QUOTE, reason)
+        return orjson.dumps(entry, option=orjson.OPT_APPEND_NEWLINE), whose
 
-    def of_log(self, line: bytes) -> bytes | None:
+    def of_log(self, line: bytes) -> tuple[bytes, Whose] | None:
         """A line of the decision log. It may hold a thousand candidates, so it is not parsed where the log wrote it."""
         if (begins := _BEGINNING.match(line)) is not None:
             decision_id, at, person = begins[1].decode(), float(begins[2]), (begins[3] or b"").decode()
@@ -134,14 +162,24 @@ class Gone:
                 decision_id, at, person = str(entry["decision_id"]), float(entry.get("at", 0.0)), str(entry["person"])
             except (orjson.JSONDecodeError, TypeError, KeyError, ValueError, AttributeError):
                 return None
-        theirs = person in self.uids and not (self.stay and at > self.before)
-        return b"" if theirs or decision_id in self.decisions else None
+        theirs = [one.name for one in self.by_uid.get(person, ()) if not (one.stay and at > one.before)]
+        theirs += [one.name for one in self._by_decision.get(decision_id, ()) if one.name not in theirs]
+        return (b"", tuple(theirs)) if theirs else None
 
     # Uploads ------------------------------------------------------------------------------------------------------
 
     def of_upload(self, name: str) -> Stretches:
         """Stretches of an upload of this name."""
         return partial(_upload, self, name)
+
+
+def _index(erased: Iterable[tuple[Erased, Collection[str]]]) -> dict[str, tuple[Erased, ...]]:
+    """Whose each of what is theirs is; one thing may be of several erasures."""
+    found: dict[str, tuple[Erased, ...]] = {}
+    for one, theirs in erased:
+        for key in frozenset(theirs):
+            found[key] = (*found.get(key, ()), one)
+    return found
 
 
 def _readings(user_id: object) -> Iterator[str]:
@@ -237,7 +275,7 @@ def _upload(gone: Gone, name: str, opened: OpenObject, start: Place | None, want
     which nothing can be read, goes whole."""
     held = Held(start.offset if start else 0, LONGEST_LINE)
     reader = RowReader(opened.reader, name, REQUIRED, start, tee=held.add)
-    old = opened.modified <= gone.before
+    old = gone.before(opened.modified)
     last = held.begin  # behind the row that came last
     read = start is not None
     broken = False
@@ -260,37 +298,39 @@ def _upload(gone: Gone, name: str, opened: OpenObject, start: Place | None, want
         if not read:  # a CSV has its header in front
             read, last = True, held.behind((row.line if isinstance(row, Row) else row.index) - 1)
         if isinstance(row, Row):
-            if not gone.row(row.value, came=opened.modified, raw=row.raw):
+            whose = gone.row(row.value, came=opened.modified, raw=row.raw)
+            if not whose:
                 last = end
                 if end - held.begin >= STRETCH:
                     yield from stays(end)
                 continue
             yield from stays(last)
-            yield Stretch(reader.place, "rows", without(held.take(end)))
+            yield Stretch(reader.place, "rows", without(held.take(end)), whose)
         else:
             yield from stays(last)
             data = held.take(end)
-            what = _unread(gone, data, dropped=held.dropped > last, old=old)
-            yield Stretch(reader.place, what, data if what is None else without(data))
+            what, whose = _unread(gone, data, dropped=held.dropped > last, old=old)
+            yield Stretch(reader.place, what, data if what is None else without(data), whose)
         last = end
     if broken and not read and not reader.place.columns:
         data = held.take(held.end)
         if old and (reader.damaged or not is_blank(data) or opened.reader.read(1)):
-            yield Stretch(None, "unreadable", [])
+            yield Stretch(None, "unreadable", [], old)
         else:
             yield Stretch(None, None, data)
         return
     yield from stays(last)
     if reader.damaged:
-        yield Stretch(None, "unreadable" if old else None, [])
+        yield Stretch(None, "unreadable" if old else None, [], old)
     else:
         yield from stays(held.end)
 
 
-def _unread(gone: Gone, data: Data, *, dropped: bool, old: bool) -> What | None:
-    """Why a line that is no row goes, and blank ones before it; None: it stays. dropped: it was too long to be held."""
+def _unread(gone: Gone, data: Data, *, dropped: bool, old: Whose) -> tuple[What | None, Whose]:
+    """Why a line that is no row goes, and blank ones before it, and by which erasures; None: it stays. dropped: it was
+    too long to be held. old: the erasures from after it came."""
     raw = b"".join(piece for piece in data if not isinstance(piece, int))
-    if gone.line(raw):
-        return "rows"
+    if whose := gone.line(raw):
+        return "rows", whose
     too_long = dropped or any(len(line) > LONGEST_LINE and not line.isspace() for line in raw.split(b"\n"))
-    return "unreadable" if old and (too_long or not _is_text(raw)) else None
+    return ("unreadable", old) if old and (too_long or not _is_text(raw)) else (None, ())

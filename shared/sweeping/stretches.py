@@ -19,17 +19,20 @@ _BLANK_LINE = re.compile(rb"^ {3}", re.MULTILINE)
 _SPACES = bytes(byte if byte == 0x0A else 0x20 for byte in range(256))
 
 What = Literal["rows", "unreadable"]
+Whose = tuple[str, ...]
 Data = Sequence[bytes | int]  # a number is that many spaces
 
 
 @dataclass(frozen=True, slots=True)
 class Stretch:
     """Bytes of a file up to `end`, which is None where nobody can go on from there. what: why they go, None where they
-    stay. data: what stands there afterwards; empty where nothing does, or where nobody asked for what stays."""
+    stay. data: what stands there afterwards; empty where nothing does, or where nobody asked for what stays. whose:
+    names of the erasures they go by."""
 
     end: Place | None
     what: What | None
     data: Data
+    whose: Whose = ()
 
 
 Stretches = Callable[[OpenObject, Place | None, bool], Iterator[Stretch]]
@@ -133,15 +136,16 @@ def blanked_cells(data: Data) -> Data:
 
 
 def lines(
-    judge: Callable[[bytes], bytes | None],
+    judge: Callable[[bytes], tuple[bytes, Whose] | None],
+    everybody: Whose,
     opened: OpenObject,
     start: Place | None,
     wanted: bool,
     *,
     packed: bool = False,
 ) -> Iterator[Stretch]:
-    """Of a file of lines that the system wrote itself. judge: of a line, its end included, what it becomes, None where
-    it stays. What cannot be read goes."""
+    """Of a file of lines that the system wrote itself. judge: of a line, its end included, what it becomes and by which
+    erasures, None where it stays. What cannot be read goes by `everybody`."""
     number, offset = (start.line, start.offset) if start else (0, 0)
     pieces: Iterator[bytes] = iter(lambda: opened.reader.read(_PIECE), b"")
     if packed:
@@ -158,13 +162,13 @@ def lines(
 
     try:
         for line in _lines(pieces):
-            instead = judge(line)
-            if instead is not None:
+            judged = judge(line)
+            if judged is not None:
                 yield from flushed()
                 offset += len(line)
             number += 1
-            if instead is not None:
-                yield Stretch(Place(number, offset, (), packed), "rows", [instead])
+            if judged is not None:
+                yield Stretch(Place(number, offset, (), packed), "rows", [judged[0]], judged[1])
                 continue
             size += len(line)
             if wanted:
@@ -174,7 +178,7 @@ def lines(
         yield from flushed()
     except UnreadableError:
         yield from flushed()
-        yield Stretch(None, "unreadable", [])
+        yield Stretch(None, "unreadable", [], everybody)
 
 
 def _lines(pieces: Iterator[bytes]) -> Iterator[bytes]:

@@ -19,7 +19,7 @@ import pytest
 
 from shared.stores.objects import OpenObject
 from shared.sweeping.files import Output, plain_data
-from shared.sweeping.rows import Gone
+from shared.sweeping.rows import Erased, Gone
 from shared.uploads import RowReader
 from tests.benchmarks.table import Figures
 
@@ -90,7 +90,7 @@ def test_sweeping(kind: str, figures: Figures) -> None:
     hits = sum(row["user_id"] in gone for row in data) * TIMES
 
     def sweep(times: int, *, write: bool) -> int:
-        who = Gone(digests={digest(one) for one in gone}, uids=(), decisions=(), digest=digest, before=2e9)
+        who = Gone([Erased("e", {digest(one) for one in gone}, (), (), before=2e9)], digest)
         found, out = 0, Output(kind.endswith("gz"))
         source = OpenObject(opened(kind, data, times)[0], "", 0.0)
         for stretch in who.of_upload(f"a.{kind}")(source, None, write):
@@ -121,7 +121,7 @@ def test_memory_is_flat_in_the_size_of_the_upload(figures: Figures) -> None:
     data = list(rows())[:4000]
     held = {}
     for times in (10, 80):
-        who = Gone(digests={digest("user-1")}, uids=(), decisions=(), digest=digest, before=2e9)
+        who = Gone([Erased("e", {digest("user-1")}, (), (), before=2e9)], digest)
         source = OpenObject(opened("jsonl", data, times)[0], "", 0.0)
         tracemalloc.start()
         for _ in who.of_upload("a.jsonl")(source, None, True):

@@ -48,10 +48,12 @@ def browser() -> Iterator[Browser]:
 
 @dataclass
 class Console:
-    """Opens pages of the console; `problems` is all that they complained of in their console, which must stay empty."""
+    """Opens pages of the console, which lies in `folder`; `problems` is all that they complained of in their console,
+    which must stay empty."""
 
     chromium: Browser
     url: str
+    folder: str = "/console/"
     problems: list[str] = field(default_factory=list)
     pages: list[Page] = field(default_factory=list)
     disturbed: bool = False
@@ -69,7 +71,7 @@ class Console:
         page = context.new_page()
         page.on("console", self._hear)
         page.on("pageerror", lambda error: self.problems.append(str(error)))
-        page.goto(f"{self.url}/console/#{place}")
+        page.goto(f"{self.url}{self.folder}#{place}")
         if self.disturbed:  # while the page's own modules came
             self.disturbed = False
             page.reload()

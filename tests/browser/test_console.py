@@ -6,11 +6,12 @@ import json
 import re
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import httpx2
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from tests.browser.console_page import Console, Language, Scheme, browser, shoot
 from tests.data import ROOT
@@ -26,7 +27,7 @@ PRODUCT = {
 }
 TRUE = "A trail running shoe that weighs 285 g"
 UNTRUE = "Aster 4 trail shoe, only 49 euros today"
-VIEWS = ["people/u-multi", "ads/ec-zh-demo-phone", "campaigns", "studio", "uploads"]
+VIEWS = ["people/u-multi", "ads/ec-zh-demo-phone", "campaigns", "studio", "models", "uploads"]
 
 
 @pytest.fixture(scope="module")
@@ -202,6 +203,12 @@ def test_a_finding_stands_on_the_text_and_its_rewrite_is_one_click(console: Cons
 
 def test_feedback_appears_in_the_campaign_with_its_interval(console: Console, local: LocalSystem) -> None:
     page = console.open("people/u-reader-en")
+    shown(page)
+    kept = len(local.http.get("/v1/users/u-reader-en/export").json()["decisions"])
+    assert page.locator(".side-a .foot button").count() == 0  # a mere look: no decision, nothing to be clicked
+    page.get_by_role("button", name="Show for real").click()
+    expect(page.get_by_text("A recorded decision")).to_be_visible()
+    assert len(local.http.get("/v1/users/u-reader-en/export").json()["decisions"]) == kept + 1
     [first, *_] = shown(page)
     page.locator(".side-a .ad").first.get_by_role("button", name=re.compile("^Clicked")).click()
     expect(page.get_by_text("Counted", exact=True)).to_be_visible()
@@ -257,24 +264,113 @@ def test_the_studio_shows_what_was_refused_and_approves_what_was_not(console: Co
     expect(banked).to_have_count(0)
 
 
+def upload_of(page: Page, name: str) -> Locator:
+    return page.locator("section.upload").filter(has=page.get_by_role("heading", name=name, exact=True))
+
+
 def test_uploads_by_choice_and_by_drop_report_their_rejected_lines(console: Console) -> None:
     page = console.open("uploads")
-    page.locator("#files").set_input_files(SAMPLE / "events_dirty.jsonl")
-    done = page.locator("section.card").filter(has_text="events_dirty.jsonl")
+    page.get_by_label("Choose files").set_input_files(SAMPLE / "events_dirty.jsonl")
+    done = upload_of(page, "events_dirty.jsonl")
     expect(done.get_by_text("Rejected lines")).to_be_visible(timeout=60_000)
     expect(done.get_by_role("row").filter(has=page.get_by_role("cell", name="13", exact=True))).to_contain_text(
         "timestamp"
     )
     shoot(page, "journey-upload")
     assert barriers(page) == []
+    with page.context.expect_page() as opened, page.expect_download() as whole:
+        done.get_by_role("link", name="Download all").click()
+    lines = whole.value.path().read_text().splitlines()
+    assert {"line", "field", "reason"} <= set(json.loads(lines[0]))
+    opened.value.close()
     line = json.dumps({"user_id": "dropped", "event": "view", "timestamp": time.time(), "text": "kettle"})
     dropped = page.evaluate_handle(
-        "line => { const all = new DataTransfer(); all.items.add(new File([line], 'dropped one.jsonl')); return all; }",
+        """line => { const all = new DataTransfer();
+            all.items.add(new File([line], 'dropped one.jsonl'));
+            all.items.add(new File([new Uint8Array([137, 80, 78, 71, 0, 0])], 'picture.jsonl'));
+            all.items.add(new File(['hello'], 'notes.txt'));
+            return all; }""",
         line,
     )
     page.dispatch_event(".drop", "drop", {"dataTransfer": dropped})
-    done = page.locator("section.card").filter(has_text="dropped one.jsonl")
-    expect(done.get_by_text("Accepted 1", exact=True)).to_be_visible(timeout=60_000)
+    expect(upload_of(page, "picture.jsonl").get_by_role("alert")).to_contain_text("binary")
+    expect(upload_of(page, "notes.txt").get_by_role("alert")).to_contain_text("no .jsonl or .csv")
+    one = upload_of(page, "dropped one.jsonl")
+    expect(one.get_by_text("Done", exact=True)).to_be_visible(timeout=60_000)
+    expect(one.locator(".figures div").filter(has_text="Accepted").locator("dd")).to_have_text("1")
+
+    page.reload()  # what was sent in this session is still known
+    expect(upload_of(page, "dropped one.jsonl").get_by_text("Done", exact=True)).to_be_visible()
+    expect(upload_of(page, "picture.jsonl").get_by_text("Not uploaded")).to_be_visible()
+
+
+def test_a_large_file_is_followed_by_chunks_and_the_page_stays_alive(console: Console, tmp_path: Path) -> None:
+    """A second file is dropped meanwhile, and the view is left and come back to."""
+    large = tmp_path / "large.jsonl"
+    filler = "x" * 20_000
+    with large.open("w") as out:
+        for number in range(1_200):
+            event = {"user_id": f"large-{number % 40}", "event": "view", "timestamp": 1.79e9 + number, "note": filler}
+            out.write(json.dumps(event) + "\n")
+    page = console.open("uploads")
+    page.evaluate(
+        """() => { window.longest = 0; let last = performance.now();
+            const look = now => { longest = Math.max(longest, now - last); last = now; requestAnimationFrame(look); };
+            requestAnimationFrame(look); }"""
+    )
+    page.get_by_label("Choose files").set_input_files(large)
+    page.get_by_label("Choose files").set_input_files(SAMPLE / "events_dirty.jsonl")
+    one = upload_of(page, "large.jsonl")
+    expect(one.get_by_text(re.compile("chunks? taken in"))).to_be_visible(timeout=60_000)
+    shoot(page, "journey-upload-large")
+    page.get_by_role("tab", name="Campaigns").click()
+    page.get_by_role("tab", name="Upload").click()
+    expect(one.get_by_text("Done", exact=True)).to_be_visible(timeout=120_000)
+    expect(upload_of(page, "events_dirty.jsonl").get_by_text("Done", exact=True)).to_be_visible(timeout=60_000)
+    expect(one.locator(".figures div").filter(has_text="Accepted").locator("dd")).to_have_text("1,200")
+    assert page.evaluate("longest") < 2_000  # ms without a frame: a page that is stuck stays so for many seconds
+
+
+def test_labels_become_a_head_that_stands_beside_its_baselines(console: Console, tmp_path: Path) -> None:
+    words = {"running": ("trail shoes", "marathon plan", "running socks"), "coffee": ("espresso", "beans", "filter")}
+    rows = [{"text": f"{one} {n}", "label": label} for label, some in words.items() for one in some for n in range(60)]
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join(json.dumps(row) for row in rows))
+    page = console.open("models")
+    expect(page.get_by_text("The stated formula", exact=False)).to_be_visible()
+    choose = page.get_by_label("Choose files")
+    choose.set_input_files(file)
+    expect(page.get_by_role("alert")).to_contain_text("Name the head first")
+    page.get_by_label("Name of the head").fill("console-topics")
+    choose.set_input_files(file)
+    head = page.get_by_role("article", name="console-topics")
+    expect(head.get_by_text("Training", exact=True)).to_be_visible(timeout=60_000)
+    expect(head.get_by_text("Serving", exact=True)).to_be_visible(timeout=180_000)
+    expect(head.get_by_role("row", name=re.compile("Untouched encoder"))).to_be_visible()
+    head.get_by_text("Labels", exact=True).click()
+    expect(head.get_by_text("coffee", exact=True)).to_be_visible()
+    shoot(page, "journey-models")
+    assert barriers(page) == []
+
+
+def test_a_verdict_of_the_gate_stands_with_its_interval(console: Console) -> None:
+    page = console.open("studio")
+    figures: dict[str, object] = {"verdict": "hold", "decisions": 700, "clicks": 90, "candidate": 0.51, "current": 0.44}
+    figures |= {"difference": 0.07, "low": -0.02, "high": 0.16}
+    row: dict[str, object] = {
+        "version": None,
+        "state": "held",
+        "reason": "the interval holds 0",
+        "started_by": "schedule",
+        "clicks": 90,
+    }
+    row |= {"updated_at": "2026-11-26T08:00:00Z", "candidate": "r-1", "verdict": figures, "versions": {}}
+    page.route("**/v1/ranker", lambda route: route.fulfill(json=row))
+    page.get_by_role("tab", name="Models").click()
+    expect(page.get_by_text("+0.070 (95 % interval -0.020 to +0.160, 700 decisions)", exact=False)).to_be_visible()
+    expect(page.get_by_role("img", name="Difference in clicks", exact=False).locator("canvas")).to_be_visible()
+    shoot(page, "journey-gate")
+    assert barriers(page) == []
 
 
 def test_keyboard_language_and_theme(console: Console) -> None:

@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Response, expect
+from playwright.sync_api import BrowserContext, Page, Response, Route, expect
 
 from infra.local import resources
 from shared.stores.delivery import Delivery
@@ -30,6 +30,21 @@ AD = {
     "bid_cpm": 7.5,
     "daily_budget": 5,
 }
+BANNER = "{banner: {sizes: [[300, 250]]}}"
+NATIVE = """{native: {
+  adTemplate: '<div><a class="pb-click" href="##hb_native_linkurl##" target="_blank">##hb_native_asset_id_1##</a>' +
+    '<small>##hb_native_asset_id_2##</small></div>',
+  ortb: {
+    ver: "1.2", context: 1, plcmttype: 1, eventtrackers: [{event: 1, methods: [1, 2]}],
+    assets: [{id: 1, required: 1, title: {len: 90}}, {id: 2, required: 1, data: {type: 1}}]
+  }
+}}"""
+# As publishers wrote it before Prebid.js took OpenRTB's own request.
+NATIVE_PARAMS = """{native: {
+  adTemplate: '<div><a class="pb-click" href="##hb_native_linkurl##" target="_blank">##hb_native_title##</a>' +
+    '<small>##hb_native_brand##</small></div>',
+  title: {required: true, len: 90}, sponsoredBy: {required: true}, clickUrl: {required: true}
+}}"""
 PAGE = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>News</title>
 <link rel="icon" href="data:,"><script src="/prebid.js"></script></head>
 <body><h1>News</h1><iframe id="slot" width="300" height="250" title="Advertisement"></iframe><script>
@@ -43,7 +58,7 @@ pbjs.que.push(function () {
     ortb2: {site: {content: {language: "en"}}, badv: BLOCKED}
   });
   var bids = [{bidder: "adtailor", params: {}}];
-  pbjs.addAdUnits([{code: "top", mediaTypes: {banner: {sizes: [[300, 250]]}}, bids: bids}]);
+  pbjs.addAdUnits([{code: "top", mediaTypes: MEDIA, bids: bids}]);
   pbjs.requestBids({timeout: 20000, bidsBackHandler: function () {
     var bid = pbjs.getHighestCpmBids("top")[0];
     window.outcome = bid ? {cpm: bid.cpm, currency: bid.currency, bidder: bid.bidder} : "no bid";
@@ -102,15 +117,18 @@ def system(publisher: ThreadingHTTPServer, tmp_path_factory: pytest.TempPathFact
     running.stop()
 
 
-def impressions(system: LocalSystem) -> int:
-    stats = Delivery(Table(system.client("dynamodb"), resources.NAME)).stats(TENANT)
-    return int(stats.get("trail", {}).get("impressions", 0))
+def counted(system: LocalSystem) -> tuple[int, int]:
+    """Impressions and clicks of the ad."""
+    stats = Delivery(Table(system.client("dynamodb"), resources.NAME)).stats(TENANT).get("trail", {})
+    return stats.get("impressions", 0), stats.get("clicks", 0)
 
 
-def visit(page: Page, publisher: ThreadingHTTPServer, system: LocalSystem, blocked: str = "[]") -> list[Response]:
+def visit(
+    page: Page, publisher: ThreadingHTTPServer, system: LocalSystem, media: str = BANNER, blocked: str = "[]"
+) -> list[Response]:
     """Opens the publisher's page and waits for its auction; every answer that came from the local system."""
     document = PAGE.replace("ENDPOINT", f"{system.url}/openrtb2/auction").replace("BLOCKED", blocked)
-    publisher.pages["/"] = document  # type: ignore[attr-defined]
+    publisher.pages["/"] = document.replace("MEDIA", media)  # type: ignore[attr-defined]
     seen: list[Response] = []
     page.on("response", lambda one: seen.append(one) if one.url.startswith(system.url) else None)
     page.goto(origin(publisher) + "/")
@@ -118,39 +136,96 @@ def visit(page: Page, publisher: ThreadingHTTPServer, system: LocalSystem, block
     return seen
 
 
+def told(page: Page, seen: list[Response], *kinds: str) -> dict[str, int]:
+    """Statuses by kind of what the local system was told, once it was told of these kinds."""
+    for kind in kinds:
+        for _ in range(100):
+            if any(f"/openrtb2/{kind}?" in one.url for one in seen):
+                break
+            page.wait_for_timeout(100)
+    return {one.url.split("?")[0].rsplit("/", 1)[1]: one.status for one in seen}
+
+
+def shop_of(context: BrowserContext) -> list[str]:
+    """Stands in for the advertiser's site; the addresses that are asked for there."""
+    asked: list[str] = []
+
+    def answer(route: Route) -> None:
+        asked.append(route.request.url)
+        route.fulfill(status=200, content_type="text/html", body="<title>Aster 4</title>")
+
+    context.route("https://shop.example.com/**", answer)
+    return asked
+
+
 def test_a_page_shows_an_ad_and_its_win_and_impression_are_told(
     publisher: ThreadingHTTPServer, system: LocalSystem
 ) -> None:
-    before = impressions(system)
+    impressions, clicks = counted(system)
     with browser() as running:
         page = running.new_page()
+        asked = shop_of(page.context)
         seen = visit(page, publisher, system)
         assert page.evaluate("window.outcome") == {"cpm": 7.5, "currency": "USD", "bidder": "adtailor"}
         ad = page.frame_locator("#slot").frame_locator("iframe").get_by_role("link")
         expect(ad).to_contain_text("Aster 4 trail shoe")
-        expect(ad).to_have_attribute("href", "https://shop.example.com/aster-4")
-        for kind in ("win", "billing"):
-            for _ in range(100):
-                if any(f"/openrtb2/{kind}?" in one.url for one in seen):
-                    break
-                page.wait_for_timeout(100)
-        status = {one.url.split("?")[0].rsplit("/", 1)[1]: one.status for one in seen}
-        assert status == {"auction": 200, "win": 204, "billing": 204}
+        assert told(page, seen, "win", "billing") == {"auction": 200, "win": 204, "billing": 204}
         headers = next(one for one in seen if one.url.endswith("auction")).headers
         assert headers["access-control-allow-origin"] == origin(publisher)
         assert headers["access-control-allow-credentials"] == "true"
         won = next(one.url for one in seen if "/openrtb2/win?" in one.url)
         assert "&price=7.5&" in won  # Prebid.js has filled in the price
+        assert counted(system) == (impressions + 1, clicks)
+        for _ in range(2):  # who clicks again comes there again, and counts once
+            with page.context.expect_page() as opened:
+                ad.click()
+            opened.value.wait_for_url("https://shop.example.com/aster-4")
+            expect(opened.value).to_have_title("Aster 4")
+            opened.value.close()
+        assert asked == ["https://shop.example.com/aster-4"] * 2
         page.close()
-    assert impressions(system) == before + 1
+    assert counted(system) == (impressions + 1, clicks + 1)
+
+
+@pytest.mark.parametrize("media", [NATIVE, NATIVE_PARAMS], ids=["ortb", "nativeParams"])
+def test_a_native_ad_is_shown_and_its_impression_and_click_are_told_once(
+    publisher: ThreadingHTTPServer, system: LocalSystem, media: str
+) -> None:
+    impressions, clicks = counted(system)
+    with browser() as running:
+        page = running.new_page()
+        asked = shop_of(page.context)
+        seen = visit(page, publisher, system, media)
+        assert page.evaluate("window.outcome") == {"cpm": 7.5, "currency": "USD", "bidder": "adtailor"}
+        frame = page.frame_locator("#slot")
+        ad = frame.get_by_role("link")
+        expect(ad).to_have_text("Aster 4 trail shoe")
+        expect(ad).to_have_attribute("href", "https://shop.example.com/aster-4")
+        expect(frame.get_by_text("Aster", exact=True)).to_be_visible()
+        # Prebid.js calls `nurl` from within banners alone.
+        assert told(page, seen, "billing") == {"auction": 200, "billing": 204}
+        for _ in range(50):
+            if len(billings := [one.url for one in seen if "/openrtb2/billing?" in one.url]) == 2:
+                break
+            page.wait_for_timeout(100)
+        # The billing notice has its price filled in; the tracker in the markup is called as it stands.
+        assert sorted("price=" in url for url in billings) == [False, True]
+        assert counted(system) == (impressions + 1, clicks)
+        with page.context.expect_page() as opened:
+            ad.click()
+        opened.value.wait_for_url("https://shop.example.com/aster-4")
+        assert told(page, seen, "click")["click"] == 204
+        assert asked == ["https://shop.example.com/aster-4"]  # the tracker leads nowhere
+        page.close()
+    assert counted(system) == (impressions + 1, clicks + 1)
 
 
 def test_a_blocked_advertiser_is_not_shown(publisher: ThreadingHTTPServer, system: LocalSystem) -> None:
-    before = impressions(system)
+    before = counted(system)
     with browser() as running:
         page = running.new_page()
         seen = visit(page, publisher, system, blocked='["example.com"]')
         assert page.evaluate("window.outcome") == "no bid"
         assert [one.status for one in seen] == [204]
         page.close()
-    assert impressions(system) == before
+    assert counted(system) == before

@@ -119,12 +119,14 @@ def test_what_the_second_scan_finds_goes_and_is_scanned_again(
     person = Person("planted0x", 0)
     world.live(person)
     erasure_id = world.erasing.erase(TENANT, person.ids[0]).erasure_id
-    world.system.clock.now += world.delay + 1
-    world.erasing.go_on(TENANT, erasure_id)
+    for _ in range(2):  # rows, then objects
+        world.system.clock.now += world.delay + 1
+        world.erasing.go_on(TENANT, erasure_id)
     late = {"pk": f"t/{TENANT}/p/{person.uids[0]}", "sk": "f/ad", "shown": [1.0]}
     emulated.table.put(late)
-    world.system.clock.now += world.delay + 1
-    world.erasing.go_on(TENANT, erasure_id)
+    for _ in range(2):
+        world.system.clock.now += world.delay + 1
+        world.erasing.go_on(TENANT, erasure_id)
     erasure = world.erasing.get(TENANT, erasure_id)
     assert (erasure.round, erasure.found, erasure.done) == (1, {"impressions": 1}, False)
     told = world.finish(erasure_id)
@@ -136,7 +138,7 @@ def test_what_the_second_scan_finds_goes_and_is_scanned_again(
     monkeypatch.setattr(world.erasing, "_scan_table", lambda *given: ({"events": 1}, scan(*given)[1]))
 
     def lasting() -> None:
-        for _ in range(20):
+        for _ in range(40):
             world.system.clock.now += world.delay + 1
             world.erasing.go_on(TENANT, again)
 

@@ -130,6 +130,8 @@ class World:
             "run": "ab" * 12,
             "segment": "adproduct:1118",
             "erasure": self._erasure(),
+            "campaign": "c-globex",
+            "upload": "big.jsonl",
         }
         # The same id in both tenants is two people.
         assert stores.people.uid(OURS, "ann") != stores.people.uid(THEIRS, "ann")

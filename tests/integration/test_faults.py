@@ -26,6 +26,7 @@ from functions.profile import handler as profile
 from functions.recommend import handler as recommend
 from infra.local import resources
 from shared.errors import Unavailable
+from shared.openrtb.notices import Notice, address
 from shared.stores.faults import patience
 from shared.stores.table import Table
 from shared.wiring import System, system
@@ -122,6 +123,10 @@ class Deployment:
             "erasure": erased["erasure_id"],
             "now": now,
             **{name: bid[name].partition("?")[2] for name in ("nurl", "burl", "lurl")},
+            **{
+                kind: address(system().stores.people, "", Notice(kind, self.tenant, bid["id"], "p1")).partition("?")[2]
+                for kind in ("click", "visit")
+            },
         }
 
 
@@ -236,6 +241,24 @@ ROUTES = [
         template="/v1/users/{user_id}/export",
     ),
     Route("profile", "GET", "/v1/erasures/<erasure>", TABLE, template="/v1/erasures/{erasure_id}"),
+    Route("profile", "POST", "/v1/uploads", frozenset(), {"kind": "events", "name": "a.csv"}),
+    Route(
+        "profile",
+        "GET",
+        "/v1/uploads/events/a.csv",
+        frozenset({"dynamodb", "s3"}),
+        template="/v1/uploads/{kind}/{name}",
+    ),
+    Route(
+        "recommend",
+        "GET",
+        "/v1/users/ann/ahead",
+        frozenset({"dynamodb", "s3"}),
+        template="/v1/users/{user_id}/ahead",
+    ),
+    Route("recommend", "GET", "/v1/campaigns", TABLE),
+    Route("recommend", "GET", "/v1/ads/p1/variants", TABLE, template="/v1/ads/{ad_id}/variants"),
+    Route("classify", "GET", "/v1/ads", TABLE),
     Route("classify", "POST", "/v1/classify", frozenset(), {"texts": ["a phone"]}),
     Route("classify", "POST", "/v1/classify", frozenset({"s3"}), {"texts": ["a phone"], "head": "mine"}),
     Route("classify", "PUT", "/v1/ads", TABLE_AND_QUEUE, {"ads": [AD | {"ad_id": "<fresh>"}]}),
@@ -260,7 +283,13 @@ ROUTES = [
     Route("recommend", "POST", "/openrtb2/auction", frozenset({"dynamodb", "s3"}), AUCTION),
     Route("recommend", "GET", "/openrtb2/win?<nurl>", frozenset(), template="/openrtb2/win"),
     Route("recommend", "GET", "/openrtb2/billing?<burl>", TABLE, template="/openrtb2/billing"),
-    Route("recommend", "GET", "/openrtb2/loss?<lurl>", frozenset(), template="/openrtb2/loss"),
+    Route("recommend", "GET", "/openrtb2/loss?<lurl>", TABLE, template="/openrtb2/loss"),
+    Route("recommend", "GET", "/openrtb2/click?<click>", TABLE, template="/openrtb2/click"),
+    Route("recommend", "GET", "/openrtb2/visit?<visit>", TABLE, template="/openrtb2/visit"),
+    Route("recommend", "POST", "/openrtb2/win?<nurl>", frozenset(), template="/openrtb2/win"),
+    Route("recommend", "POST", "/openrtb2/billing?<burl>", TABLE, template="/openrtb2/billing"),
+    Route("recommend", "POST", "/openrtb2/loss?<lurl>", TABLE, template="/openrtb2/loss"),
+    Route("recommend", "POST", "/openrtb2/click?<click>", TABLE, template="/openrtb2/click"),
     Route("recommend", "GET", "/healthz", TABLE),
 ]
 
@@ -312,7 +341,7 @@ def test_a_service_that_fails_for_good_is_a_503_after_few_calls(deployment: Depl
             # One call that fails may be followed by a second that says so, as that of a job that was not queued.
             assert 1 <= deployment.aws.tried(service) <= 2 * ATTEMPTS, (what, deployment.aws.calls)
         else:
-            assert answer.status_code in (200, 202, 204, 404), what
+            assert answer.status_code in (200, 201, 202, 204, 404), what
 
 
 IN_PART: dict[str, tuple[str, Act]] = {
@@ -341,7 +370,7 @@ def test_an_operation_that_is_throttled_for_good_is_a_503(deployment: Deployment
             assert deployment.aws.calls["dynamodb", operation] <= 12
             failed += 1
         else:
-            assert answer.status_code in (200, 202, 204, 404), (route, answer.text[:300])
+            assert answer.status_code in (200, 201, 202, 204, 404), (route, answer.text[:300])
     assert failed
 
 

@@ -129,7 +129,8 @@ def test_the_contract_holds_under_fuzzing(local_system: LocalSystem) -> None:
     assert outcome.requests >= 2000
     assert {route for route, _ in outcome.counts} >= set(ANSWERS)
     guessed = {"GET /v1/copy/{job_id}", "GET /v1/heads/{name}", "GET /v1/erasures/{erasure_id}"}  # by nobody
-    guessed |= {f"GET /openrtb2/{notice}" for notice in ("win", "billing", "loss")}  # they are signed
+    signed = ("win", "billing", "loss", "click", "visit")
+    guessed |= {f"{method} /openrtb2/{notice}" for notice in signed for method in ("GET", "POST")}
     for route in set(ANSWERS) - guessed:
         assert any(outcome.counts[route, status] for status in ANSWERS[route]), f"{route}: nothing was ever taken"
     assert outcome.server_errors == 0

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote, urlencode, urlsplit
 
 import orjson
 import pytest
@@ -34,6 +34,7 @@ pytestmark = pytest.mark.slow
 FRONTS = (profile, classify, generate, recommend)
 NOBODY = {  # ids like theirs that nobody has
     "ad": "none-k9m2",
+    "campaign": "c-nobody",
     "person": "none-p3w8",
     "decision": None,  # one of theirs with its last figure changed
     "job": None,
@@ -41,6 +42,7 @@ NOBODY = {  # ids like theirs that nobody has
     "run": "0d" * 12,
     "segment": "adproduct:1119",
     "erasure": None,
+    "upload": "bag.jsonl",
 }
 
 
@@ -94,7 +96,14 @@ TRICKS: dict[str, Callable[[str], str]] = {
     "a tenant in the query": lambda one: f"{one}?tenant={THEIRS}",
     "cyrillic": lambda one: one.replace("o", "о").replace("e", "е"),
 }
-PARAMETERS = {"user_id": "person", "ad_id": "ad", "name": "head", "job_id": "job", "erasure_id": "erasure"}
+PARAMETERS = {
+    "user_id": "person",
+    "ad_id": "ad",
+    "name": "head",
+    "job_id": "job",
+    "erasure_id": "erasure",
+    "file": "upload",
+}
 BODIES: dict[str, Callable[[str], Any]] = {  # of routes whose path holds an id
     "PATCH /v1/users/{user_id}/interests": lambda one: {"disable": ["adproduct:1118"]},
     "PUT /v1/users/{user_id}/consent": lambda one: {"personalisation": False, "source": "x", "at": AT},
@@ -214,9 +223,12 @@ def routes() -> Iterator[tuple[Any, str, str, str]]:
     """Front, method, path and the kind of id of every route whose path holds one."""
     for front in FRONTS:
         for route in front.router.routes:
-            if isinstance(route, APIRoute) and (names := re.findall(r"\{(\w+)", route.path)):
+            if not isinstance(route, APIRoute):
+                continue
+            path = re.sub(r":path\}", "}", route.path).replace("{kind}/{name}", "events/{file}")
+            if names := re.findall(r"\{(\w+)", path):
                 for method in sorted(route.methods or ()):
-                    yield front, method, re.sub(r":path\}", "}", route.path), PARAMETERS[names[0]]
+                    yield front, method, path, PARAMETERS[names[0]]
 
 
 def test_no_attempt_of_one_tenant_on_anothers_data_succeeds(world: World) -> None:
@@ -256,6 +268,35 @@ def test_no_attempt_of_one_tenant_on_anothers_data_succeeds(world: World) -> Non
             return linked
 
         tries.pair(f"link, {name}", "person", link, trick)
+
+    for name, trick in TRICKS.items():
+
+        def of_campaign(one: str) -> Answer:
+            return call(classify, "GET", "/v1/ads", query=urlencode({"campaign_id": one, "limit": 500}))
+
+        tries.pair(f"list by campaign, {name}", "campaign", of_campaign, trick)
+
+    for front, path in ((classify, "/v1/ads"), (recommend, "/v1/campaigns")):
+        own = call(front, "GET", path, query="limit=500")  # the ads that were written above under such ids among them
+        for name, trick in TRICKS.items():
+            after = trick("only-globex")
+            behind = [one for one in own.body["ads"] if one["ad_id"] > after]
+            got = call(front, "GET", path, query=urlencode({"after": after, "limit": 500}))
+            tries.judge(f"{path} after {name}", got, Answer(200, own.body | {"ads": behind}, {}))
+
+    for name, trick in TRICKS.items():
+
+        def address(one: str) -> Answer:
+            """Where a file of this name may go: in our folder, and nowhere else."""
+            answer = call(profile, "POST", "/v1/uploads", {"kind": "events", "name": one})
+            if answer.status == 201:
+                path = unquote(urlsplit(answer.body["url"]).path)
+                return Answer(201, {"ours": path == f"/events/{OURS}/{one}" and answer.body["key"] == path[1:]}, {})
+            return answer
+
+        tries.pair(f"upload, {name}", "upload", address, trick)
+        if (found := address(trick("big.jsonl"))).status == 201 and not found.body["ours"]:
+            tries.succeeded.append(f"upload, {name}: {found.body}")
 
     for kind in ("impression", "click", "conversion", "dismiss"):
         for ad_id in ("only-globex", "common"):

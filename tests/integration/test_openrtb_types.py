@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,9 +32,11 @@ __all__ = ["built"]  # a fixture of the unit tests
 pytestmark = pytest.mark.slow
 
 EXAMPLES = json.loads((ROOT / "tests" / "unit" / "openrtb_examples.json").read_text(encoding="utf-8"))["requests"]
-WITHOUT_A_BID = {"video", "private marketplace with a direct deal"}
+WITHOUT_A_BID = {"video", "video on a public screen", "banner on a public screen"}  # the last for pounds
+DEAL = "AB-Agency1-0001"  # of the specification's example, for the seat Agency1
 NATIVE = {
     "ver": "1.2",
+    "eventtrackers": [{"event": 1, "methods": [1, 2]}],
     "context": 1,
     "plcmttype": 1,
     "assets": [
@@ -53,6 +56,8 @@ def shop(built: System, monkeypatch: pytest.MonkeyPatch) -> System:
     picture = "https://cdn.example.com/p.png"
     ads = [ad("phone", "phone", image_url=picture, brand="Larkspur"), ad("wine", "course"), ad("zh", "phone 手机")]
     ads[2]["language"] = "zh"
+    ads.append(ad("partner", "phone", bid_cpm=5.0, targeting={"deals": [DEAL]}))
+    monkeypatch.setattr(built, "settings", replace(built.settings, open_rtb_seat="Agency1"))
     assert all(one.active for one in built.classifying.put_ads(TENANT, ads))  # type: ignore[union-attr]
     built.classifying.publish(TENANT)
     return built
@@ -61,8 +66,11 @@ def shop(built: System, monkeypatch: pytest.MonkeyPatch) -> System:
 def answers() -> dict[str, Any]:
     """The answers to the examples by name; None where there is no bid."""
     native = {"id": "n", "imp": [{"id": "1", "native": {"request": json.dumps(NATIVE), "ver": "1.2"}}], "cattax": 8}
-    sizes = [{"id": str(n), "banner": {"format": [{"w": 320, "h": 50}]}} for n in range(3)]
+    sizes = [{"id": str(n), "banner": {"format": [{"w": 320, "h": 50}]}} for n in range(1)]
     several = EXAMPLES["simple banner"] | {"cattax": 8, "imp": sizes}
+    old = {"native": {"ver": "1.0", "assets": NATIVE["assets"]}}
+    several["imp"].append(sizes[0] | {"id": "deal", "pmp": {"deals": [{"id": DEAL, "bidfloor": 2.5}]}})
+    several["imp"].append({"id": "old", "native": {"request": json.dumps(old), "ver": "1.0"}})
     tests = {"a test": EXAMPLES["simple banner"] | {"test": 1}}
     tests["a test without a bid"] = tests["a test"] | {"cur": ["EUR"]}
     found = {}
@@ -100,8 +108,20 @@ def test_answers_to_the_specifications_examples_are_what_others_take_for_valid(s
     documents += [
         ("NativeResponse", json.loads(bid["adm"])) for bid in found["native"]["seatbid"][0]["bid"] if bid["mtype"] == 4
     ]
+    documents += [
+        ("NativeResponse", json.loads(bid["adm"])["native"])
+        for bid in found["several"]["seatbid"][0]["bid"]
+        if bid["mtype"] == 4
+    ]
     documents.append(("NativeRequest", NATIVE))
-    assert len(documents) == 9
+    assert len(documents) == 11
+    (partner,) = found["private marketplace with a direct deal"]["seatbid"][0]["bid"]
+    assert (partner["adid"], partner["dealid"], partner["price"]) == ("partner", DEAL, 5.0)
+    # What no type says: what a bid refers to is in its request.
+    for name, answer in found.items():
+        assert answer is None or answer["id"] == (EXAMPLES.get(name) or {"id": answer["id"]})["id"]
+        for bid in answer["seatbid"][0]["bid"] if answer and answer["seatbid"] else ():
+            assert bid["impid"] in {one["id"] for one in EXAMPLES.get(name, {}).get("imp", [{"id": bid["impid"]}])}
     assert compiled(tmp_path, documents) == []
 
 

@@ -1,12 +1,11 @@
-"""The guides' commands. Blocks marked ``sh`` run as they stand against a local system; of those marked ``sh aws``, and
-of what needs AWS or hours, each command is held against the help of what it calls."""
+"""The guides' commands: blocks marked ``sh`` run as they stand against a local system. Those for AWS:
+tests/sam/test_guides.py; what is not run, and why: test_documents.py."""
 
 from __future__ import annotations
 
 import json
 import os
 import re
-import shlex
 import subprocess
 import sys
 import time
@@ -16,20 +15,17 @@ import pytest
 import yaml
 
 from infra.importers.mapping import parse_mapping
+from tests import documents
 from tests.data import ROOT
+from tests.documents import GUIDES
 from tests.integration.conftest import LocalSystem
 
-GUIDES = ROOT / "infra" / "guides"
 OTHERS = sorted(path.name for path in GUIDES.glob("*.md") if path.name != "own-data.md")
-BLOCK = re.compile(r"^```(\w+(?: \w+)?)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-_INDENTED = re.compile(r"^ {4}(.*)$", re.MULTILINE)
-_PASSED_ON = frozenset({"--config-env", "--guided"})  # to the SAM CLI, which tests/sam runs
-_OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
 
 
 def blocks(guide: str, kind: str) -> list[str]:
     """The guide's blocks of one kind, in their order."""
-    return [body for name, body in BLOCK.findall((GUIDES / guide).read_text("utf-8")) if name == kind]
+    return documents.blocks(GUIDES / guide, kind)
 
 
 def run(
@@ -82,6 +78,35 @@ def test_own_data_from_csv_to_recommendations(new_system: LocalSystem, tmp_path:
     assert list(report["skipped"].values()) == [1]
 
 
+def test_another_trade_s_files_go_in_by_what_was_guessed(local_system: LocalSystem, tmp_path: Path) -> None:
+    """Courses and enrolments with headers of their own: nothing is mended by hand but what people did not do."""
+    courses = "Course Ref,Course Name,Blurb,Tuition (GBP),Web page\n" + "".join(
+        f"TR-{n},{name},{blurb},{price},https://learn.example.org/c/{n}\n"
+        for n, (name, blurb, price) in enumerate(
+            [
+                ("Beginners' Spanish evening course", "Ten evenings of spoken Spanish", "£180.00"),
+                ("Spanish conversation course", "Spanish in small groups", "£95.50"),
+                ("Woodworking weekend", "Joints and planes", "£120.00"),
+            ]
+        )
+    )
+    (tmp_path / "courses.csv").write_text(courses, encoding="utf-8-sig")
+    enrolments = [
+        "Learner No.;Course Ref;Status;Enrolled On",
+        "LT1;TR-0;Completed;13/11/2026",
+        "LT1;TR-9;Dropped out;14/11/2026",
+    ]
+    (tmp_path / "enrolments.csv").write_bytes("\r\n".join(enrolments).encode())
+    for name in ("courses", "enrolments"):
+        done = run(f"adtailor import {name}.csv --guess", tmp_path, local_system)
+        assert done.returncode == 0, done.stderr
+        done = run(f"adtailor import {name}.csv -m {name}.mapping.yaml --upload", tmp_path, local_system)
+        assert done.returncode == 0, done.stdout + done.stderr
+    assert "1 rejected" in done.stdout and "Dropped out" in done.stdout
+    answer = run("adtailor recommend LT1 -n 1 --domain education --language en --json", tmp_path, local_system)
+    assert json.loads(answer.stdout)["ads"][0]["ad_id"] == "TR-1"
+
+
 @pytest.mark.parametrize("guide", [guide for guide in OTHERS if blocks(guide, "sh")])
 def test_commands_of_the_guides(guide: str, local_system: LocalSystem, tmp_path: Path) -> None:
     followed(guide, tmp_path, local_system)
@@ -123,47 +148,3 @@ print(json.dumps([[[one.rule, one.rewrite] for one in findings] for findings in 
         [sys.executable, "-c", script, str(tmp_path)], input=pack, cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert json.loads(done.stdout) == [[["own.words", "北风保温杯优惠"]], [["own.rivals", None]], [], []]
-
-
-# What needs AWS -----------------------------------------------------------------------------------------------------
-
-
-def commands() -> list[str]:
-    """Commands of the guides that are not run: of blocks for AWS, and of indented lines."""
-    found: list[str] = []
-    for path in sorted(GUIDES.glob("*.md")):
-        text = path.read_text("utf-8")
-        lines = [line for body in blocks(path.name, "sh aws") for line in body.splitlines()]
-        lines += _INDENTED.findall(BLOCK.sub("", text))
-        found += [line for line in lines if line.startswith(("adtailor ", "python -m ", "make "))]
-    return list(dict.fromkeys(found))
-
-
-@pytest.mark.parametrize("command", commands())
-def test_commands_for_aws_are_ones_that_exist(command: str) -> None:
-    words = shlex.split(command, comments=True)
-    if words[0] == "make":
-        targets = re.findall(r"^([a-z][\w-]*):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE)
-        assert words[1] in targets
-        return
-    if words[0] == "adtailor":
-        called = [word for word in words[1:3] if re.fullmatch("[a-z]+", word)]
-        called = called if called[0] in ("train", "evaluate") else called[:1]
-        arguments = ["-m", "infra.cli", *called, "--help"]
-    else:
-        assert (ROOT / words[2].replace(".", "/")).with_suffix(".py").exists() or words[2] == "infra.costs"
-        if words[2] in ("infra.sam", "infra.emulator"):
-            assert set(_OPTION.findall(command)) <= _PASSED_ON
-            return
-        arguments = ["-m", words[2], "--help"]
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=ROOT,
-        env=os.environ | {"COLUMNS": "200", "TERM": "dumb", "NO_COLOR": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stderr
-    assert set(_OPTION.findall(command)) <= set(_OPTION.findall(done.stdout)), command

@@ -152,6 +152,11 @@ def test_classify_and_its_limits(built: System) -> None:
     assert answer["results"][1]["abstained"] is True
     assert post(classify.app, "/v1/classify", {"texts": ["x"] * 257}).status_code == 413
     assert post(classify.app, "/v1/classify", {"texts": [" \u200b "]}).json()["field"] == "texts[0]"
+    large = {"texts": ["最好" * 5000] * 6 + ["x" * 10_000] * 2}  # of 30,000 and 10,000 bytes each
+    assert post(classify.app, "/v1/classify", large).status_code == 200
+    refused = post(classify.app, "/v1/classify", {"texts": [*large["texts"], "x"]})
+    assert (refused.status_code, refused.json()["field"]) == (413, "texts")
+    assert "200,001 bytes" in refused.json()["detail"] and "at most 200,000" in refused.json()["detail"]
     missing = post(classify.app, "/v1/classify", {"texts": ["x"], "head": "nope"})
     assert (missing.status_code, missing.json()["field"]) == (404, "head")
 

@@ -74,11 +74,24 @@ LAYERS = {
     "limits": 1,
     "unforeseen": 1,
     "idempotency": 6,
+    "reporting": 5,
+    "uploading": 5,
     "wiring": 6,
+    "foresight": 7,
     "entry": 7,
+    "profile_answers": 7,
     "restore": 7,
 }
-USE_CASES = {"profiling", "classifying", "generating", "recommending", "training", "ranker_training"}
+USE_CASES = {
+    "profiling",
+    "classifying",
+    "generating",
+    "recommending",
+    "training",
+    "ranker_training",
+    "reporting",
+    "uploading",
+}
 OFFLINE_ONLY = {"torch", "transformers", "sklearn", "pandas", "infra", "functions", "tests"}
 LONGEST = 500
 

@@ -41,7 +41,8 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
 
         def handler(request: httpx2.Request) -> httpx2.Response:
             route = f"{request.method} {request.url.raw_path.decode()}"
-            asked.append((route, json.loads(request.content) if request.content else None))
+            written = request.headers.get("content-type") == "application/json"
+            asked.append((route, json.loads(request.content) if written else request.content or None))
             answer = (answers or {})[route]
             if isinstance(answer, list):
                 answer = answer.pop(0) if len(answer) > 1 else answer[0]
@@ -201,6 +202,46 @@ def test_an_upload_is_followed_and_its_rejected_lines_are_shown(
     again = run("upload", str(path))
     assert again.exit_code == 0
     assert "1 in, 0 duplicates, 1 rejected" in again.stdout and "nothing has changed" in again.stdout
+
+
+def test_with_a_token_an_upload_needs_no_credentials_of_aws(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.delenv(name, raising=False)
+    path = tmp_path / "events.jsonl"
+    path.write_text('{"user_id": "u"}\nbroken\n', encoding="utf-8")
+    address = {
+        "key": "events/acme/events.jsonl",
+        "url": "https://bucket.s3.example.com/events/acme/events.jsonl?X-Amz-Signature=s",
+        "headers": {},
+        "most_bytes": 1000,
+    }
+    none = dict.fromkeys(("accepted", "duplicates", "rejected", "problem", "chunks"))
+    line = {"line": 2, "field": "row", "reason": "The line is not JSON."}
+    done = none | {"state": "done", "accepted": 1, "duplicates": 0, "rejected": 1, "lines": [line]}
+    answers: Answers = {
+        "POST /v1/uploads": (201, address),
+        "PUT /events/acme/events.jsonl?X-Amz-Signature=s": {},
+        "GET /v1/uploads/events/events.jsonl": [
+            none | {"state": "reading", "lines": []},
+            none | {"state": "reading", "lines": [], "chunks": {"done": 1, "total": 2}},
+            done,
+        ],
+    }
+    options = ("--url", "https://api.example.com", "--token", "t")
+    result = run("upload", str(path), "--json", "--strict", *options, answers=answers)
+    assert result.exit_code == 4, result.output
+    [told] = json.loads(result.stdout)["uploads"]
+    assert (told["accepted"], told["rejected"], told["rejections"]) == (1, 1, [line])
+    sent = dict(result.asked)  # type: ignore[attr-defined]
+    assert sent["POST /v1/uploads"] == {"kind": "events", "name": "events.jsonl"}
+    assert sent["PUT /events/acme/events.jsonl?X-Amz-Signature=s"] == path.read_bytes()
+    answers["GET /v1/uploads/events/events.jsonl"] = done | {"state": "failed", "problem": "Nothing has happened."}
+    failed = run("upload", str(path), *options, answers=answers)
+    assert failed.exit_code == 3 and "Nothing has happened." in failed.stderr
+    answers["POST /v1/uploads"] = (201, address | {"most_bytes": 3})
+    assert "Too large" in run("upload", str(path), *options, answers=answers).stderr
 
 
 def test_what_cannot_be_uploaded_says_what_to_do(run: Callable[..., Result], tmp_path: Path) -> None:

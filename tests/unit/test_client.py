@@ -7,6 +7,7 @@ import hmac
 import json
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -142,6 +143,12 @@ def test_every_call_is_of_the_published_contract() -> None:
         one.erasure("0" * 24)
         one.put_ads([{"ad_id": "a"}])
         one.ad("a")
+        one.ads(after="a b", limit=5, campaign_id="c", domain="social")
+        one.variants("a")
+        one.campaigns(after="a", limit=5)
+        one.ahead("u", seconds=60, n=2, domain="social", language="en")
+        one.upload_address("ads", "a.csv")
+        one.uploaded("ads", "a.csv")
         one.classify(["text"], head="mine")
         one.copy("a", user_id="u", channel="feed", language="en", tone="warm", fresh=True)
         one.copy_job("0" * 32)
@@ -153,6 +160,30 @@ def test_every_call_is_of_the_published_contract() -> None:
         one.ranker()
     routes = {f"{method.upper()} {path}" for path, methods in paths.items() for method in methods}
     assert {route for route in routes if route.split()[1].startswith("/v1/")} - sent <= {"GET /v1/copy/reviews"}
+
+
+def test_a_file_goes_to_its_address_without_the_token_and_with_its_length(tmp_path: Path) -> None:
+    path = tmp_path / "events.csv"
+    path.write_bytes(b"x" * 600_000)
+    seen: list[httpx2.Request] = []
+    gone: list[int] = []
+
+    def handler(request: httpx2.Request) -> httpx2.Response:
+        seen.append(request)
+        if request.method == "POST":
+            url = "https://bucket.s3.example.com/k?X-Amz-Signature=s"
+            return httpx2.Response(201, json={"key": "k", "url": url, "headers": {}, "most_bytes": 10**6})
+        return (
+            httpx2.Response(200) if len(seen) == 2 else httpx2.Response(403, text="<Message>Request expired</Message>")
+        )
+
+    with Client(URL, token="t", transport=httpx2.MockTransport(handler)) as one:
+        assert one.upload(path, "events", progress=gone.append) == "k"
+        assert seen[1].content == path.read_bytes() and seen[1].headers["content-length"] == "600000"
+        assert "transfer-encoding" not in seen[1].headers and "authorization" not in seen[1].headers  # S3 takes neither
+        assert sum(gone) == 600_000 and len(gone) > 1
+        with pytest.raises(ApiError, match="the bucket refuses the file: Request expired"):
+            one.upload(path, "events")
 
 
 # Signing ------------------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from infra.exports import Export, ExportAnswer
 from shared import decision_log
 from shared.stores.delivery import BUCKET_SECONDS
 from shared.sweeping import OWNERS
-from shared.sweeping.rows import Gone
+from shared.sweeping.rows import Erased, Gone
 from shared.wiring import System
 from tests.unit.test_api import AD, AT, event, post
 
@@ -140,7 +140,7 @@ def test_decisions_that_only_the_log_knows_are_read_from_it(
     assert found["decision_log"]["whole"] and found["decision_log"]["read_back_to"] == key.split("/")[3]
     # The log's own lines are told apart by how they begin.
     uid = stores.people.uid(tenant, "ann")
-    gone = Gone(digests=(), uids={str(uid)}, decisions=(), digest=str, before=0.0)
+    gone = Gone([Erased("e", (), {str(uid)}, (), before=0.0)], str)
     monkeypatch.setattr("shared.sweeping.rows.orjson", None)
     lines = gzip.decompress(stores.objects.get(key)).splitlines()
     assert sorted(gone.of_log(line) is not None for line in lines) == [False, True]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from infra.training import fewshot
-from infra.training.calibrate import log_loss
+from infra.training.calibrate import log_loss, temperature
 from infra.training.regression import fit_logistic, full_weights
 
 LABELS, WIDTH = 12, 64
@@ -79,9 +79,26 @@ def test_unlabelled_rows_help() -> None:
     more, _, _ = world(7, 300, noise=1.2)
     asked, truth, _ = world(1, 100, noise=1.2)
     head = fewshot.fit(rows, classes, np.zeros_like(centres))
-    weight, bias, taken = fewshot.self_trained(head, rows, classes, more)
-    assert 0 < taken <= len(more) // 2
-    assert right(weight, bias, asked, truth) > right(head.weight, head.bias, asked, truth) + 0.02
+    found = fewshot.with_unlabelled(head, rows, classes, np.zeros_like(centres), more)
+    assert found.unlabelled_weight > 0 and found.loss < head.loss
+    assert right(found.weight, found.bias, asked, truth) > right(head.weight, head.bias, asked, truth) + 0.02
+
+
+def test_logits_that_unlabelled_rows_helped_with_are_calibrated_as_they_are() -> None:
+    rows, classes, centres = world(0, 6, noise=2.0)
+    more, _, _ = world(7, 300, noise=2.0)
+    asked, truth, _ = world(1, 100, noise=2.0)
+    head = fewshot.fit(rows, classes, np.zeros_like(centres))
+    found = fewshot.with_unlabelled(head, rows, classes, np.zeros_like(centres), more)
+    assert found.unlabelled_weight > 0
+    assert temperature(asked @ found.weight.T + found.bias, truth) == pytest.approx(1.0, abs=0.3)
+
+
+def test_unlabelled_rows_of_something_else_are_left_aside() -> None:
+    rows, classes, centres = world(0, 12, noise=1.0)
+    other = np.random.default_rng(3).normal(size=(3000, WIDTH)).astype(np.float32) * 40
+    head = fewshot.fit(rows, classes, np.zeros_like(centres))
+    assert fewshot.with_unlabelled(head, rows, classes, np.zeros_like(centres), other) is head
 
 
 @pytest.mark.parametrize(

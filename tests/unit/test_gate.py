@@ -116,6 +116,28 @@ def test_the_same_ranker_is_not_worse_and_is_promoted_within_the_margin(
     assert found["moved"] == 0
 
 
+def test_few_people_hold_however_much_they_decide(lines: list[dict[str, Any]], rankers: dict[str, Path]) -> None:
+    few = [line | {"person": f"p{n % 12}", "counts_as": f"p{n % 12}"} for n, line in enumerate(lines)]
+    found = judged(few, rankers["good"], demands=Demands(decisions=20, clicks=5))
+    assert found["verdict"] == "hold" and found["people"] == pytest.approx(12, abs=0.1)
+    assert found["reasons"][0] == "the log is worth 12 people; 40 are wanted"
+    nobody = [line | {"person": None, "counts_as": None} for line in lines]
+    assert judged(nobody, rankers["good"], demands=Demands(decisions=20, clicks=5))["people"] == 500
+
+
+def test_of_a_log_too_large_to_hold_whole_people_are_kept(lines: list[dict[str, Any]]) -> None:
+    whole, _ = reading(lines)
+    candidates = sum(len(one.candidates) for one in whole)
+    part, told = reading([*lines, *lines[:50]], most=candidates // 3)
+    assert told.share == 0.25 and sum(len(one.candidates) for one in part) <= candidates // 3
+    kept = {one.counts_as for one in part}
+    assert [one.decision_id for one in part] == [one.decision_id for one in whole if one.counts_as in kept]
+    assert 0.1 < len(kept) / len({one.counts_as for one in whole}) < 0.4
+    again, _ = reading(lines[::-1], most=candidates // 3)
+    assert [one.decision_id for one in again] == [one.decision_id for one in part]
+    assert any("too large" in note for note in told.notes())
+
+
 def test_a_log_without_exploration_has_no_support(rankers: dict[str, Path]) -> None:
     found = judged(decision_lines(30, epsilon=0, rotation=0), rankers["good"])
     assert found["verdict"] == "refuse" and "no support" in found["reasons"][0]

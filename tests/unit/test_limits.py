@@ -466,7 +466,7 @@ def test_odd_ids_are_different_people_and_ads_all_the_way(built: System) -> None
         assert (kept.get("ad_id"), kept.get("title")) == (odd, f"phone {place}")
 
 
-def test_no_person_has_an_id_that_a_path_would_cut_short(built: System) -> None:
+def test_no_person_and_no_ad_has_an_id_that_a_path_would_cut_short(built: System) -> None:
     rows = [event(user_id=one, event_id="e") for one in ("ann", "ann?2")]
     report = post(profile.app, "/v1/events", {"events": rows}).json()
     assert report["accepted"] == 1 and "question mark" in report["rejected"][0]["reason"]
@@ -477,6 +477,9 @@ def test_no_person_has_an_id_that_a_path_would_cut_short(built: System) -> None:
     assert post(recommend.app, "/v1/recommendations", {"user_id": "ann?2"}).status_code == 422
     item = post(profile.app, "/v1/events", {"events": [event(item_id="https://a.com/?p=1", event_id="?")]}).json()
     assert item["accepted"] == 1  # things may be named by addresses
+    ads = post(classify.app, "/v1/ads", {"ads": [PHONE | {"ad_id": "phone?2"}, PHONE]}, "PUT").json()["ads"]
+    assert ads[0]["rejected"]["field"] == "ad_id" and "question mark" in ads[0]["rejected"]["reason"]
+    assert ads[1]["accepted"]
 
 
 def test_ids_that_nobody_can_see_or_type_are_refused_everywhere(built: System) -> None:

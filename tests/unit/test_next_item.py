@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from infra.training import next_item, next_item_mixture, transitions
 from infra.training.next_item import Fitted, fit
-from infra.training.next_item_mixture import joined
+from infra.training.next_item_mixture import content, joined, rare
 from infra.training.sequence import Plan
 from shared.errors import ArtifactError
 from shared.models.next_item import BOUND, NextItem, Prepared
@@ -77,6 +78,32 @@ def test_what_is_served_is_what_was_trained(fitted: Fitted, served: NextItem) ->
         found = asked(served, prepared, [fitted.item_ids[item] for item in history[::-1]])
         expected = BOUND * np.tanh((row + np.log(items)) / BOUND)
         np.testing.assert_allclose(found, expected[order], atol=2e-3)
+
+
+@pytest.mark.parametrize("weight", [0.0, 6.0])
+def test_the_likeness_of_the_texts_is_served_where_it_counts(fitted: Fitted, tmp_path: Path, weight: float) -> None:
+    one = replace(fitted, mixture=replace(fitted.mixture, content=weight, age=0.5))
+    one.save(tmp_path)
+    served = NextItem.load(tmp_path)
+    items = len(one.item_ids)
+    prepared = served.prepare(one.item_ids, np.zeros((items, DIMENSIONS), np.float32))
+    assert prepared.matrix.shape[1] == PLAN.width * (len(one.nets) + bool(weight))
+    history = np.array([3, 12, 40, 12])
+    expected = next(one.scores([history]))[0] + np.log(items)
+    found = asked(served, prepared, [one.item_ids[item] for item in history[::-1]])
+    np.testing.assert_allclose(found, BOUND * np.tanh(expected / BOUND), atol=2e-3)
+
+
+def test_content_is_the_cosine_with_the_decayed_mean_of_the_history() -> None:
+    vectors = np.array([[1, 0], [0, 1], [0.6, 0.8]], np.float32)
+    found = next(content(vectors, [np.array([1, 0]), np.array([1, 1, 0])], 0.5, length=2))
+    query = np.array([1, 0.5]) / np.sqrt(1.25)  # the last two items of either
+    np.testing.assert_allclose(found, np.tile(vectors @ query, (2, 1)), rtol=1e-6)
+
+
+def test_transitions_to_what_many_took_count_less() -> None:
+    np.testing.assert_allclose(rare(np.array([0, 1, 16], np.float32), 0.5), [1, 1, 0.25])
+    assert (rare(np.array([0, 5], np.float32), 0.0) == 1).all()
 
 
 def test_the_mean_ad_is_about_as_likely_as_the_scores_say(served: NextItem, catalogue: Prepared) -> None:

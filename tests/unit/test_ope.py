@@ -12,7 +12,7 @@ from hypothesis.extra.numpy import arrays
 from scipy.stats import binomtest
 
 from infra.ope.estimators import Evidence, choose_clip, clipping_at, differences, effective, estimates
-from infra.ope.intervals import bca, mean_of, normal, studentised, wilson
+from infra.ope.intervals import bca, by_person, mean_of, normal, studentised, wilson
 from infra.ope.policies import chances_of, spread
 from infra.ope.reward_model import RewardModel
 from infra.ope.simulation import World, make_world, study
@@ -87,7 +87,7 @@ def test_weights_are_one_in_expectation(case: tuple[SlateLog, Rewards, np.random
 
 def test_doubly_robust_needs_only_one_of_both_to_be_right() -> None:
     world = make_world(60, ads=20, slots=2, rate=0.2, seed=1)
-    log, which = world.draw(30_000, np.random.default_rng(0))
+    log, which, _ = world.draw(30_000, np.random.default_rng(0))
     exact = Rewards(world.clicks[which], np.ones(2))
     nonsense = Rewards(np.full(world.clicks[which].shape, 0.5), np.ones(2))
     truth = world.truth
@@ -106,7 +106,7 @@ def world() -> World:
 
 
 def test_twenty_thousand_decisions_give_the_true_mean_back(world: World) -> None:
-    log, which = world.draw(20_000, np.random.default_rng(7))
+    log, which, _ = world.draw(20_000, np.random.default_rng(7))
     rewards = cross_fit(log, [one[which] for one in world.signals])
     other = evidence(log, world.target[which], rewards, "position-based")
     own = evidence(log, log.chances, rewards, "position-based")
@@ -226,9 +226,34 @@ def test_a_rebuilt_slate_keeps_to_the_rules_and_to_one_ad_a_slot() -> None:
 
 def test_cross_fitting_never_shows_a_click_to_its_own_expectation() -> None:
     world = make_world(40, ads=20, slots=2, seed=5)
-    log, which = world.draw(200, np.random.default_rng(0))
+    log, which, _ = world.draw(200, np.random.default_rng(0))
     signals = [one[which] for one in world.signals]
     before = cross_fit(log, signals, folds=200, seed=0).modelled[17]
     flipped = SlateLog(log.chances, log.shown, log.clicks.copy())
     flipped.clicks[17] = 1 - flipped.clicks[17]
     assert cross_fit(flipped, signals, folds=200, seed=0).modelled[17] == pytest.approx(before)
+
+
+def test_of_people_who_decide_once_the_interval_is_that_of_decisions() -> None:
+    values = np.random.default_rng(0).binomial(1, 0.1, 400).astype(np.float64)
+    alone = by_person(mean_of(values), np.random.default_rng(1).permutation(400))
+    assert alone.estimate == pytest.approx(values.mean())
+    once, known = studentised(alone), studentised(mean_of(values))
+    assert (once.low, once.high) == pytest.approx((known.low, known.high))
+
+
+def test_whoever_decides_twice_alike_tells_as_much_as_once() -> None:
+    values = np.random.default_rng(0).binomial(1, 0.1, 400).astype(np.float64)
+    twice, people = np.repeat(values, 2), np.repeat(np.arange(400), 2)
+    known, fooled, found = normal(mean_of(values)), normal(mean_of(twice)), normal(by_person(mean_of(twice), people))
+    assert (found.low, found.high) == pytest.approx((known.low, known.high))
+    assert fooled.high - fooled.low < 0.72 * (found.high - found.low)
+
+
+def test_intervals_over_people_cover_where_those_over_decisions_do_not() -> None:
+    """Logs of people who decide 15 times each on average: the truth is known."""
+    world = make_world(600, ads=30, slots=3, rate=0.1, temper=1.5, seed=3)
+    found = study(world, 60, 1000, "position-based", {"over decisions": studentised}, per_person=15, seed=3)
+    old, new = found["over decisions"], found["over decisions, by person"]
+    for estimator in ("snips", "dr"):
+        assert new[estimator].covers >= 0.88 and old[estimator].covers <= 0.82, (old, new)

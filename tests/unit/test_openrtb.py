@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import replace
+from html import unescape
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -11,7 +13,8 @@ import pytest
 from fastapi.testclient import TestClient
 
 from functions.recommend import handler
-from shared.openrtb.bidding import AWAY_SECONDS, EXPIRES, Pace
+from shared.openrtb.bidding import AWAY_SECONDS, Pace
+from shared.openrtb.bids import EXPIRES
 from shared.wiring import System
 from tests.conftest import TENANT
 from tests.data import ROOT
@@ -77,10 +80,16 @@ def offered(**fields: Any) -> set[str]:
     return shown(request(*({} for _ in range(6)), **fields))
 
 
-def get(url: str) -> Any:
+def get(url: str, method: str = "GET", **more: Any) -> Any:
     parts = urlsplit(url)
-    with TestClient(handler.app, raise_server_exceptions=False) as client:
-        return client.get(f"{parts.path}?{parts.query}")
+    with TestClient(handler.app, raise_server_exceptions=False, follow_redirects=False) as client:
+        return client.request(method, f"{parts.path}?{parts.query}", **more)
+
+
+def link(html: str) -> str:
+    """Where a banner leads."""
+    (found,) = re.findall(r'href="([^"]+)"', html)
+    return unescape(found)
 
 
 def stats(system: System) -> dict[str, dict[str, int]]:
@@ -158,6 +167,7 @@ EXCLUDED: list[tuple[dict[str, Any], set[str]]] = [
     ({"bidfloor": 99}, set()),
     ({"pmp": {"private_auction": 1, "deals": [{"id": "d"}]}}, set()),
     ({"pmp": {"private_auction": 0, "deals": [{"id": "d"}]}, "bidfloor": 4}, {"phone"}),
+    ({"pmp": {"deals": [{"id": "d", "bidfloor": 99}]}, "bidfloor": 4}, {"phone"}),  # no ad is in that deal
     ({"banner": {"w": 300, "h": 250, "battr": [12]}}, {"wine"}),  # text only is blocked, and one has a picture
     ({"banner": {"w": 300, "h": 250, "btype": [1]}}, {"wine"}),
     ({"banner": {"w": 300, "h": 250, "btype": [1, 2]}}, set()),
@@ -210,7 +220,10 @@ def test_a_page_gets_copy_that_cannot_do_anything(built: System) -> None:
     html = bid["adm"]
     assert "<script" not in html and "<b>" not in html and "onerror" not in html.replace("onerror=alert", "")
     assert "${" not in html and "&#36;{AUCTION_PRICE}" in html
-    assert 'href="https://example.com/?a=1&amp;b=2"' in html and 'rel="noopener noreferrer sponsored"' in html
+    assert 'rel="noopener noreferrer sponsored"' in html
+    assert get(link(html)).headers["location"] == "https://example.com/?a=1&b=2"
+    (bid,) = bids(request({}, test=1))  # of which nothing is counted
+    assert 'href="https://example.com/?a=1&amp;b=2"' in bid["adm"]
     slot = {"assets": [{"id": 1, "required": 1, "title": {"len": 90}}]}
     (bid,) = bids(request({"banner": None, "native": {"request": json.dumps(slot)}}))
     assert "${" not in bid["adm"]
@@ -239,7 +252,7 @@ def test_a_native_slot_gets_its_assets(shop: System) -> None:
     (bid,) = bids(request(slot))
     assert bid["mtype"] == 4 and "w" not in bid
     markup = json.loads(bid["adm"])
-    assert markup["ver"] == "1.2" and markup["link"] == {"url": "https://www.phones.example.com/p"}
+    assert markup["ver"] == "1.2" and markup["link"]["url"] == "https://www.phones.example.com/p"
     values = {one["id"]: one.get("title", one.get("data")) for one in markup["assets"]}
     assert values[0]["text"] == "phone offer number phone for you"
     assert values[1]["value"] == "Larkspur" and values[3]["value"] == "Learn more"
@@ -367,7 +380,7 @@ def test_a_forged_notice_changes_nothing(shop: System) -> None:
 
 
 def test_a_notice_without_its_parts_is_no_notice(shop: System) -> None:
-    for path in ("win", "billing", "loss"):
+    for path in ("win", "billing", "loss", "click", "visit"):
         assert get(f"http://x/openrtb2/{path}?price=1").status_code == 422
 
 

@@ -12,7 +12,7 @@ from functions.recommend import handler
 from shared.wiring import System
 from tests.conftest import TENANT, Aws
 from tests.unit.test_authorisation import BODIES, jwt, rows
-from tests.unit.test_openrtb import publish
+from tests.unit.test_openrtb import link, publish
 from tests.unit.test_recommending import ad
 from tests.unit.test_template_expanded import made, stack
 
@@ -57,9 +57,19 @@ def test_a_named_page_bids_and_its_notices_count_without_a_caller(opened: System
     assert call("GET", "/openrtb2/win", bid["nurl"].partition("?")[2])["statusCode"] == 204
     assert opened.stores.delivery.stats(TENANT).get("p", {}).get("impressions", 0) == 0
     assert call("GET", "/openrtb2/billing", bid["burl"].partition("?")[2])["statusCode"] == 204
-    assert opened.stores.delivery.stats(TENANT)["p"]["impressions"] == 1
+    assert call("POST", "/openrtb2/loss", bid["lurl"].partition("?")[2])["statusCode"] == 204
+    assert call("POST", "/openrtb2/billing", bid["burl"].partition("?")[2])["statusCode"] == 204
+    page = call("GET", "/openrtb2/visit", link(bid["adm"]).partition("?")[2])
+    assert (page["statusCode"], page["headers"]["location"]) == (302, "https://example.com/p")
+    assert opened.stores.delivery.stats(TENANT)["p"] == {
+        "impressions": 1,
+        "clicks": 1,
+        "conversions": 0,
+        "dismissals": 0,
+    }
     for wrong in ("", "d=x&a=y&s=z", bid["nurl"].partition("?")[2]):
-        assert call("GET", "/openrtb2/billing", wrong)["statusCode"] in (404, 422)
+        for method, path in (("GET", "billing"), ("POST", "billing"), ("POST", "click"), ("GET", "visit")):
+            assert call(method, f"/openrtb2/{path}", wrong)["statusCode"] in (404, 422)
     assert opened.stores.delivery.stats(TENANT)["p"]["impressions"] == 1
 
 
@@ -78,7 +88,8 @@ def test_nobody_else_gets_in(opened: System, aws: Aws) -> None:
     for method, path in (
         ("POST", "/v1/recommendations"),
         ("POST", "/v1/feedback"),
-        ("POST", "/openrtb2/win"),
+        ("POST", "/openrtb2/visit"),
+        ("PUT", "/openrtb2/win"),
         ("GET", "/openrtb2/auction"),
         ("POST", "/openrtb2/auction/"),
         ("POST", "/openrtb2/../v1/recommendations"),
@@ -100,6 +111,16 @@ def test_closed_it_takes_no_unsigned_call_from_anywhere(opened: System, monkeypa
     assert call("GET", "/openrtb2/billing", "d=x&a=y&s=z")["statusCode"] == 404  # an exchange's own way in
 
 
+def test_an_ad_leads_through_here_only_where_browsers_get_in(opened: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    def href(tenant: str) -> str:
+        monkeypatch.setattr(opened, "settings", replace(opened.settings, open_rtb_tenant=tenant, open_rtb_origins=""))
+        answer = call("POST", "/openrtb2/auction", authorizer=jwt(tenant=TENANT))
+        return link(json.loads(answer["body"])["seatbid"][0]["bid"][0]["adm"])
+
+    assert href(TENANT).startswith("https://ads.example/openrtb2/visit?")
+    assert href("") == href("acme") == "https://example.com/p"
+
+
 # The template ---------------------------------------------------------------------------------------------------------
 
 
@@ -110,7 +131,8 @@ def open_routes(**given: str) -> set[str]:
 
 
 def test_parameters_open_these_routes_alone() -> None:
-    notices = {"GET /openrtb2/win", "GET /openrtb2/billing", "GET /openrtb2/loss"}
+    kinds = ("win", "billing", "loss", "click")
+    notices = {f"{method} /openrtb2/{kind}" for method in ("GET", "POST") for kind in kinds} | {"GET /openrtb2/visit"}
     jwt_given = {"JwtIssuer": "https://id.example.com", "JwtAudience": "ads"}
     for more in ({}, jwt_given):
         assert open_routes(**more) == set()

@@ -11,6 +11,7 @@ import pytest
 
 from infra.evaluate import cold_items, rank
 from infra.evaluate.histories import read_histories
+from infra.training.next_item_mixture import content
 from infra.training.sequence import Plan
 from infra.training.transitions import Setting, Transitions, search, smoothed, text_neighbours, transitions
 from tests.data import shared_data
@@ -93,7 +94,7 @@ def test_baselines_by_hand() -> None:
     (scores,) = rank.co_occurrence(histories, 4, [np.array([3, 1])])
     assert scores.tolist() == [[2, 2, 1, 0]]  # of the last item alone, 1: two people, one of whom has 2
     vectors = np.array([[1, 0], [0, 1], [0.6, 0.8]], np.float32)
-    (scores,) = rank.content(vectors, [np.array([0, 1])], 0.5)
+    (scores,) = content(vectors, [np.array([0, 1])], 0.5)
     query = np.array([0.5, 1]) / np.hypot(0.5, 1)
     np.testing.assert_allclose(scores[0], vectors @ query, rtol=1e-5)
 

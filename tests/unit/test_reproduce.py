@@ -1,4 +1,4 @@
-"""Every measured figure of the README can be measured again by one command."""
+"""Every measured figure can be measured again by one command."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import re
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from infra import reproduce
 from tests.data import ROOT
@@ -26,9 +28,7 @@ BY_HAND = (
 
 def rows() -> list[str]:
     """The table's last cells."""
-    text = (
-        (ROOT / "README.md").read_text("utf-8").partition("## Measured")[2].partition("Real people of that upload")[0]
-    )
+    text = (ROOT / "infra/guides/measured.md").read_text("utf-8").partition("Real people of that upload")[0]
     cells = [line.rstrip(" |").rpartition(" | ")[2] for line in text.splitlines() if line.startswith("| ")]
     return cells[2:] if cells[1].startswith("---") else cells[1:]
 
@@ -54,6 +54,26 @@ def test_every_row_has_its_command() -> None:
 def test_names_are_each_of_one_figure() -> None:
     names = [figure.name for figure in reproduce.FIGURES]
     assert len(set(names)) == len(names)
+
+
+@pytest.mark.parametrize("figure", reproduce.FIGURES, ids=lambda figure: figure.name)
+def test_each_figure_has_one_row_of_the_table_with_its_command(figure: reproduce.Figure) -> None:
+    what, said = reproduce.told(figure.name)
+    assert what and said
+    (row,) = [line for line in reproduce.TABLE.read_text("utf-8").splitlines() if line.startswith(f"| {what} |")]
+    command = row.rstrip(" |").rpartition(" | ")[2]
+    program = " ".join(figure.command.split()[:4]) if figure.command.startswith("python") else figure.command
+    assert program in command or command == "the same"
+
+
+def test_what_was_measured_stands_beside_what_the_table_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = reproduce.Figure("policy", "python -c \"print('precision .9')\"")
+    monkeypatch.setattr(reproduce, "FIGURES", (small,))
+    app = typer.Typer()
+    app.command()(reproduce.main)
+    done = CliRunner().invoke(app, ["--only", "policy", "--out", str(tmp_path)])
+    assert done.exit_code == 0, done.stderr
+    assert "here   precision .9" in done.stderr and "table  precision .955" in done.stderr
 
 
 def test_rows_are_held_out_by_hash(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import gzip
 import random
 from dataclasses import replace
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import orjson
@@ -24,9 +24,11 @@ from shared.generating import CopyRequest, Generating
 from shared.generating.briefs import Briefs
 from shared.interests import read_off
 from shared.policy.rules import check
+from shared.profile_answers import profile_body
 from shared.stores import Stores
 from shared.stores.copies import ANYONE
 from shared.stores.delivery import BUCKET_SECONDS
+from shared.wiring import System
 from tests.conftest import TENANT
 from tests.fakes.generation import ScriptedGenerator
 from tests.fakes.models import TOPICS, TopicClassifier
@@ -152,7 +154,8 @@ def test_nothing_sensitive_gets_out(system: FakeSystem, capsys: pytest.CaptureFi
         person, said = f"p{number}", CONSENTS[number % 3]
         tell(system, person, events(rng, system, person), said)
         profile, consent = system.profiling.profile(TENANT, person)
-        body = profile_handler.profile_body(profile, consent)
+        whole = SimpleNamespace(versions={}, profiling=system.profiling)
+        body = profile_body(cast("System", whole), profile, consent)
         shown = body["interests"]
         if said is not None and said[1]:  # who consented sees their own, of the health domain
             sensitive_profiles += any(one.sensitive for one in profile.interests)

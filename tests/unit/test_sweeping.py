@@ -24,7 +24,7 @@ from shared.stores import Stores
 from shared.stores.identities import Known
 from shared.stores.objects import Objects
 from shared.stores.runs import Run
-from shared.sweeping import OWNERS, Swept, check, export_key, files, sweep
+from shared.sweeping import OWNERS, Erased, Swept, export_key, files, sweep
 from shared.uploads import Row, StreamProblem, read_rows
 from tests.conftest import TENANT, Aws
 from tests.fakes.system import FakeSystem
@@ -42,19 +42,19 @@ def digest(user_id: str) -> str:
     return f"#{user_id.strip()}"
 
 
-def people(*user_ids: str, before: float = LATER) -> dict[str, Any]:
+def people(*user_ids: str, before: float = LATER, stay: bool = False) -> dict[str, Any]:
     digests = {digest(one) for one in user_ids}
-    return {"digests": digests, "uids": UIDS, "decisions": {"gone"}, "digest": digest, "before": before}
+    return {"erased": [Erased("one", digests, UIDS, {"gone"}, before, stay)], "digest": digest}
 
 
 def swept(objects: Objects, *user_ids: str, before: float = LATER) -> dict[str, int]:
     """What one whole sweep removes: what a check has said before, and it leaves nothing to find."""
     named = people(*user_ids, before=before)
-    found = check(objects, TENANT, **named, remaining=lambda: inf)
+    found = sweep(objects, TENANT, **named, remaining=lambda: inf, write=False)
     done = sweep(objects, TENANT, **named, remaining=lambda: inf)
     assert (done.removed, done.looked_at, done.cursor) == (found.removed, found.looked_at, None)
-    assert not any(check(objects, TENANT, **named, remaining=lambda: inf).removed.values())
-    return {place: count for place, count in done.removed.items() if count}
+    assert sweep(objects, TENANT, **named, remaining=lambda: inf, write=False).removed == {"one": {}}
+    return done.removed["one"]
 
 
 def event(user_id: object = "ann", **fields: Any) -> dict[str, Any]:
@@ -226,7 +226,7 @@ def test_an_object_closed_to_us_is_passed_over_and_told(stores: Stores, aws: Aws
     aws.s3.put_object(Bucket=aws.bucket, Key=key, Body=jsonl(event("bob")), StorageClass="GLACIER")
     stores.objects.put(FOLDER + "b.jsonl", jsonl(event("ann")))
     done = sweep(stores.objects, TENANT, **people("ann"), remaining=lambda: inf)
-    assert (done.removed, done.closed, done.cursor) == ({"uploads": 1}, 1, None)
+    assert (done.removed, done.closed, done.cursor) == ({"one": {"uploads": 1}}, 1, None)
 
 
 def test_the_log_has_its_days_and_no_more(stores: Stores) -> None:
@@ -236,7 +236,7 @@ def test_the_log_has_its_days_and_no_more(stores: Stores) -> None:
     for key in (young, old):
         stores.objects.put(key, gzip.compress(jsonl(line)))
     done = sweep(stores.objects, TENANT, **people("ann"), remaining=lambda: inf, log_days=90)
-    assert not any(done.removed.values())
+    assert done.removed == {"one": {}}
     assert stores.objects.get(old) == b"" and gzip.decompress(stores.objects.get(young)) == jsonl(line)
 
 
@@ -247,8 +247,8 @@ def test_of_whoever_withdrew_what_came_under_a_new_consent_stays(stores: Stores)
     key = key_of(TENANT, 2_983_000)
     stores.objects.put(key, gzip.compress(jsonl(*lines)))
     stores.objects.put(export_key(TENANT, digest("ann"), "x"), b"1")
-    done = sweep(stores.objects, TENANT, **people("ann", before=AT + 50.0), remaining=lambda: inf, stay=True)
-    assert {place: count for place, count in done.removed.items() if count} == {"decision_log": 2}
+    done = sweep(stores.objects, TENANT, **people("ann", before=AT + 50.0, stay=True), remaining=lambda: inf)
+    assert done.removed == {"one": {"decision_log": 2}}
     assert gzip.decompress(stores.objects.get(key)) == jsonl(lines[1], lines[3])
     assert stores.objects.exists(export_key(TENANT, digest("ann"), "x"))
     assert swept(stores.objects, "ann", before=AT + 50.0) == {"decision_log": 2, "exports": 1}
@@ -377,7 +377,7 @@ def test_a_replaced_upload_is_not_overwritten(stores: Stores, aws: Aws, monkeypa
 
     monkeypatch.setattr(Objects, "open", replaced)
     done = sweep(stores.objects, TENANT, **people("ann"), remaining=lambda: inf)
-    assert done.removed == {"uploads": 1} and left == 0
+    assert done.removed == {"one": {"uploads": 1}} and left == 0
     assert [one.user_id for one in taken(stores.objects.get(key), key).values() if isinstance(one, Event)] == ["bob"]
     left = 99
     with pytest.raises(Conflict):
@@ -459,7 +459,7 @@ def in_turns(one_call: Callable[[Any], Swept], most: int = 400) -> tuple[dict[st
     cursor: Any = None
     for calls in range(1, most):
         done = one_call(cursor)
-        for place, count in done.removed.items():
+        for place, count in done.removed["one"].items():
             total[place] = total.get(place, 0) + count
         cursor = orjson.loads(orjson.dumps(done.cursor))
         if cursor is None:
@@ -490,7 +490,7 @@ def test_a_large_upload_is_swept_in_many_turns(stores: Stores, monkeypatch: pyte
 
     def look(cursor: Any) -> Swept:
         calls = iter([inf] * 5)
-        return check(stores.objects, TENANT, **named, remaining=lambda: next(calls, 0.0), cursor=cursor)
+        return sweep(stores.objects, TENANT, **named, remaining=lambda: next(calls, 0.0), cursor=cursor, write=False)
 
     found, turns = in_turns(look)
     assert found["uploads"] == 82 and turns > 2
@@ -502,7 +502,7 @@ def test_a_large_upload_is_swept_in_many_turns(stores: Stores, monkeypatch: pyte
     assert taken(left, name.removesuffix(".gz")) == {
         line: one for line, one in was.items() if isinstance(one, Event) and one.user_id != "ann"
     }
-    assert not any(check(stores.objects, TENANT, **named, remaining=lambda: inf).removed.values())
+    assert sweep(stores.objects, TENANT, **named, remaining=lambda: inf, write=False).removed == {"one": {}}
 
 
 @pytest.mark.slow

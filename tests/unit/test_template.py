@@ -96,7 +96,8 @@ def test_every_route_wants_an_authorizer(resources: dict[str, Any]) -> None:
     routes = of_type(resources, "AWS::ApiGatewayV2::Route")
     assert len(routes) == len({route["RouteKey"] for route in routes.values()})
     opened = {"PostAuction": "OpensAuction", "GetWin": "TakesNotices", "GetBilling": "TakesNotices"}
-    opened["GetLoss"] = "TakesNotices"
+    opened |= dict.fromkeys(("GetLoss", "PostWin", "PostBilling", "PostLoss"), "TakesNotices")
+    opened |= dict.fromkeys(("GetClick", "PostClick", "GetVisit"), "TakesNotices")
     for name, route in routes.items():
         kind, authorizer = route["AuthorizationType"], route["AuthorizerId"]
         if name in opened:  # where a parameter says so: see tests/unit/test_openrtb_open.py
@@ -280,8 +281,10 @@ def test_uploads_and_their_chunks_are_read_chunks_and_rejected_lines_written(
     judged = {"artifacts/*/ranker/*"} if trains else set()  # what the gate let out
     # Who erases people takes them out of all these.
     people = {"events/*", "rejected/*", "logs/*", "exports/*", "erasures/*"} if function == "profile" else set()
-    assert folders["GetObject"] == own | {"chunks/*"} | trains | ({"logs/*"} if trains else set()) | people
-    assert folders["PutObject"] == (own & {"catalogue/*"}) | {"chunks/*", "rejected/*"} | trains | judged | people
+    signs = {"ads/*", "labels/*"} if function == "profile" else set()  # addresses of uploads, with those of events
+    assert folders["GetObject"] == own | {"chunks/*"} | trains | ({"logs/*"} if trains else set()) | people | signs
+    written = (own & {"catalogue/*"}) | {"chunks/*", "rejected/*"} | trains | judged | people | signs
+    assert folders["PutObject"] == written
     assert folders["DeleteObject"] == {"chunks/*", "rejected/*"} | (people & {"exports/*"})
 
 
@@ -322,6 +325,14 @@ def test_bucket_is_closed_and_forgets_raw_uploads(resources: dict[str, Any]) -> 
     assert rules["chunks/"] == 15  # a dead letter, which waits 14 days, may still ask for one
     (statement,) = resources["BucketPolicy"]["Properties"]["PolicyDocument"]["Statement"]
     assert statement["Effect"] == "Deny" and statement["Condition"] == {"Bool": {"aws:SecureTransport": "false"}}
+
+
+def test_pages_of_the_one_origin_send_uploads_and_nobody_else(resources: dict[str, Any]) -> None:
+    condition, cors, nothing = resources["Bucket"]["Properties"]["CorsConfiguration"]["If"]
+    assert (condition, nothing) == ("HasCors", {"Ref": "AWS::NoValue"})
+    (rule,) = cors["CorsRules"]
+    assert rule["AllowedOrigins"] == [{"Ref": "CorsOrigin"}]
+    assert rule["AllowedMethods"] == ["PUT", "GET"] and rule["AllowedHeaders"] == ["content-type"]
 
 
 def test_uploads_trigger_their_function(template: dict[str, Any]) -> None:

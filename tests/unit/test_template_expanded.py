@@ -155,7 +155,7 @@ def test_whatever_changes_a_function_publishes_it(changes: dict[str, Any], publi
 
 # What a function's settings and snapshot hang on, and too long for a version's description (256 characters).
 LONG = {"LlmUrl", "LlmModel", "Adapters", "SageMakerEndpoint", "SageMakerAsyncEndpoint", "KmsKeyArn", "AwsEndpointUrl"}
-LONG |= {"OpenRtbOrigins", "OpenRtbSeat", "OpenRtbEidSource"}
+LONG |= {"OpenRtbOrigins", "OpenRtbSeat", "OpenRtbEidSource", "OpenRtbPixel"}
 LONG |= {"Tenants", "TenantClaim", "TrainingImageUri", "TrainingSource", "TrainingSubnets", "TrainingSecurityGroups"}
 DERIVED = {"OwnEndpoint": "GpuEndpoint", "OwnAsyncEndpoint": "GpuEndpoint", "InstructsModel": "GpuEndpoint"}
 

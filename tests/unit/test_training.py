@@ -468,6 +468,7 @@ def test_events_and_requests_reach_the_use_case(front: Service) -> None:
         assert head | {"updated_at": ""} == {
             "name": "topics",
             "version": None,
+            "metrics": None,
             "state": "training",
             "reason": None,
             "started_by": "call",

@@ -1,7 +1,7 @@
 // An ad: category, findings on the text itself, the facts, its variants and what their claims rest on.
 import { api, optional } from "./api.js";
 import { bar, busy, card, chip, field, fill, h, toast } from "./dom.js";
-import { either, langOf, moment, named, number, percent, t, word } from "./i18n.js";
+import { either, langOf, moment, named, number, percent, refusal, t, word } from "./i18n.js";
 import { marked, ofClaims, ofFindings } from "./marks.js";
 
 // What `GET /v1/ads/{id}` adds to the ad that was put: these do not go back.
@@ -9,43 +9,81 @@ const MADE = ["accepted", "active", "category", "content_category", "findings", 
 const SHOWN = 60;
 
 export async function ads(root, id, signal) {
-  const list = await optional(api.ads());
+  const page = await api.ads();
   if (signal.aborted) return;
-  if (!id && list?.length) id = (list.find((one) => one.findings) ?? list[0]).ad_id;
+  if (!id && page.ads.length) id = (page.ads.find((one) => one.findings) ?? page.ads[0]).ad_id;
   const detail = h("div", { class: "detail" });
-  root.append(picker(list, id), detail);
+  root.append(picker(page, id, signal), detail);
   if (id) await open(detail, id, signal);
   else fill(detail, h("p", { class: "empty", text: t("ads.pick") }));
 }
 
-function picker(list, chosen) {
+/** What somebody looked for stays while they go from ad to ad. */
+const looked = { text: "", flagged: false, shown: SHOWN };
+
+/** The catalogue's list: what is there at once, and further pages when somebody asks for them or searches. */
+function picker(page, chosen, signal) {
   const items = h("ul", { class: "pick" });
   const count = h("p", { class: "hint", role: "status" });
-  const state = { text: "", flagged: false, shown: SHOWN };
-  const show = () => {
-    const wanted = state.text.toLowerCase();
-    const found = (list ?? []).filter((one) => (!state.flagged || one.findings) && `${one.ad_id} ${one.title} ${one.campaign_id ?? ""}`.toLowerCase().includes(wanted));
-    count.textContent = list ? t("ads.count", number(found.length)) : t("ads.nolist");
-    fill(items, found.slice(0, state.shown).map((one) => h("li", {}, h("a", { href: `#ads/${encodeURIComponent(one.ad_id)}`, "aria-current": one.ad_id === chosen ? "true" : null },
-      h("strong", { lang: langOf(one.language), text: one.title }), h("span", { class: "row" }, h("span", { text: one.ad_id }), one.findings ? chip(String(one.findings), "bad") : null)))),
-    found.length > state.shown ? h("li", {}, h("button", { type: "button", class: "ghost", text: t("more"), onclick: () => { state.shown += SHOWN; show(); } })) : null);
+  const state = Object.assign(looked, { list: page.ads, next: page.next });
+  const further = async () => {
+    const { ads: more, next } = await api.ads(state.next);
+    state.list = [...state.list, ...more];
+    state.next = next;
   };
-  const search = field(t("ads.find"), (of) => h("input", { id: of, type: "search", autocomplete: "off",
-    oninput: (event) => { state.text = event.target.value.trim(); state.shown = SHOWN; show(); },
-    onkeydown: (event) => { if (event.key === "Enter" && event.target.value.trim()) location.hash = `ads/${encodeURIComponent(items.querySelector("a") ? decodeURIComponent(items.querySelector("a").hash.slice(5)) : event.target.value.trim())}`; } }));
-  const flagged = h("label", { class: "check" }, h("input", { type: "checkbox", onchange: (event) => { state.flagged = event.target.checked; show(); } }), h("span", { text: t("ads.flagged") }));
+  const matching = () => {
+    const wanted = state.text.toLowerCase();
+    return state.list.filter((one) => (!state.flagged || one.findings) && `${one.ad_id} ${one.title} ${one.campaign_id ?? ""}`.toLowerCase().includes(wanted));
+  };
+  let turn = 0;
+  const show = async () => {
+    const mine = ++turn;
+    draw();
+    while (state.next && (state.text || state.flagged) && matching().length < SHOWN) {
+      await further();
+      if (mine !== turn || signal.aborted) return;
+      draw();
+    }
+  };
+  const more = async () => {
+    state.shown += SHOWN;
+    if (state.next && matching().length < state.shown) await further();
+    draw();
+  };
+  const draw = () => {
+    const found = matching();
+    count.textContent = state.list.length ? t(state.next ? "ads.countmore" : "ads.count", number(found.length)) : t("ads.nothing");
+    fill(items, found.slice(0, state.shown).map((one) => h("li", {}, h("a", { href: `#ads/${encodeURIComponent(one.ad_id)}`, "aria-current": one.ad_id === chosen ? "true" : null },
+      h("strong", { lang: langOf(one.language), text: one.title }), h("span", { class: "row" }, h("span", { text: one.ad_id }),
+        one.active ? null : chip(t("ads.inactive"), "bad"), one.findings ? h("span", { class: "chip warn", title: t("ads.findings"), text: String(one.findings) }) : null)))),
+    found.length > state.shown || state.next ? h("li", {}, h("button", { type: "button", class: "ghost", text: t("more"), onclick: (event) => busy(event.target, more) })) : null);
+  };
+  const search = field(t("ads.find"), (of) => h("input", { id: of, type: "search", autocomplete: "off", value: state.text,
+    oninput: (event) => { Object.assign(state, { text: event.target.value.trim(), shown: SHOWN }); show(); },
+    onkeydown: (event) => {
+      const wanted = event.target.value.trim();
+      if (event.key !== "Enter" || !wanted) return;
+      const [first] = matching();
+      location.hash = `ads/${encodeURIComponent(state.list.some((one) => one.ad_id === wanted) || !first ? wanted : first.ad_id)}`;
+    } }), t("ads.hint"));
+  const flagged = h("label", { class: "check" }, h("input", { type: "checkbox", checked: state.flagged, onchange: (event) => { state.flagged = event.target.checked; show(); } }), h("span", { text: t("ads.flagged") }));
   show();
-  return h("details", { class: "side", open: matchMedia("(min-width: 861px)").matches }, h("summary", { text: t("ads.list") }), search, flagged, count, items);
+  requestAnimationFrame(() => items.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" }));
+  return h("details", { class: "side", open: matchMedia("(min-width: 861px)").matches || !chosen }, h("summary", { text: t("ads.list") }), search, flagged, count, items);
 }
 
 async function open(root, id, signal) {
   fill(root, h("p", { class: "empty", text: t("loading") }));
-  const ad = await api.ad(id);
+  const ad = await optional(api.ad(id));
   if (signal.aborted) return;
+  if (!ad) {
+    fill(root, h("p", { class: "note", role: "alert", text: t("ads.unknown", id) }));
+    return;
+  }
   const texts = await split(ad);
   if (signal.aborted) return;
   const variants = h("div", {});
-  fill(root, head(ad), h("div", { class: "two even" }, policy(ad, texts), h("div", { class: "column" }, category(ad), facts(ad))), variants);
+  fill(root, head(ad), h("div", { class: "two advert" }, policy(ad, texts), h("div", { class: "column" }, category(ad), facts(ad))), variants);
   await bank(variants, ad, signal);
 }
 
@@ -89,7 +127,7 @@ function policy(ad, kept) {
     state();
     fill(body, ["title", "description"].filter((one) => draft[one]).map((one) => h("div", { class: "checked" },
       h("h3", { text: t(`ads.${one}`) }), marked(draft[one], ofFindings(found[one]), langOf(ad.language)),
-      findings(found[one], async (rewrite) => {
+      findings(found[one], draft[one], async (rewrite) => {
         draft[one] = rewrite;
         inputs[one].value = rewrite;
         await check();
@@ -116,12 +154,21 @@ function policy(ad, kept) {
   return card(t("ads.findings"), body, edit, note, actions);
 }
 
-/** A list of findings; texts with one rewrite offer it once. */
-export function findings(list, apply, lang = null) {
+/** Findings, those of one rule together with the words that each found; a rewrite that several offer stands once. */
+export function findings(list, text, apply, lang = null) {
   if (!list.length) return null;
+  const letters = Array.from(text);
   const rewrites = [...new Set(list.map((one) => one.rewrite).filter(Boolean))];
-  return h("div", {}, h("ul", { class: "findings" }, list.map((one) => h("li", { class: one.severity },
-    h("p", {}, chip(t(`ads.${one.severity}`), one.severity === "block" ? "bad" : "warn"), " ", h("strong", { text: either(one.reason) })),
+  const rules = new Map();
+  for (const one of list) {
+    const key = `${one.severity} ${one.rule} ${one.reason}`;
+    const words = letters.slice(...one.span).join("");
+    if (rules.has(key)) rules.get(key).words.push(words);
+    else rules.set(key, { ...one, words: [words] });
+  }
+  return h("div", {}, h("ul", { class: "findings" }, [...rules.values()].map((one) => h("li", { class: one.severity },
+    h("p", {}, chip(t(`ads.${one.severity}`), one.severity === "block" ? "bad" : "warn"), " ", h("strong", { text: either(one.reason) }), " ",
+      [...new Set(one.words)].filter(Boolean).map((words) => [h("q", { lang: langOf(lang), text: words }), " "])),
     h("p", { class: "quiet" }, h("code", { text: one.rule }), one.citation ? ` · ${one.citation}` : "")))),
   apply ? rewrites.map((rewrite) => h("div", { class: "rewrite" }, h("p", {}, h("strong", { text: t("ads.rewrite") }), h("span", { lang: langOf(lang), text: rewrite })),
     h("button", { type: "button", class: "small", text: t("ads.apply"), onclick: (event) => busy(event.target, () => apply(rewrite)) }))) : null);
@@ -144,20 +191,20 @@ function facts(ad) {
 
 async function bank(root, ad, signal) {
   const draw = async () => {
-    const found = await optional(api.variants(ad.ad_id));
+    const found = await api.variants(ad.ad_id);
     if (signal.aborted) return;
     const write = h("button", { type: "button", text: t("ads.write"), onclick: (event) => busy(event.target, async () => {
       await api.copy({ ad_id: ad.ad_id, n: 4, fresh: true });
       await draw();
     }) });
-    const copies = (found?.rungs ?? []).flatMap((rung) => rung.copies.map((copy) => ({ ...copy, segment: rung.segment, language: rung.language })));
+    const copies = found.rungs.flatMap((rung) => rung.copies.map((copy) => ({ ...copy, segment: rung.segment, language: rung.language })));
     const claims = copies.flatMap((copy) => copy.claims);
     fill(root, h("div", { class: "column" },
-      card(t("ads.variants"), found === null ? h("p", { class: "quiet", text: t("ads.variantsonly") }) : copies.length ? table(
+      card(t("ads.variants"), copies.length ? table(
         [t("ads.text"), t("studio.audience"), t("ads.chance"), t("ads.results"), t("ads.review")],
-        copies.map((copy) => [marked(copy.text, ofClaims(copy.claims), langOf(copy.language)), copy.segment === "-" ? t("anyone") : copy.segment, h("span", { class: "figure" }, bar(copy.chance), h("span", { text: percent(copy.chance) })),
+        copies.map((copy) => [marked(copy.text, ofClaims(copy.claims), langOf(copy.language)), h("span", { class: "nowrap", text: copy.segment === "-" ? t("anyone") : copy.segment }), h("span", { class: "figure" }, bar(copy.chance), h("span", { text: percent(copy.chance) })),
           `${number(copy.impressions, 0)} / ${number(copy.clicks, 0)}`, reviewed(ad, copy, draw)]), t("ads.variants")) : h("p", { class: "quiet", text: t("ads.novariants") }),
-      h("div", { class: "actions" }, write)),
+      h("div", { class: "actions" }, write, h("a", { class: "button", href: `#studio/${encodeURIComponent(ad.ad_id)}`, text: t("ads.studio") }))),
       card(t("ads.ledger"), h("p", { class: "hint", text: t("ads.ledger.lead") }), ledger(claims))));
   };
   await draw();
@@ -170,7 +217,7 @@ function reviewed(ad, copy, draw) {
     const item = { ad_id: ad.ad_id, text: copy.text, state: to, language: copy.language };
     if (copy.segment !== "-") item.segment = copy.segment;
     const { results: [found] } = await api.review([item]);
-    if (found.result === "refused") toast(t("studio.refused", (found.reasons ?? []).join("; ")), "bad");
+    if (found.result === "refused") toast(t("studio.refused", (found.reasons ?? []).map(refusal).join("; ")), "bad");
     await draw();
   }) });
   return h("div", { class: "review" }, h("p", { text: word("review", state) }), h("p", { class: "chips" }, state === "approved" ? null : say("approved"), say("rejected")));
@@ -182,8 +229,9 @@ export function ledger(all) {
   return table([t("ledger.claim"), t("ledger.kind"), t("ledger.support")], claims.map((one) => [one.text, word("kind", one.kind), one.support ? h("code", { text: one.support }) : chip(t("ledger.none"), "bad")]), t("ads.ledger"));
 }
 
-/** A table that scrolls inside its own box, so that a narrow page does not. */
-export function table(heads, rows, name) {
-  return h("div", { class: "wide", tabindex: "0", role: "group", "aria-label": name }, h("table", {}, h("thead", {}, h("tr", {}, heads.map((one) => h("th", { scope: "col", text: one })))),
-    h("tbody", {}, rows.map((row) => h("tr", {}, row.map((cell) => h("td", {}, cell)))))));
+/** A table that scrolls inside its own box, so that a narrow page does not. right: columns of numbers. */
+export function table(heads, rows, name, right = []) {
+  const side = (place) => (right.includes(place) ? "right" : null);
+  return h("div", { class: "wide", tabindex: "0", role: "group", "aria-label": name }, h("table", {}, h("thead", {}, h("tr", {}, heads.map((one, place) => h("th", { scope: "col", class: side(place), text: one })))),
+    h("tbody", {}, rows.map((row) => h("tr", {}, row.map((cell, place) => h("td", { class: side(place) }, cell)))))));
 }

@@ -1,24 +1,7 @@
-// The public API, and what the local server adds beside it (`/console/…`).
+// The public API. Nothing else is asked, but the sample's list of people beside the page.
+import { base, bearer, renewable } from "./session.js";
 
-const meta = document.querySelector('meta[name="adtailor-api"]');
-const BASE = (meta?.content || "").replace(/\/$/, "");
-
-let token = null;
-try {
-  token = sessionStorage.getItem("adtailor.token");
-} catch {
-  // Without storage a token holds until the page is left.
-}
-
-/** Sends this bearer token with every call from now on. */
-export function useToken(value) {
-  token = value;
-  try {
-    sessionStorage.setItem("adtailor.token", value);
-  } catch {
-    // As above.
-  }
-}
+const PAGE = 500;
 
 export class ApiError extends Error {
   constructor(status, message, document) {
@@ -29,13 +12,18 @@ export class ApiError extends Error {
 }
 
 async function call(method, path, body) {
-  const options = { method, headers: {} };
-  if (token) options.headers.authorization = `Bearer ${token}`;
-  if (body !== undefined) {
-    options.headers["content-type"] = "application/json";
-    options.body = JSON.stringify(body);
-  }
-  const answer = await fetched(BASE + path, options);
+  const send = async (again) => {
+    const options = { method, headers: {} };
+    const token = await bearer(again);
+    if (token) options.headers.authorization = `Bearer ${token}`;
+    if (body !== undefined) {
+      options.headers["content-type"] = "application/json";
+      options.body = JSON.stringify(body);
+    }
+    return fetched(base() + path, options);
+  };
+  let answer = await send(false);
+  if (answer.status === 401 && renewable()) answer = await send(true);
   const text = await answer.text();
   let document = null;
   try {
@@ -63,15 +51,18 @@ async function fetched(url, options) {
 /** A problem document (RFC 9457) in one line. */
 function said(status, document) {
   if (!document) return `HTTP ${status}`;
+  if (!document.title) return document.message ?? `HTTP ${status}`; // API Gateway's own
   const more = document.errors?.length ? document.errors.map((one) => `${one.field}: ${one.reason}`).join("; ") : document.detail;
   const field = !document.errors?.length && document.field ? `${document.field}: ` : "";
   return [document.title, more ? field + more : null].filter(Boolean).join(". ");
 }
 
 const one = (id) => encodeURIComponent(id);
+const query = (values) => new URLSearchParams(Object.entries(values).filter(([, value]) => value !== null && value !== undefined && value !== "")).toString();
 
 export const api = {
   profile: (id) => call("GET", `/v1/users/${one(id)}/profile`),
+  ahead: (id, seconds, { n, context }) => call("GET", `/v1/users/${one(id)}/ahead?${query({ seconds, n, ...context })}`),
   export: (id) => call("GET", `/v1/users/${one(id)}/export`),
   interests: (id, change) => call("PATCH", `/v1/users/${one(id)}/interests`, change),
   consent: (id, said_) => call("PUT", `/v1/users/${one(id)}/consent`, said_),
@@ -81,49 +72,66 @@ export const api = {
   events: (events) => call("POST", "/v1/events", { events }),
   recommend: (wanted) => call("POST", "/v1/recommendations", wanted),
   feedback: (feedback) => call("POST", "/v1/feedback", { feedback }),
+  ads: (after = null) => call("GET", `/v1/ads?${query({ limit: PAGE, after })}`),
   ad: (id) => call("GET", `/v1/ads/${one(id)}`),
+  variants: (id) => call("GET", `/v1/ads/${one(id)}/variants`),
   putAds: (ads) => call("PUT", "/v1/ads", { ads }),
+  campaigns: (after = null) => call("GET", `/v1/campaigns?${query({ limit: PAGE, after })}`),
   classify: (texts, top = 3) => call("POST", "/v1/classify", { texts, top }),
   copy: (wanted) => call("POST", "/v1/copy", wanted),
   job: (id) => call("GET", `/v1/copy/${one(id)}`),
   review: (reviews) => call("POST", "/v1/copy/reviews", { reviews }),
-  people: () => call("GET", "/console/people.json"),
-  ads: () => call("GET", "/console/ads.json"),
-  campaigns: () => call("GET", "/console/campaigns.json"),
-  ahead: (id, seconds, { n, context }) => call("GET", `/console/ahead/${one(id)}?${new URLSearchParams({ seconds, n, ...context })}`),
-  variants: (id) => call("GET", `/console/variants/${one(id)}`),
-  report: (kind, name) => call("GET", `/console/uploads/${kind}/${one(name)}`),
+  heads: () => call("GET", "/v1/heads"),
+  head: (name) => call("GET", `/v1/heads/${one(name)}`),
+  ranker: () => call("GET", "/v1/ranker"),
+  upload: (kind, name) => call("POST", "/v1/uploads", { kind, name }),
+  report: (kind, name) => call("GET", `/v1/uploads/${kind}/${one(name)}`),
 };
 
-/** Sends a file; `progress(share)` from 0 to 1. Only XMLHttpRequest tells how much of a body has gone. */
-export function upload(kind, name, file, progress) {
+/** People to begin with: a file beside the page. On AWS a person is known only by a hash, and their id is typed. */
+export async function people() {
+  const answer = await fetch("people.json");
+  return answer.ok ? answer.json() : [];
+}
+
+/** Sends a file where `place` (of `api.upload`) says; `progress(bytes)`. Only XMLHttpRequest tells how much of a body has
+ * gone; it reads the file as it sends it. */
+export function send(place, file, progress, signal) {
   return new Promise((resolve, reject) => {
     const request = new XMLHttpRequest();
-    request.open("PUT", `${BASE}/console/uploads/${kind}/${one(name)}`);
-    request.setRequestHeader("content-type", "application/octet-stream");
-    if (token) request.setRequestHeader("authorization", `Bearer ${token}`);
-    request.upload.addEventListener("progress", (event) => event.lengthComputable && progress(event.loaded / event.total));
+    request.open(place.method, place.url);
+    for (const [name, value] of Object.entries(place.headers ?? {})) request.setRequestHeader(name, value);
+    request.upload.addEventListener("progress", (event) => progress(event.loaded));
     request.addEventListener("error", () => reject(new ApiError(0, "no answer", null)));
+    request.addEventListener("abort", () => reject(new DOMException("", "AbortError")));
+    signal.addEventListener("abort", () => request.abort());
     request.addEventListener("load", () => {
-      let document = null;
-      try {
-        document = JSON.parse(request.responseText);
-      } catch {
-        document = null;
-      }
-      if (request.status < 300) resolve(document);
-      else reject(new ApiError(request.status, said(request.status, document), document));
+      if (request.status < 300) resolve();
+      else reject(new ApiError(request.status, refused(request), null));
     });
-    request.send(file);
+    request.send(place.method === "POST" ? form(place.fields, file) : file);
   });
 }
 
-/** What an optional route answers; null where this deployment has none. */
+function form(fields, file) {
+  const body = new FormData();
+  for (const [name, value] of Object.entries(fields ?? {})) body.append(name, value);
+  body.append("file", file); // the last one: S3 ignores what follows it
+  return body;
+}
+
+/** What S3 says: XML with a message, or JSON of ours. */
+function refused(request) {
+  const found = /<Message>([^<]*)<\/Message>/.exec(request.responseText);
+  return found ? found[1] : `HTTP ${request.status}`;
+}
+
+/** What a route answers; null where there is no such thing. */
 export async function optional(promise) {
   try {
     return await promise;
   } catch (error) {
-    if (error.status === 404 || error.status === 401 || error.status === 403) return null;
+    if (error.status === 404) return null;
     throw error;
   }
 }

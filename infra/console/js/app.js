@@ -1,14 +1,15 @@
 // The frame: tabs, language, theme, and which view is open.
-import { useToken } from "./api.js";
-import { card, field, fill, h } from "./dom.js";
+import { begin, hasIssuer, scope, signIn, signOut, usePasted, who } from "./session.js";
+import { busy, card, field, fill, h, toast } from "./dom.js";
 import { language, setLanguage, t } from "./i18n.js";
 import { ads } from "./ads.js";
 import { campaigns } from "./campaigns.js";
+import { models } from "./models.js";
 import { people } from "./people.js";
 import { studio } from "./studio.js";
 import { uploads } from "./uploads.js";
 
-const VIEWS = { people, ads, campaigns, studio, uploads };
+const VIEWS = { people, ads, campaigns, studio, models, uploads };
 const main = document.getElementById("main");
 let leave = null;
 
@@ -50,6 +51,11 @@ function frame() {
   theme.textContent = dark() ? "☀" : "☾";
   theme.setAttribute("aria-label", t(dark() ? "theme.light" : "theme.dark"));
   theme.title = t(dark() ? "theme.light" : "theme.dark");
+  const leaving = document.getElementById("leave");
+  const name = who();
+  leaving.hidden = name === null;
+  leaving.textContent = t("sign.out");
+  leaving.title = name ? t("sign.as", name) : "";
 }
 
 function dark() {
@@ -73,28 +79,53 @@ async function show() {
   const [view, argument] = place();
   const root = h("div", { id: "view", class: `view ${view}`, role: "tabpanel", "aria-labelledby": `tab-${view}` });
   fill(main, root);
+  if (hasIssuer() && who() === null) {
+    fill(root, entrance(null));
+    return;
+  }
   try {
     await VIEWS[view](root, argument, signal);
   } catch (error) {
     if (signal.aborted) return;
-    if (error.status === 401 || error.status === 403) fill(root, signIn(error));
-    else root.append(h("p", { class: "alert", role: "alert", text: error.message }));
+    frame(); // a refused token may have been forgotten
+    if (error.status === 401 || (error.status === 403 && who() === null)) fill(root, entrance(error));
+    else if (error.status === 403) fill(root, denied(error));
+    else {
+      for (const one of root.querySelectorAll(".empty")) one.remove(); // it will not come
+      root.append(h("p", { class: "alert", role: "alert", text: error.message }));
+    }
   }
 }
 
-/** Where the API wants to know who asks: a token, kept until the browser's tab is closed. */
-function signIn(error) {
+/** Where the API wants to know who asks: the issuer's page, or a token that is kept until the browser's tab is closed.
+ * error: what it said, null where nobody has asked it yet. */
+function entrance(error) {
   const form = h("form", { class: "stack" },
-    h("p", { text: t("token.text") }),
-    h("p", { class: "alert", role: "alert", text: error.message }),
-    field(t("token.label"), (id) => h("input", { id, type: "password", name: "token", autocomplete: "off", required: true })),
-    h("div", { class: "actions" }, h("button", { class: "primary", text: t("token.use") })));
+    hasIssuer() ? null : h("p", { class: "hint", text: t("sign.noissuer") }),
+    field(t("sign.label"), (id) => h("input", { id, type: "password", name: "token", autocomplete: "off", required: true })),
+    h("div", { class: "actions" }, h("button", { class: hasIssuer() ? "" : "primary", text: t("sign.use") })));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    useToken(form.elements.namedItem("token").value.trim());
+    usePasted(form.elements.namedItem("token").value.trim());
     show();
   });
-  return card(t("token.title"), form);
+  const said = error ? h("p", { class: "note", role: "alert", text: `${t("sign.ended")} (${error.message})` }) : null;
+  if (!hasIssuer()) return h("div", { class: "entrance" }, card(t("sign.title"), h("p", { text: t("sign.text") }), said, form));
+  return h("div", { class: "entrance" }, card(t("sign.title"), h("p", { text: t("sign.text") }), said,
+    h("div", { class: "actions" }, h("button", { type: "button", class: "primary", text: t("sign.go"), onclick: (event) => busy(event.target, signIn) })),
+    h("details", {}, h("summary", { text: t("sign.other") }), form)));
+}
+
+/** Somebody who is known, and may not do this. */
+function denied(error) {
+  return h("div", { class: "entrance" }, card(t("deny.title"), h("p", { text: t("deny.text") }), h("p", { class: "alert", role: "alert", text: error.message }),
+    scope() ? h("p", { class: "hint", text: t("deny.scopes", scope()) }) : null,
+    h("div", { class: "actions" }, h("button", { type: "button", text: t("deny.again"), onclick: (event) => busy(event.target, leave_) }))));
+}
+
+async function leave_() {
+  await signOut();
+  await show();
 }
 
 document.getElementById("tabs").addEventListener("keydown", (event) => {
@@ -111,6 +142,8 @@ document.getElementById("skip").addEventListener("click", (event) => {
   event.preventDefault();
   main.focus();
 });
+
+document.getElementById("leave").addEventListener("click", (event) => busy(event.target, leave_));
 
 document.getElementById("language").addEventListener("click", () => {
   const to = language() === "zh" ? "en" : "zh";
@@ -132,4 +165,10 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   dispatchEvent(new Event("themed"));
 });
 addEventListener("hashchange", show);
-show();
+
+try {
+  await begin();
+} catch (error) {
+  toast(t("sign.failed", error.message), "bad");
+}
+await show();

@@ -1,6 +1,14 @@
 // Charts by uPlot. Each is an image with a name; the figures stand in a table or list beside it as well.
 
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+/** A colour of the style sheet as it is now, light or dark: a canvas knows no `light-dark()`. */
+function colour(name) {
+  probe.style.setProperty("color", `var(${name})`);
+  if (!probe.isConnected) document.body.append(probe);
+  return getComputedStyle(probe).color;
+}
+
+const probe = document.createElement("span");
+probe.hidden = true;
 
 /** Draws `make(width)` (uPlot options and data) into `holder`, and again when width or theme change. */
 function chart(holder, name, height, make, signal) {
@@ -56,23 +64,27 @@ export function daily(holder, name, days, counts, format, signal) {
 /** As many of the rows as have room for their names. */
 const fitted = (rows, holder, make) => make(rows.slice(0, Math.max(3, Math.floor((holder.clientWidth - 60) / 42))));
 
+const LEANING = [8, 44, 0, 0]; // px around a plot whose last name leans out to the right
+
 function categories(names) {
   return axis({
     grid: { show: false },
     size: 58,
     rotate: -28,
     splits: () => names.map((_, place) => place),
-    values: () => names.map((one) => (one.length > 14 ? `${one.slice(0, 13)}…` : one)),
+    values: () => names.map((one) => (one.length > 13 ? `${one.slice(0, 12)}…` : one)),
   });
 }
 
-/** Spend of each name today: the bar, what pacing allows by now (line), and the budget (faint bar). */
-export function spend(holder, name, all, signal) {
-  chart(holder, name, 260, () => fitted(all, holder, (rows) => ({
-    data: [rows.map((_, place) => place), rows.map((row) => row.budget), rows.map((row) => row.spent), rows.map((row) => row.allowed)],
+/** Spend of each name today as a share of its budget (bar), beside what pacing allows by now (line) and all of it (faint
+ * bar): shares, so that a small campaign can be read beside a large one. */
+export function spend(holder, name, all, format, signal) {
+  chart(holder, name, 250, () => fitted(all, holder, (rows) => ({
+    data: [rows.map((_, place) => place), rows.map(() => 1), rows.map((row) => (row.budget ? row.spent / row.budget : 0)), rows.map((row) => (row.budget && row.allowed !== null ? row.allowed / row.budget : null))],
     options: {
-      scales: { x: { time: false, range: [-0.6, rows.length - 0.4] }, y: { range: (_, __, most) => [0, most * 1.08 || 1] } },
-      axes: [categories(rows.map((row) => row.name)), axis({ size: 48 })],
+      padding: LEANING,
+      scales: { x: { time: false, range: [-0.6, rows.length - 0.4] }, y: { range: (_, __, most) => [0, Math.max(1, most) * 1.05] } },
+      axes: [categories(rows.map((row) => row.name)), axis({ size: 48, values: (_, splits) => splits.map(format), incrs: [0.25, 0.5, 1] })],
       series: [
         {},
         { fill: colour("--line"), stroke: colour("--line"), width: 0, points: { show: false }, paths: globalThis.uPlot.paths.bars({ size: [0.62, 44], radius: 0.1 }) },
@@ -84,10 +96,10 @@ export function spend(holder, name, all, signal) {
         ctx.save();
         ctx.strokeStyle = colour("--text");
         ctx.lineWidth = 2 * devicePixelRatio;
-        rows.forEach((row, place) => {
-          if (row.allowed === null) return;
+        plot.data[3].forEach((share, place) => {
+          if (share === null) return;
           const x = plot.valToPos(place, "x", true);
-          const y = plot.valToPos(row.allowed, "y", true);
+          const y = plot.valToPos(share, "y", true);
           const half = Math.min(24 * devicePixelRatio, (plot.bbox.width / rows.length) * 0.33);
           ctx.beginPath();
           ctx.moveTo(x - half, y);
@@ -102,9 +114,10 @@ export function spend(holder, name, all, signal) {
 
 /** A rate with its interval for each name. */
 export function intervals(holder, name, all, format, signal) {
-  chart(holder, name, 260, () => fitted(all, holder, (rows) => ({
+  chart(holder, name, 250, () => fitted(all, holder, (rows) => ({
     data: [rows.map((_, place) => place), rows.map((row) => row.rate), rows.map((row) => row.high)],
     options: {
+      padding: LEANING,
       scales: { x: { time: false, range: [-0.6, rows.length - 0.4] }, y: { range: () => [0, Math.max(0.01, ...rows.map((row) => row.high)) * 1.08] } },
       axes: [categories(rows.map((row) => row.name)), axis({ size: 56, values: (_, splits) => splits.map(format) })],
       series: [{}, { paths: () => null, points: { show: true, size: 9, fill: colour("--accent"), stroke: colour("--accent") } }, { paths: () => null, points: { show: false } }],
@@ -131,6 +144,45 @@ export function intervals(holder, name, all, format, signal) {
       }] },
     },
   })), signal);
+}
+
+/** One difference with its interval, on a line through nought: {difference, low, high}. */
+export function interval(holder, name, { difference, low, high }, format, signal) {
+  const reach = Math.max(Math.abs(low), Math.abs(high), 1e-6) * 1.25;
+  chart(holder, name, 76, () => ({
+    data: [[-reach, reach], [0.5, 0.5]],
+    options: {
+      scales: { x: { time: false, range: [-reach, reach] }, y: { range: [0, 1] } },
+      axes: [axis({ size: 26, values: (_, splits) => splits.map(format) }), { show: false }],
+      series: [{}, { paths: () => null, points: { show: false } }],
+      hooks: { draw: [({ ctx, bbox, valToPos }) => {
+        const at = (value) => valToPos(value, "x", true);
+        const middle = bbox.top + bbox.height / 2;
+        const cap = 7 * devicePixelRatio;
+        ctx.save();
+        ctx.lineWidth = 2 * devicePixelRatio;
+        ctx.strokeStyle = colour("--edge");
+        ctx.beginPath();
+        ctx.moveTo(at(0), bbox.top);
+        ctx.lineTo(at(0), bbox.top + bbox.height);
+        ctx.stroke();
+        ctx.strokeStyle = colour("--accent");
+        ctx.fillStyle = colour("--accent");
+        ctx.beginPath();
+        ctx.moveTo(at(low), middle);
+        ctx.lineTo(at(high), middle);
+        for (const end of [low, high]) {
+          ctx.moveTo(at(end), middle - cap);
+          ctx.lineTo(at(end), middle + cap);
+        }
+        ctx.stroke();
+        ctx.beginPath();
+        ctx.arc(at(difference), middle, 5 * devicePixelRatio, 0, 2 * Math.PI);
+        ctx.fill();
+        ctx.restore();
+      }] },
+    },
+  }), signal);
 }
 
 /** The Wilson score interval of a share (Wilson 1927): [low, high], at 95 % by default. */

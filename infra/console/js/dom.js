@@ -54,9 +54,13 @@ export function bar(share, kind = "") {
   return h("span", { class: `bar ${kind}`, "aria-hidden": "true", vars: { "--share": String(Math.max(0, Math.min(1, share))) } });
 }
 
+const TOASTS = 2; // at once
+
 export function toast(text, kind = "") {
   const one = h("div", { class: `toast ${kind}`, text });
-  document.getElementById("toasts").append(one);
+  const all = document.getElementById("toasts");
+  all.append(one);
+  while (all.childElementCount > TOASTS) all.firstElementChild.remove();
   setTimeout(() => one.remove(), 5000);
 }
 

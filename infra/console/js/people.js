@@ -1,5 +1,5 @@
 // A person: what they would be shown, and everything that is known of them.
-import { api, optional } from "./api.js";
+import { api, optional, people as sample } from "./api.js";
 import { daily } from "./charts.js";
 import { bar, busy, card, chip, dialog, download, field, fill, h, select, toast } from "./dom.js";
 import { clock, day, langOf, language, moment, named, number, percent, t } from "./i18n.js";
@@ -9,12 +9,13 @@ const EVENTS = ["view", "click", "favourite", "cart", "purchase", "like", "comme
 const DOMAINS = ["ecommerce", "social", "education", "health"];
 const DAYS = 45;
 const PAGE = 25;
+const EVIDENCE = 8;
 
 /** Ids that were looked at and are not in the sample stay in the list while the page is open. */
 const visited = new Map();
 
 export async function people(root, id, signal) {
-  const list = (await optional(api.people())) ?? [];
+  const list = await sample();
   if (signal.aborted) return;
   const known = new Map(list.map((one) => [one.user_id, one]));
   if (!id && list.length) id = list[0].user_id;
@@ -33,7 +34,7 @@ function picker(list, chosen) {
       href: `#people/${encodeURIComponent(one.user_id)}`,
       "aria-current": one.user_id === chosen ? "true" : null,
     }, h("strong", { text: one.user_id }), one.about ? h("span", { lang: langOf(one.language), text: one.about }) : null))),
-    found.length ? null : h("li", { class: "hint", text: t("people.nobody") }));
+    found.length || !wanted ? null : h("li", { class: "hint", text: t("people.nobody") }));
   };
   show("");
   const search = field(t("people.find"), (id) => h("input", {
@@ -54,13 +55,11 @@ function picker(list, chosen) {
 
 async function person(root, id, about, signal) {
   fill(root, h("p", { class: "empty", text: t("loading") }));
-  const state = { id, about, profile: null, data: null };
+  const state = { id, about, profile: null, data: null, loaded: null };
   const load = async () => {
-    const profile = await optional(api.profile(id));
-    Object.assign(state, profile ? { profile, data: await api.export(id) } : nobody());
+    const [profile, data] = await Promise.all([optional(api.profile(id)), optional(api.export(id))]);
+    Object.assign(state, profile && data ? { profile, data } : nobody());
   };
-  await load();
-  if (signal.aborted) return;
   const places = { head: h("div", {}), interests: h("div", {}), timeline: h("div", {}), consent: h("div", {}), ids: h("div", {}) };
   const shown = recommendations(state, signal, (profile) => fill(places.interests, interests(profile ? { ...state, profile } : state, changed)));
   const draw = () => {
@@ -76,12 +75,18 @@ async function person(root, id, about, signal) {
     draw();
     await shown.ask();
   };
+  // Their ads are asked for at the same time; the answer is drawn once there is something to stand beside.
+  state.loaded = load();
+  const first = shown.ask();
+  first.catch(() => {}); // it is told below, unless loading fails before
+  await state.loaded;
+  if (signal.aborted) return;
   fill(root, places.head, h("div", { class: "two person" },
     h("div", { class: "shown-area" }, shown.element),
     h("div", { class: "column side-area" }, adding(state, changed), places.interests, places.consent, places.ids),
     h("div", { class: "time-area" }, places.timeline)));
   draw();
-  await shown.ask();
+  await first;
 }
 
 /** What there is of an id that nothing is kept of. */
@@ -99,7 +104,7 @@ function head({ id, about, profile, data }, signal) {
       h("p", { class: "chips" }, chip(t("people.events", number(profile.events))),
         profile.events ? chip(t("people.updated", moment(profile.updated_at))) : null,
         profile.consent.basis === "none" ? null : profile.consent.personalisation ? chip(`${t("con.personalisation")} ✓`, "good") : chip(`${t("con.personalisation")} ✕`, "bad"),
-        profile.segments.map((one) => chip(one)))),
+        profile.segments.map((one) => chip(named(profile.interests.find((other) => other.id === one)?.name) || one)))),
     h("div", { class: "actions" },
       h("button", { type: "button", text: t("people.export"), onclick: (event) => busy(event.target, async () => {
         const found = await api.export(id);
@@ -135,6 +140,7 @@ function adding(state, changed) {
         return;
       }
       toast(t("add.done"), "good");
+      for (const name of ["text", "item"]) form.elements.namedItem(name).value = "";
       await changed();
     });
   });
@@ -149,8 +155,8 @@ function interests({ id, profile, data }, changed) {
     return h("li", { class: one.enabled ? "" : "off" },
       h("div", { class: "interest" },
         h("div", { class: "grow" },
-          h("p", {}, h("strong", { text: name }), " ", chip(t(`int.${one.term}`))),
-          h("p", { class: "figure" }, bar(one.weight), h("span", { text: percent(one.weight) }), h("span", { class: "quiet", text: t("int.strength", number(one.strength, 1)) }))),
+          h("p", {}, h("strong", { text: name })),
+          h("p", { class: "figure" }, bar(one.weight), h("span", { text: percent(one.weight) }), h("span", { class: "quiet", text: `${t("int.strength", number(one.strength, 1))} · ${t(`int.${one.term}`)}` }))),
         h("button", { type: "button", role: "switch", class: "switch", "aria-checked": String(one.enabled), "aria-label": name,
           title: t(one.enabled ? "int.on" : "int.off", name),
           onclick: (event) => busy(event.currentTarget, async () => {
@@ -158,11 +164,17 @@ function interests({ id, profile, data }, changed) {
             await changed();
           }) })),
       h("details", {}, h("summary", { text: t("int.evidence", number(one.evidence.length)) + (one.against.length ? ` · ${t("int.against", number(one.against.length))}` : "") }),
-        h("ul", { class: "evidence" }, [...one.evidence, ...one.against].slice(0, 30).map((key) => {
-          const event = events.get(key);
-          return h("li", {}, event ? `${t(`event.${event.event}`)} · ${event.text ?? event.item_id ?? event.tags.join(" ")}` : key);
-        }))));
+        evidence([...one.evidence, ...one.against].map((key) => events.get(key) ?? key))));
   })));
+}
+
+/** What an interest rests on: events, or their ids where they lie elsewhere. */
+function evidence(all) {
+  const list = h("ul", { class: "evidence" });
+  const grow = (until) => fill(list, all.slice(0, until).map((one) => h("li", { text: typeof one === "string" ? one : `${t(`event.${one.event}`)} · ${one.text ?? one.item_id ?? one.tags.join(" ")}` })),
+    all.length > until ? h("li", {}, h("button", { type: "button", class: "ghost small", text: t("more"), onclick: () => grow(all.length) })) : null);
+  grow(EVIDENCE);
+  return list;
 }
 
 function timeline({ data }, signal) {
@@ -217,7 +229,7 @@ function consent({ id, profile, data }, changed) {
   });
   const history = [...(data.statements ?? [])].sort((a, b) => Date.parse(b.at) - Date.parse(a.at));
   return card(t("con.title"),
-    h("p", { class: "chips" }, chip(t(`con.basis.${now.basis}`)), now.source ? chip(`${t("con.source")}: ${now.source}`) : null, now.at ? chip(moment(now.at)) : null, now.minor ? chip(t("con.minor")) : null),
+    h("p", { class: "quiet" }, [t(`con.basis.${now.basis}`), now.source, now.at ? moment(now.at) : null].filter(Boolean).join(" · "), now.minor ? [" ", chip(t("con.minor"), "warn")] : null),
     form,
     history.length ? h("details", {}, h("summary", { text: `${t("con.history")} (${history.length})` }), h("ul", { class: "evidence" }, history.map((one) => h("li", {
       text: `${moment(one.at)} · ${t("con.personalisation")}: ${t(one.personalisation ? "con.yes" : "con.no")} · ${t("con.sensitive")}: ${t(one.sensitive ? "con.yes" : "con.no")} · ${one.source}`,

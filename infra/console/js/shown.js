@@ -1,5 +1,5 @@
 // What a person would be shown, personalised and not, side by side, and what has changed since the last answer.
-import { api, optional } from "./api.js";
+import { api } from "./api.js";
 import { busy, card, chip, bar, field, fill, h, select, toast } from "./dom.js";
 import { langOf, language, named, percent, t } from "./i18n.js";
 
@@ -18,7 +18,8 @@ export function recommendations(state, signal, moved) {
   const body = h("div", { "aria-live": "polite", class: "answer" }, h("p", { class: "empty", text: t("loading") }));
   let before = null;
   let turn = 0; // a slow answer to an earlier question must not replace that to the last one
-  const ask = async () => {
+  // A look leaves no trace; `real` decides as a page would: it takes of budgets and caps, and can be seen and clicked.
+  const ask = async (real = false) => {
     const mine = ++turn;
     const value = (name) => form.elements.namedItem(name).value;
     const context = {};
@@ -26,28 +27,32 @@ export function recommendations(state, signal, moved) {
     if (value("language")) context.language = value("language");
     const seconds = Number(value("ahead"));
     const n = Number(value("n"));
-    const found = seconds ? await optional(api.ahead(state.id, seconds, { n, context })) : await api.recommend({ user_id: state.id, n, context, compare: true });
-    if (signal.aborted || mine !== turn) return;
-    if (!found) {
-      toast(t("rec.noahead"), "bad");
+    let found = null;
+    try {
+      found = real ? await api.recommend({ user_id: state.id, n, context, compare: true }) : await api.ahead(state.id, seconds, { n, context });
+    } catch (error) {
+      if (error.status !== 403) throw error; // a token may see people and not be allowed to show them ads
+      if (!signal.aborted && mine === turn) fill(body, h("p", { class: "alert", role: "alert", text: error.message }));
       return;
     }
+    await state.loaded;
+    if (signal.aborted || mine !== turn) return;
     moved(seconds ? found.profile : null);
-    fill(body, seconds ? h("p", { class: "note", text: t("rec.preview", t(`ahead.${seconds}`)) }) : null, answer(found, before, state.profile.consent.personalisation, !seconds));
+    fill(body, seconds ? h("p", { class: "note", text: t("rec.preview", t(`ahead.${seconds}`)) }) : null, answer(found, before, state.profile.consent.personalisation, { real, decide: seconds ? null : () => ask(true) }));
     before = found.ads.map((ad) => ad.ad_id);
   };
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    busy(form.querySelector("button"), ask);
+    busy(form.querySelector("button"), () => ask());
   });
   form.addEventListener("change", (event) => {
     if (event.target.name !== "ahead") before = null;
-    busy(form.querySelector("button"), ask);
+    busy(form.querySelector("button"), () => ask());
   });
   return { element: card(t("rec.title"), form, body), ask };
 }
 
-function answer(found, before, allowed, real) {
+function answer(found, before, allowed, { real, decide }) {
   const now = found.ads.map((ad) => ad.ad_id);
   const twin = found.twin;
   const parts = [];
@@ -59,7 +64,7 @@ function answer(found, before, allowed, real) {
   }
   if (!found.personalised) parts.push(h("p", { class: "note", text: t(allowed ? "rec.stranger" : "rec.off") }));
   parts.push(h("div", { class: "sides" },
-    side(t("rec.personal"), found.ads, { found, before, mine: true, real }),
+    side(t("rec.personal"), found.ads, { found, before, mine: true, real, decide }),
     twin ? side(t("rec.twin"), twin.ads, {}) : null));
   if (twin) {
     parts.push(h("div", { class: "difference" }, h("h3", { text: t("rec.why") }), h("p", { text: named(twin.difference.text) }),
@@ -68,8 +73,9 @@ function answer(found, before, allowed, real) {
   return parts;
 }
 
-function side(title, ads, { found, before, mine, real }) {
-  return h("div", { class: mine ? "side-a" : "side-b" }, h("h3", { text: title }),
+function side(title, ads, { found, before, mine, real, decide }) {
+  const deciding = real ? chip(t("rec.recorded"), "good") : decide ? h("button", { type: "button", class: "small", title: t("rec.real.hint"), text: t("rec.real"), onclick: (event) => busy(event.target, decide) }) : null;
+  return h("div", { class: mine ? "side-a" : "side-b" }, h("div", { class: "row" }, h("h3", { text: title }), deciding),
     ads.length ? h("ol", { class: "ads" }, ads.map((ad, place) => item(ad, place, { found, before, mine, real }))) : h("p", { class: "empty", text: t("rec.empty") }));
 }
 
@@ -78,11 +84,10 @@ function item(ad, place, { found, before, mine, real }) {
   const moved = was === null ? null : was < 0 ? chip(t("rec.new"), "good") : was > place ? chip(t("rec.up", was - place), "good") : was < place ? chip(t("rec.down", place - was)) : null;
   const chinese = /[\u4e00-\u9fff]/.test(ad.copy);
   return h("li", { class: moved ? "ad moved" : "ad" },
-    h("p", { class: "copy", lang: langOf(chinese ? "zh" : "en"), text: ad.copy }),
-    h("p", { class: "chips" }, moved, chip(t(`served.${ad.served_by}`)), ad.label ? chip(ad.label[language()] ?? ad.label.en) : null),
+    h("p", { class: "copy", lang: langOf(chinese ? "zh" : "en") }, ad.copy, moved ? [" ", moved] : null),
     h("ul", { class: "reasons" }, ad.reasons.map((reason) => h("li", { lang: langOf(/[\u4e00-\u9fff]/.test(reason.text) ? "zh" : "en"), text: reason.text }))),
     h("p", { class: "figure", title: mine ? t("rec.propensity", percent(ad.propensity)) : null }, bar(ad.score), h("span", { text: t("rec.score", percent(ad.score, 1)) })),
-    h("p", { class: "foot" }, h("a", { href: `#ads/${encodeURIComponent(ad.ad_id)}`, text: ad.ad_id }),
+    h("div", { class: "foot" }, h("span", {}, h("a", { href: `#ads/${encodeURIComponent(ad.ad_id)}`, text: ad.ad_id }), ` · ${[t(`served.${ad.served_by}`), ad.label ? ad.label[language()] ?? ad.label.en : null].filter(Boolean).join(" · ")}`),
       real ? ["seen", "clicked"].map((one) => h("button", { type: "button", class: "small", text: t(`rec.${one}`), "aria-label": `${t(`rec.${one}`)}: ${ad.copy}`,
         onclick: (event) => busy(event.target, () => tell(found.decision_id, ad.ad_id, one === "seen" ? "impression" : "click")) })) : null));
 }

@@ -1,8 +1,8 @@
 // The studio: facts in, gated copy out, with what was refused and why; edit, check again, approve.
-import { api, optional } from "./api.js";
+import { api, optional, people as sample } from "./api.js";
 import { findings, ledger } from "./ads.js";
 import { busy, card, chip, dialog, field, fill, h, select, toast } from "./dom.js";
-import { langOf, language, number, percent, t, word } from "./i18n.js";
+import { langOf, language, number, percent, refusal, t } from "./i18n.js";
 import { marked, ofClaims, ofFindings } from "./marks.js";
 
 const CHANNELS = ["feed", "banner", "push", "email_subject", "google_headline", "google_description", "bing_headline", "bing_description", "meta_headline", "meta_primary", "linkedin_headline", "linkedin_intro", "x", "tiktok", "douyin", "weibo", "wechat_moments", "xiaohongshu_title", "xiaohongshu_body"];
@@ -10,10 +10,10 @@ const TONES = ["plain", "warm", "playful", "formal"];
 const MINUTES = 10;
 
 export async function studio(root, adId, signal) {
-  const [ads, people] = await Promise.all([optional(api.ads()), optional(api.people())]);
+  const [{ ads }, people] = await Promise.all([api.ads(), sample()]);
   if (signal.aborted) return;
   const results = h("div", { class: "column", "aria-live": "polite" }, card(t("studio.results"), h("p", { class: "empty", text: t("studio.empty") })));
-  const form = build(ads ?? [], people ?? []);
+  const form = build(ads, people);
   const value = (name) => form.elements.namedItem(name).value.trim();
   form.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -58,11 +58,11 @@ function build(ads, people) {
     h("div", { class: "pair" },
       field(t("studio.domain"), (id) => select(id, ["ecommerce", "social", "education", "health"].map((one) => [one, t(`domain.${one}`)]), "ecommerce", { name: "domain" })),
       field(t("studio.language"), (id) => select(id, [["zh", t("lang.zh")], ["en", t("lang.en")]], language(), { name: "language" }))),
-    audience, who, which,
+    h("div", { class: "pair" }, audience, field(t("studio.count"), (id) => select(id, ["1", "2", "3", "5", "8"].map((one) => [one, one]), "3", { name: "n" }))),
+    who, which,
     h("div", { class: "pair" },
-      field(t("studio.channel"), (id) => select(id, CHANNELS.map((one) => [one, one.replaceAll("_", " ")]), "feed", { name: "channel" })),
+      field(t("studio.channel"), (id) => select(id, CHANNELS.map((one) => [one, t(`channel.${one}`)]), "feed", { name: "channel" })),
       field(t("studio.tone"), (id) => select(id, [["", t("any")], ...TONES.map((one) => [one, t(`tone.${one}`)])], "", { name: "tone" }))),
-    field(t("studio.count"), (id) => select(id, ["1", "2", "3", "5", "8"].map((one) => [one, one]), "3", { name: "n" })),
     h("datalist", { id: "ads" }, ads.map((one) => h("option", { value: one.ad_id, text: one.title }))),
     h("datalist", { id: "people" }, people.map((one) => h("option", { value: one.user_id, text: one.about ?? "" }))),
     h("datalist", { id: "segments" }, categories.map(([id, name]) => h("option", { value: id, text: name[language()] ?? name.en }))),
@@ -127,7 +127,7 @@ function one(copy, wanted, memory) {
   const check = async () => {
     const { results: [found] } = await api.classify([state.text]);
     fill(text, marked(state.text, ofFindings(found.findings), langOf(copy.language)));
-    fill(verdict, found.findings.length ? findings(found.findings, async (rewrite) => {
+    fill(verdict, found.findings.length ? findings(found.findings, state.text, async (rewrite) => {
       state.text = rewrite;
       input.value = rewrite;
       await check();
@@ -144,7 +144,7 @@ function one(copy, wanted, memory) {
   const approve = h("button", { type: "button", class: "primary", text: t("studio.approve"), onclick: (event) => busy(event.target, () => approving(state.text, copy, wanted, memory, verdict, event.target)) });
   return h("li", {}, text,
     h("p", { class: "chips" }, chip(t(`served.${copy.served_by}`)), copy.label ? chip(copy.label[language()] ?? copy.label.en) : null, copy.provenance?.match !== undefined ? chip(t("studio.match", percent(copy.provenance.match))) : null, size),
-    edit, verdict, h("div", { class: "actions" }, approve));
+    h("div", { class: "deciding" }, approve, edit), verdict);
 }
 
 async function approving(text, copy, wanted, memory, verdict, button) {
@@ -152,7 +152,7 @@ async function approving(text, copy, wanted, memory, verdict, button) {
     const item = { ad_id: adId, text, state: "approved", language: copy.language };
     if (wanted.segment) item.segment = wanted.segment;
     const { results: [found] } = await api.review([item]);
-    if (found.result === "refused") fill(verdict, h("p", { class: "alert", role: "alert", text: t("studio.refused", (found.reasons ?? []).join("; ")) }));
+    if (found.result === "refused") fill(verdict, h("p", { class: "alert", role: "alert", text: t("studio.refused", (found.reasons ?? []).map(refusal).join("; ")) }));
     else {
       fill(verdict, h("p", { class: "good-note" }, t(found.banked ? "studio.banked" : "studio.approved"), " ", h("a", { href: `#ads/${encodeURIComponent(adId)}`, text: adId })));
       button.hidden = true;
@@ -190,5 +190,5 @@ async function approving(text, copy, wanted, memory, verdict, button) {
 function refused(candidates) {
   const rejected = [...new Map(candidates.map((one_) => [`${one_.text}\n${one_.reasons.join()}`, one_])).values()];
   return card(t("studio.rejected", number(rejected.length)), rejected.length ? h("ul", { class: "refused" }, rejected.map((one_) => h("li", {}, h("p", { lang: langOf(/[\u4e00-\u9fff]/.test(one_.text) ? "zh" : "en"), text: one_.text }),
-    h("p", { class: "chips" }, one_.reasons.map((reason) => chip(word("reason", reason), "bad")))))) : h("p", { class: "quiet", text: t("studio.rejected.none") }));
+    h("p", { class: "chips" }, one_.reasons.map((reason) => chip(refusal(reason), "bad")))))) : h("p", { class: "quiet", text: t("studio.rejected.none") }));
 }

@@ -1,85 +1,72 @@
-// Upload by drag and drop: progress, what became of the file, and its rejected lines.
-import { api, optional, upload } from "./api.js";
-import { table } from "./ads.js";
-import { chip, field, fill, h, select, toast } from "./dom.js";
-import { number, percent, t } from "./i18n.js";
+// Upload by drag and drop: how much has gone, how much of it is taken in, and the lines that were refused.
+import { field, fill, h, select } from "./dom.js";
+import { t } from "./i18n.js";
+import { drawn, entries, enter } from "./sending.js";
 
-const MINUTES = 10;
-const sent = []; // cards of this page, newest first; they stay while it is open
+const HEAD = /^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$/;
 
-export async function uploads(root, _, signal) {
-  const there = await optional(api.people());
-  if (signal.aborted) return;
-  const list = h("div", { class: "stack" });
-  fill(list, sent);
-  const head = h("header", { class: "headline" }, h("div", {}, h("h1", { text: t("up.title") }), h("p", { class: "lead", text: t("up.lead") })));
-  if (there === null) {
-    root.append(head, h("p", { class: "note", text: t("up.missing") }));
-    return;
-  }
+export async function uploads(root) {
+  const list = h("div", { class: "stack", role: "region", "aria-label": t("up.list") });
+  const show = () => fill(list, entries().map(drawn));
+  root.append(
+    h("header", { class: "headline" }, h("div", {}, h("h1", { text: t("up.title") }), h("p", { class: "lead", text: t("up.lead") }))),
+    h("section", { class: "card" }, zone(show)), list);
+  show();
+}
+
+/** Where files are dropped or chosen. fixed: the kind, where the view has only one. */
+export function zone(after, fixed = null) {
   let kind = null;
-  const kinds = field(t("up.kind"), (id) => {
-    kind = select(id, [["events", t("up.events")], ["ads", t("up.ads")]], "events");
+  let head = null;
+  const own = (id) => h("input", { id, autocomplete: "off", maxlength: "60", placeholder: "topics" });
+  const name = field(t("up.head"), (id) => {
+    head = own(id);
+    return head;
+  }, t("up.head.hint"));
+  const wanted = () => fixed ?? kind.value;
+  const ofLabels = () => { name.hidden = wanted() !== "labels"; };
+  const kinds = fixed ? null : field(t("up.kind"), (id) => {
+    kind = select(id, ["events", "ads", "labels"].map((one) => [one, t(`up.${one}`)]), "events", { onchange: ofLabels });
     return kind;
   });
-  const input = h("input", { type: "file", multiple: true, id: "files", class: "visually-hidden", accept: ".jsonl,.csv,.gz,.json", onchange: () => {
-    take(input.files, kind.value, list);
-    input.value = "";
-  } });
-  const zone = h("div", { class: "drop" }, h("p", { class: "drop-title", text: t("up.drop") }), input, h("label", { class: "button", for: "files", text: t("up.choose") }));
-  for (const name of ["dragenter", "dragover"]) zone.addEventListener(name, (event) => {
-    event.preventDefault();
-    zone.classList.add("over");
-  });
-  for (const name of ["dragleave", "drop"]) zone.addEventListener(name, () => zone.classList.remove("over"));
-  zone.addEventListener("drop", (event) => {
-    event.preventDefault();
-    take(event.dataTransfer.files, kind.value, list);
-  });
-  root.append(head, h("section", { class: "card" }, kinds, zone), list);
-}
-
-function take(files, kind, list) {
-  for (const file of files) {
-    const one = h("section", { class: "card" });
-    sent.unshift(one);
-    list.prepend(one);
-    send(one, file, kind).catch((error) => {
-      fill(one, h("h2", { text: file.name }), h("p", { class: "alert", role: "alert", text: error.message }));
-      toast(error.message, "bad");
-    });
-  }
-}
-
-async function send(root, file, kind) {
-  // A name of its own each time: the report of an earlier file of the same name would be taken for this one's.
-  const name = `${Date.now()}-${file.name.replace(/[^\w.\u4e00-\u9fff-]+/g, "_").slice(-120)}`;
-  const progress = h("progress", { max: "1", value: 0, "aria-label": t("up.sending", file.name) });
-  const status = h("p", { role: "status", text: t("up.sending", file.name) });
-  fill(root, h("h2", { text: file.name }), progress, status);
-  await upload(kind, name, file, (share) => {
-    progress.value = share;
-    status.textContent = `${t("up.sending", file.name)} · ${percent(share)}`;
-  });
-  progress.removeAttribute("value");
-  status.textContent = t("up.reading");
-  const until = Date.now() + MINUTES * 60000;
-  while (Date.now() < until) {
-    const report = await api.report(kind, name);
-    if (report.done) {
-      fill(root, h("h2", { text: file.name }), told(report));
+  const problem = h("p", { class: "alert", role: "alert", hidden: true });
+  const take = async (files) => {
+    problem.hidden = true;
+    const given = [...files];
+    if (wanted() === "labels" && (given.length > 1 || !HEAD.test(head.value.trim()))) {
+      problem.textContent = t(given.length > 1 ? "up.onehead" : "up.namehead");
+      problem.hidden = false;
+      head.focus();
       return;
     }
-    await new Promise((done) => setTimeout(done, 400));
-  }
-  status.textContent = t("up.slow");
-}
-
-function told(report) {
-  return [
-    h("p", { class: "chips", role: "status" }, chip(t("up.done"), "good"), chip(`${t("up.accepted")} ${number(report.accepted)}`), chip(`${t("up.duplicates")} ${number(report.duplicates)}`), chip(`${t("up.rejected")} ${number(report.rejected)}`, report.rejected ? "bad" : "")),
-    report.problem ? h("p", { class: "alert", text: report.problem }) : null,
-    report.lines.length ? [h("h3", { text: t("up.lines") }), report.rejected > report.lines.length ? h("p", { class: "hint", text: t("up.first", report.lines.length, report.rejected) }) : null,
-      table([t("up.line"), t("up.field"), t("up.reason")], report.lines.map((one) => [String(one.line ?? "—"), h("code", { text: one.field ?? "" }), one.reason ?? ""]), t("up.lines"))] : null,
-  ];
+    await Promise.all(given.map((file) => enter(wanted(), file, head.value.trim())));
+    after();
+  };
+  const input = h("input", { type: "file", multiple: true, class: "visually-hidden", "aria-label": t("up.choose"), accept: ".jsonl,.ndjson,.csv,.gz,.json", onchange: async () => {
+    const files = [...input.files];
+    input.value = "";
+    await take(files);
+  } });
+  const box = h("div", { class: "drop" },
+    h("p", { class: "drop-title", text: t("up.drop") }), h("p", { class: "hint", text: t("up.formats") }),
+    h("label", { class: "button" }, input, h("span", { text: t("up.choose") })));
+  let inside = 0; // children send their own enter and leave
+  box.addEventListener("dragenter", (event) => {
+    event.preventDefault();
+    inside += 1;
+    box.classList.add("over");
+  });
+  box.addEventListener("dragover", (event) => event.preventDefault());
+  box.addEventListener("dragleave", () => {
+    inside -= 1;
+    if (inside <= 0) box.classList.remove("over");
+  });
+  box.addEventListener("drop", (event) => {
+    event.preventDefault();
+    inside = 0;
+    box.classList.remove("over");
+    take(event.dataTransfer.files);
+  });
+  ofLabels();
+  return h("div", { class: "sending" }, h("div", { class: "stack" }, kinds, name), box, problem);
 }

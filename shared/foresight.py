@@ -10,14 +10,32 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, cast
 
+from shared.comparing import Compared
+from shared.domain import Consent, Profile
+from shared.eligibility import Context
+from shared.errors import NotFound
 from shared.stores.delivery import Delivery
 from shared.stores.people import People
-from shared.wiring import LEARNED, System
+from shared.wiring import System
 
-_SHARED = (*LEARNED, "snapshots", "rankers")  # as costly as they are the same
+MOST_SECONDS = 400 * 86400
+MOST_ADS = 20
+_SHARED = ("classifiers", "versions", "snapshots", "rankers")  # as costly as they are the same
 
 
-def ahead(system: System, seconds: float) -> System:
+def ahead(
+    system: System, tenant: str, user_id: str, seconds: float, *, n: int, context: Context
+) -> tuple[Compared, tuple[Profile, Consent] | None]:
+    """The answer with its twin some `seconds` from now, and the profile that it rests on; None of somebody unknown."""
+    later = at(system, seconds)
+    found = later.recommending.compare(tenant, user_id, n=n, context=context)
+    try:
+        return found, later.profiling.profile(tenant, user_id)
+    except NotFound:
+        return found, None
+
+
+def at(system: System, seconds: float) -> System:
     """The system as it will be `seconds` from now, if nothing happens until then. To read from: it keeps nothing."""
     stores = replace(
         system.stores,
@@ -27,6 +45,7 @@ def ahead(system: System, seconds: float) -> System:
     later = System(system.settings, stores, clock=lambda: system.clock() + seconds)
     for name in _SHARED:
         vars(later)[name] = getattr(system, name)
+    vars(later)["recommending"] = system.recommending.elsewhere(stores, later.profiles, later.clock)
     return later
 
 
