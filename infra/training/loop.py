@@ -312,7 +312,9 @@ class _Training:
                 progress = Progress(share, loss, measured.loss, measured.accuracy, measured.macro_f1)
             # The last check wins a tie: its state saw more of the data.
             if measured is None or measured.loss <= course.best_loss:
-                course.best_share, course.best_loss, course.worse = share, progress.dev_loss, 0
+                # Before the first step some time has gone by already, but it is the start.
+                reached = share if course.step else 0.0
+                course.best_share, course.best_loss, course.worse = reached, progress.dev_loss, 0
                 course.best = copy.deepcopy(self.module.state_dict())
             else:
                 course.worse += 1

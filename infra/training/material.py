@@ -123,10 +123,11 @@ def prepare(
     if fewshot.suits(len(rows), len(labels)):
         material.names = encode(body, material.tokens(fewshot.spoken(labels)))
         with console.status("vectors of unlabelled texts"):
-            affordable = seconds * UNLABELLED_SHARE / (frozen.seconds_per_token_layer * body.depth * UNLABELLED_TOKENS)
-            read = unlabelled[: int(min(affordable, MOST_UNLABELLED))]
+            affordable = seconds * UNLABELLED_SHARE / (frozen.seconds_per_token_layer * body.depth)
+            read = [row[:UNLABELLED_TOKENS] for row in material.tokens(unlabelled[:MOST_UNLABELLED])]
+            read = read[: int(np.searchsorted(np.cumsum([len(row) for row in read]), affordable))]
             if read:
-                material.more = encode(body, [row[:UNLABELLED_TOKENS] for row in material.tokens(read)])
+                material.more = encode(body, read)
     elif unlabelled:
         console.print("unlabelled texts are left aside: there are enough labelled ones", highlight=False)
     material.begin(with_dev=False)

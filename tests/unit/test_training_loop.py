@@ -141,6 +141,13 @@ def test_it_stops_when_nothing_gets_better_and_keeps_the_best() -> None:
     assert torch.equal(task.module.weight, task.at_best[1])
 
 
+def test_the_start_is_the_start_however_long_it_took_to_get_there() -> None:
+    task = Line(measured=[1.0, 2.0, 2.0, 2.0])
+    recipe = dataclasses.replace(RECIPE, checks=10, patience=3)
+    outcome = loop.train(task, batches(epochs=40), recipe, seconds=3600.0)
+    assert outcome.stopped == "patience" and outcome.reached == 0.0
+
+
 def test_it_stops_when_the_time_is_over() -> None:
     outcome = loop.train(Line(), batches(), RECIPE, seconds=1e-9)
     assert (outcome.stopped, outcome.steps) == ("time", 0)
