@@ -225,7 +225,7 @@ class Client:
         return self._call("GET", f"/v1/campaigns?{urlencode(_given(after=after, limit=limit))}")
 
     def classify(self, texts: Sequence[str], *, head: str | None = None, top: int = 3) -> ClassifyAnswer:
-        """Categories of up to 256 texts, and what advertising law says of each."""
+        """Categories of up to 256 texts and 200,000 bytes, and what advertising law says of each."""
         return self._call("POST", "/v1/classify", {"texts": list(texts), "top": top, **_given(head=head)})
 
     def copy(
@@ -273,9 +273,7 @@ class Client:
             most = address["most_bytes"] / 2**30
             raise ApiError(413, "Too large", f"{path.name} has more than {most:.0f} GiB: send it with AWS credentials")
         headers = {"Content-Length": str(size), **address["headers"]}
-        host = is_local(address["url"])
-        # Without the API's authentication: the address is signed itself, and S3 refuses two.
-        with httpx2.Client(timeout=self._timeout, transport=self._transport, trust_env=not host) as bucket:
+        with self._outside(address["url"]) as bucket:
             try:
                 answer = bucket.put(address["url"], content=_pieces(path, progress), headers=headers)
             except httpx2.TransportError as error:
@@ -284,6 +282,31 @@ class Client:
             said = re.search(r"<Message>([^<]*)</Message>", answer.text)
             raise ApiError(answer.status_code, "the bucket refuses the file", said[1] if said else answer.text[:200])
         return address["key"]
+
+    def download(self, url: str, path: Path) -> int:
+        """Writes what lies at a signed address, such as that of an `export`, into a file; answers its bytes."""
+        partly = path.with_name(f"{path.name}.part")
+        try:
+            with self._outside(url) as bucket, bucket.stream("GET", url) as answer:
+                if not answer.is_success:
+                    raise ApiError(answer.status_code, "the bucket refuses the file")
+                with partly.open("wb") as file:
+                    for piece in answer.iter_bytes():
+                        file.write(piece)
+            return partly.replace(path).stat().st_size
+        except httpx2.TransportError as error:
+            raise ApiError(0, "the bucket broke the connection off", _cause(error)) from None
+        finally:
+            partly.unlink(missing_ok=True)
+
+    def _outside(self, url: str) -> httpx2.Client:
+        """For a signed address, without the API's authentication: S3 refuses two."""
+        return httpx2.Client(
+            timeout=self._timeout,
+            transport=self._transport or transport_to(httpx2.URL(url)),
+            verify=trusted(),
+            trust_env=not is_local(url),
+        )
 
     def uploaded(self, kind: Kind, name: str) -> UploadAnswer:
         """What became of the file that was last sent under this name."""
@@ -348,6 +371,8 @@ class Client:
             last = attempt == self._tries
             try:
                 answer = self._http.request(method, path, json=body, headers=headers)
+            except httpx2.LocalProtocolError:  # its text repeats the header, which may hold a credential
+                raise ApiError(0, "the request cannot be sent", "a header of it is not what HTTP allows") from None
             except (httpx2.ConnectError, httpx2.ConnectTimeout) as error:
                 raise ApiError(0, f"nothing answers at {self.url}", _cause(error)) from None
             except httpx2.TransportError as error:

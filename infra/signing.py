@@ -12,11 +12,16 @@ import httpx2
 Method = Literal["auto", "iam", "token", "none"]
 _SERVICE = "execute-api"
 _REGION = re.compile(r"\.execute-api\.([a-z0-9-]+)\.amazonaws\.com")
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")  # RFC 6750, section 2.1
 _HERE = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 class SigningError(Exception):
     """There is nothing to sign with, or it would be sent in the open; the message says what helps."""
+
+
+class TokenError(SigningError):
+    """The token is none; the message does not repeat it."""
 
 
 def is_local(url: str) -> bool:
@@ -30,7 +35,9 @@ def authentication(url: str, method: Method = "auto", *, token: str | None = Non
 
     Raises:
         SigningError: there are no credentials, or the connection is not encrypted.
+        TokenError: the token has characters that no token has.
     """
+    token = (token or "").strip()  # what a file or a pipe leaves at its end
     if method == "auto":
         method = "token" if token else "none" if is_local(url) else "iam"
     if method == "none":
@@ -40,6 +47,8 @@ def authentication(url: str, method: Method = "auto", *, token: str | None = Non
     if method == "token":
         if not token:
             raise SigningError("there is no token: give --token or set ADTAILOR_TOKEN")
+        if _TOKEN.fullmatch(token) is None:
+            raise TokenError("the token (--token, ADTAILOR_TOKEN) has characters that no token has, such as a space")
         return BearerToken(token)
     return SigV4(url)
 

@@ -113,7 +113,8 @@ def difference(snapshot: Snapshot, own: Side, twin: Side, interests: Sequence[In
     explained += [_moved(one, shown[one.ad_id], interests) for one in moved]
     same = len(slots) - len(moved) - len(only_own)
     changed = bool(moved or only_own or only_twin)
-    text = _texts(_SUMMARIES, "different" if changed else "same", same=same, moved=len(moved), own=len(only_own))
+    summary = "different" if changed else "same" if interests else "unknown"
+    text = _texts(_SUMMARIES, summary, same=same, moved=len(moved), own=len(only_own))
     return Difference(same, only_own, only_twin, moved, tuple(explained), text)
 
 

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from itertools import count
 from math import inf
 from typing import Any
-from urllib.parse import unquote_plus
+from urllib.parse import parse_qsl, unquote_plus
 
 import orjson
 from fastapi import APIRouter, FastAPI, Request
@@ -22,7 +22,7 @@ from pydantic import ValidationError
 from starlette.exceptions import HTTPException
 from starlette.routing import Match, Route
 
-from shared.errors import AdTailorError, BadInput, Forbidden, Misconfigured, Unauthenticated
+from shared.errors import AdTailorError, BadInput, Forbidden, Misconfigured, Unauthenticated, Unprocessable
 from shared.idempotency import Idempotent
 from shared.limits import RequestLimits
 from shared.quotas import Metered
@@ -89,6 +89,24 @@ def may_name_people(request: Request) -> None:
         Forbidden: the caller's token has none of these scopes.
     """
     authorise_naming(_authorizer(request)[1])
+
+
+def plain_query(request: Request) -> None:
+    """For a route with parameters in its query: what is no text, or said twice, would silently be read as something
+    else.
+
+    Raises:
+        Unprocessable: a parameter is not UTF-8, or comes more than once.
+    """
+    seen = set()
+    query = request.scope["query_string"].decode("latin-1")  # as the framework reads it
+    for name, value in parse_qsl(query, keep_blank_values=True, errors="surrogateescape"):
+        field = name.encode(errors="replace").decode()
+        if not (name + value).isascii() and any("\ud800" <= char <= "\udfff" for char in name + value):
+            raise Unprocessable("the parameter is not UTF-8", field=field)
+        if name in seen:
+            raise Unprocessable("the parameter comes more than once", field=field)
+        seen.add(name)
 
 
 def _authorizer(request: Request) -> tuple[Mapping[str, Any], Mapping[str, Any]]:

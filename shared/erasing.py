@@ -295,14 +295,15 @@ class Erasing:
         now = self._clock()
         # What was read before the rows went may be written as long as a request lives: the log's files.
         move = Move("scan", now + self._delay) if swept.cursor is None else Move("objects", cursor=swept.cursor)
-        moves = [(one, replace(move, objects=swept.removed[one.erasure_id])) for one in group]
-        return self._erasures.advance_together(tenant, moves, now)
+        gone = dict(swept.removed)
+        moves = [(one, replace(move, objects=gone.pop(one.erasure_id, {}))) for one in group]
+        return self._erasures.advance_together(tenant, moves, now, gone)
 
     def _seen(self, tenant: str, group: list[Erasure], seen: Swept) -> list[Erasure]:
         now = self._clock()
         moves = []
         for one in group:
-            found = _sum(one.found, seen.removed[one.erasure_id])
+            found = _sum(one.found, seen.removed.get(one.erasure_id, {}))
             looked_at = _sum(one.looked_at, seen.looked_at, {_CLOSED: seen.closed})
             moves.append((one, Move("scan_objects", None, seen.cursor, found=found, looked_at=looked_at)))
         if seen.cursor is not None:

@@ -13,7 +13,7 @@ import numpy as np
 from shared import decision_log
 from shared.categories import is_open, open_segments
 from shared.comparing import Compared, Side, alike, difference
-from shared.domain import Consent, Decision, Profile
+from shared.domain import Consent, Decision, Profile, RankedAd
 from shared.eligibility import Context, Limits, allowed, followed, sequels, terms_of
 from shared.errors import Conflict
 from shared.exploration import Ration, Slate, Traits, slate
@@ -230,9 +230,17 @@ class Recommending:
         scoring = Scoring(snapshot, self._models(tenant, snapshot, trained.artefact), request, asked.history, now)
         return asked, scoring
 
-    def decide(self, asked: Asked, scoring: Scoring, decision_id: str) -> Drawn:
+    def decide(
+        self,
+        asked: Asked,
+        scoring: Scoring,
+        decision_id: str,
+        shown: Callable[[RankedAd], RankedAd] | None = None,
+    ) -> Drawn:
         """Draws a slate and stores it with what it takes of budgets and caps: where somebody else took the last of one
         at the same moment, it is drawn anew without that ad.
+
+        shown: what people will see of an ad, where its place has no room for everything; what is kept and learnt from.
 
         Raises:
             Conflict: `DRAWS` slates in turn met such ads.
@@ -243,7 +251,10 @@ class Recommending:
         for _ in range(DRAWS):
             drawn = self.draw(asked, scoring, limits, decision_id, rng, slots, redraws)
             slots, redraws = drawn.slots, drawn.redraws + 1
-            decision = replace(drawn.decision, log=decision_log.pack(drawn.record, drawn.decision))
+            decision = drawn.decision
+            if shown is not None:
+                decision = replace(decision, ads=tuple(map(shown, decision.ads)))
+            decision = replace(decision, log=decision_log.pack(drawn.record, decision))
             taken = self._stores.delivery.put_decision(asked.tenant, decision, drawn.terms, asked.uids, asked.now)
             if not taken:
                 return replace(drawn, decision=decision)

@@ -4,8 +4,9 @@ The address is S3's own, so that a file goes past the API whatever its size: one
 keys sends more in parts). It holds for a quarter of an hour and for one key of the tenant. What is sent there is taken
 in as every upload is (`shared.ingest`, `shared.training`).
 
-States: ``waiting`` (nothing has come), ``reading``, ``done`` (with its report), ``failed`` (nobody goes on with it:
-what cannot be taken in is set aside after some tries, which nothing notes but the time that has passed).
+States: ``waiting`` (nothing has come), ``reading``, ``done`` (with its report: read to its end, also where rows of it
+were rejected, even all), ``failed`` (nobody goes on with it: what cannot be taken in is set aside after some tries,
+which nothing notes but the time that has passed; or it has labels that nothing can be trained on, and says why).
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Collection, Mapping
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, Literal
 
@@ -22,7 +23,9 @@ import orjson
 
 from shared.errors import NotFound, Unprocessable
 from shared.ingest import problem_of, rejected_key, run_id_of
+from shared.labels import MOST_BYTES as MOST_LABEL_BYTES
 from shared.labels import place_of
+from shared.preprocess.contact import mask
 from shared.stores import Stores
 from shared.stores.objects import Stored
 from shared.stores.runs import Run
@@ -31,7 +34,11 @@ Kind = Literal["events", "ads", "labels"]
 State = Literal["waiting", "reading", "done", "failed"]
 
 LINK_SECONDS = 900
-MOST_BYTES = 5 * 2**30  # S3: of one PUT
+MOST_BYTES: dict[Kind, int] = {
+    "events": 5 * 2**30,  # S3: of one PUT
+    "ads": 5 * 2**30,
+    "labels": MOST_LABEL_BYTES,
+}
 LONGEST_NAME = 200  # characters
 # What every name is like, as a contract can say it; not all that are like it are taken.
 _NEVER = r"/\\?#%&@:;<>\"'"
@@ -49,11 +56,12 @@ _SUFFIX = re.compile(r"\.(jsonl|ndjson|csv)(\.gz)?", re.IGNORECASE)
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where one file may be sent to. expires_at: epoch seconds."""
+    """Where one file may be sent to. expires_at: epoch seconds. most_bytes: that are taken of it there."""
 
     key: str
     url: str
     expires_at: float
+    most_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +95,7 @@ class Uploading:
         key = self._key(tenant, kind, name)
         # Before it is signed: an address never holds for less than it says.
         expires_at = self._clock() + LINK_SECONDS
-        return Address(key, self._stores.objects.put_link(key, LINK_SECONDS), expires_at)
+        return Address(key, self._stores.objects.put_link(key, LINK_SECONDS), expires_at, MOST_BYTES[kind])
 
     def uploaded(self, tenant: str, kind: Kind, name: str) -> Uploaded:
         """What became of what was last sent under this name. Raises `Unprocessable`: the name cannot be used."""
@@ -96,10 +104,12 @@ class Uploading:
         try:
             stored = self._stores.objects.stored(key)
         except NotFound:  # it has not come; or it was taken in so long ago that the file is gone
-            return Uploaded(key, "waiting") if row is None else self._reported(key, row)
+            if row is None:
+                return Uploaded(key, "waiting")
+            return _trainable(self._reported(key, row)) if kind == "labels" else self._reported(key, row)
         done = row is not None and row["fingerprint"] == stored.fingerprint and not _once_more(row, stored)
         if kind == "labels":
-            return self._reported(key, row) if done and row else self._of_labels(tenant, key, stored)
+            return _trainable(self._reported(key, row)) if done and row else self._of_labels(tenant, key, stored)
         run = self._stores.runs.get(tenant, run_id_of(key, stored.version, stored.fingerprint, stored.modified))
         if done and row:
             return self._reported(key, row, run)
@@ -173,7 +183,8 @@ class Uploading:
 
 def _unusable(name: str) -> str | None:
     """Why a file cannot have this name; None where it can. Whatever could mean something else in a key, a path or a
-    header is refused, and so is the sign of an e-mail address: names of uploads lie where nobody's erasure reaches."""
+    header is refused, and so are the sign of an e-mail address and numbers that lead to somebody (telephone, identity,
+    card): names of uploads lie where nobody's erasure reaches."""
     if not 0 < len(name) <= LONGEST_NAME:
         return f"a name has 1 to {LONGEST_NAME} characters"
     if name[0] in " .":
@@ -183,7 +194,14 @@ def _unusable(name: str) -> str | None:
             return f"a name has letters, digits, blanks and . - _ ( ) , and not {char!r}"
     if not any(_SUFFIX.fullmatch(name, place) for place, char in enumerate(name) if char == "."):
         return "a name ends in .jsonl or .csv, or in one of these and .gz"
+    if mask(name) != name:
+        return "a name says nobody's telephone, identity, card or account number: give the file another"
     return None
+
+
+def _trainable(found: Uploaded) -> Uploaded:
+    """Of labels: failed where there is nothing to train on."""
+    return replace(found, state="failed") if found.problem is not None and not found.accepted else found
 
 
 def _once_more(row: Mapping[str, Any], stored: Stored) -> bool:

@@ -11,7 +11,7 @@ from pydantic import BaseModel, Field
 from shared.bodies import Whole
 from shared.classifying import MAX_LISTED, TextResult
 from shared.domain import CatalogueAd, Classification, Domain, Finding, IngestReport, Rejection
-from shared.entry import Remaining, create_app, lambda_entry, rfc3339, tenant_of
+from shared.entry import Remaining, create_app, lambda_entry, plain_query, rfc3339, tenant_of
 from shared.ingest import run_body, tenant_of_key
 from shared.labels import PREFIX as LABELS
 from shared.policy.rules import check
@@ -70,7 +70,7 @@ def put_ads(body: Ads, tenant: Tenant) -> dict[str, Any]:
     return {"ads": bodies, "versions": system().versions}
 
 
-@router.get("/ads")
+@router.get("/ads", dependencies=[Depends(plain_query)])
 def list_ads(
     tenant: Tenant,
     after: Annotated[str, Query(max_length=200)] = "",

@@ -22,7 +22,7 @@ from shared.profiling import Links, NamedId, report_body
 from shared.restore import prepare
 from shared.stores.erasures import Erasure
 from shared.stores.runs import Run
-from shared.uploading import LONGEST_NAME, MOST_BYTES, NAMES, Kind
+from shared.uploading import LONGEST_NAME, NAMES, Kind
 from shared.wiring import system
 
 router = APIRouter(prefix="/v1", tags=["profile"])
@@ -196,7 +196,7 @@ def post_upload(body: UploadWanted, tenant: Tenant) -> dict[str, Any]:
         "headers": {},
         "fields": {},
         "expires_at": rfc3339(found.expires_at),
-        "most_bytes": MOST_BYTES,
+        "most_bytes": found.most_bytes,
         "versions": system().versions,
     }
 
@@ -205,9 +205,10 @@ def post_upload(body: UploadWanted, tenant: Tenant) -> dict[str, Any]:
 def get_upload(kind: Kind, name: Annotated[UploadName, Path()], tenant: Tenant) -> dict[str, Any]:
     """What became of the file that was last sent under this name.
 
-    `state`: ``waiting`` (nothing has come), ``reading``, ``done``, or ``failed`` where nobody goes on with it. `chunks`
-    are of a large file, their `total` known once it is split. `lines`: the first 200 rejected ones, all of which lie at
-    `rejected_url` for a quarter of an hour.
+    `state`: ``waiting`` (nothing has come), ``reading``, ``done`` (read to its end, also where all rows were rejected),
+    or ``failed`` where nobody goes on with it, or nothing can be trained on its labels. `chunks` are of a large file,
+    their `total` known once it is split. `lines`: the first 200 rejected ones, all of which lie at `rejected_url` for a
+    quarter of an hour. What they quote of events is of people: there a token with scopes needs ``adtailor/write``.
     """
     found = system().uploading.uploaded(tenant, kind, name)
     return {

@@ -16,14 +16,14 @@ from shared.comparing import Compared
 from shared.decision_log import export
 from shared.domain import Decision, Domain, Language, RankedAd
 from shared.eligibility import Context
-from shared.entry import JSON, create_app, lambda_entry, rfc3339, tenant_of
+from shared.entry import JSON, create_app, lambda_entry, plain_query, rfc3339, tenant_of
 from shared.errors import BadInput, NotFound
 from shared.feedback import FeedbackItem
 from shared.foresight import MOST_ADS, MOST_SECONDS, ahead
 from shared.openrtb.bidding import Bidding, NoBid, Pace
 from shared.openrtb.bids import Trade
 from shared.openrtb.fields import LONGEST_NAME
-from shared.openrtb.notices import Notice
+from shared.openrtb.notices import Notice, place_of
 from shared.openrtb.opening import opened, shared_with
 from shared.openrtb.outcomes import Outcomes
 from shared.openrtb.shelf import Shelves
@@ -114,7 +114,7 @@ def feedback(body: Feedback, tenant: Tenant) -> dict[str, Any]:
     return {"results": system().recommending.feedback(tenant, items), "versions": system().versions}
 
 
-@router.get("/v1/users/{user_id:path}/ahead")
+@router.get("/v1/users/{user_id:path}/ahead", dependencies=[Depends(plain_query)])
 def look_ahead(
     user_id: Annotated[ExternalId, Path()],
     tenant: Tenant,
@@ -136,7 +136,7 @@ def reporting() -> Reporting:
     return Reporting(own.stores, clock=own.clock)
 
 
-@router.get("/v1/campaigns")
+@router.get("/v1/campaigns", dependencies=[Depends(plain_query)])
 def list_campaigns(
     tenant: Tenant,
     after: Annotated[str, Query(max_length=200)] = "",
@@ -234,7 +234,9 @@ def auction(request: Request, arrived: Arrived, tenant: Tenant, body: BidRequest
             body = orjson.loads(body)
         except orjson.JSONDecodeError as error:
             raise BadInput(f"the body is not JSON: {error}", field="body") from error
-    found = bidding().bid(tenant, body, f"{str(request.base_url).rstrip('/')}/openrtb2", arrived=arrived)
+    base = f"{str(request.base_url).rstrip('/')}/openrtb2"
+    gpc = request.headers.get("sec-gpc", "").strip() == "1"  # Global Privacy Control, which browsers send
+    found = bidding().bid(tenant, body, base, arrived=arrived, gpc=gpc)
     headers = VERSION | shared_with(request.headers.get("origin"), _origins())
     if not isinstance(found, NoBid):
         return JSON(found, headers=headers)
@@ -259,9 +261,11 @@ class ToldPrice(Told):
 
 
 class ToldLoss(Told):
-    """`reason`: of OpenRTB 3.0's loss reason codes, where the exchange fills one in."""
+    """`reason`: of OpenRTB 3.0's loss reason codes, where the exchange fills one in. `o`: which bid of how many, where
+    one decision was bid with more than once."""
 
     reason: str = ""
+    o: str = Field(default="", max_length=8)
 
 
 @router.get("/openrtb2/win", status_code=204)
@@ -281,8 +285,9 @@ def billing(told: Annotated[ToldPrice, Query()], tenant: Tenant) -> Response:
 @router.get("/openrtb2/loss", status_code=204)
 @router.post("/openrtb2/loss", status_code=204)
 def loss(told: Annotated[ToldLoss, Query()], tenant: Tenant) -> Response:
-    """The exchange says that a bid has lost (`lurl`): what was reserved for it is free at once."""
-    return _noticed("loss", tenant, told, reason=told.reason)
+    """The exchange says that a bid has lost (`lurl`): what was reserved for it is free at once, or when the last of an
+    impression's bids has lost."""
+    return _noticed("loss", tenant, told, reason=told.reason, place=place_of(told.o))
 
 
 @router.get("/openrtb2/click", status_code=204)
@@ -305,8 +310,10 @@ def visit(request: Request, told: Annotated[Told, Query()], tenant: Tenant) -> R
     return RedirectResponse(page, status_code=302, headers={"cache-control": "no-store"})
 
 
-def _noticed(kind: str, tenant: str, told: Told, *, reason: str = "", price: str = "") -> Response:
-    if not outcomes().take(Notice(kind, tenant, told.d, told.a), told.s, reason=reason, price=price):
+def _noticed(
+    kind: str, tenant: str, told: Told, *, reason: str = "", price: str = "", place: tuple[int, int] | None = None
+) -> Response:
+    if not outcomes().take(Notice(kind, tenant, told.d, told.a, place), told.s, reason=reason, price=price):
         raise NotFound("no such notice: its address was not made here, or has been changed")
     return Response(status_code=204, headers={"cache-control": "no-store"})
 

@@ -6,8 +6,10 @@ import typer
 
 from infra.cli import importing, models, people, serving, uploads
 from infra.cli.examples import STATUSES
+from infra.cli.usage import Commands
 
 app = typer.Typer(
+    cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",

@@ -54,6 +54,9 @@ def bring(
     _among("--kind", kind, ("events", "ads"))
     _among("--domain", domain, DOMAINS)
     _among("--language", language, LANGUAGES)
+    for read in (file, mapping):
+        if out is not None and read is not None and out.exists() and out.samefile(read):
+            raise Failed(f"--out: {out} is what is read, and would be written over; name another file", 2)
     if guess:
         _guess(session, file, out, cast("Literal['events', 'ads'] | None", kind), domain, columns)
         return

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
+import sys
 import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TextIO, cast
 
 import typer
 
-from infra.cli.session import UNREACHABLE, Failed, Session, cell, command
+from infra.cli.session import UNREACHABLE, Failed, Session, cell, command, print_problem
 from infra.client import ApiError
 
 _PANEL = "Models"
 _THROUGH = {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+_HEARD = 50  # writes of a command
+_FRAMES = re.compile(r"\x1b\[[0-9;]*m|[─-╿]+")  # colours and boxes
 _BEGIN_SECONDS = 60.0  # in which an upload of labels starts a training
 
 train = typer.Typer(name="train", no_args_is_help=True, help="Train heads and rankers, and follow their training.")
@@ -118,16 +127,77 @@ def ranker(context: typer.Context) -> None:
     from infra.training import train_ranker
 
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(train_ranker.command)
-    app(args=list(context.args) or ["--help"], prog_name="adtailor train ranker")
+    written: list[Path] = []
+
+    @app.command()
+    @wraps(train_ranker.command)
+    def train(**given: Any) -> None:
+        train_ranker.command(**given)
+        written.append(given["out"])
+
+    def told() -> dict[str, Any]:
+        from shared.models.artifacts import load_manifest
+
+        manifest = load_manifest(written[0])
+        return {"out": str(written[0]), "version": manifest.version, "metadata": manifest.metadata}
+
+    _through(app, context.args, "adtailor train ranker", told)
 
 
 def evaluate(context: typer.Context) -> None:
     """Measure on your files, beside baselines (adtailor evaluate --help)."""
     from infra.evaluate.__main__ import app
 
-    arguments = [one for one in context.args if one != "--json"]  # it is what comes anyway
-    app(args=arguments or ["--help"], prog_name="adtailor evaluate")
+    _through(app, context.args, "adtailor evaluate")
+
+
+def _through(
+    app: typer.Typer,
+    arguments: Sequence[str],
+    name: str,
+    told: Callable[[], dict[str, Any]] | None = None,
+    *,
+    wants_json: bool = False,
+) -> None:
+    """Runs a command that has a line of its own. With ``--json`` there is an object on stdout whatever becomes of it:
+    its own, else what `told` answers, else what it said last on stderr."""
+    rest = [one for one in arguments if one != "--json"]
+    if not wants_json and len(rest) == len(arguments):
+        app(args=rest or ["--help"], prog_name=name)
+        return
+    if not rest:
+        raise typer.BadParameter(f"what shall be done? {name} --help says what there is")
+    said, heard = _Heard(sys.stdout), _Heard(sys.stderr)
+    try:
+        with redirect_stdout(cast("TextIO", said)), redirect_stderr(cast("TextIO", heard)):
+            app(args=rest, prog_name=name)
+    except SystemExit as ended:
+        if not said.last:
+            if ended.code in (0, None) and told is not None:
+                sys.stdout.write(json.dumps(told(), ensure_ascii=False, default=str) + "\n")
+            else:
+                print_problem({"title": heard.last or f"{name} ended with status {ended.code}"})
+        raise
+
+
+class _Heard:
+    """A stream that remembers its last words: the last paragraph without frames."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._words: deque[str] = deque(maxlen=_HEARD)
+
+    def write(self, text: str) -> int:
+        self._words.append(text)
+        return self._stream.write(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    @property
+    def last(self) -> str:
+        plain = _FRAMES.sub(" ", "".join(self._words))
+        return " ".join(plain.strip().rpartition("\n\n")[2].split())
 
 
 def promote(
@@ -152,4 +222,4 @@ def promote(
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command()(gate.main)
     arguments = ["--tenant", place.tenant, "--candidate", str(candidate), *([] if judge_only else ["--promote"])]
-    app(args=[*arguments, *context.args], prog_name="adtailor promote")
+    _through(app, [*arguments, *context.args], "adtailor promote", wants_json=session.json)

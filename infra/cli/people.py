@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+import shutil
+import tempfile
 import time
+import zlib
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from infra.cli.session import Failed, Session, cell, command, name_of
+from infra.cli.session import UNREACHABLE, Failed, Session, cell, command, name_of
 
 User = Annotated[str, typer.Argument(help="The person's id, as in your events.")]
 
@@ -95,17 +99,36 @@ def export(
 ) -> None:
     """All that is kept of a person, as JSON."""
     found: Any = session.client.export(user_id)
-    if not found["complete"]:
+    if not found["complete"] and out is None:
         session.answer(
             found, lambda: session.print(f"{found['size']:,} bytes, until {found['expires_at']}: {found['url']}")
         )
         return
     if out is not None:
-        out.write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        if not found["complete"]:
+            _fetched(session, found["url"], out)
+        else:
+            out.write_text(json.dumps(found, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
         told = {"user_id": user_id, "file": str(out), "bytes": out.stat().st_size}
         session.answer(told, lambda: session.print(f"{out}: {told['bytes']:,} bytes"))
         return
     session.answer(found, lambda: session.out.print_json(json.dumps(found, ensure_ascii=False)))
+
+
+def _fetched(session: Session, url: str, out: Path) -> None:
+    """Writes an export that lies gzipped at a signed address; unpacked, unless the file's name ends in .gz."""
+    if out.suffix == ".gz":
+        session.client.download(url, out)
+        return
+    with tempfile.TemporaryDirectory(dir=out.parent) as folder:
+        packed, plain = Path(folder) / "export.json.gz", Path(folder) / out.name
+        session.client.download(url, packed)
+        try:
+            with gzip.open(packed) as source, plain.open("wb") as target:
+                shutil.copyfileobj(source, target)
+        except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+            raise Failed(f"what lies there is no whole export: {error}", UNREACHABLE) from None
+        plain.replace(out)
 
 
 def erase(

@@ -77,7 +77,8 @@ def _ads(session: Session, ads: Any, title: str) -> None:
 def classify(
     session: Session,
     texts: Annotated[
-        list[str] | None, typer.Argument(help="Texts; - or nothing reads them from stdin, one a line.")
+        list[str] | None,
+        typer.Argument(help="Texts, up to 256 and 200,000 bytes; - or nothing reads them from stdin, one a line."),
     ] = None,
     head: Annotated[str | None, typer.Option(help="adproduct, content, or a head of your own.")] = None,
     top: Annotated[int, typer.Option(min=1, max=20)] = 3,

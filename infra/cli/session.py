@@ -6,10 +6,13 @@ import inspect
 import json
 import os
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Literal, ParamSpec, cast, get_args
+from urllib.parse import urlsplit
 
 import typer
 from rich.console import Console
@@ -77,15 +80,20 @@ class Failed(Exception):
 
 @dataclass
 class Session:
-    """One run of a command. `out`: what it answers; `err`: progress and problems."""
+    """One run of a command. `out`: what it answers; `err`: progress and problems. so_far: what is done already, which
+    the JSON of a problem has beside it."""
 
     given_url: str | None = None
     stack: str | None = None
     auth: str = "auto"
     token: str | None = None
     json: bool = False
+    so_far: dict[str, Any] = field(default_factory=dict)
     out: Console = field(default_factory=lambda: Console(highlight=False, soft_wrap=not sys.stdout.isatty()))
     err: Console = field(default_factory=lambda: Console(stderr=True, highlight=False, soft_wrap=True))
+
+    def __post_init__(self) -> None:
+        self.token = (self.token or "").strip() or None  # what a file or a pipe leaves at its end
 
     @cached_property
     def outputs(self) -> Mapping[str, str]:
@@ -99,6 +107,13 @@ class Session:
         found = self.given_url or self.outputs.get("ApiUrl") or LOCAL_URL
         if not found.startswith(("http://", "https://")):
             raise Failed(f"--url: {found} must begin with http:// or https://", 2)
+        try:
+            parts = urlsplit(found)
+            known = bool(parts.hostname) and (parts.port is None or parts.port > 0)
+        except ValueError:
+            known = False
+        if not known:
+            raise Failed(f"--url: {found} is no address", 2)
         return found
 
     @cached_property
@@ -205,20 +220,25 @@ def perform(session: Session, work: Callable[[], None]) -> None:
         code, line, body = _explained(session, error)
         session.err.print(f"[bold red]error[/] {escape(' '.join(line.split()))}")
         if session.json:
-            sys.stdout.write(json.dumps({"error": body}, ensure_ascii=False, default=str) + "\n")
+            print_problem(body, session.so_far)
         raise typer.Exit(code) from None
     finally:
         session.close()
 
 
+def print_problem(body: Mapping[str, Any], so_far: Mapping[str, Any] | None = None) -> None:
+    """A problem as the JSON object of a command."""
+    sys.stdout.write(json.dumps({"error": body, **(so_far or {})}, ensure_ascii=False, default=str) + "\n")
+
+
 def _explained(session: Session, error: Exception) -> tuple[int, str, Mapping[str, Any]]:
-    """Exit status, line and JSON of a problem; what is none of ours is raised again."""
+    """Exit status, line and JSON of a problem. What nobody foresaw says where it is, to be reported."""
     from botocore.exceptions import BotoCoreError, ClientError
 
     from infra.client import ApiError
     from infra.importers.mapping import MappingError
     from infra.importers.tables import TableError
-    from infra.signing import SigningError
+    from infra.signing import SigningError, TokenError
     from shared.errors import AdTailorError, Unavailable
 
     if isinstance(error, Failed):
@@ -232,6 +252,8 @@ def _explained(session: Session, error: Exception) -> tuple[int, str, Mapping[st
         local = "place" in session.__dict__ and session.place.aws
         hint = f" (asked at {local}; where the local system says otherwise, set ADTAILOR_AWS_URL)" if local else ""
         return UNREACHABLE, f"{error}{hint}", {"title": str(error)}
+    if isinstance(error, TokenError):
+        return 2, str(error), {"title": str(error)}
     if isinstance(error, (MappingError, TableError, SigningError, AdTailorError)):
         return REFUSED, str(error), {"title": str(error)}
     if isinstance(error, (BotoCoreError, ClientError)):
@@ -241,7 +263,9 @@ def _explained(session: Session, error: Exception) -> tuple[int, str, Mapping[st
         return REFUSED if refused or hint else UNREACHABLE, f"AWS: {error}{hint}", {"title": str(error)}
     if isinstance(error, OSError):
         return REFUSED, f"{error.filename or ''}: {error.strerror or error}".lstrip(": "), {"title": str(error)}
-    raise error
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    line = f"a defect of adtailor, please report it: {type(error).__name__}: {error}"
+    return REFUSED, f"{line} ({Path(frame.filename).name}:{frame.lineno})", {"title": line}
 
 
 def environment(name: str, fallback: str = "") -> str:

@@ -49,7 +49,10 @@ def upload(
     """Uploads events, ads or labels, and shows which lines were rejected and why."""
     if name is not None and len(files) > 1:
         raise Failed("--name is for one file", 2)
-    bodies = [send(session, path, kind or kind_of(path), name, wait=wait, timeout=timeout) for path in files]
+    bodies: list[dict[str, Any]] = []
+    for path in files:
+        bodies.append(send(session, path, kind or kind_of(path), name, wait=wait, timeout=timeout))
+        session.so_far["uploads"] = bodies
     session.answer({"uploads": bodies}, lambda: None)
     if strict and any(body.get("rejected") or body.get("problem") for body in bodies):
         raise typer.Exit(REJECTED)

@@ -65,12 +65,11 @@ def site(
         )
         with httpx2.Client() as client:
             found = discovered(made.issuer, client)
+        address = ""
         connects = [*made.connects(found), *(origin(one) for one in connect or ())]
         if folder:
             count = write(folder, made)
-            address = "https://the-host-of-these-files"
         else:
-            address = ""
             if not bucket:
                 parts = deploy(f"{stack}-console", connects)
                 bucket, address = parts["BucketName"], parts["Origin"]
@@ -82,7 +81,7 @@ def site(
         err.print(f"[red]error:[/] AWS: {error}", highlight=False)
         raise typer.Exit(1) from None
     out.print(f"{count} files in {folder or bucket}", highlight=False, soft_wrap=True)
-    for line in advice(made, connects, address):
+    for line in advice(made, connects, address, stack):
         out.print(line, highlight=False, markup=False, soft_wrap=True)
 
 
@@ -168,19 +167,19 @@ def write(folder: Path, made: Site) -> int:
     return count
 
 
-def advice(made: Site, connects: list[str], address: str) -> list[str]:
-    """What is left to do, in lines."""
-    lines = []
-    if address:
-        lines.append(f"address       {address}/")
-        lines.append(f"main stack    python -m infra.sam deploy --parameter-overrides CorsOrigin={address}")
-        if made.issuer:
-            lines.append(
-                f"issuer        client {made.client_id}, no secret, code with PKCE; callback, sign-out: {address}/"
-            )
+def advice(made: Site, connects: list[str], address: str, stack: str) -> list[str]:
+    """What is left to do, in lines. address: of our own distribution, which sends its headers itself; empty: that of a
+    host of theirs, which nothing here knows."""
+    lines = [f"address       {address}/"] if address else []
+    parameter = f"CorsOrigin={address}" if address else "the parameter CorsOrigin: the origin of that host"
+    command = f"python -m infra.sam deploy --stack-name {stack} --parameter-overrides "
+    lines.append(f"main stack    {command * bool(address)}{parameter}")
+    if made.issuer:
+        there = f"{address}/" if address else "that host's address with a / at its end"
+        lines.append(f"issuer        client {made.client_id}, no secret, code with PKCE; callback, sign-out: {there}")
     if not made.issuer:
         lines.append("issuer        the stack has no JwtIssuer: the page cannot sign with IAM, and asks for a token")
-    if not address.endswith("cloudfront.net"):
+    if not address:
         lines.append(f"header        content-security-policy: {policy(connects)}")
         lines.append("header        x-content-type-options: nosniff")
         lines.append("header        referrer-policy: no-referrer")

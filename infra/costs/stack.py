@@ -77,7 +77,8 @@ Loader.add_multi_constructor("!", _tagged)
 
 @cache
 def _parsed(path: Path) -> dict[str, Any]:
-    loaded: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader)  # noqa: S506  # nosec B506 # a SafeLoader
+    text = path.read_text(encoding="utf-8")
+    loaded: dict[str, Any] = yaml.load(text, Loader)  # noqa: S506  # nosec B506
     return loaded
 
 

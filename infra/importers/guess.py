@@ -231,7 +231,8 @@ class _Writer:
             address = json.dumps("https://example.com/p/{" + identifier + "}", ensure_ascii=False)
             self._add(name, f"{{template: {address}}}", "no column has it: the address of your pages", doubt=True)
         elif name == "event":
-            self._add(name, "{value: view}", "no column says what happened: view, purchase, …", doubt=True)
+            note = "no column says what happened: name one, or {value: view} where every row is the same"
+            self._add(name, f'"{UNKNOWN}"', note, doubt=True)
         elif name in REQUIRED[self._kind]:
             self._add(name, f'"{UNKNOWN}"', "no column looks like it: name it", doubt=True)
 

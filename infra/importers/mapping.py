@@ -179,11 +179,13 @@ def load_mapping(path: Path) -> Mapping:
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
-        sent = json.loads(text) if path.suffix == ".json" else yaml.load(text, _Once)  # noqa: S506  # nosec B506
+        sent = json.loads(text) if path.suffix == ".json" else _yaml(text)
     except OSError as error:
         raise MappingError(f"{path}: {error.strerror or error}") from error
     except (yaml.YAMLError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise MappingError(f"{path} is no {'JSON' if path.suffix == '.json' else 'YAML'}: {_one_line(error)}") from None
+    except RecursionError:
+        raise MappingError(f"{path} is nested too deeply") from None
     except ValueError as error:
         raise MappingError(f"{path}: {error}") from None
     return parse_mapping(sent, str(path))
@@ -219,6 +221,10 @@ class _Once(yaml.SafeLoader):
                 f"{twice}: {{columns: [one, other]}}"
             )
         return super().construct_mapping(node, deep)
+
+
+def _yaml(text: str) -> Any:
+    return yaml.load(text, _Once)  # noqa: S506  # nosec B506
 
 
 def _one_line(error: Exception) -> str:

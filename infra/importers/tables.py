@@ -356,10 +356,14 @@ def _json_lines(path: Path, wanted: FileFormat) -> Iterator[TableRow | BadRow]:
                 continue
             try:
                 value = json.loads(line)
+                values = dict(_inner(value)) if isinstance(value, dict) else None
             except ValueError as error:
                 yield BadRow(number, f"The line is not JSON: {error}.")
                 continue
-            if isinstance(value, dict):
-                yield TableRow(number, dict(_inner(value)))
+            except RecursionError:
+                yield BadRow(number, "The line is nested too deeply.")
+                continue
+            if values is not None:
+                yield TableRow(number, values)
             else:
                 yield BadRow(number, "The line is JSON, but not an object in braces.")

@@ -34,16 +34,6 @@ BLOCKED: tuple[dict[str, Any], ...] = (
     {"bcat": ["1001", "1002", "1361", "1544"], "cattax": 8},
     {"badv": ["ford.com", "apple.com"], "wlangb": ["en", "zh-Hans"]},
 )
-NATIVE = json.dumps(
-    {
-        "ver": "1.2",
-        "assets": [
-            {"id": 1, "required": 1, "title": {"len": 90}},
-            {"id": 2, "required": 0, "data": {"type": 2, "len": 140}},
-            {"id": 3, "required": 0, "img": {"type": 3, "wmin": 200, "hmin": 100}},
-        ],
-    }
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +45,18 @@ class Answer:
     status: int
 
 
+def native(draw: random.Random) -> str:
+    """What a native slot asks for: as every page has its own, hardly ever the same twice."""
+    first = draw.randrange(1, 1000)
+    assets = [
+        {"id": first, "required": 1, "title": {"len": draw.randrange(60, 150)}},
+        {"id": first + 1, "required": 0, "data": {"type": 2, "len": draw.randrange(90, 250)}},
+        {"id": first + 2, "required": 0, "img": {"type": 3, "wmin": 200, "hmin": 100}},
+        {"id": first + 3, "required": 0, "data": {"type": draw.choice((1, 6, 11, 12)), "len": draw.randrange(10, 40)}},
+    ]
+    return json.dumps({"ver": draw.choice(("1.1", "1.2")), "assets": assets[: draw.randrange(1, 5)]})
+
+
 def request(number: int, draw: random.Random, people: list[str]) -> dict[str, Any]:
     """A bid request: one to three impressions, three banners to one native ad, for somebody known or not."""
     slots: list[dict[str, Any]] = [
@@ -62,7 +64,7 @@ def request(number: int, draw: random.Random, people: list[str]) -> dict[str, An
             "id": str(place),
             "bidfloor": draw.choice((0, 0.03, 0.5)),
             **(
-                {"native": {"request": NATIVE, "ver": "1.2"}}
+                {"native": {"request": native(draw), "ver": "1.2"}}
                 if draw.random() < 0.25
                 else {"banner": dict(zip(("w", "h"), draw.choice(SIZES), strict=True))}
             ),

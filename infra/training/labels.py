@@ -24,6 +24,7 @@ White space around a label is not part of it; 3 and "3" are one label.
 
 from __future__ import annotations
 
+import math
 import re
 import unicodedata
 from collections import Counter
@@ -309,6 +310,11 @@ def split(rows: Rows, share: float, seed: int) -> tuple[Rows, Rows]:
                 kept[label] -= count
             held += group
     if not held:
-        raise LabelsError("too few rows a label to hold any out: give --dev")
+        least = max(2, math.floor(0.5 / share) + 1)  # of which the share is a row, rounded
+        most = max(Counter(label for _, label in set(zip(rows.texts, rows.labels, strict=True))).values())
+        raise LabelsError(
+            f"no label has enough different texts to hold any out: {least} are needed of one at least, "
+            f"and {most} is the most there is; add some, or send rows to choose on beside them (dev)"
+        )
     out = set(held)
     return rows.take([place for place in range(len(rows)) if place not in out]), rows.take(sorted(held))

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from shared.categories import is_sensitive
-from shared.domain import Consent, Decision, Interest
+from shared.domain import Consent, Decision, Interest, RankedAd
 from shared.eligibility import Context, Limits
 from shared.models.taxonomy import load_taxonomy
 from shared.openrtb.privacy import Person
@@ -58,13 +58,16 @@ class Choosing:
         offer: Offer,
         context: Context,
         *,
+        shown: Callable[[RankedAd], RankedAd],
+        kept: list[str] | None,
         interests: Sequence[str] = (),
-        reserve: bool = True,
     ) -> Decision | None:
         """The decision for one impression; None where no ad is left for it.
 
-        interests: categories that the publisher says the person cares for, beside what is known here. Not reserved, it
-        is neither kept nor logged, and takes nothing of budgets and caps.
+        shown: what the impression has room for of an ad. kept: takes the decision's id before the decision is kept, so
+            that it can be given up whatever happens; without it the decision is neither kept nor logged, and takes
+            nothing of budgets and caps. interests: categories that the publisher says the person cares for, beside
+            what is known here.
 
         Raises:
             Conflict: as `Recommending.recommend`. Unavailable: as everywhere.
@@ -77,11 +80,13 @@ class Choosing:
             return None
         asked, scoring = _among(asked, scoring, mask, told)
         decision_id = new_decision_id(now)
-        if reserve:
-            decision = chooser.decide(asked, scoring, decision_id).decision
+        if kept is not None:
+            kept.append(decision_id)
+            decision = chooser.decide(asked, scoring, decision_id, shown).decision
         else:
             limits = Limits(self._stores, tenant, snapshot, asked.uids, now)
             decision = chooser.draw(asked, scoring, limits, decision_id, generator(decision_id), 1).decision
+            decision = replace(decision, ads=tuple(map(shown, decision.ads)))
         return decision if decision.ads else None
 
     def _may_be_told(self, tenant: str, person: Person, consent: Consent) -> bool:

@@ -9,13 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from mimetypes import guess_type
 from typing import Any
+from urllib.parse import urlsplit
 
 from shared.domain import Ad
-from shared.openrtb.fields import Object, number, table, tables, text, whole, wholes
+from shared.openrtb.fields import Object, flag, number, table, tables, text, texts, whole, wholes
 
 VERSION = "1.2"
 OLDER = ("1.0", "1.1")  # versions without event trackers
+MOST_ASSETS = 20  # that an ad is looked at for; more must not be required
 TEXT_ONLY = 12  # AdCOM 1.0, "List: Creative Attributes"
 _IMPRESSION, _IMAGE = 1, 1  # Native 7.6, "Event Types"; 7.7, "Event Tracking Methods"
 _MAIN_IMAGE = 3  # Native 7.4
@@ -27,13 +30,14 @@ _MORE = {"zh": "了解详情", "en": "Learn more"}
 @dataclass(frozen=True, slots=True)
 class Asset:
     """kind: ``title``, ``img``, ``data``, or ``other``, which nobody here has. type: of an image or of data. longest:
-    in characters."""
+    in characters. mimes: an image's; empty: any."""
 
     id: int
     kind: str
     required: bool
     type: int | None = None
     longest: int | None = None
+    mimes: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,8 @@ class Trackers:
 
 
 def slot_of(native: Object) -> NativeSlot | None:
-    """What `imp.native` (3.2.9) asks for; None where its `request` is no JSON, or asks for nothing."""
+    """What `imp.native` (3.2.9) asks for; None where its `request` is no JSON, or asks for nothing, or requires what no
+    answer could name or hold."""
     try:
         request = json.loads(text(native, "request", 100_000) or "")
     except (ValueError, RecursionError):
@@ -66,10 +71,13 @@ def slot_of(native: Object) -> NativeSlot | None:
         return None
     inner = table(request, "native")
     asked = inner or request
-    assets = tuple(one for asset in tables(asked, "assets") if (one := _asset(asset)) is not None)
+    listed = tables(asked, "assets")
+    if any(whole(asset, "id") is None and flag(asset, "required") for asset in listed):
+        return None
+    assets = _most([one for asset in listed if (one := _asset(asset)) is not None])
     if not assets:
         return None
-    version = "1.0" if inner else text(asked, "ver") or text(native, "ver") or VERSION
+    version = text(asked, "ver") or ("1.0" if inner else text(native, "ver") or VERSION)
     version = version if version in OLDER else VERSION
     return NativeSlot(
         assets,
@@ -86,21 +94,28 @@ def _takes_images(tracker: Object) -> bool:
 
 
 def _asset(asset: Object) -> Asset | None:
-    own, required = whole(asset, "id"), whole(asset, "required") == 1
+    own, required = whole(asset, "id"), flag(asset, "required")
     if own is None:
         return None
-    if title := table(asset, "title"):
-        return Asset(own, "title", required, longest=whole(title, "len"))
-    if image := table(asset, "img"):
-        return Asset(own, "img", required, type=whole(image, "type"))
-    if data := table(asset, "data"):
-        return Asset(own, "data", required, type=whole(data, "type"), longest=whole(data, "len"))
-    return Asset(own, "other", required)
+    kind = next((one for one in ("title", "img", "data") if isinstance(asset.get(one), dict)), "other")
+    held = table(asset, kind)
+    if kind == "img":
+        mimes = frozenset(one.lower() for one in texts(held, "mimes"))
+        return Asset(own, kind, required, type=whole(held, "type"), mimes=mimes)
+    return Asset(own, kind, required, type=whole(held, "type"), longest=whole(held, "len"))
 
 
-def fits(slot: NativeSlot, ad: Ad, *, secure: bool) -> bool:
-    """Whether everything that the slot requires can be had of the ad, whatever its copy says."""
-    return assets_of(slot, ad, [], secure=secure) is not None
+def _most(assets: Sequence[Asset]) -> tuple[Asset, ...]:
+    """As many of them as are looked at, in their order and all that are required; none where those are too many."""
+    room = MOST_ASSETS - sum(asset.required for asset in assets)
+    if room < 0:
+        return ()
+    kept = []
+    for asset in assets:
+        room -= not asset.required
+        if asset.required or room >= 0:
+            kept.append(asset)
+    return tuple(kept)
 
 
 def assets_of(slot: NativeSlot, ad: Ad, copies: Sequence[str], *, secure: bool) -> list[dict[str, Any]] | None:
@@ -123,16 +138,35 @@ def is_text_only(assets: Sequence[Mapping[str, Any]]) -> bool:
     return not any("img" in asset for asset in assets)
 
 
+def is_told(assets: Sequence[Mapping[str, Any]], copies: Sequence[str]) -> bool:
+    """Whether one of these copies stands in the assets."""
+    return any(asset["data"]["value"] in copies for asset in assets if "data" in asset)
+
+
 def _value(asset: Asset, ad: Ad, copies: Sequence[str], *, secure: bool) -> dict[str, Any] | None:
     if asset.kind == "title":
         title = _first(asset, [ad.title])
         return {"title": {"text": title, "len": len(title)}} if title else None
     if asset.kind == "img":
         image = image_of(ad, secure=secure)
-        return {"img": {"type": _MAIN_IMAGE, "url": image}} if image and asset.type in (None, _MAIN_IMAGE) else None
+        fits = image and takes_main_image(asset) and (not asset.mimes or mime_of(image) in asset.mimes)
+        return {"img": {"type": _MAIN_IMAGE, "url": image}} if fits else None
     choices = _TEXTS.get(asset.type or 0) if asset.kind == "data" else None
     value = _first(asset, choices(ad, copies)) if choices is not None else None
     return {"data": {"type": asset.type, "value": value, "len": len(value)}} if value else None
+
+
+def takes_main_image(asset: Asset) -> bool:
+    """Whether an image asset may be the ad's only one."""
+    return asset.type in (None, _MAIN_IMAGE)
+
+
+def shortest(asset: Asset, ad: Ad) -> int | None:
+    """Characters of the shortest text that the ad has for a title or for data of this type, whatever its copy says;
+    None where it has none."""
+    choices = _TEXTS.get(asset.type or 0) if asset.kind == "data" else None
+    found = [ad.title] if asset.kind == "title" else choices(ad, []) if choices is not None else []
+    return min((len(one) for one in found if one), default=None)
 
 
 def _first(asset: Asset, texts: Sequence[str | None]) -> str | None:
@@ -153,6 +187,7 @@ _TEXTS: dict[int, Callable[[Ad, Sequence[str]], list[str | None]]] = {
     _DISPLAY_URL: lambda ad, copies: [domain_of(ad)],
     _CALL_TO_ACTION: lambda ad, copies: [_MORE[ad.language]],
 }
+DATA_TYPES = frozenset(_TEXTS)
 
 
 def markup(slot: NativeSlot, ad: Ad, assets: Sequence[Mapping[str, Any]], trackers: Trackers) -> str:
@@ -177,8 +212,11 @@ def image_of(ad: Ad, *, secure: bool) -> str | None:
     return image if image and (image.startswith("https:") or not secure) else None
 
 
+def mime_of(image: str) -> str:
+    """What an image's address says of its type; empty where it says nothing."""
+    return guess_type(urlsplit(image).path)[0] or ""
+
+
 def domain_of(ad: Ad) -> str:
     """The advertiser's domain: of the page that the ad leads to."""
-    from urllib.parse import urlsplit
-
-    return (urlsplit(ad.landing_url).hostname or "").removeprefix("www.")
+    return (urlsplit(ad.landing_url).hostname or "").removeprefix("www.").rstrip(".")

@@ -13,6 +13,7 @@ from typing import Protocol
 from urllib.parse import urlencode
 
 KINDS = ("win", "billing", "loss", "click", "visit")  # a visit is a click that is led on to the ad's page
+_PLACE = "{}.{}"
 _DIGITS = 32  # of the HMAC, hexadecimal: 128 bits
 # Macros (4.4) are replaced as they stand: percent signs would hide them.
 _FILLED_IN = {  # by the exchange alone: a tracker's address is called as it stands
@@ -30,15 +31,21 @@ class Digests(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Notice:
+    """place: of a loss, where the decision was bid with more than once: which bid of how many, from 0."""
+
     kind: str
     tenant: str
     decision_id: str
     ad_id: str
+    place: tuple[int, int] | None = None
 
 
 def address(digests: Digests, base: str, notice: Notice, *, filled_in: bool = False) -> str:
     """The notice's address under `base` (``https://…/openrtb2``). filled_in: the exchange calls it, and fills in."""
-    query = urlencode({"d": notice.decision_id, "a": notice.ad_id, "s": _signature(digests, notice)})
+    parts = {"d": notice.decision_id, "a": notice.ad_id, "s": _signature(digests, notice)}
+    if notice.place is not None:
+        parts["o"] = _PLACE.format(*notice.place)
+    query = urlencode(parts)
     return f"{base}/{notice.kind}?{query}{_FILLED_IN[notice.kind] if filled_in else ''}"
 
 
@@ -47,7 +54,14 @@ def is_ours(digests: Digests, notice: Notice, signature: str) -> bool:
     return compare_digest(_signature(digests, notice).encode(), signature.encode("utf-8", "replace"))
 
 
+def place_of(told: str) -> tuple[int, int] | None:
+    """The place as it stands in an address; None where there is none. Only what `is_ours` confirms is one."""
+    number, point, count = told.partition(".")
+    return (int(number), int(count)) if point and number.isdecimal() and count.isdecimal() else None
+
+
 def _signature(digests: Digests, notice: Notice) -> str:
     # External ids hold no control characters (`shared.preprocess.fields`), so that no person's digest is ever one.
-    parts = ("openrtb", notice.kind, notice.decision_id, notice.ad_id)
+    place = () if notice.place is None else (_PLACE.format(*notice.place),)
+    parts = ("openrtb", notice.kind, notice.decision_id, notice.ad_id, *place)
     return digests.digest(notice.tenant, "\x1f".join(parts))[:_DIGITS]

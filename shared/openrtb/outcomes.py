@@ -4,7 +4,7 @@ What is told is counted, and once. A billing and an image of the ad's markup tel
 comes first. It is charged to the ad's budget, whether its reservation holds, has lapsed or was given back; where the
 budget has no room for it any more it counts uncharged, as in feedback. A win alone counts nothing. A loss gives back
 what was reserved, once, also after a win (exchanges tell winners of their auction that lost in the next), and never
-what was billed.
+what was billed; of a decision that was bid with more than once, the loss of the last of its bids does.
 """
 
 from __future__ import annotations
@@ -98,4 +98,5 @@ class Outcomes:
         metrics.add_metric("Losses", MetricUnit.Count, 1)
         if reason.isdecimal() and len(reason) <= 4:  # not where it was left unfilled, or is encrypted
             metrics.add_metadata("loss_reason", int(reason))
-        self._stores.delivery.lose(notice.tenant, notice.decision_id, notice.ad_id, self._clock())
+        delivery, now = self._stores.delivery, self._clock()
+        delivery.lose(notice.tenant, notice.decision_id, notice.ad_id, now, place=notice.place)

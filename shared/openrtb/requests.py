@@ -9,7 +9,7 @@ from shared.domain import LANGUAGES, Language
 from shared.errors import BadInput
 from shared.openrtb import native
 from shared.openrtb.categories import AD_PRODUCT_2_0, CONTENT_1_0, page_domain
-from shared.openrtb.fields import Object, name_of, number, table, tables, text, texts, whole, wholes
+from shared.openrtb.fields import Object, flag, name_of, number, price, table, tables, text, texts, whole, wholes
 from shared.openrtb.markup import SMALLEST
 from shared.openrtb.native import NativeSlot
 from shared.openrtb.privacy import Person, person_of
@@ -17,6 +17,7 @@ from shared.openrtb.privacy import Person, person_of
 MOST_SLOTS = 10  # impressions of one request that are bid on: each is a decision of its own
 LONGEST_PLACE = 80  # characters of a placement's or platform's name
 MOST_DEALS = 20  # of an impression
+LARGEST = 10_000  # pixels of either side of a banner: more is no size
 CURRENCY = "USD"  # of floors that name none (3.2.4, 3.2.12)
 _FIXED = 3  # `deal.at`: its floor is its price
 _TRADITIONAL = {"hant", "tw", "hk", "mo"}  # subtags (BCP 47) of Chinese that ours is not
@@ -89,8 +90,9 @@ class BidRequest:
     interests: tuple[str, ...]
 
 
-def parse(body: Any, *, eid_source: str = "", vendor_id: int = 0) -> BidRequest:
-    """
+def parse(body: Any, *, eid_source: str = "", vendor_id: int = 0, gpc: bool = False) -> BidRequest:
+    """eid_source, vendor_id, gpc: as `shared.openrtb.privacy.person_of` has them.
+
     Raises:
         BadInput: it is no object, or lacks what the protocol cannot do without: `id`, and impressions with ids. Nothing
             else is an error (2.6).
@@ -106,7 +108,7 @@ def parse(body: Any, *, eid_source: str = "", vendor_id: int = 0) -> BidRequest:
     for place, imp in enumerate(found):
         if name_of(imp) is None:
             raise BadInput("an impression has an id", field=f"imp.{place}.id")
-    person = person_of(body, eid_source=eid_source, vendor_id=vendor_id)
+    person = person_of(body, eid_source=eid_source, vendor_id=vendor_id, gpc=gpc)
     place_ = table(body, "site") or table(body, "app") or table(body, "dooh")
     content = table(place_, "content")
     tmax = number(body, "tmax")
@@ -147,7 +149,7 @@ def _slot(imp: Object) -> Slot:
         id=own,
         placement=(text(imp, "tagid") or own)[:LONGEST_PLACE],
         offers=_offers(imp),
-        secure=whole(imp, "secure") == 1,
+        secure=flag(imp, "secure"),
         exp=whole(imp, "exp"),
         quantity=1.0 if quantity is None else quantity,
         banner=_banner(table(imp, "banner")),
@@ -157,10 +159,10 @@ def _slot(imp: Object) -> Slot:
 
 def _offers(imp: Object) -> tuple[Offer, ...]:
     """A deal that names no floor has the impression's (7.11); its currency does not inherit (3.2.12)."""
-    floor, currency = max(0.0, number(imp, "bidfloor") or 0.0), _currency(imp)
+    floor, currency = max(0.0, price(imp, "bidfloor") or 0.0), _currency(imp)
     pmp, offers = table(imp, "pmp"), {}
     for deal in tables(pmp, "deals")[:MOST_DEALS]:
-        own, own_floor = name_of(deal), number(deal, "bidfloor")
+        own, own_floor = name_of(deal), price(deal, "bidfloor")
         if own is None or own in offers:
             continue
         offers[own] = Offer(
@@ -171,7 +173,7 @@ def _offers(imp: Object) -> tuple[Offer, ...]:
             seats=frozenset(texts(deal, "wseat")) or None,
             advertisers=_domains(deal, "wadomain") or None,
         )
-    open_market = () if whole(pmp, "private_auction") == 1 else (Offer(None, floor, currency),)
+    open_market = () if flag(pmp, "private_auction") else (Offer(None, floor, currency),)
     return (*offers.values(), *open_market)
 
 
@@ -180,21 +182,26 @@ def _currency(holder: Object) -> str:
 
 
 def _domains(holder: Object, name: str) -> frozenset[str]:
-    return frozenset(one.lower().removeprefix("www.") for one in texts(holder, name))
+    """Domains as `native.domain_of` has them, also where they come as addresses of pages."""
+    found = (one.lower().rpartition("//")[2].partition("/")[0] for one in texts(holder, name))
+    return frozenset(one.removeprefix("www.").rstrip(".") for one in found) - {""}
 
 
 def _banner(banner: Object) -> BannerSlot | None:
     offered = [*tables(banner, "format"), banner]
     sizes = [(whole(one, "w"), whole(one, "h")) for one in offered]
-    size = next(((w, h) for w, h in sizes if w and h and min(w, h) >= SMALLEST), None)
+    size = next(((w, h) for w, h in sizes if w and h and min(w, h) >= SMALLEST and max(w, h) <= LARGEST), None)
     return BannerSlot(size, wholes(banner, "btype"), wholes(banner, "battr")) if size else None
 
 
 def _languages(body: Object) -> frozenset[Language] | None:
-    """`wlang` (ISO 639-1) or `wlangb` (BCP 47): ours among them by the first subtag, but for the traditional script."""
-    allowed = [*texts(body, "wlang"), *texts(body, "wlangb")]
-    named = {_primary(tag) for tag in allowed if not _TRADITIONAL & set(_subtags(tag))}
-    return frozenset(one for one in LANGUAGES if one in named) if allowed else None
+    """`wlang` (ISO 639-1) and `wlangb` (BCP 47): ours in each by the first subtag, but for the traditional script."""
+    left: frozenset[Language] | None = None
+    for allowed in filter(None, (texts(body, "wlang"), texts(body, "wlangb"))):
+        named = {_primary(tag) for tag in allowed if not _TRADITIONAL & set(_subtags(tag))}
+        own = frozenset(one for one in LANGUAGES if one in named)
+        left = own if left is None else left & own
+    return left
 
 
 def _language(holder: Object) -> Language | None:

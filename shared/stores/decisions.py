@@ -3,7 +3,8 @@
 An id says where its row lies: ten-minute bucket (5 digits of base 36), shard (a hexadecimal digit), 72 random bits::
 
     t/{tenant}/d/{bucket}{shard}   {decision_id}       doc, budget, `fb` (feedback counted so far: time by mark);
-                                                       lost/{ad_id}: when its reservation was given back
+                                                       lost/{ad_id}: when its reservation was given back;
+                                                       out/{n}: when the n-th of its bids was told to have lost
     t/{tenant}/d/{bucket}{shard}   {decision_id}/log   log
     t/{tenant}/p/{uid}             d/{decision_id}     pointer, for whoever erases the person
 
@@ -33,6 +34,7 @@ _DIGITS = "0123456789abcdefghijklmnopqrstuvwxyz"
 _BUCKET_DIGITS = 5  # enough until the year 3119
 _LOG = "/log"
 _LOST = "lost/"
+_OUT = "out/"
 _ID = re.compile(r"[0-9a-z]{5}[0-9a-f]{19}")
 
 
@@ -54,13 +56,14 @@ class StoredDecision:
 
     budget: by ad cost and daily limit in units of money (`shared.stores.spend`), of those that have a limit.
     marks: time by ``kind/ad_id`` of the feedback that has been counted. lost: ads whose reservation was given back
-    (`shared.stores.losses`).
+    (`shared.stores.losses`). out: bids with the decision that have lost, by their place among them.
     """
 
     decision: Decision
     budget: Mapping[str, tuple[int, int]]
     marks: Mapping[str, float]
     lost: frozenset[str] = frozenset()
+    out: frozenset[int] = frozenset()
 
 
 def new_decision_id(at: float) -> str:
@@ -88,6 +91,11 @@ def decision_key(tenant: str, decision_id: str) -> Key | None:
 def lost_name(ad_id: str) -> str:
     """The attribute of a decision's row that says since when its ad's reservation is given back."""
     return f"{_LOST}{ad_id}"
+
+
+def out_name(place: int) -> str:
+    """The attribute of a decision's row that says since when this one of its bids has lost."""
+    return f"{_OUT}{place}"
 
 
 class Decisions:
@@ -215,4 +223,5 @@ def _stored(row: Row) -> StoredDecision:
         budget={ad_id: (cost, limit) for ad_id, (cost, limit) in row["budget"].items()},
         marks=_marks(row),
         lost=frozenset(name.removeprefix(_LOST) for name in row if name.startswith(_LOST)),
+        out=frozenset(int(name.removeprefix(_OUT)) for name in row if name.startswith(_OUT)),
     )

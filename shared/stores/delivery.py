@@ -200,9 +200,11 @@ class Delivery:
         act = Act(decision.decision_id, ad_id, kind, at)
         return self._feedback.record_many(tenant, [act], at, decisions=stored, nobody=nobody)[0]
 
-    def lose(self, tenant: str, decision_id: str, ad_id: str, now: float) -> Lost:
+    def lose(
+        self, tenant: str, decision_id: str, ad_id: str, now: float, *, place: tuple[int, int] | None = None
+    ) -> Lost:
         """See `Losses.lose`: what was reserved for an ad that will not be shown is free again."""
-        return self._losses.lose(tenant, decision_id, ad_id, now)
+        return self._losses.lose(tenant, decision_id, ad_id, now, place=place)
 
     def erase_decision(
         self,

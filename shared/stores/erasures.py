@@ -16,85 +16,29 @@ and decisions are forgotten here too: the digests stay, as long as the tombstone
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import islice
 from math import inf
-from typing import Any, Literal, TypeVar
-
-import orjson
+from typing import Any, TypeVar
 
 from shared.errors import Conflict
+from shared.stores.erasure_rows import TABLE, Erasure, Move, counting, erasure_of, moving
 from shared.stores.faults import give_way
 from shared.stores.identities import TOMBSTONE_DAYS, Known
 from shared.stores.people import People, group_key, person_key
 from shared.stores.person import Person
 from shared.stores.table import ConditionFailed, Key, Row, Table
 
+__all__ = ["TOGETHER", "Erasure", "Erasures", "Move"]
+
 T = TypeVar("T")
-Kind = Literal["erasure", "withdrawal"]
-# The first four in turn, the last at any time: what is looked for is found once more.
-Step = Literal["table", "objects", "scan", "scan_objects", "done"]
 _AT_ONCE = 90  # rows in one transaction, with the one that counts them
 TOGETHER = 90  # erasures in one
 _TURNS = 30
-_TABLE, _OBJECTS = "n/", "o/"
-_FOUND = ("found", "looked_at")
 # Places in the receipt by the beginning of a row's sort key.
 _PLACES = {"e/": "events", "f/": "impressions", "c/": "consents", "d/": "decisions", "a/": "answers"}
 _PLACES |= {"profile": "profiles", "state": "profiles", "meta": "people"}
 _STAYING = ("meta", "profile", "state", "c/")  # of somebody who withdraws: the profile is an empty one
-
-
-@dataclass(frozen=True, slots=True)
-class Erasure:
-    """An erasure as it stands.
-
-    kind: withdrawal: of consent, so that the person stays, with what they said of it. digests: of external ids
-    (`Identities.digest`). uids, groups: theirs, as long as it is not done. cut: of a withdrawal the number of the last
-    event that goes. table, objects: by place what has gone. found, looked_at: of the second scan, so far. round: how
-    often it has been begun again because that found something. cursor: where the step goes on. not_before: epoch
-    seconds from which on the step may be done. turn: changes with each change of the above.
-    """
-
-    erasure_id: str
-    kind: Kind
-    requested_at: float
-    digests: tuple[str, ...]
-    uids: tuple[str, ...] = ()
-    groups: tuple[str, ...] = ()
-    cut: int = 0
-    step: Step = "table"
-    not_before: float = 0.0
-    cursor: Mapping[str, Any] | None = None
-    round: int = 0
-    turn: int = 0
-    updated_at: float = 0.0
-    verified_at: float | None = None
-    table: Mapping[str, int] = field(default_factory=dict)
-    objects: Mapping[str, int] = field(default_factory=dict)
-    found: Mapping[str, int] = field(default_factory=dict)
-    looked_at: Mapping[str, int] = field(default_factory=dict)
-
-    @property
-    def done(self) -> bool:
-        return self.step == "done"
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """To the next step of an erasure, or further on in the same.
-
-    again: it begins another round. objects: what has gone of them since. found, looked_at: replace those before; None:
-    they stay, and so does not_before.
-    """
-
-    step: Step
-    not_before: float | None = None
-    cursor: Mapping[str, Any] | None = None
-    again: bool = False
-    objects: Mapping[str, int] = field(default_factory=dict)
-    found: Mapping[str, int] | None = None
-    looked_at: Mapping[str, int] | None = None
 
 
 class Erasures:
@@ -106,7 +50,7 @@ class Erasures:
 
     def get(self, tenant: str, erasure_id: str) -> Erasure | None:
         row = self._table.get(*_key(tenant, erasure_id))
-        return _erasure(row) if row is not None and "step" in row else None
+        return erasure_of(row) if row is not None and "step" in row else None
 
     def begin(self, tenant: str, erasure: Erasure, known: Mapping[str, Known], person: Person | None) -> bool:
         """Makes the person unknown and the erasure's row, in one transaction; False where somebody else has been at
@@ -241,14 +185,14 @@ class Erasures:
             "turn": 0,
             "expires_at": int(erasure.requested_at) + TOMBSTONE_DAYS * 86400,
         }
-        row |= {f"{_TABLE}{place}": count for place, count in gone.items()}
+        row |= {f"{TABLE}{place}": count for place, count in gone.items()}
         return self._table.put_action(row, condition="attribute_not_exists(pk)")
 
     # What has gone ----------------------------------------------------------------------------------------------
 
     def count_action(self, tenant: str, erasure_id: str, gone: Mapping[str, int]) -> dict[str, Any]:
         """Part of a transaction: counts what goes with it, by place."""
-        names = {f"#n{place}": f"{_TABLE}{name}" for place, name in enumerate(gone)}
+        names = {f"#n{place}": f"{TABLE}{name}" for place, name in enumerate(gone)}
         return self._table.update_action(
             _key(tenant, erasure_id),
             f"ADD {', '.join(f'{name} :{name[1:]}' for name in names)}",
@@ -330,40 +274,52 @@ class Erasures:
     def advance(self, tenant: str, erasure: Erasure, move: Move, now: float) -> Erasure | None:
         """The erasure as moved; None where another worker has moved it."""
         try:
-            row = self._table.update(_key(tenant, erasure.erasure_id), **_moving(erasure, move, now))
+            row = self._table.update(_key(tenant, erasure.erasure_id), **moving(erasure, move, now))
         except ConditionFailed:
             return None
-        return _erasure(row)
+        return erasure_of(row)
 
-    def advance_together(self, tenant: str, moves: Sequence[tuple[Erasure, Move]], now: float) -> list[Erasure]:
+    def advance_together(
+        self,
+        tenant: str,
+        moves: Sequence[tuple[Erasure, Move]],
+        now: float,
+        gone: Mapping[str, Mapping[str, int]] | None = None,
+    ) -> list[Erasure]:
         """`advance` of at most `TOGETHER` erasures, in one transaction: whoever goes on with one of them finds all at
-        the same place. Those that another worker has moved are not among what it returns.
+        the same place. Those that another worker has moved are not among what it returns; what has gone of objects
+        counts for them all the same, and so does what has `gone` of others who had come a part of the way.
+
+        gone: by erasure and place; with `moves` of at most `TOGETHER` erasures.
 
         Raises:
             Conflict: too many writers at them.
         """
-        left = list(moves)
+        left = {one.erasure_id: (one, move) for one, move in moves}
+        counted = {erasure_id: counts for erasure_id, counts in (gone or {}).items() if any(counts.values())}
         for attempt in range(_TURNS):
+            updates = {name: moving(one, move, now) for name, (one, move) in left.items()}
+            updates |= {name: counting(counts) for name, counts in counted.items()}
             try:
                 self._table.transact(
-                    [
-                        self._table.update_action(_key(tenant, one.erasure_id), **_moving(one, move, now))
-                        for one, move in left
-                    ]
+                    [self._table.update_action(_key(tenant, name), **update) for name, update in updates.items()]
                 )
             except ConditionFailed as error:
-                left = [pair for place, pair in enumerate(left) if place not in error.failed]
+                for name in [name for place, name in enumerate(updates) if place in error.failed]:
+                    counted.pop(name, None)  # its row is no more
+                    if name in left and any((counts := left.pop(name)[1].objects).values()):
+                        counted[name] = counts
                 if not error.failed:
                     give_way(attempt)
             else:
-                return self.get_many(tenant, [one.erasure_id for one, _ in left])
+                return self.get_many(tenant, left)
         raise Conflict("too many writers at the same erasures", retry_after=1)
 
     def get_many(self, tenant: str, erasure_ids: Iterable[str]) -> list[Erasure]:
         """Those that there are, in the order of their requests."""
         rows = self._table.get_many([_key(tenant, one) for one in erasure_ids]).values()
         return sorted(
-            (_erasure(row) for row in rows if "step" in row), key=lambda one: (one.requested_at, one.erasure_id)
+            (erasure_of(row) for row in rows if "step" in row), key=lambda one: (one.requested_at, one.erasure_id)
         )
 
     def finish(self, tenant: str, erasure: Erasure, *, now: float, looked_at: Mapping[str, int]) -> Erasure | None:
@@ -390,7 +346,7 @@ class Erasures:
             )
         except ConditionFailed:
             return None
-        return _erasure(row)
+        return erasure_of(row)
 
     # Whom it is about -------------------------------------------------------------------------------------------
 
@@ -412,34 +368,6 @@ class Erasures:
         """How many of the ids still lead to one of the uids."""
         known = self._people.look_up_digests(tenant, erasure.digests)
         return sum(one.uid in erasure.uids for one in known.values()) if erasure.kind == "erasure" else 0
-
-
-def _moving(erasure: Erasure, move: Move, now: float) -> dict[str, Any]:
-    """The update of an erasure's row, which holds as long as nobody else has moved it."""
-    expression = "SET #step = :step, updated_at = :now, turn = :next, #cursor = :cursor, #round = :round"
-    values: dict[str, Any] = {
-        ":step": move.step,
-        ":now": now,
-        ":next": erasure.turn + 1,
-        ":turn": erasure.turn,
-        ":cursor": orjson.dumps(move.cursor),
-        ":round": erasure.round + move.again,
-    }
-    names = {"#step": "step", "#cursor": "cursor", "#round": "round"}
-    if move.not_before is not None:
-        expression += ", not_before = :not_before"
-        values[":not_before"] = move.not_before
-    for name, counts in zip(_FOUND, (move.found, move.looked_at), strict=True):
-        if counts is not None:
-            expression += f", #{name} = :{name}"
-            names[f"#{name}"] = name
-            values[f":{name}"] = dict(counts)
-    added = {name: count for name, count in move.objects.items() if count}
-    if added:
-        expression += " ADD " + ", ".join(f"#o{place} :o{place}" for place in range(len(added)))
-        names |= {f"#o{place}": f"{_OBJECTS}{name}" for place, name in enumerate(added)}
-        values |= {f":o{place}": count for place, count in enumerate(added.values())}
-    return {"expression": expression, "values": values, "names": names, "condition": "turn = :turn"}
 
 
 def _lots(many: Iterable[T]) -> Iterator[list[T]]:
@@ -466,29 +394,3 @@ def _last(row: Row) -> float:
 def _times(row: Row) -> list[float]:
     times = [row.get("at"), *row.get("shown", ()), *(value for name, value in row.items() if name[:2] == "p/")]
     return [float(at) for at in times if at is not None] or [0.0]
-
-
-def _erasure(row: Row) -> Erasure:
-    def counts(prefix: str) -> dict[str, int]:
-        return {name.removeprefix(prefix): int(n) for name, n in sorted(row.items()) if name.startswith(prefix) and n}
-
-    return Erasure(
-        erasure_id=row["sk"],
-        kind=row["kind"],
-        requested_at=float(row["requested_at"]),
-        digests=tuple(row["digests"]),
-        uids=tuple(row.get("uids", ())),
-        groups=tuple(row.get("groups", ())),
-        cut=row["cut"],
-        step=row["step"],
-        not_before=float(row.get("not_before", 0)),
-        cursor=orjson.loads(row.get("cursor", b"null")),
-        round=row.get("round", 0),
-        turn=row["turn"],
-        updated_at=float(row["updated_at"]),
-        verified_at=float(row["verified_at"]) if "verified_at" in row else None,
-        table=counts(_TABLE),
-        objects=counts(_OBJECTS),
-        found={name: int(n) for name, n in row.get("found", {}).items()},
-        looked_at={name: int(n) for name, n in row.get("looked_at", {}).items()},
-    )

@@ -3,24 +3,30 @@
 The decision's row takes the mark ``lost/{ad_id}`` in the transaction that takes the reservation off budget and cap, on
 the condition that there is neither this mark nor the ad's impression. An impression that comes all the same is charged
 to what the budget has left (`shared.stores.feedback`), never to a reservation, which is somebody else's by then.
+
+A decision may be bid with more than once, on the terms of a deal and on the open market, of which one at most can win.
+Each loss then leaves a mark ``out/{n}``, on the condition that some other bid has none; the last one finds that all
+others have theirs, and gives back.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from shared.errors import Conflict
-from shared.stores.decisions import Decisions, StoredDecision, decision_key, lost_name
+from shared.stores.decisions import Decisions, StoredDecision, decision_key, lost_name, out_name
 from shared.stores.faults import give_way
 from shared.stores.frequency import Frequency
 from shared.stores.spend import Spend
-from shared.stores.table import ConditionFailed, Table
+from shared.stores.table import ConditionFailed, Key, Table
 
 _TURNS = 30
 
-# given back: now. repeated: before. shown: its impression counts, and stays. nothing: it had reserved nothing, or that
-# has lapsed. unknown: no such decision of this tenant (any more), or it did not show this ad.
-Lost = Literal["given back", "repeated", "shown", "nothing", "unknown"]
+# given back: now. kept: another bid with it may win. repeated: before. shown: its impression counts, and stays.
+# nothing: it had reserved nothing, or that has lapsed. unknown: no such decision of this tenant (any more), or it did
+# not show this ad.
+Lost = Literal["given back", "kept", "repeated", "shown", "nothing", "unknown"]
 
 
 class Losses:
@@ -32,8 +38,10 @@ class Losses:
         self._spend = spend
         self._frequency = frequency
 
-    def lose(self, tenant: str, decision_id: str, ad_id: str, now: float) -> Lost:
-        """Says what became of it.
+    def lose(
+        self, tenant: str, decision_id: str, ad_id: str, now: float, *, place: tuple[int, int] | None = None
+    ) -> Lost:
+        """Says what became of it. place: which bid of how many with the decision has lost, from 0; None: all of them.
 
         Raises:
             Conflict: too many others write at the same budget. Unavailable: as everywhere.
@@ -47,6 +55,14 @@ class Losses:
                 return "shown"
             if ad_id in stored.lost:
                 return "repeated"
+            others = frozenset(range(place[1])) - {place[0]} - stored.out if place is not None else frozenset()
+            if place is not None and others:
+                if place[0] in stored.out:
+                    return "repeated"
+                if self._mark_out(tenant, decision_id, place[0], others, now):
+                    return "kept"
+                give_way(attempt)
+                continue
             parts = self._parts(tenant, stored, ad_id, lapsed=lapsed)
             if not parts:
                 return "nothing"
@@ -61,6 +77,22 @@ class Losses:
             return "given back"
         raise Conflict("too many writers at the same budget", retry_after=1)
 
+    def _mark_out(self, tenant: str, decision_id: str, place: int, others: Iterable[int], now: float) -> bool:
+        """Marks this bid as lost, where another one has not; False where it has been, or all others have, meanwhile."""
+        names = {f"#o{other}": out_name(other) for other in others}
+        some = " OR ".join(f"attribute_not_exists({name})" for name in names)
+        try:
+            self._table.update(
+                _key(tenant, decision_id),
+                "SET #out = :at",
+                {":at": now},
+                names=names | {"#out": out_name(place)},
+                condition=f"attribute_exists(pk) AND attribute_not_exists(#out) AND ({some})",
+            )
+        except ConditionFailed:
+            return False
+        return True
+
     def _parts(self, tenant: str, stored: StoredDecision, ad_id: str, *, lapsed: bool) -> dict[str, dict[str, Any]]:
         """The transaction's parts that give back, by what they do."""
         decision, parts = stored.decision, {}
@@ -73,13 +105,17 @@ class Losses:
         return parts
 
     def _mark_action(self, tenant: str, decision_id: str, ad_id: str, now: float) -> dict[str, Any]:
-        key = decision_key(tenant, decision_id)
-        if key is None:
-            raise ValueError(f"{decision_id!r} is no decision's id")
         return self._table.update_action(
-            key,
+            _key(tenant, decision_id),
             "SET #lost = :at",
             {":at": now},
             names={"#lost": lost_name(ad_id), "#shown": f"impression/{ad_id}"},
             condition="attribute_exists(pk) AND attribute_not_exists(#lost) AND attribute_not_exists(fb.#shown)",
         )
+
+
+def _key(tenant: str, decision_id: str) -> Key:
+    key = decision_key(tenant, decision_id)
+    if key is None:
+        raise ValueError(f"{decision_id!r} is no decision's id")
+    return key

@@ -32,7 +32,7 @@ counted: whoever asked for the erasure is told that there is one.
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -59,8 +59,9 @@ OWNERS = "adtailor-uids"  # metadata of an export: whose data are in it
 @dataclass(frozen=True, slots=True)
 class Swept:
     """What one call did. removed: by erasure and place how many rows, lines, quotes or exports went (or would), and
-    under ``unreadable`` lines and files; those of an object that is not done yet come with the call that ends it, and
-    what is of nobody in particular counts for every erasure that it goes by. looked_at: objects by place. cursor: where
+    under ``unreadable`` lines and files; those of an object that is not done yet come with the call that ends it, also
+    for an erasure that had begun it and is no longer among the call's, and what is of nobody in particular counts for
+    every erasure that it goes by. looked_at: objects by place. cursor: where
     the next call goes on; None: everything has been looked at. closed: how many objects could not be read.
     """
 
@@ -93,7 +94,7 @@ def sweep(
         digest: of an external id of the tenant's.
         write: else nothing is removed, and what would be is counted; of rejected lines only those written before the
             erasure, since those of others come all the time.
-        cursor: of the call before, for the same people.
+        cursor: of the call before, for the same people or some of them: it has passed what others have left.
         log_days: that the decision log is kept.
 
     Raises:
@@ -115,7 +116,8 @@ class _Walk:
         self._write = write
         self._log_days = log_days
         self._closed = 0
-        self._removed: dict[str, Counter[str]] = {name: Counter() for name in gone.everybody}
+        # By those too who have left since the walk was cut off within an object (`State.found`).
+        self._removed: defaultdict[str, Counter[str]] = defaultdict(Counter)
         self._looked_at: Counter[str] = Counter()
 
     def go(self, cursor: Mapping[str, Any] | None) -> Swept:
@@ -151,7 +153,8 @@ class _Walk:
         return self._told(cursor)
 
     def _told(self, cursor: dict[str, Any] | None) -> Swept:
-        removed = {name: dict(counts) for name, counts in self._removed.items()}
+        names = dict.fromkeys((*self._gone.everybody, *self._removed))
+        removed = {name: dict(self._removed[name]) for name in names}
         return Swept(removed, dict(self._looked_at), cursor, self._closed)
 
     def _over(self) -> bool:

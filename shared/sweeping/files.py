@@ -30,8 +30,9 @@ _SPACES = bytes(1 << 16).replace(b"\0", b" ")
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """How far one object has got. etag: of the content it holds for. writing: it is being written anew, `upload` and
-    `parts` say where to. found: what has gone so far, or would go: erasure, what, how much."""
+    """How far one object has got. etag: of the content it holds for; empty: the object is to be begun anew. writing: it
+    is being written anew, `upload` and `parts` say where to. found: what has gone so far, or would go: erasure,
+    what, how much."""
 
     etag: str
     place: Place | None = None
@@ -45,6 +46,8 @@ class State:
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> State:
+        if isinstance(row["found"], Mapping):  # of a release that did not say whose: this object is begun anew
+            return cls("", writing=bool(row["writing"]), upload=row["upload"])
         place = row["place"]
         if place is not None:
             number, offset = int(place["line"]), int(place["offset"])
@@ -167,7 +170,7 @@ def _open(objects: Objects, key: str, state: State | None) -> OpenObject:
     place = state.place if state else None
     offset = 0 if place is None or place.packed else place.offset
     opened = objects.open(key, offset=offset, fingerprint=state.etag if state else None)
-    if state is not None and opened.etag != state.etag:
+    if state is not None and opened.etag != state.etag:  # also where it has none
         opened.reader.close()
         raise Conflict(f"the object {key} has been replaced")
     return opened

@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import httpx2
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Locator, Page, Route, expect
+from playwright.sync_api import Locator, Page, Route, expect
 
-from tests.browser.console_page import Console, Language, Scheme, browser, shoot
+from tests.browser.conftest import TRUE, UNTRUE
+from tests.browser.console_page import Console, Language, Scheme, shoot
 from tests.data import ROOT
-from tests.fakes.chat_server import chat_server, choices, replies
-from tests.integration.conftest import LocalSystem, _need_parts
+from tests.integration.conftest import LocalSystem
 
 pytestmark = [pytest.mark.slow, pytest.mark.emulator]
 
@@ -25,36 +25,7 @@ PRODUCT = {
     "title": "Aster 4 trail shoe",
     "description": "A trail running shoe that weighs 285 g, with a 6 mm drop and waterproof. It costs 89 euros.",
 }
-TRUE = "A trail running shoe that weighs 285 g"
-UNTRUE = "Aster 4 trail shoe, only 49 euros today"
 VIEWS = ["people/u-multi", "ads/ec-zh-demo-phone", "campaigns", "studio", "models", "uploads"]
-
-
-@pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
-    """The local system with the sample; its model writes what is true, what is not, and what the law forbids."""
-    _need_parts()
-    answer = choices(TRUE, UNTRUE, "The best trail shoe in the world")
-    with chat_server(replies(answer)) as model, pytest.MonkeyPatch.context() as environment:
-        environment.setenv("ERASURE_DELAY_SECONDS", "2")  # between an erasure's steps
-        state = tmp_path_factory.mktemp("console") / "state"
-        system = LocalSystem(state, ("--llm", model.url)).start()
-        yield system
-        system.stop()
-
-
-@pytest.fixture(scope="module")
-def chromium_() -> Iterator[Browser]:
-    with browser() as running:
-        yield running
-
-
-@pytest.fixture
-def console(local: LocalSystem, chromium_: Browser) -> Iterator[Console]:
-    one = Console(chromium_, local.url)
-    yield one
-    one.close()
-    assert one.problems == []
 
 
 def shown(page: Page) -> list[str]:
@@ -184,21 +155,26 @@ def test_a_finding_stands_on_the_text_and_its_rewrite_is_one_click(console: Cons
     page = console.open("ads/ec-en-demo-vacuum")
     blocked = page.locator("mark.block")
     expect(blocked.first).to_be_visible()
-    marks = blocked.count()
     assert "No.1" in " ".join(blocked.all_inner_texts())
     expect(page.locator(".findings code").first).to_be_visible()
     shoot(page, "journey-findings")
-    while page.locator(".rewrite button").count():
-        left = page.locator(".findings li").count()
-        page.locator(".rewrite button").first.click()
-        expect(page.locator(".findings li")).not_to_have_count(left)
-    assert blocked.count() < marks
+
+    ad = {"ad_id": "console-best", "title": "The best trail shoe for wet ground", "brand": "Aster", "bid_cpm": 2}
+    ad |= {"landing_url": "https://example.com/", "language": "en", "domain": "ecommerce"}
+    local.http.put("/v1/ads", json={"ads": [ad]}).raise_for_status()
+    page.goto(f"{console.url}/console/#ads/console-best")
+    expect(page.get_by_text("Not shown", exact=False).first).to_be_visible()
+    expect(page.locator(".findings li")).to_have_count(1)
+    page.locator(".rewrite button").click()
+    expect(page.locator(".findings li")).to_have_count(0)
     expect(page.get_by_text("There are unsaved changes")).to_be_visible()
     page.get_by_role("button", name="Save to the catalogue").click()
     expect(page.get_by_text("There are unsaved changes")).to_have_count(0)
-    saved = local.http.get("/v1/ads/ec-en-demo-vacuum").json()
-    assert "No.1" not in saved["title"]
-    assert saved["brand"]  # what the page does not show stays
+    expect(page.get_by_text("Active", exact=True)).to_be_visible()
+    saved = local.http.get("/v1/ads/console-best").json()
+    assert "best" not in saved["title"]
+    assert "shoe" in saved["title"]
+    assert saved["brand"] == "Aster"  # what the page does not show stays
 
 
 def test_feedback_appears_in_the_campaign_with_its_interval(console: Console, local: LocalSystem) -> None:

@@ -8,27 +8,13 @@ from collections.abc import Iterator
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.browser.console_page import Console, browser, shoot
+from tests.browser.console_page import Console, shoot
 from tests.browser.elsewhere import CLIENT, Elsewhere, elsewhere
-from tests.integration.conftest import LocalSystem, _need_parts
+from tests.integration.conftest import LocalSystem
 
 pytestmark = [pytest.mark.slow, pytest.mark.emulator]
-
-
-@pytest.fixture(scope="module")
-def local(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalSystem]:
-    _need_parts()
-    system = LocalSystem(tmp_path_factory.mktemp("signin") / "state", ("--llm", "none")).start()
-    yield system
-    system.stop()
-
-
-@pytest.fixture(scope="module")
-def chromium_() -> Iterator[Browser]:
-    with browser() as running:
-        yield running
 
 
 @pytest.fixture
@@ -121,13 +107,68 @@ def test_a_scope_that_is_missing_is_named(console: Console, around: Elsewhere) -
 
 
 def test_a_refusal_of_the_issuer_is_said(console: Console, around: Elsewhere) -> None:
-    page = console.open("ads")
+    page = console.open("campaigns")
     page.get_by_role("button", name="Sign in").click()
     page.get_by_role("button", name="No, thanks").click()
     expect(page.get_by_text("Signing in did not succeed", exact=False)).to_be_visible()
     expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
-    assert "error=" not in page.url
+    assert page.url == f"{around.page}/#campaigns"  # where they were
     assert around.issuer.grants == []
+
+
+def test_an_answer_that_nobody_asked_for_signs_nobody_out(console: Console, around: Elsewhere) -> None:
+    page = signed_in(console, "ads")
+    page.goto(f"{around.page}/?code=forged&state=forged#ads")
+    expect(page.get_by_text("Signing in did not succeed", exact=False)).to_be_visible()
+    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+    assert "forged" not in page.url
+    page.get_by_role("tab", name="Ads").click()
+    expect(page.locator(".pick a").first).to_be_visible()
+
+
+def test_an_issuer_that_is_down_is_named_and_ends_no_session(console: Console, around: Elsewhere) -> None:
+    def down(route: Route) -> None:
+        route.fulfill(status=503, headers={"access-control-allow-origin": "*"}, body="down")
+
+    around.issuer.lasts = 30  # less than what is renewed early
+    page = signed_in(console, "campaigns")
+    page.route(f"{around.issuer.url}/token", down)
+    page.get_by_role("tab", name="Ads").click()
+    expect(page.locator(".pick a").first).to_be_visible()  # the token that is there does for the moment
+    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+    renewed = around.issuer.grants.count("refresh_token")
+    page.unroute(f"{around.issuer.url}/token")
+    page.get_by_role("tab", name="Campaigns").click()
+    expect(page.get_by_role("heading", name="Spend against pacing")).to_be_visible()
+    assert around.issuer.grants.count("refresh_token") > renewed  # the refresh token was kept
+
+    page = console.open("ads")
+    page.route(f"{around.issuer.url}/**", down)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.get_by_text(f"The issuer {around.issuer.url} did not answer", exact=False)).to_be_visible()
+    console.problems[:] = [said for said in console.problems if "status of 503" not in said]
+
+
+def test_a_session_that_ends_during_an_action_shows_nothing_personal_any_more(
+    console: Console, around: Elsewhere
+) -> None:
+    def refuse(route: Route) -> None:
+        headers = {"access-control-allow-origin": around.page}
+        if route.request.method == "OPTIONS":
+            route.continue_()
+        else:
+            route.fulfill(status=401, headers=headers, json={"message": "Unauthorized"})
+
+    page = signed_in(console, "people/u-reader-en")
+    expect(page.get_by_role("heading", level=1, name="u-reader-en")).to_be_visible()
+    page.route("**/v1/users/*/consent", refuse)
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    expect(page.get_by_role("alert")).to_contain_text("Unauthorized")
+    expect(page.get_by_text("u-reader-en")).to_have_count(0)
+    expect(page.get_by_role("button", name="Sign out")).to_be_hidden()
+    assert page.evaluate("JSON.stringify(sessionStorage)").count("refresh_token") == 0
+    shoot(page, "signin-ended")
 
 
 def test_a_pasted_token_does_as_well(console: Console, around: Elsewhere) -> None:

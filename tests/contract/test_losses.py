@@ -120,3 +120,32 @@ def test_a_loss_told_by_many_at_once_is_given_back_once(emulated: Stores) -> Non
     had = sum(len(answer) for answer in answers[0::2])
     assert had <= 4
     assert spend_row(emulated, "a")["committed"] == had * units(CENT)
+
+
+def test_of_several_bids_with_one_decision_the_last_loss_gives_back(stores: Stores) -> None:
+    made = kept(stores, {"a": LAST})
+    for number, said in ((2, "kept"), (2, "repeated"), (0, "kept")):
+        assert stores.delivery.lose(TENANT, made.decision_id, "a", NOW + 1, place=(number, 3)) == said
+    assert spend_row(stores, "a")["committed"] == units(CENT) and put(stores, decide("a"), {"a": LAST}) == {"a"}
+    assert stores.delivery.lose(TENANT, made.decision_id, "a", NOW + 1, place=(1, 3)) == "given back"
+    assert spend_row(stores, "a")["committed"] == 0
+    kept(stores, {"a": LAST})
+    for number in range(3):
+        assert stores.delivery.lose(TENANT, made.decision_id, "a", NOW + 2, place=(number, 3)) == "repeated"
+    assert spend_row(stores, "a")["committed"] == units(CENT)
+    shown = kept(stores, {"b": LAST})
+    assert stores.delivery.lose(TENANT, shown.decision_id, "b", NOW + 1, place=(0, 2)) == "kept"
+    assert stores.delivery.record(TENANT, shown, "b", "impression", NOW + 1) == Recorded(True, charged=True)
+    assert stores.delivery.lose(TENANT, shown.decision_id, "b", NOW + 1, place=(1, 2)) == "shown"
+    assert stores.delivery.lose(TENANT, "no decision", "b", NOW + 1, place=(1, 2)) == "unknown"
+
+
+def test_losses_of_several_bids_at_once_give_back_once(emulated: Stores) -> None:
+    made = [kept(emulated, {"a": Terms(CENT, 8 * CENT)}) for _ in range(8)]
+
+    def work(delivery: Delivery, number: int) -> list[Any]:
+        return [delivery.lose(TENANT, one.decision_id, "a", NOW + 1, place=(number % 4, 4)) for one in made]
+
+    told = [one for answer in workers(emulated, 8, work) for one in answer]
+    assert told.count("given back") == 8 and told.count("kept") == 3 * 8 and told.count("repeated") == 4 * 8
+    assert spend_row(emulated, "a")["committed"] == 0

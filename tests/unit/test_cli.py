@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import httpx2
 import pytest
+import typer
 from typer.testing import CliRunner, Result
 
 import infra.client
@@ -46,6 +48,8 @@ def run(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
             answer = (answers or {})[route]
             if isinstance(answer, list):
                 answer = answer.pop(0) if len(answer) > 1 else answer[0]
+            if isinstance(answer, httpx2.Response):
+                return answer
             status, body = answer if isinstance(answer, tuple) else (200, answer)
             return httpx2.Response(status, json=body)
 
@@ -163,6 +167,96 @@ def test_an_export_is_written_where_it_is_wanted(run: Callable[..., Result], tmp
     assert json.loads(result.stdout)["bytes"] == target.stat().st_size
 
 
+def test_a_large_export_is_fetched_into_the_file(run: Callable[..., Result], tmp_path: Path) -> None:
+    whole = json.dumps({"user_id": "m1", "events": [1, 2]}).encode()
+    url = "https://bucket.s3.example.com/exports/x?X-Amz-Signature=s"
+    body = {"user_id": "m1", "complete": False, "size": 9, "expires_at": "2026-01-01T00:00:00Z", "url": url}
+    answers = {
+        "GET /v1/users/m1/export": body,
+        "GET /exports/x?X-Amz-Signature=s": httpx2.Response(200, content=gzip.compress(whole)),
+    }
+    for name in ("m1.json", "m1.json.gz"):
+        result = run("export", "m1", "--out", str(tmp_path / name), "--json", answers=answers)
+        assert result.exit_code == 0, result.output
+        assert json.loads(result.stdout)["file"] == str(tmp_path / name)
+    assert (tmp_path / "m1.json").read_bytes() == gzip.decompress((tmp_path / "m1.json.gz").read_bytes()) == whole
+    kept = (tmp_path / "m1.json").read_bytes()
+    answers["GET /exports/x?X-Amz-Signature=s"] = httpx2.Response(403)
+    refused = run("export", "m1", "--out", str(tmp_path / "m1.json"), "--json", answers=answers)
+    assert refused.exit_code == 1 and "error" in json.loads(refused.stdout)
+    assert (tmp_path / "m1.json").read_bytes() == kept and len(list(tmp_path.iterdir())) == 2
+
+
+# With --json there is one object, whatever is wrong ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("profile",),
+        ("profile", "m1", "--such"),
+        ("nothing",),
+        ("recommend", "m1", "-n", "0"),
+        ("train",),
+        ("train", "nothing"),
+        ("evaluate",),
+        ("evaluate", "nothing"),
+        ("evaluate", "policy"),
+        ("evaluate", "policy", "--cases", "none.jsonl"),
+        ("train", "ranker"),
+        ("train", "ranker", "--such"),
+        ("train", "ranker", "--events", __file__),
+        ("promote", "none"),
+        ("profile", "m1", "--url", "http://["),
+        ("profile", "m1", "--url", "http://a:b"),
+        ("profile", "m1", "--url", "http://"),
+        (),
+    ],
+)
+def test_a_call_that_is_wrong_is_an_object_and_status_2(run: Callable[..., Result], arguments: tuple[str, ...]) -> None:
+    result = run(*arguments, "--json")
+    assert result.exit_code == 2, result.output
+    assert json.loads(result.stdout)["error"]["title"]
+    assert "Traceback" not in result.stderr
+
+
+def test_what_nobody_foresaw_is_an_object_too(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: object) -> None:
+        raise RecursionError("maximum recursion depth exceeded")
+
+    monkeypatch.setattr(infra.client.Client, "profile", broken)
+    result = run("profile", "m1", "--json")
+    assert result.exit_code == 1 and "a defect of adtailor" in json.loads(result.stdout)["error"]["title"]
+    assert len(result.stderr.strip().splitlines()) == 1 and "test_cli.py:" in result.stderr
+
+
+def test_a_token_is_never_printed(run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ADTAILOR_TOKEN", "eyJsecret tok\r\n")
+    result = run("profile", "m1", "--json", "--url", "https://api.example.com")
+    assert result.exit_code == 2 and "ADTAILOR_TOKEN" in json.loads(result.stdout)["error"]["title"]
+    assert "secret" not in result.output
+    monkeypatch.setenv("ADTAILOR_TOKEN", "eyJ.tok\r\n")
+    answers: Answers = {"GET /v1/ranker": {}, "GET /v1/heads": {"heads": []}}
+    assert "secret" not in run("train", "status", "--url", "https://api.example.com", answers=answers).output
+
+
+def test_a_ranker_that_is_trained_says_where_it_is(
+    run: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from infra.training import train_ranker
+    from shared.models.artifacts import write_manifest
+
+    def trained(log: Annotated[list[str], typer.Option()], out: Annotated[Path, typer.Option()]) -> None:
+        (out / "model.onnx").write_bytes(b"x")
+        write_manifest(out, "ranker", "ranker", metadata={"seed": 0})
+
+    monkeypatch.setattr(train_ranker, "command", trained)
+    result = run("train", "ranker", "--log", "x", "--out", str(tmp_path), "--json")
+    assert result.exit_code == 0, result.output
+    told = json.loads(result.stdout)
+    assert (told["out"], told["metadata"]) == (str(tmp_path), {"seed": 0}) and told["version"]
+
+
 # Data ---------------------------------------------------------------------------------------------------------------
 
 
@@ -244,6 +338,19 @@ def test_with_a_token_an_upload_needs_no_credentials_of_aws(
     assert "Too large" in run("upload", str(path), *options, answers=answers).stderr
 
 
+def test_what_went_in_before_a_file_that_fails_is_told(
+    run: Callable[..., Result], aws: Aws, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    place(aws, monkeypatch)
+    first, second = tmp_path / "a.csv", tmp_path / "b.csv"
+    first.write_text("text,label\na,b\n", encoding="utf-8")
+    second.write_text("who,when\n1,2\n", encoding="utf-8")
+    result = run("upload", str(first), str(second), "--json")
+    told = json.loads(result.stdout)
+    assert result.exit_code == 1 and "b.csv" in told["error"]["title"]
+    assert told["uploads"] == [{"key": "labels/demo/a.csv", "state": "uploaded"}]
+
+
 def test_what_cannot_be_uploaded_says_what_to_do(run: Callable[..., Result], tmp_path: Path) -> None:
     path = tmp_path / "theirs.csv"
     path.write_text("会员,时间\n1,2\n", encoding="utf-8")
@@ -294,6 +401,21 @@ def test_an_import_is_guessed_tried_and_written(run: Callable[..., Result], tmp_
     assert run("import", str(path), "-m", str(mapping)).exit_code == 2
 
 
+def test_an_import_does_not_write_over_what_it_reads(run: Callable[..., Result], tmp_path: Path) -> None:
+    path = tmp_path / "shop.csv"
+    path.write_text("user_id,action,sku,ts\nu,buy,P1,1700000000\n", encoding="utf-8")
+    kept = path.read_bytes()
+    run("import", str(path), "--guess", "--domain", "ecommerce")
+    mapping = tmp_path / "shop.mapping.yaml"
+    linked = tmp_path / "linked.csv"
+    linked.symlink_to(path)
+    for out in (path, tmp_path / "." / "shop.csv", linked, mapping):
+        result = run("import", str(path), "--mapping", str(mapping), "-o", str(out), "--json")
+        assert result.exit_code == 2 and "is what is read" in json.loads(result.stdout)["error"]["title"]
+    assert run("import", str(path), "--guess", "-o", str(path)).exit_code == 2
+    assert path.read_bytes() == kept and "kind: events" in mapping.read_text("utf-8")
+
+
 # Models -------------------------------------------------------------------------------------------------------------
 
 
@@ -335,7 +457,9 @@ def test_promoting_is_the_gate(
     monkeypatch.setenv("BUCKET_NAME", "")
     monkeypatch.setenv("TABLE_NAME", "")
     result = run("promote", str(tmp_path), "--log", str(tmp_path / "none.jsonl"))
-    assert result.exit_code == 1 and "gate: " in result.stderr
+    assert result.exit_code == 1 and "gate: " in result.stderr and not result.stdout
+    result = run("promote", str(tmp_path), "--log", str(tmp_path / "none.jsonl"), "--json")
+    assert result.exit_code == 1 and json.loads(result.stdout)["error"]["title"].startswith("gate: ")
 
 
 def test_help_is_there_for_every_command(run: Callable[..., Result]) -> None:

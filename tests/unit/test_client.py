@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import ssl
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -15,9 +16,10 @@ import httpx2
 import pytest
 from botocore.credentials import Credentials
 
+import infra.client
 from infra.client import ApiError, Client
 from infra.openapi import contract
-from infra.signing import BearerToken, SigningError, SigV4, authentication
+from infra.signing import BearerToken, SigningError, SigV4, TokenError, authentication
 
 pytestmark = pytest.mark.slow
 
@@ -186,6 +188,52 @@ def test_a_file_goes_to_its_address_without_the_token_and_with_its_length(tmp_pa
             one.upload(path, "events")
 
 
+def test_the_bucket_is_reached_as_the_api_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By the certificates of AWS_CA_BUNDLE, and under .localhost on this machine."""
+    context = ssl.create_default_context()
+    monkeypatch.setattr(infra.client, "trusted", lambda: context)
+    asked: list[str] = []
+    given: list[Any] = []
+
+    class Transport(httpx2.BaseTransport):
+        def handle_request(self, request: httpx2.Request) -> httpx2.Response:
+            asked.append(request.url.host)
+            return httpx2.Response(200)
+
+    def transport_to(url: httpx2.URL) -> httpx2.BaseTransport | None:
+        return Transport() if url.host.endswith(".localhost") else None
+
+    real = httpx2.Client
+
+    def made(**options: Any) -> httpx2.Client:
+        given.append(options["verify"])
+        return real(**options)
+
+    monkeypatch.setattr(infra.client, "transport_to", transport_to)
+    monkeypatch.setattr(httpx2, "Client", made)
+    path = tmp_path / "a.csv"
+    path.write_text("x", encoding="utf-8")
+    address = {"key": "k", "url": "https://bucket.s3.localhost/k", "headers": {}, "most_bytes": 10}
+    with Client(URL, token="t") as one:
+        monkeypatch.setattr(one, "upload_address", lambda kind, name: address)
+        assert one.upload(path, "events") == "k"
+    assert asked == ["bucket.s3.localhost"]
+    assert given == [context, context]
+
+
+def test_what_lies_at_an_address_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    def handler(request: httpx2.Request) -> httpx2.Response:
+        assert "authorization" not in request.headers
+        return httpx2.Response(200, content=b"whole") if request.url.path == "/there" else httpx2.Response(403)
+
+    target = tmp_path / "export.json"
+    with Client(URL, token="t", transport=httpx2.MockTransport(handler)) as one:
+        assert one.download("https://bucket.s3.example.com/there", target) == 5
+        with pytest.raises(ApiError, match="the bucket refuses the file"):
+            one.download("https://bucket.s3.example.com/gone", target)
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("export.json", b"whole")]
+
+
 # Signing ------------------------------------------------------------------------------------------------------------
 
 
@@ -243,6 +291,34 @@ def test_without_credentials_it_says_what_to_do(monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
     with pytest.raises(SigningError, match="aws configure"):
         authentication(URL)
+
+
+@pytest.mark.parametrize("token", ["eyJ.secret\nx", "eyJ secret", "Bearer eyJ", "密", "eyJ\x00"])
+def test_what_is_no_token_is_refused_and_not_repeated(token: str) -> None:
+    with pytest.raises(TokenError) as refused:
+        Client("https://api.example.com", token=token)
+    assert token not in str(refused.value) and "secret" not in str(refused.value)
+
+
+def test_a_token_is_what_is_left_without_the_end_of_its_line() -> None:
+    sent: list[str] = []
+
+    def handler(request: httpx2.Request) -> httpx2.Response:
+        sent.append(request.headers["authorization"])
+        return httpx2.Response(200, json={})
+
+    with Client("https://api.example.com", token="eyJ.a\r\n", transport=httpx2.MockTransport(handler)) as one:
+        one.ranker()
+    assert sent == ["Bearer eyJ.a"]
+
+
+def test_a_header_that_cannot_be_sent_is_not_repeated() -> None:
+    def handler(request: httpx2.Request) -> httpx2.Response:
+        raise httpx2.LocalProtocolError("Illegal header value b'secret'")
+
+    with Client(URL, token="t", transport=httpx2.MockTransport(handler)) as one, pytest.raises(ApiError) as refused:
+        one.ranker()
+    assert "secret" not in str(refused.value)
 
 
 def test_a_token_goes_into_the_header() -> None:

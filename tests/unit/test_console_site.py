@@ -241,6 +241,22 @@ def test_a_stack_of_its_own_is_made_and_filled(
     assert aws.s3.head_object(Bucket=aws.bucket, Key="config.json")
 
 
+def test_the_next_step_names_the_stack() -> None:
+    made = Site("https://a.example", issuer="https://i.example", client_id="c")
+    said = "\n".join(command.advice(made, ["https://a.example"], "https://d1.cloudfront.net", "mine"))
+    assert "deploy --stack-name mine --parameter-overrides CorsOrigin=https://d1.cloudfront.net" in said
+    assert "header" not in said
+    own = "\n".join(command.advice(made, ["https://a.example"], "https://ads.example.com", "mine"))
+    assert "header" not in own  # CloudFront sends them under any name
+
+
+def test_of_a_host_that_is_not_known_nothing_is_made_up() -> None:
+    made = Site("https://a.example", issuer="https://i.example", client_id="c")
+    said = "\n".join(command.advice(made, ["https://a.example"], "", "mine"))
+    assert "CorsOrigin=" not in said and "CorsOrigin" in said and "infra.sam" not in said
+    assert "client c" in said and "content-security-policy" in said
+
+
 def test_it_says_what_is_missing(formed: FakeCloudFormation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for arguments, expected in (
         (("--stack", "nowhere"), "no stack 'nowhere'"),

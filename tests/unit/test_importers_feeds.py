@@ -181,6 +181,15 @@ def test_a_guess_asks_what_only_a_person_knows(tmp_path: Path) -> None:
     assert "gift" in found.doubts[0] and "day or month first" in found.doubts[1]
 
 
+def test_a_guess_does_not_say_what_happened_where_nothing_does(tmp_path: Path) -> None:
+    path = tmp_path / "enrolments.csv"
+    path.write_text("user_id,course_id,date\nu,c,2026-04-03\n", encoding="utf-8")
+    found = guess(path, "events", domain="education")
+    with pytest.raises(TableError, match=r"fields\.event is not decided"):
+        convert("events", mapped_source(path, parse_mapping(yaml.safe_load(found.text))), now=NOW)
+    assert any(doubt.startswith("event: ") for doubt in found.doubts)
+
+
 def test_a_guess_of_products_asks_for_their_address(tmp_path: Path) -> None:
     found, report = guessed(tmp_path, "sku,name,price_cents,cost\n7,Desk lamp,4990,1200\n", domain="ecommerce")
     fields = yaml.safe_load(found.text)["fields"]

@@ -192,6 +192,14 @@ def test_json_lines(tmp_path: Path) -> None:
     assert isinstance(third, BadRow) and third.line == 4
 
 
+def test_a_line_nested_too_deeply_is_named_and_the_next_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "deep.jsonl"
+    deep = '{"a": ' * 100_000 + "1" + "}" * 100_000
+    path.write_text(f'{deep}\n{{"a": 1}}\n', encoding="utf-8")
+    bad, good = read_table(path)
+    assert bad == BadRow(1, "The line is nested too deeply.") and good == TableRow(2, {"a": 1})
+
+
 def test_the_delimiter_is_the_one_that_cuts_evenly() -> None:
     assert sniff_delimiter("id;price\n1;1,50\n2;2,00\n") == ";"
     assert sniff_delimiter("id\tname, long\n1\ta, b, c\n2\tx\n") == "\t"

@@ -290,8 +290,11 @@ def test_split_parts_no_text_and_takes_no_label_away(pairs: list[tuple[str, str]
 
 
 def test_too_few_rows_to_hold_out() -> None:
-    with pytest.raises(LabelsError, match="--dev"):
+    with pytest.raises(LabelsError, match="6 are needed of one at least, and 1 is the most") as refused:
         split(Rows(["a", "b"], ["x", "y"]), 0.1, 0)
+    assert "--" not in str(refused.value)  # the console shows it, too
+    texts = [f"text {n}" for n in range(7)]
+    split(Rows(texts, ["x"] * 6 + ["y"]), 0.1, 0)
 
 
 # Anything at all ----------------------------------------------------------------------------------------------------

@@ -83,6 +83,26 @@ def test_what_no_page_can_be_is_refused_by_name(built: System, front: Any, path:
     assert (answer.status, answer.body["field"]) == (422, next(iter(query)))
 
 
+@pytest.mark.parametrize(("front", "path"), LISTS, ids=["ads", "campaigns"])
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("after=%ff", "after"),
+        ("after=%ED%A0%80", "after"),  # half of a surrogate pair
+        ("after=a&after=b", "after"),
+        ("limit=1&limit=1", "limit"),
+        ("limit=1&aft%65r=a&after=", "after"),
+    ],
+)
+def test_a_parameter_that_could_be_read_two_ways_is_refused(
+    built: System, front: Any, path: str, query: str, field: str
+) -> None:
+    put(ad("a", "A phone"))
+    answer = call(front, "GET", path, query=query, authorizer=jwt(TENANT))
+    assert (answer.status, answer.body["field"]) == (422, field)
+    assert call(front, "GET", path, query="after=%EF%BF%BD&other", authorizer=jwt(TENANT)).status == 200
+
+
 def test_an_ad_in_short(built: System) -> None:
     put(ad("p1", "A phone", campaign_id="c"), ad("p2", "A watch", domain="social"))
     [one, two] = get(classify, "/v1/ads").body["ads"]

@@ -505,6 +505,16 @@ def test_what_the_request_forbids_makes_a_stranger_of_them_and_nothing_else_does
         assert decided(known, **(ANN | fields)).uid, fields
 
 
+def test_a_browsers_global_privacy_control_is_kept_to(known: System) -> None:
+    def decision(**headers: str) -> Any:
+        (bid,) = send(request({}, **ANN), **headers).json()["seatbid"][0]["bid"]
+        return known.stores.delivery.get_decision(TENANT, bid["id"])
+
+    assert decision(**{"sec-gpc": "1"}).uid is None
+    assert decision(**{"sec-gpc": "0"}).uid and decision().uid
+    assert decided(known, **ANN, regs={"ext": {"gpc": 1}}).uid is None
+
+
 def test_a_consent_string_opens_what_gdpr_closes(known: System) -> None:
     vectors = json.loads((ROOT / "tests/unit/tcf_vectors.json").read_text(encoding="utf-8"))["vectors"]
     allowing = next(one["tcf"] for one in vectors if {1, 3, 4} <= set(one["purposes"]) and one["service_specific"])

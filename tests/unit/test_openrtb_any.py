@@ -49,10 +49,10 @@ def client(built: System, monkeypatch: pytest.MonkeyPatch) -> TestClient:
 scalars = st.one_of(
     st.none(),
     st.booleans(),
-    st.integers(-(2**70), 2**70),
+    st.integers(-(2**70), 2**70) | st.sampled_from([10**400, -(10**400)]),
     st.floats(allow_nan=False, allow_infinity=False),
     st.text(max_size=8),
-    st.sampled_from(["", "1", "USD", "\ud800", "${AUCTION_PRICE}", "x" * 5000, "IAB8", "zh"]),
+    st.sampled_from(["", "1", "USD", "\ud800", "a\ud800", "${AUCTION_PRICE}", "x" * 5000, "IAB8", "zh"]),
 )
 anything = st.recursive(
     scalars,
@@ -151,11 +151,12 @@ whole_requests = st.builds(
 
 def listed(holder: Any, name: str) -> list[Any]:
     value = holder.get(name) if isinstance(holder, dict) else None
-    return value if isinstance(value, list) else []
+    return value if isinstance(value, list) else [value]
 
 
 def texts(holder: Any, name: str) -> list[str]:
-    return [one.strip() for one in listed(holder, name) if isinstance(one, str) and one.strip()]
+    found = [one for one in listed(holder, name) if isinstance(one, str) and "\ud800" not in one]
+    return [one.strip() for one in found if one.strip()]
 
 
 def inner(holder: Any, name: str) -> dict[str, Any]:
@@ -173,15 +174,15 @@ def check(bid: dict[str, Any], body: dict[str, Any]) -> None:
         own = categories[taxonomy]  # a KeyError where it cannot be said
         assert not own & blocked and (not allowed or own & allowed)
     for domain in texts(body, "badv"):
-        own_domain = domain.lower().removeprefix("www.")
+        own_domain = domain.lower().removeprefix("www.").rstrip(".")
         assert "." not in own_domain or not f".{advertiser}".endswith(f".{own_domain}")
-    spoken = [*texts(body, "wlang"), *texts(body, "wlangb")]
-    assert not spoken or any(tag.startswith(language) and "Hant" not in tag for tag in spoken)
+    for spoken in (texts(body, "wlang"), texts(body, "wlangb")):
+        assert not spoken or any(tag.startswith(language) and "Hant" not in tag for tag in spoken)
     assert not (named := texts(body, "cur")) or "USD" in [one.upper() for one in named]
     assert not (seats := texts(body, "wseat")) or "adtailor" in seats
     pmp = inner(slot, "pmp")
     if (deal_id := bid.get("dealid")) is None:
-        assert pmp.get("private_auction") != 1 and "open" in deals
+        assert pmp.get("private_auction") in (None, 0, "", "0") and "open" in deals
         terms = slot
     else:
         terms = next(one for one in pmp["deals"] if isinstance(one, dict) and one.get("id") == deal_id)
@@ -189,9 +190,9 @@ def check(bid: dict[str, Any], body: dict[str, Any]) -> None:
         assert not (seats := texts(terms, "wseat")) or "adtailor" in seats
         if partners := [one.lower().removeprefix("www.") for one in texts(terms, "wadomain")]:
             assert any(advertiser == one or advertiser.endswith(f".{one}") for one in partners)
-    floor = terms.get("bidfloor")
+    floor = 1 if terms.get("bidfloor") == "1" else terms.get("bidfloor")
     if isinstance(floor, bool) or not isinstance(floor, int | float):
-        terms, floor = slot, slot.get("bidfloor")
+        terms, floor = slot, 1 if slot.get("bidfloor") == "1" else slot.get("bidfloor")
     if isinstance(floor, int | float) and not isinstance(floor, bool) and floor > 0:
         assert price >= floor and bid["price"] >= floor
         said = terms.get("bidfloorcur")
@@ -216,8 +217,8 @@ def markup(bid: dict[str, Any], slot: dict[str, Any], pictured: bool) -> None:
         sent, document = inner(sent, "native") or sent, document.get("native", document)
         answered = {one["id"]: one for one in document["assets"]}
         for one in sent["assets"]:
-            if isinstance(one, dict) and isinstance(one.get("id"), int) and one.get("required") == 1:
-                assert one["id"] in answered
+            if isinstance(one, dict) and one.get("required") not in (None, 0, "", "0"):
+                assert one["id"] in answered and int(one["id"]) == one["id"]
             title = inner(one, "title")
             if isinstance(title.get("len"), int) and not isinstance(title["len"], bool) and title["len"] > 0:
                 answer = answered.get(one.get("id"), {}).get("title", {}).get("text", "")
@@ -246,6 +247,38 @@ def test_no_bid_is_against_the_requests_word(client: TestClient, body: dict[str,
     for seat in document["seatbid"]:
         for bid in seat["bid"]:
             check(bid, body)
+
+
+BIG, HALF = "1" + "0" * 400, r"a\ud800"
+HOSTILE = [
+    *(
+        f'{{"id": "r", "tmax": {big}, "imp": [{{"id": "1", "banner": {{"w": 300, "h": 250}}}}]}}'
+        for big in (BIG, "1e999")
+    ),
+    f'{{"id": "r", "imp": [{{"id": "1", "bidfloor": {BIG}, "banner": {{"w": 300, "h": 250}}}}]}}',
+    f'{{"id": "r", "imp": [{{"id": "1", "tagid": {BIG}, "banner": {{"w": {BIG}, "h": 250}}}}]}}',
+    f'{{"id": "r", "imp": [{{"id": "1", "qty": {{"multiplier": {BIG}}}, "banner": {{"w": 300, "h": 250}}}}]}}',
+    f'{{"id": "r", "user": {{"data": [{{"ext": {{"segtax": {BIG}}}}}]}}, "imp": [{{"id": "1", "secure": {BIG}}}]}}',
+    f'{{"id": "r", "regs": {{"gpp_sid": [{BIG}], "gpp": "{HALF}"}}, "imp": [{{"id": "1"}}]}}',
+    f'{{"id": "r", "imp": [{{"id": "1", "tagid": "{HALF}", "banner": {{"w": 300, "h": 250}}}}]}}',
+    f'{{"id": "r", "imp": [{{"id": "{HALF}", "banner": {{"w": 300, "h": 250}}}}]}}',
+    f'{{"id": "{HALF}", "imp": [{{"id": "1", "banner": {{"w": 300, "h": 250}}}}]}}',
+    f'{{"id": "r", "site": {{"domain": "{HALF}"}}, "imp": [{{"id": "1", "banner": {{"w": 300, "h": 250}}}}]}}',
+    f'{{"id": "r", "user": {{"id": "{HALF}"}}, "badv": ["{HALF}"], "bcat": "{HALF}", "imp": [{{"id": "1"}}]}}',
+    json.dumps(
+        {
+            "id": "r",
+            "imp": [{"id": "1", "native": {"request": f'{{"assets": [{{"id": 1, "title": {{"len": {BIG}}}}}]}}'}}],
+        }
+    ),
+]
+
+
+def test_numbers_without_end_and_halves_of_letters_are_no_fault_of_ours(client: TestClient) -> None:
+    for text in HOSTILE:
+        for kind in ("application/json", "text/plain"):
+            answer = client.post("/openrtb2/auction", content=text, headers={"content-type": kind})
+            assert answer.status_code in (200, 204, 400), (text[:200], answer.text)
 
 
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])

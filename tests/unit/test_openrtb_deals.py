@@ -11,7 +11,7 @@ from shared.openrtb.bidding import MOST_BIDS, Pace
 from shared.openrtb.requests import parse
 from shared.wiring import System
 from tests.conftest import TENANT
-from tests.unit.test_openrtb import bids, publish, request, send
+from tests.unit.test_openrtb import bids, get, publish, request, send, stats
 from tests.unit.test_recommending import ad
 
 pytestmark = pytest.mark.slow
@@ -45,13 +45,24 @@ def test_a_private_auction_is_bid_on_in_deals_alone(shop: System) -> None:
 
 
 def test_beside_a_deal_there_is_a_bid_on_the_open_market(shop: System) -> None:
-    slot = {"pmp": {"private_auction": 0, "deals": [{"id": "D-1", "bidfloor": 4.5}, {"id": "D-2"}]}, "bidfloor": 1}
+    deals: list[dict[str, Any]] = [{"id": "D-1", "bidfloor": 4.5}, {"id": "D-2"}]
+    slot = {"pmp": {"private_auction": 0, "deals": deals}, "bidfloor": 1}
     found = bids(request(slot))
-    assert [(one["impid"], one.get("dealid")) for one in found] == [("0", "D-1"), ("0", "D-2"), ("0", None)]
-    assert [one["adid"] for one in found[:2]] == ["deal", "both"] and found[2]["adid"] in ("both", "free")
-    assert len({one["id"] for one in found}) == 3
+    assert [(one["adid"], one.get("dealid")) for one in found] == [("deal", "D-1")]  # of that deal alone
+    deals.reverse()
+    found = bids(request(slot))
+    assert [(one["adid"], one.get("dealid")) for one in found] == [("both", "D-2"), ("both", None)]
+    deals[1]["bidfloor"] = 3.0
+    found = bids(request(slot))
+    assert [(one["impid"], one.get("dealid")) for one in found] == [("0", "D-2"), ("0", "D-1"), ("0", None)]
+    assert {one["adid"] for one in found} == {"both"} and len({one["id"] for one in found}) == 3
+    assert len({one["adm"] for one in found}) == len({one["burl"] for one in found}) == 1
+    assert len({one["lurl"] for one in found}) == 3
     decision = shop.stores.delivery.get_decision(TENANT, found[0]["id"])
-    assert decision is not None and decision.ads[0].ad_id == "deal"
+    assert decision is not None and decision.ads[0].ad_id == "both"
+    assert all(one["id"].startswith(decision.decision_id) for one in found)
+    slot["bidfloorcur"] = "EUR"  # which no bid on the open market is in; a deal's own floor is in dollars
+    assert [one.get("dealid") for one in bids(request(slot))] == ["D-1"]
 
 
 def test_an_ad_of_deals_alone_is_shown_nowhere_else(shop: System) -> None:
@@ -105,6 +116,69 @@ def test_one_request_gets_only_so_many_bids(shop: System) -> None:
     assert len(bids(request(*slots))) <= MOST_BIDS
     (slot,) = parse(request({"pmp": {"deals": [{"id": f"D-{n}"} for n in range(5000)] + deals}})).slots
     assert len(slot.offers) == 21
+
+
+def test_every_impression_gets_a_bid_before_any_gets_further_ones(built: System) -> None:
+    deals = [f"D-{n}" for n in range(12)]
+    publish(built, *(ad(f"p{n}", "phone", targeting={"deals": [*deals, "open"]}) for n in range(6)))
+    slot = {"pmp": {"deals": [{"id": one} for one in deals]}}
+    found = [(one["impid"], one.get("dealid")) for one in bids(request(slot, {}, slot))]
+    assert len(found) == len(set(found)) == MOST_BIDS
+    of = {imp: [deal for own, deal in found if own == imp] for imp in ("0", "1", "2")}
+    assert of["1"] == [None] and of["0"][0] == of["2"][0] == "D-0" and abs(len(of["0"]) - len(of["2"])) <= 1
+
+
+@pytest.fixture
+def shared_(built: System, monkeypatch: pytest.MonkeyPatch) -> System:
+    """An ad of five deals and the open market, whose budget pays for one impression, once a day for each person."""
+    publish(
+        built,
+        ad(
+            "p",
+            "phone",
+            bid_cpm=1000.0,
+            daily_budget=1.0,
+            frequency_cap={"count": 1, "hours": 24},
+            targeting={"deals": [*DEALS, "open"]},
+        ),
+    )
+    row = {"user_id": "ann", "event": "view", "timestamp": built.clock() - 60, "text": "a phone"}
+    assert built.profiling.post_events(TENANT, [row]).accepted == 1
+    monkeypatch.setattr(handler, "_pace", Pace())
+    return built
+
+
+DEALS = [f"D-{n}" for n in range(5)]
+OFFERED = request({"pmp": {"deals": [{"id": one} for one in DEALS]}}, user={"id": "ann"})
+
+
+def reserved(system: System) -> float:
+    return system.stores.delivery.spent(TENANT, ["p"], system.clock())["p"]
+
+
+def test_bids_on_further_terms_share_one_reservation_and_one_place_of_a_cap(shared_: System) -> None:
+    found = bids(OFFERED)
+    assert [one.get("dealid") for one in found] == [*DEALS, None]
+    assert reserved(shared_) == 1.0 and bids(OFFERED) == []
+    for one in found:  # whichever is billed, and should more than one be
+        assert get(one["burl"]).status_code == 204
+    assert stats(shared_)["p"]["impressions"] == 1 and reserved(shared_) == 1.0
+
+
+def test_what_they_share_is_free_when_the_last_of_them_has_lost(shared_: System) -> None:
+    found = bids(OFFERED)
+    for one in (*found[1:], found[3], found[5]):
+        assert get(one["lurl"]).status_code == 204
+    assert reserved(shared_) == 1.0  # the first can still win
+    assert get(found[0]["lurl"].replace("o=0.6", "o=1.6")).status_code == 404
+    assert get(found[0]["lurl"].replace("&o=0.6", "")).status_code == 404
+    assert reserved(shared_) == 1.0
+    assert get(found[0]["lurl"]).status_code == 204 and reserved(shared_) == 0.0
+    again = bids(OFFERED)
+    assert len(again) == 6
+    for one in found:
+        assert get(one["lurl"]).status_code == 204
+    assert reserved(shared_) == 1.0  # which is not theirs
 
 
 def test_a_deal_reserves_what_it_shows(built: System) -> None:

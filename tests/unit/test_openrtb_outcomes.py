@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from functions.recommend import handler
-from shared.errors import Unavailable
-from shared.openrtb.bidding import Pace
+from shared.domain import Copy
+from shared.errors import AdTailorError, Unavailable
+from shared.openrtb.bidding import Bidding, Pace
+from shared.openrtb.bids import Writing
 from shared.openrtb.notices import Notice, address
+from shared.recommending import Recommending
+from shared.stores.copies import ANYONE, gate_stamp, text_key
 from shared.stores.delivery import BUCKET_SECONDS, DECISION_DAYS, RESERVATION_SECONDS
 from shared.wiring import System
 from tests.conftest import TENANT
-from tests.unit.test_openrtb import bids, get, link, native, publish, request, send, stats
+from tests.unit.test_openrtb import bids, get, link, publish, request, send, stats
 from tests.unit.test_recommending import ad
 
 pytestmark = pytest.mark.slow
@@ -141,6 +146,123 @@ def test_what_comes_when_the_decision_is_over_is_answered_and_not_counted(
     assert stats(shop) == {} and "not counted" in caplog.text
 
 
+# Bids that do not go out ----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def two(built: System, monkeypatch: pytest.MonkeyPatch) -> System:
+    """Two ads whose budgets pay for one impression each."""
+    publish(built, *(ad(one, "phone", bid_cpm=1000.0, daily_budget=1.0) for one in ("p", "q")))
+    monkeypatch.setattr(handler, "_pace", Pace())
+    return built
+
+
+def spent(system: System) -> dict[str, float]:
+    return system.stores.delivery.spent(TENANT, ["p", "q"], system.clock())
+
+
+FREE = {"p": 0.0, "q": 0.0}
+
+
+def test_an_answer_that_comes_too_late_reserves_nothing(two: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    real, late = Bidding._choose, [0.0]
+
+    def slow(*args: Any) -> Any:
+        found = real(*args)
+        late[0] += 5.0
+        return found
+
+    def bidding() -> Bidding:
+        made = plain()
+        monkeypatch.setattr(made, "_monotonic", lambda: time.monotonic() + late[0])
+        return made
+
+    plain = handler.bidding
+    with monkeypatch.context() as patch:
+        patch.setattr(handler, "bidding", bidding)
+        patch.setattr(Bidding, "_choose", slow)
+        assert send(request({}, tmax=4000)).status_code == 204 and late[0] == 5.0
+    assert spent(two) == FREE
+    assert len(bids(request({}, {}, tmax=60_000))) == 2
+
+
+def test_an_auction_that_breaks_off_reserves_nothing(two: System, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = Recommending.decide
+
+    def flaky(fault: Exception, *, kept: bool) -> Any:
+        made: list[Any] = []
+
+        def decide(*args: Any) -> Any:
+            made.append(real(*args) if kept or not made else None)
+            if len(made) == 2:
+                raise fault
+            return made[-1]
+
+        return decide
+
+    # The second decision may have been written although nobody was told.
+    for fault, tmax, status in (
+        (Unavailable("DynamoDB"), 5000, 204),
+        (Unavailable("DynamoDB"), None, 503),
+        (AdTailorError("a fault"), None, 500),
+    ):
+        for kept in (False, True):
+            with monkeypatch.context() as patch:
+                patch.setattr(Recommending, "decide", flaky(fault, kept=kept))
+                body = request({}, {}, **({"tmax": tmax} if tmax else {}))
+                assert send(body).status_code == status, fault
+            assert spent(two) == FREE, (fault, tmax, kept)
+    assert len(bids(request({}, {}))) == 2
+
+
+def test_what_cannot_be_given_back_is_told(
+    two: System, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def down(*_: Any, **__: Any) -> Any:
+        raise Unavailable("DynamoDB cannot be reached")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Writing, "bids", down)
+        patch.setattr(two.stores.delivery, "lose", down)
+        assert send(request({}, tmax=5000)).status_code == 204
+    assert "did not go out" in caplog.text and sum(spent(two).values()) == 1.0
+
+
+# What is learnt -------------------------------------------------------------------------------------------------------
+
+
+def test_only_copy_that_was_shown_is_learnt_from(free: System) -> None:
+    own = free.stores.catalogue.get_ads(TENANT, ["p"])["p"].ad
+    texts = [f"A phone for {one} that takes pictures in the dark." for one in ("travellers", "grandparents")]
+    banked = [Copy(one, "en", "bank", provenance={"gate": gate_stamp(own), "generator": "llm"}) for one in texts]
+    free.stores.copies.bank_put(TENANT, "p", ANYONE, "en", banked)
+    keys = {text_key(one) for one in texts}
+
+    def counted() -> float:
+        found = free.stores.delivery.variant_stats(TENANT, [("p", one) for one in keys], free.clock())
+        return sum(impressions + clicks for impressions, clicks in found.values())
+
+    description = {"id": 2, "required": 1, "data": {"type": 2}}
+    title = {"id": 1, "required": 1, "title": {"len": 90}}
+    for assets, shown in (
+        ([title], False),
+        ([title, {"id": 2, "required": 1, "data": {"type": 2, "len": 35}}], False),
+        ([title, description], True),
+    ):
+        bid = one_bid({"banner": None, "native": {"request": json.dumps({"assets": assets})}})
+        decision = free.stores.delivery.get_decision(TENANT, bid["id"])
+        assert decision is not None
+        assert (decision.ads[0].variant in keys) is (bid["crid"].partition(":")[2] in keys) is shown, assets
+        assert any(one in bid["adm"] for one in texts) is shown
+        assert (decision.ads[0].copy in texts) is (decision.ads[0].copy_served_by == "bank") is shown
+        before = counted()
+        get(bid["burl"])
+        get(json.loads(bid["adm"])["link"]["clicktrackers"][0])
+        assert (counted() > before) is shown
+    bid = one_bid()
+    assert bid["crid"].partition(":")[2] in keys and any(one in bid["adm"] for one in texts)
+
+
 # Impressions without a billing notice ---------------------------------------------------------------------------
 
 
@@ -179,8 +301,11 @@ def test_a_native_ad_tells_its_impression_as_it_is_asked_to(free: System) -> Non
 def test_before_native_1_2_the_impression_is_told_by_imptrackers(free: System) -> None:
     old = markup(asking(ver="1.1"))
     assert old["ver"] == "1.1" and "eventtrackers" not in old
-    oldest = markup(native(*ASSETS, wrapped=True))
+    sent: dict[str, Any] = {"native": {"assets": [{"id": 1, "required": 1} | ASSETS[0]]}}
+    oldest = markup({"banner": None, "native": {"ver": "1.2", "request": json.dumps(sent)}})
     assert oldest["ver"] == "1.0"
+    sent["native"]["ver"] = "1.1"
+    assert markup({"banner": None, "native": {"request": json.dumps(sent)}})["ver"] == "1.1"
     for one in (old, oldest):
         (url,) = one["imptrackers"]
         assert get(url).status_code == 204

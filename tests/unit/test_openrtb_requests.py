@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from functions.recommend import handler
+from shared.domain import Ad
 from shared.openrtb.bidding import Pace
 from shared.openrtb.bids import EXPIRES
+from shared.openrtb.native import DATA_TYPES, MOST_ASSETS, assets_of, slot_of
 from shared.openrtb.requests import parse
+from shared.openrtb.shelf import Shelf
+from shared.snapshot import Snapshot
 from shared.wiring import System
 from tests.conftest import TENANT
 from tests.fakes import models
@@ -29,9 +36,16 @@ def shop(built: System, monkeypatch: pytest.MonkeyPatch) -> System:
     monkeypatch.setattr(handler, "_pace", Pace())
     publish(
         built,
-        ad("phone", "phone", bid_cpm=4.0),
+        ad("phone", "phone", bid_cpm=4.0, landing_url="https://phones.example/"),
         ad("wine", "course", bid_cpm=3.0, image_url=PICTURE, daily_budget=100.0),
-        ad("watch", "watch", title="watch 手表 一块", language="zh", bid_cpm=2.0),
+        ad(
+            "watch",
+            "watch",
+            title="watch 手表 一块",
+            language="zh",
+            bid_cpm=2.0,
+            landing_url="https://www.dotted.example./",
+        ),
     )
     return built
 
@@ -49,6 +63,14 @@ REQUESTS: list[tuple[dict[str, Any], set[str]]] = [
     *(({"bcat": ["52"], "cattax": taxonomy}, set()) for taxonomy in (2, 3, 5, 6, 7, 9, 500)),
     *(({"bcat": [], "cattax": taxonomy}, ALL) for taxonomy in (2, 7)),
     ({"bcat": ["IAB8"], "cattax": "8"}, {"phone", "watch"}),  # no number: absent
+    ({"bcat": "IAB8"}, {"phone", "watch"}),  # a list's only entry
+    ({"wlang": "en", "wlangb": ["en-GB", "zh"]}, {"phone", "wine"}),
+    ({"wlang": ["fr"], "wlangb": ["en"]}, set()),
+    *(
+        ({"badv": domain}, {"wine", "watch"})
+        for domain in (["phones.example."], "phones.example", ["https://phones.example/a"])
+    ),
+    ({"badv": ["dotted.example"]}, {"phone", "wine"}),
     # Languages: of two lists, both.
     ({"wlang": ["en"]}, {"phone", "wine"}),
     ({"wlangb": ["zh-Hans-CN"]}, {"watch"}),
@@ -84,6 +106,20 @@ IMPRESSIONS: list[tuple[dict[str, Any], set[str]]] = [
     ({"banner": {"w": 300, "h": 250, "battr": [12, 13]}}, {"wine"}),
     ({"banner": {"w": 300, "h": 250, "btype": [2]}}, ALL),  # as a text then
     ({"banner": {"w": 300, "h": 250, "btype": [2], "battr": [12]}}, set()),
+    ({"banner": {"w": 1e300, "h": 250}}, set()),
+    ({"bidfloor": "3.5"}, {"phone"}),
+    ({"bidfloor": "3,5"}, ALL),  # no number: absent
+    *(({"pmp": {"private_auction": said, "deals": []}}, set()) for said in (1, True, "1", 1.0, "yes")),
+    *(({"pmp": {"private_auction": said, "deals": []}}, ALL) for said in (0, False, "0", None)),
+    (native({"title": {"len": 90}}, {"img": {}}), {"wine"}),
+    (native({"title": {"len": 90}}, {"img": {"mimes": ["image/png"]}}), {"wine"}),
+    (native({"title": {"len": 90}}, {"img": {"mimes": ["image/jpeg"]}}), set()),
+    (native({"title": {"len": 90}}, {"video": {}, "id": "2"}), set()),  # required, and cannot be named
+    (native({"title": {"len": 90}}, {"video": {}, "required": True}), set()),
+    (native({"title": {"len": 90}}, {"video": {}, "id": "2", "required": 0}), ALL),
+    (native(*[{"title": {"len": 90}}] * MOST_ASSETS), ALL),
+    (native(*[{"title": {"len": 90}}] * (MOST_ASSETS + 1)), set()),
+    (native({"title": {"len": 90}}, *[{"data": {"type": 2}, "required": 0}] * 2000), ALL),
     ({"exp": 60}, ALL),
     ({"exp": EXPIRES}, ALL),
     ({"exp": EXPIRES + 1}, {"phone", "watch"}),  # a budget's reservation might be gone by then
@@ -135,6 +171,61 @@ def test_several_impressions_are_bid_on_each_on_its_own_terms(shop: System) -> N
         ("1", "wine", 1),
         ("4", "watch", 4),
     ]
+
+
+asset = st.builds(
+    lambda held, own, required: held | {"id": own, "required": required},
+    st.one_of(
+        st.fixed_dictionaries(
+            {"title": st.fixed_dictionaries({}, optional={"len": st.sampled_from([0, 3, 10, 20, 90])})}
+        ),
+        st.fixed_dictionaries(
+            {
+                "img": st.fixed_dictionaries(
+                    {}, optional={"type": st.sampled_from([1, 3]), "mimes": st.sampled_from([[], ["image/png"], ["x"]])}
+                )
+            }
+        ),
+        st.fixed_dictionaries(
+            {
+                "data": st.fixed_dictionaries(
+                    {"type": st.sampled_from([*DATA_TYPES, 3, 500, None])},
+                    optional={"len": st.sampled_from([-1, 0, 5, 12, 40, 10**30])},
+                )
+            }
+        ),
+        st.just({"video": {}}),
+    ),
+    st.integers(0, 3),
+    st.sampled_from([0, 1]),
+)
+
+
+@given(st.lists(asset, min_size=1, max_size=4), st.booleans(), st.booleans())
+def test_the_ads_that_fit_a_native_slot_are_those_that_can_be_put_into_it(
+    assets: list[dict[str, Any]], secure: bool, pictured: bool
+) -> None:
+    battr = {"battr": [12]} if pictured else {}
+    slot = slot_of({"request": json.dumps({"assets": assets})} | battr)
+    assert slot is not None
+    found = Shelf(cast("Snapshot", SimpleNamespace(ads=ADS))).as_native(slot, secure=secure)
+    assert found.tolist() == [assets_of(slot, one, [], secure=secure) is not None for one in ADS]
+
+
+ADS = [
+    Ad("a", "A title", "https://a.example/", "en", "ecommerce", description="A description."),
+    Ad("b", "A long title", "https://www.b.example/", "en", "social", image_url="http://b.example/b.png", brand="B"),
+    Ad(
+        "c",
+        "手表",
+        "https://c.example/",
+        "zh",
+        "ecommerce",
+        image_url=PICTURE,
+        attributes={"price": 5, "currency": "USD"},
+    ),
+    Ad("d", "T", "https://d.example/", "en", "education", image_url="https://d.example/picture"),
+]
 
 
 # Where the page is ---------------------------------------------------------------------------------------------------

@@ -13,10 +13,10 @@ from rich.console import Console
 from infra.evaluate.policy_task import read_cases, run
 
 ROWS = [
-    {"text": "全网最佳手机", "jurisdiction": "CN", "domain": "ecommerce", "violation": True},
+    {"text": "全网最佳的蓝牙耳机", "jurisdiction": "CN", "domain": "ecommerce", "violation": True},
     {"text": "贴上它，老寒腿第二天就能爬山", "jurisdiction": "CN", "domain": "health", "violation": True},
     {"text": "最佳食用温度 4 度", "jurisdiction": "CN", "domain": "ecommerce", "violation": False},
-    {"text": "This tea cures diabetes", "jurisdiction": "us", "violation": True},
+    {"text": "This herbal tea cures diabetes", "jurisdiction": "us", "violation": True},
     {"text": "The best pizza in Brooklyn", "jurisdiction": "US", "violation": False},
     {"text": "A sentence that breaks no rule", "jurisdiction": "EU", "violation": True},
 ]

@@ -96,3 +96,19 @@ def test_a_figure_without_its_data_says_what_it_needs(tmp_path: Path) -> None:
     for name in ("items", "events"):
         (tmp_path / f"behaviour/beauty/{name}.jsonl.gz").touch()
     assert reproduce.prepared(beauty, tmp_path, tmp_path)[1:4] == ["-m", "infra.evaluate", "rank"]
+
+
+def test_what_was_chosen_on_is_no_test(tmp_path: Path) -> None:
+    """tnews is tested on what dev_0 leaves of dev."""
+    (tnews,) = [figure for figure in reproduce.FIGURES if figure.name == "tnews"]
+    texts = [{"text": f"text {number}", "label": "a"} for number in range(10)]
+    for _, inner in tnews.files:
+        path = tmp_path / inner
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows = texts if path.name == "dev.jsonl.gz" else [texts[3], texts[7]]
+        path.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode()))
+    words = reproduce.prepared(tnews, tmp_path, tmp_path)
+    tested = Path(words[words.index("--test") + 1])
+    assert [json.loads(row) for row in tested.read_text("utf-8").splitlines()] == [
+        row for row in texts if row["text"] not in ("text 3", "text 7")
+    ]

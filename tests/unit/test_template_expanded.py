@@ -255,14 +255,19 @@ def test_uploads_call_functions_and_nothing_that_is_written_does() -> None:
         called[rule["Value"]] = one["Function"]
     classify = "<ClassifyFunctionAliaslive>"
     assert called == {"events/": "<ProfileFunctionAliaslive>", "ads/": classify, "labels/": classify}
-    written = {
-        resource.removeprefix(f"{BUCKET}/").removesuffix("*")
-        for role in stack().resources().values()
-        if role["Type"] == "AWS::IAM::Role"
-        for statement in statements(role)
-        if "s3:PutObject" in statement["Action"]
-        for resource in statement["Resource"]
-    }
+    written, signed = set(), set()
+    for name, role in made("AWS::IAM::Role").items():
+        for statement in statements({"Properties": role}):
+            if "s3:PutObject" not in statement["Action"]:
+                continue
+            prefixes = {resource.removeprefix(f"{BUCKET}/").removesuffix("*") for resource in statement["Resource"]}
+            if "Condition" in statement:  # by the addresses that it signs alone: the function's requests have a header
+                assert statement["Condition"] == {"StringEquals": {"s3:authType": "REST-QUERY-STRING"}}
+                assert name == "ProfileRole" and statement["Action"] == ["s3:PutObject"]
+                signed |= prefixes
+            else:
+                written |= prefixes
+    assert signed == {"ads/", "labels/"}
     assert {"chunks/", "rejected/", "catalogue/", "jobs/", "logs/", "events/", "exports/", "erasures/"} == written
     # An upload that an erasure writes anew is known for the one it was, and is not written by who takes it in again.
     for prefix in called:

@@ -18,6 +18,7 @@ from functions.classify import handler as classify
 from functions.profile import handler as profile
 from infra.answers import ANSWERS
 from shared.ingest import rejected_key
+from shared.labels import MOST_BYTES
 from shared.uploading import LONGEST_NAME, SHOWN_LINES, STALLED_SECONDS, UNREAD_SECONDS, _unusable
 from shared.wiring import System
 from tests.conftest import REGION, TENANT, Aws
@@ -83,6 +84,7 @@ def test_an_address_is_of_one_key_for_a_quarter_of_an_hour(built: System) -> Non
     assert answer.body["key"] == f"events/{TENANT}/事件 (1).csv.gz"
     assert (answer.body["method"], answer.body["headers"], answer.body["fields"]) == ("PUT", {}, {})
     assert answer.body["most_bytes"] == 5 * 2**30
+    assert address("labels", "mine.csv").body["most_bytes"] == MOST_BYTES  # what training takes
     url = urlsplit(answer.body["url"])
     query = parse_qs(url.query)
     assert unquote(url.path).endswith(f"/events/{TENANT}/事件 (1).csv.gz")
@@ -121,6 +123,9 @@ BAD = {
     "turned round": "a\u202evsc.csv",
     "quote": 'a".csv',
     "mail": "ann@example.com.csv",
+    "telephone": "13800138000.csv",
+    "telephone within": "orders_138-0013-8000.jsonl.gz",
+    "identity": "110101199003078515.csv",
     "blank first": " a.csv",
     "picture": "photo.png",
     "none": "csv",
@@ -138,6 +143,11 @@ def test_a_name_that_means_something_else_is_refused_by_both_routes(built: Syste
     assert (answer.status, answer.body["field"]) == (422, "name")
     asked = call(profile, "GET", f"/v1/uploads/events/{name}", authorizer=jwt(TENANT))
     assert asked.status in (404, 405, 422), asked.body
+
+
+@pytest.mark.parametrize("name", ["20261126.csv", "2026-11-26 10-20-30.jsonl", "events-1790000000123.csv.gz"])
+def test_days_and_moments_in_a_name_are_nobody_s(built: System, name: str) -> None:
+    assert address("events", name).status == 201
 
 
 @pytest.mark.parametrize("kind", ["rejected", "artifacts", "chunks", "", "EVENTS", "events/x"])
@@ -176,6 +186,18 @@ def test_a_small_file_waits_is_read_and_is_done(built: System, aws: Aws) -> None
     link = urlsplit(found["rejected_url"])
     assert unquote(link.path).endswith(rejected_key(found["key"])) and "X-Amz-Expires=900" in link.query
     assert told("events", "a.jsonl", "other")["state"] == "waiting"
+
+
+def test_lines_of_behaviour_are_not_for_who_only_reads(built: System, aws: Aws) -> None:
+    """They quote what people did; of ads and labels they quote the advertiser's own."""
+    profile.lambda_handler(send(aws, "events", "a.jsonl", event(1, timestamp="half past ten")), None)
+
+    def status(kind: str, scope: str) -> int:
+        who = {"jwt": {"claims": {"tenant": TENANT, "scope": f"adtailor/{scope}"}}}
+        return call(profile, "GET", f"/v1/uploads/{kind}/a.jsonl", authorizer=who).status
+
+    assert [status("events", scope) for scope in ("read", "serve", "people", "write")] == [403, 403, 403, 200]
+    assert [status("ads", scope) for scope in ("read", "serve", "people", "write")] == [200, 403, 403, 200]
 
 
 def test_a_large_file_shows_its_chunks(built: System, aws: Aws) -> None:
@@ -261,7 +283,13 @@ def test_ads_and_labels_have_the_same_ways(built: System, aws: Aws) -> None:
     assert (found["state"], found["accepted"], found["rejected"]) == ("done", 1, 1)
     classify.lambda_handler(send(aws, "labels", "mine.jsonl", b'{"text": "a", "label": "b"}\n'), None)
     found = told("labels", "mine.jsonl")
-    assert found["state"] == "done" and "one label alone" in found["problem"]
+    assert found["state"] == "failed" and "one label alone" in found["problem"]  # there is nothing to train on
+    aws.s3.delete_object(Bucket=aws.bucket, Key=found["key"])
+    assert told("labels", "mine.jsonl")["state"] == "failed"
+    two = b"".join(json.dumps({"text": f"text {n}", "label": "ab"[n % 2]}).encode() + b"\n" for n in range(40))
+    classify.lambda_handler(send(aws, "labels", "mine.jsonl", two + b"{}\n"), None)
+    found = told("labels", "mine.jsonl")
+    assert (found["state"], found["accepted"], found["rejected"]) == ("done", 40, 1)
     send(aws, "labels", "mine.unlabelled.jsonl", b'{"text": "a"}\n')
     assert told("labels", "mine.unlabelled.jsonl")["state"] == "done"  # the next training reads it
 

@@ -5,8 +5,17 @@ import { either, langOf, moment, named, number, percent, refusal, t, word } from
 import { marked, ofClaims, ofFindings } from "./marks.js";
 
 // What `GET /v1/ads/{id}` adds to the ad that was put: these do not go back.
-const MADE = ["accepted", "active", "category", "content_category", "findings", "inactive_reason", "versions"];
+export const MADE = ["accepted", "active", "category", "content_category", "findings", "inactive_reason", "versions"];
 const SHOWN = 60;
+const TEXTS = ["title", "description"];
+
+/** What was edited and not saved, by ad and text: {text, base}, base being what stood there when it was begun. It stays
+ * while the page does. */
+const drafts = new Map();
+
+addEventListener("beforeunload", (event) => {
+  if (drafts.size) event.preventDefault();
+});
 
 export async function ads(root, id, signal) {
   const page = await api.ads();
@@ -14,7 +23,7 @@ export async function ads(root, id, signal) {
   if (!id && page.ads.length) id = (page.ads.find((one) => one.findings) ?? page.ads[0]).ad_id;
   const detail = h("div", { class: "detail" });
   root.append(picker(page, id, signal), detail);
-  if (id) await open(detail, id, signal);
+  if (id) await open(detail, id, page.ads.some((one) => one.ad_id === id), signal);
   else fill(detail, h("p", { class: "empty", text: t("ads.pick") }));
 }
 
@@ -72,15 +81,17 @@ function picker(page, chosen, signal) {
   return h("details", { class: "side", open: matchMedia("(min-width: 861px)").matches || !chosen }, h("summary", { text: t("ads.list") }), search, flagged, count, items);
 }
 
-async function open(root, id, signal) {
+async function open(root, id, known, signal) {
   fill(root, h("p", { class: "empty", text: t("loading") }));
-  const ad = await optional(api.ad(id));
+  const ad = known || (await api.listed(id)) ? await optional(api.ad(id)) : null;
   if (signal.aborted) return;
   if (!ad) {
     fill(root, h("p", { class: "note", role: "alert", text: t("ads.unknown", id) }));
     return;
   }
   const texts = await split(ad);
+  const draft = drafts.get(id);
+  if (draft) for (const one of TEXTS) if (draft[one]) texts[one] = await findingsOf(draft[one].text);
   if (signal.aborted) return;
   const variants = h("div", {});
   fill(root, head(ad), h("div", { class: "two advert" }, policy(ad, texts), h("div", { class: "column" }, category(ad), facts(ad))), variants);
@@ -108,15 +119,47 @@ async function split(ad) {
   return { title: [...kept.slice(0, end), ...late], description: kept.slice(end).filter((one) => one.rule !== "sensitive_targeting") };
 }
 
+async function findingsOf(text) {
+  return text.trim() ? (await api.classify([text])).results[0].findings : [];
+}
+
 function policy(ad, kept) {
-  const draft = { title: ad.title, description: ad.description ?? "" };
+  const edited = drafts.get(ad.ad_id) ?? {};
+  const draft = Object.fromEntries(TEXTS.map((one) => [one, edited[one]?.text ?? ad[one] ?? ""]));
   const found = { title: kept.title, description: kept.description };
   const body = h("div", {});
   const note = h("p", { class: "hint", role: "status" });
   const inputs = {};
-  const state = () => { note.textContent = draft.title !== ad.title || draft.description !== (ad.description ?? "") ? t("ads.changed") : ""; };
+  const state = () => {
+    for (const one of TEXTS) {
+      const base = edited[one]?.base ?? ad[one] ?? "";
+      if (draft[one] === base) delete edited[one];
+      else edited[one] = { text: draft[one], base };
+    }
+    if (Object.keys(edited).length) drafts.set(ad.ad_id, edited);
+    else drafts.delete(ad.ad_id);
+    note.textContent = drafts.has(ad.ad_id) ? t("ads.changed") : "";
+  };
+  const save = async () => {
+    const now = await api.ad(ad.ad_id); // somebody else may have changed it since
+    const theirs = TEXTS.filter((one) => edited[one] && edited[one].base !== (now[one] ?? "") && edited[one].text !== (now[one] ?? ""));
+    for (const one of theirs) edited[one].base = now[one] ?? "";
+    conflict.hidden = !theirs.length;
+    fill(conflict, theirs.map((one) => h("p", { class: "alert", role: "alert", text: t("ads.conflict", t(`ads.${one}`), now[one] ?? "") })));
+    if (theirs.length) return;
+    const row = Object.fromEntries(Object.entries(now).filter(([name]) => !MADE.includes(name)));
+    const { ads: [saved] } = await api.putAds([{ ...row, ...Object.fromEntries(Object.entries(edited).map(([one, { text }]) => [one, text])) }]);
+    if (!saved.accepted) {
+      toast(t("studio.notsaved", `${saved.rejected.field}: ${saved.rejected.reason}`), "bad");
+      return;
+    }
+    drafts.delete(ad.ad_id);
+    toast(t("ads.saved"), "good");
+    dispatchEvent(new HashChangeEvent("hashchange"));
+  };
+  const conflict = h("div", { class: "stack", hidden: true });
   const check = async () => {
-    const wanted = ["title", "description"].filter((one) => draft[one].trim());
+    const wanted = TEXTS.filter((one) => draft[one].trim());
     const { results } = await api.classify(wanted.map((one) => draft[one]));
     found.title = [];
     found.description = [];
@@ -125,7 +168,7 @@ function policy(ad, kept) {
   };
   const draw = () => {
     state();
-    fill(body, ["title", "description"].filter((one) => draft[one]).map((one) => h("div", { class: "checked" },
+    fill(body, TEXTS.filter((one) => draft[one]).map((one) => h("div", { class: "checked" },
       h("h3", { text: t(`ads.${one}`) }), marked(draft[one], ofFindings(found[one]), langOf(ad.language)),
       findings(found[one], draft[one], async (rewrite) => {
         draft[one] = rewrite;
@@ -134,24 +177,15 @@ function policy(ad, kept) {
       }, ad.language))),
     !found.title.length && !found.description.length ? h("p", { class: "good-note", text: t("ads.clean") }) : null);
   };
-  const edit = h("details", {}, h("summary", { text: t("ads.edit") }), h("div", { class: "stack" }, ["title", "description"].map((one) => field(t(`ads.${one}`), (of) => {
+  const edit = h("details", { open: drafts.has(ad.ad_id) }, h("summary", { text: t("ads.edit") }), h("div", { class: "stack" }, TEXTS.map((one) => field(t(`ads.${one}`), (of) => {
     inputs[one] = h("textarea", { id: of, rows: one === "title" ? "2" : "5", lang: langOf(ad.language), value: draft[one], oninput: (event) => { draft[one] = event.target.value; state(); } });
     return inputs[one];
   }))));
   const actions = h("div", { class: "actions" },
     h("button", { type: "button", text: t("ads.check"), onclick: (event) => busy(event.target, check) }),
-    h("button", { type: "button", class: "primary", text: t("ads.put"), onclick: (event) => busy(event.target, async () => {
-      const row = Object.fromEntries(Object.entries(ad).filter(([name]) => !MADE.includes(name)));
-      const { ads: [saved] } = await api.putAds([{ ...row, ...draft }]);
-      if (!saved.accepted) {
-        toast(t("studio.notsaved", `${saved.rejected.field}: ${saved.rejected.reason}`), "bad");
-        return;
-      }
-      toast(t("ads.saved"), "good");
-      dispatchEvent(new HashChangeEvent("hashchange"));
-    }) }));
+    h("button", { type: "button", class: "primary", text: t("ads.put"), onclick: (event) => busy(event.target, save) }));
   draw();
-  return card(t("ads.findings"), body, edit, note, actions);
+  return card(t("ads.findings"), body, edit, note, conflict, actions);
 }
 
 /** Findings, those of one rule together with the words that each found; a rewrite that several offer stands once. */

@@ -1,5 +1,6 @@
 // The public API. Nothing else is asked, but the sample's list of people beside the page.
 import { base, bearer, renewable } from "./session.js";
+import { t } from "./i18n.js";
 
 const PAGE = 500;
 
@@ -27,11 +28,13 @@ async function call(method, path, body) {
   const text = await answer.text();
   let document = null;
   try {
-    document = text ? JSON.parse(text) : null;
+    document = JSON.parse(text);
   } catch {
     document = null;
   }
   if (!answer.ok) throw new ApiError(answer.status, said(answer.status, document), document);
+  // A host of pages answers 200 to paths that it does not know.
+  if (document === null) throw new ApiError(0, t("api.nojson", `${method} ${base()}${path}`), null);
   return document;
 }
 
@@ -74,6 +77,7 @@ export const api = {
   feedback: (feedback) => call("POST", "/v1/feedback", { feedback }),
   ads: (after = null) => call("GET", `/v1/ads?${query({ limit: PAGE, after })}`),
   ad: (id) => call("GET", `/v1/ads/${one(id)}`),
+  listed,
   variants: (id) => call("GET", `/v1/ads/${one(id)}/variants`),
   putAds: (ads) => call("PUT", "/v1/ads", { ads }),
   campaigns: (after = null) => call("GET", `/v1/campaigns?${query({ limit: PAGE, after })}`),
@@ -88,10 +92,29 @@ export const api = {
   report: (kind, name) => call("GET", `/v1/uploads/${kind}/${one(name)}`),
 };
 
+/** The ad of an id as the list has it; null where there is none, which is no error here: `api.ad` answers 404 to that,
+ * and a 404 stands in the browser's console. */
+async function listed(id) {
+  // The list goes by code point: it begins just before the id.
+  const letters = Array.from(id);
+  const last = letters.pop().codePointAt(0) - 1;
+  let after = letters.join("") + (last > 32 && !(last >= 0xd800 && last < 0xe000) ? `${String.fromCodePoint(last)}~~~~` : "");
+  for (;;) {
+    const { ads, next } = await call("GET", `/v1/ads?${query({ limit: 20, after })}`);
+    const found = ads.find((ad) => ad.ad_id === id);
+    if (found || !next || ads.some((ad) => ad.ad_id > id)) return found ?? null;
+    after = next;
+  }
+}
+
 /** People to begin with: a file beside the page. On AWS a person is known only by a hash, and their id is typed. */
 export async function people() {
   const answer = await fetch("people.json");
-  return answer.ok ? answer.json() : [];
+  try {
+    return answer.ok ? await answer.json() : [];
+  } catch {
+    return []; // a host of pages answers something else to paths that it does not know
+  }
 }
 
 /** Sends a file where `place` (of `api.upload`) says; `progress(bytes)`. Only XMLHttpRequest tells how much of a body has

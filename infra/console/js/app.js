@@ -1,5 +1,5 @@
 // The frame: tabs, language, theme, and which view is open.
-import { begin, hasIssuer, scope, signIn, signOut, usePasted, who } from "./session.js";
+import { begin, hasIssuer, refused, scope, signIn, signOut, usePasted, who } from "./session.js";
 import { busy, card, field, fill, h, toast } from "./dom.js";
 import { language, setLanguage, t } from "./i18n.js";
 import { ads } from "./ads.js";
@@ -87,14 +87,46 @@ async function show() {
     await VIEWS[view](root, argument, signal);
   } catch (error) {
     if (signal.aborted) return;
-    frame(); // a refused token may have been forgotten
-    if (error.status === 401 || (error.status === 403 && who() === null)) fill(root, entrance(error));
+    if (unknown(error)) await turnedAway(error);
     else if (error.status === 403) fill(root, denied(error));
     else {
       for (const one of root.querySelectorAll(".empty")) one.remove(); // it will not come
       root.append(h("p", { class: "alert", role: "alert", text: error.message }));
     }
   }
+}
+
+/** Whether an error says that nobody is known, rather than that somebody may not. */
+const unknown = (error) => error.status === 401 || (error.status === 403 && who() === null);
+
+/** The API knows nobody any more: what only somebody known may see makes room for the entrance. */
+async function turnedAway(error) {
+  leave?.abort();
+  await refused();
+  for (const one of document.querySelectorAll("dialog")) one.remove();
+  frame();
+  const [view] = place();
+  fill(main, h("div", { id: "view", class: `view ${view}`, role: "tabpanel", "aria-labelledby": `tab-${view}` }, entrance(error)));
+}
+
+/** What stands in the forms of the view, to be put back where it is drawn anew in the other language. */
+function typed() {
+  return [...main.querySelectorAll("form")].map((form) => [...form.elements].filter((one) => one.name).map((one) => [one.name, one.type === "checkbox" ? one.checked : one.value]));
+}
+
+function retype(forms) {
+  const now = [...main.querySelectorAll("form")];
+  forms.forEach((values, place) => {
+    let last = null;
+    for (const [name, value] of values) {
+      const one = now[place]?.elements.namedItem(name);
+      const what = one?.type === "checkbox" ? "checked" : "value";
+      if (!one || one[what] === value) continue;
+      one[what] = value;
+      last = one;
+    }
+    last?.dispatchEvent(new Event("change", { bubbles: true }));
+  });
 }
 
 /** Where the API wants to know who asks: the issuer's page, or a token that is kept until the browser's tab is closed.
@@ -123,9 +155,11 @@ function denied(error) {
     h("div", { class: "actions" }, h("button", { type: "button", text: t("deny.again"), onclick: (event) => busy(event.target, leave_) }))));
 }
 
+/** Whatever a view remembers of people goes with the page. */
 async function leave_() {
-  await signOut();
-  await show();
+  if (await signOut()) return;
+  main.replaceChildren();
+  location.reload();
 }
 
 document.getElementById("tabs").addEventListener("keydown", (event) => {
@@ -149,7 +183,8 @@ document.getElementById("language").addEventListener("click", () => {
   const to = language() === "zh" ? "en" : "zh";
   setLanguage(to);
   remember("adtailor.language", to);
-  show();
+  const kept = typed();
+  show().then(() => retype(kept));
 });
 
 document.getElementById("theme").addEventListener("click", () => {
@@ -165,6 +200,11 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
   dispatchEvent(new Event("themed"));
 });
 addEventListener("hashchange", show);
+addEventListener("refused", (event) => {
+  if (!unknown(event.detail)) return; // it is told as any other problem
+  event.preventDefault();
+  turnedAway(event.detail);
+});
 
 try {
   await begin();

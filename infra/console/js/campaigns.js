@@ -77,13 +77,14 @@ function all(ads, chosen, signal) {
     requestAnimationFrame(() => !signal.aborted && intervals(holder, t("camp.ratechart"), seen, (value) => percent(value, 1), signal));
   } else charts.append(card(t("camp.ratechart"), h("p", { class: "empty", text: t("camp.quiet") })));
   const open = groups.find((one) => one.id === chosen && chosen);
+  const missing = chosen && !open ? h("p", { class: "note", role: "alert", text: t("camp.unknown", chosen) }) : null;
   const rest = h("div", {});
   const tabled = (some) => table(
     [t("camp.campaign"), t("camp.ads"), t("camp.spent"), t("camp.state"), t("camp.impressions"), t("camp.clicks"), t("camp.rate"), t("camp.conversions"), t("camp.dismissals")],
     some.map((one) => [one.id ? h("a", { href: `#campaigns/${encodeURIComponent(one.id)}`, text: one.name }) : one.name, number(one.ads), money(one), pace(one), ...figures(one)]), t("camp.title"), [1, 4, 5, 6, 7, 8]);
   const some = groups.slice(0, LISTED);
   fill(rest, tabled(some), groups.length > some.length ? h("button", { type: "button", class: "ghost", text: `${t("more")} (${number(groups.length - some.length)})`, onclick: () => fill(rest, tabled(groups)) }) : null);
-  return [charts, open ? each(open, ads) : null, card(t("camp.title"), rest)];
+  return [missing, charts, open ? each(open, ads) : null, card(t("camp.title"), rest)];
 }
 
 function each(group, ads) {

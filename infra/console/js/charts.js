@@ -64,7 +64,14 @@ export function daily(holder, name, days, counts, format, signal) {
 /** As many of the rows as have room for their names. */
 const fitted = (rows, holder, make) => make(rows.slice(0, Math.max(3, Math.floor((holder.clientWidth - 60) / 42))));
 
-const LEANING = [8, 44, 0, 0]; // px around a plot whose last name leans out to the right
+const LEANING = [8, 62, 0, 0]; // px around a plot whose last name leans out to the right
+const NAME = 13; // characters that have room
+
+/** Both ends of a name that is too long: those of one family differ at the end. */
+function short(name) {
+  const letters = Array.from(name);
+  return letters.length > NAME ? `${letters.slice(0, 5).join("")}…${letters.slice(6 - NAME).join("")}` : name;
+}
 
 function categories(names) {
   return axis({
@@ -72,7 +79,7 @@ function categories(names) {
     size: 58,
     rotate: -28,
     splits: () => names.map((_, place) => place),
-    values: () => names.map((one) => (one.length > 13 ? `${one.slice(0, 12)}…` : one)),
+    values: () => names.map(short),
   });
 }
 

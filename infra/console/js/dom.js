@@ -74,14 +74,16 @@ export function download(name, body) {
   setTimeout(() => URL.revokeObjectURL(url), 1000);
 }
 
-/** Runs `work` while the button waits; a problem is told beside it. */
+/** Runs `work` while the button waits; a problem is told in a corner. Where the API refuses who asks, the frame is told
+ * first (`refused`): it may ask who it is, in the place of what only somebody known may see. */
 export async function busy(button, work) {
   button.disabled = true;
   button.setAttribute("aria-busy", "true");
   try {
     return await work();
   } catch (error) {
-    toast(error.message, "bad");
+    const taken = [401, 403].includes(error.status) && !dispatchEvent(new CustomEvent("refused", { detail: error, cancelable: true }));
+    if (!taken) toast(error.message, "bad");
     return undefined;
   } finally {
     button.disabled = false;

@@ -30,9 +30,21 @@ export function refusal(reason) {
   if (current !== "zh") return reason;
   const unsupported = /^unsupported (\S+): ([^]*)$/.exec(reason);
   if (unsupported) return t("refusal.unsupported", word("kind", unsupported[1]), unsupported[2]);
-  const policy = /^policy (\S+): ([^]*) \(([^()]*)\)$/.exec(reason);
-  if (policy) return t("refusal.policy", policy[2], policy[1], policy[3]);
+  const policy = /^policy (\S+): ([^]*)$/.exec(reason);
+  const at = policy ? bracket(policy[2]) : 0;
+  if (at > 0) return t("refusal.policy", policy[2].slice(0, at - 1), policy[1], policy[2].slice(at + 1, -1));
   return word("refusal", reason);
+}
+
+/** Where the bracket begins that a text ends with, whatever brackets are within it; 0 without one. */
+function bracket(text) {
+  let depth = 0;
+  for (let place = text.length - 1; place > 0; place -= 1) {
+    if (text[place] === ")") depth += 1;
+    else if (text[place] === "(") depth -= 1;
+    if (depth === 0) return text[place] === "(" && text[place - 1] === " " ? place : 0;
+  }
+  return 0;
 }
 
 const locale = () => (current === "zh" ? "zh-CN" : "en-GB");

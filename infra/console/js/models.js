@@ -68,10 +68,16 @@ function trained(heads, chosen) {
     h("header", { class: "row" }, h("h3", { class: "strong", text: one.name }), h("span", { class: "chips" }, chip(t(`mod.state.${one.state}`), KINDS[one.state]), one.waiting ? chip(t("mod.waiting")) : null)),
     h("p", { class: "quiet" }, [one.updated_at ? moment(one.updated_at) : null, one.started_by ? t("mod.by", word("mod.by", one.started_by)) : null,
       one.rows !== undefined ? t("mod.rows", number(one.rows), number(one.rejected ?? 0)) : null, one.version ? t("mod.version", one.version) : null].filter(Boolean).join(" · ")),
-    one.state === "failed" ? h("p", { class: "alert", text: one.reason ?? t("mod.failed") }) : one.reason ? h("p", { class: "note", text: one.reason }) : null,
+    one.state === "failed" ? h("p", { class: "alert", text: one.reason ? why(one.reason) : t("mod.failed") }) : one.reason ? h("p", { class: "note", text: why(one.reason) }) : null,
     one.metrics?.warning ? h("p", { class: "note", text: one.metrics.warning }) : null,
     one.metrics ? compared(one.metrics, one.name) : null,
     one.version ? labels(one.name) : null)));
+}
+
+/** A reason as training gives it; the commonest one says what to do about it here, where no file is held out by hand. */
+function why(reason) {
+  const few = /no label has enough different texts to hold any out: (\d+) are needed of one at least, and (\d+) is/.exec(reason);
+  return few ? t("mod.few", few[1], few[2]) : reason;
 }
 
 /** The labels that a head knows, asked for when somebody wants to see them. */

@@ -28,13 +28,16 @@ export async function people(root, id, signal) {
 
 function picker(list, chosen) {
   const items = h("ul", { class: "pick" });
+  const place = (user) => `#people/${encodeURIComponent(user)}`;
+  const matching = (wanted) => list.filter((one) => `${one.user_id} ${one.about ?? ""}`.toLowerCase().includes(wanted.toLowerCase()));
+  const exact = (wanted) => list.find((one) => one.user_id === wanted) ?? list.find((one) => one.user_id.toLowerCase() === wanted.toLowerCase());
   const show = (wanted) => {
-    const found = list.filter((one) => `${one.user_id} ${one.about ?? ""}`.toLowerCase().includes(wanted.toLowerCase()));
+    const found = matching(wanted);
     fill(items, found.map((one) => h("li", {}, h("a", {
-      href: `#people/${encodeURIComponent(one.user_id)}`,
+      href: place(one.user_id),
       "aria-current": one.user_id === chosen ? "true" : null,
     }, h("strong", { text: one.user_id }), one.about ? h("span", { lang: langOf(one.language), text: one.about }) : null))),
-    found.length || !wanted ? null : h("li", { class: "hint", text: t("people.nobody") }));
+    !wanted || exact(wanted) ? null : h("li", {}, h("a", { href: place(wanted), text: t(found.length ? "people.open" : "people.nobody", wanted) })));
   };
   show("");
   const search = field(t("people.find"), (id) => h("input", {
@@ -45,8 +48,10 @@ function picker(list, chosen) {
     onkeydown: (event) => {
       if (event.key !== "Enter" || !event.target.value.trim()) return;
       const wanted = event.target.value.trim();
-      const found = list.filter((one) => one.user_id.includes(wanted));
-      location.hash = `people/${encodeURIComponent(found.length === 1 ? found[0].user_id : wanted)}`;
+      const found = matching(wanted);
+      const one = exact(wanted) ?? (found.length === 1 ? found[0] : null);
+      if (one || !found.length) location.hash = place(one?.user_id ?? wanted);
+      else items.querySelector("a").focus(); // several: whoever looks chooses, the id as it was typed among them
     },
   }), t("people.hint"));
   const wide = matchMedia("(min-width: 861px)").matches;
@@ -55,13 +60,24 @@ function picker(list, chosen) {
 
 async function person(root, id, about, signal) {
   fill(root, h("p", { class: "empty", text: t("loading") }));
-  const state = { id, about, profile: null, data: null, loaded: null };
-  const load = async () => {
-    const [profile, data] = await Promise.all([optional(api.profile(id)), optional(api.export(id))]);
+  const state = { id, about, profile: null, data: null, kept: 0 };
+  let loading = null;
+  let mounted = false;
+  // found: an answer of `ahead`, which tells of an unknown person without the 404 that the other routes give; null: none
+  // yet, false: not to be had.
+  const load = async (found) => {
+    const known = found ?? await api.ahead(id, 0, { n: 1, context: {} }).catch((error) => {
+      if (error.status === 403) return false; // it is another scope
+      throw error;
+    });
+    const [profile, data] = known && !known.profile ? [] : await Promise.all([optional(api.profile(id)), optional(api.export(id))]);
     Object.assign(state, profile && data ? { profile, data } : nobody());
+    state.kept = state.data.complete === false ? state.profile.events : state.data.events.length;
+    if (mounted && !signal.aborted) draw();
   };
+  const loaded = (found) => (loading ??= load(found));
   const places = { head: h("div", {}), interests: h("div", {}), timeline: h("div", {}), consent: h("div", {}), ids: h("div", {}) };
-  const shown = recommendations(state, signal, (profile) => fill(places.interests, interests(profile ? { ...state, profile } : state, changed)));
+  const shown = recommendations(state, signal, loaded, (profile) => fill(places.interests, interests(profile ? { ...state, profile } : state, changed)));
   const draw = () => {
     fill(places.head, head(state, signal));
     fill(places.interests, interests(state, changed));
@@ -70,23 +86,24 @@ async function person(root, id, about, signal) {
     fill(places.ids, identities(state, changed));
   };
   const changed = async () => {
-    await load();
-    if (signal.aborted) return;
-    draw();
+    loading = null;
     await shown.ask();
   };
-  // Their ads are asked for at the same time; the answer is drawn once there is something to stand beside.
-  state.loaded = load();
-  const first = shown.ask();
-  first.catch(() => {}); // it is told below, unless loading fails before
-  await state.loaded;
+  let problem = null;
+  try {
+    await shown.ask(); // their ads, and with them whether anything is known
+  } catch (error) {
+    problem = error; // it is told below what may be seen without
+    await loaded(null);
+  }
   if (signal.aborted) return;
+  mounted = true;
   fill(root, places.head, h("div", { class: "two person" },
     h("div", { class: "shown-area" }, shown.element),
     h("div", { class: "column side-area" }, adding(state, changed), places.interests, places.consent, places.ids),
     h("div", { class: "time-area" }, places.timeline)));
   draw();
-  await first;
+  if (problem) throw problem;
 }
 
 /** What there is of an id that nothing is kept of. */
@@ -97,11 +114,12 @@ function nobody() {
   };
 }
 
-function head({ id, about, profile, data }, signal) {
+function head({ id, about, profile, data, kept }, signal) {
   return h("header", { class: "headline" },
     h("div", {}, h("h1", { text: id }),
       about?.about ? h("p", { class: "lead", lang: langOf(about.language), text: about.about }) : null,
-      h("p", { class: "chips" }, chip(t("people.events", number(profile.events))),
+      h("p", { class: "chips" }, chip(t("people.events", number(kept))),
+        kept && !profile.events ? chip(t("people.unused"), "warn") : null,
         profile.events ? chip(t("people.updated", moment(profile.updated_at))) : null,
         profile.consent.basis === "none" ? null : profile.consent.personalisation ? chip(`${t("con.personalisation")} ✓`, "good") : chip(`${t("con.personalisation")} ✕`, "bad"),
         profile.segments.map((one) => chip(named(profile.interests.find((other) => other.id === one)?.name) || one)))),
@@ -147,24 +165,29 @@ function adding(state, changed) {
   return card(t("add.title"), form);
 }
 
-function interests({ id, profile, data }, changed) {
+function interests({ id, profile, data, kept }, changed) {
   const events = new Map((data.events ?? []).map((one) => [one.event_id, one]));
-  if (!profile.interests.length) return card(t("int.title"), h("p", { class: "empty", text: profile.events ? t("int.none") : t("people.unknown") }));
-  return card(t("int.title"), h("ul", { class: "interests" }, profile.interests.map((one) => {
+  if (!profile.interests.length) return card(t("int.title"), h("p", { class: "empty", text: t(kept ? "int.none" : "people.unknown") }));
+  // An interest may stand in both terms, each with a weight of its own.
+  const terms = Map.groupBy(profile.interests, (one) => one.id);
+  const both = new Set(profile.interests.map((one) => one.term)).size > 1;
+  return card(t("int.title"), both ? h("p", { class: "hint", text: t("int.shares") }) : null, h("ul", { class: "interests" }, [...terms.values()].map((all) => {
+    const [one] = all;
     const name = named(one.name);
+    const [proof, against] = ["evidence", "against"].map((which) => [...new Set(all.flatMap((of) => of[which]))]);
     return h("li", { class: one.enabled ? "" : "off" },
       h("div", { class: "interest" },
         h("div", { class: "grow" },
           h("p", {}, h("strong", { text: name })),
-          h("p", { class: "figure" }, bar(one.weight), h("span", { text: percent(one.weight) }), h("span", { class: "quiet", text: `${t("int.strength", number(one.strength, 1))} · ${t(`int.${one.term}`)}` }))),
+          all.map((of) => h("p", { class: "figure" }, bar(of.weight), h("span", { text: percent(of.weight) }), h("span", { class: "quiet", text: `${t("int.strength", number(of.strength, 1))} · ${t(`int.${of.term}`)}` })))),
         h("button", { type: "button", role: "switch", class: "switch", "aria-checked": String(one.enabled), "aria-label": name,
           title: t(one.enabled ? "int.on" : "int.off", name),
           onclick: (event) => busy(event.currentTarget, async () => {
             await api.interests(id, one.enabled ? { disable: [one.id] } : { enable: [one.id] });
             await changed();
           }) })),
-      h("details", {}, h("summary", { text: t("int.evidence", number(one.evidence.length)) + (one.against.length ? ` · ${t("int.against", number(one.against.length))}` : "") }),
-        evidence([...one.evidence, ...one.against].map((key) => events.get(key) ?? key))));
+      h("details", {}, h("summary", { text: t("int.evidence", number(proof.length)) + (against.length ? ` · ${t("int.against", number(against.length))}` : "") }),
+        evidence([...proof, ...against].map((key) => events.get(key) ?? key))));
   })));
 }
 
@@ -216,7 +239,7 @@ function timeline({ data }, signal) {
 function consent({ id, profile, data }, changed) {
   const now = profile.consent;
   const form = h("form", { class: "stack" },
-    ["personalisation", "sensitive"].map((one) => h("label", { class: "check" }, h("input", { type: "checkbox", name: one, checked: now[one] }), h("span", { text: t(`con.${one}`) }))),
+    ["personalisation", "sensitive"].map((one) => h("label", { class: "check" }, h("input", { type: "checkbox", name: one, checked: now.basis !== "none" && now[one] }), h("span", { text: t(`con.${one}`) }))),
     h("button", { class: "primary", text: t("save") }));
   form.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -273,7 +296,7 @@ function erasing(id, data, signal) {
       event.preventDefault();
       busy(go, async () => {
         const receipt = await api.erase(id);
-        follow(opened, id, receipt, signal);
+        await follow(opened, id, receipt, signal);
       });
     });
     return [form];
@@ -298,8 +321,13 @@ async function follow(opened, id, receipt, signal) {
   });
   while (last.state !== "done" && opened.open && !signal.aborted) {
     await new Promise((done) => setTimeout(done, 700));
-    last = await api.erasure(last.erasure_id);
-    draw(last);
+    try {
+      last = await api.erasure(last.erasure_id);
+      draw(last);
+    } catch (error) {
+      if (error.status === 401) throw error;
+      toast(error.message, "bad"); // it goes on without anybody looking
+    }
   }
 }
 

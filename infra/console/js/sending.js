@@ -58,6 +58,7 @@ async function unfit(file) {
   }
   if (!start.length) return t("up.emptyfile");
   if (start[0] === 0x1f && start[1] === 0x8b) return null; // gzip
+  if ((start[0] === 0xff && start[1] === 0xfe) || (start[0] === 0xfe && start[1] === 0xff)) return t("up.utf16");
   if (start.includes(0)) return t("up.binary");
   if (!/\.csv(\.gz)?$/i.test(file.name) && !start.includes(0x7b)) return t("up.nojson"); // no "{" in all of it
   return null;
@@ -151,9 +152,15 @@ function draw(one) {
     } })) : null);
 }
 
+/** A file that could not be read to its end is not done, whatever was taken in of it. */
+function ended(report) {
+  if (report?.state !== "done" || !report.problem) return report?.state ?? "waiting";
+  return report.accepted || report.duplicates ? "partly" : "failed";
+}
+
 function state(one) {
-  const at = one.phase === "sent" ? one.report?.state ?? "waiting" : one.phase;
-  return h("span", { role: "status" }, chip(t(`up.state.${at}`), { done: "good", failed: "bad", refused: "bad" }[at] ?? ""));
+  const at = one.phase === "sent" ? ended(one.report) : one.phase;
+  return h("span", { role: "status" }, chip(t(`up.state.${at}`), { done: "good", partly: "warn", failed: "bad", refused: "bad" }[at] ?? ""));
 }
 
 function gauge(one) {
@@ -170,10 +177,10 @@ function told(one) {
   if (!report || report.state === "waiting") return h("progress", { max: "1", "aria-label": t("up.state.waiting") });
   const { chunks } = report;
   const whole = chunks?.total;
-  const ended = ["done", "failed"].includes(report.state);
+  const over = ["done", "failed"].includes(report.state);
   return [
-    ended ? null : h("progress", { max: "1", value: whole ? chunks.done / whole : null, "aria-label": t("up.state.reading") }),
-    ended || !chunks ? null : h("p", { class: "quiet", text: whole ? t("up.chunks", number(chunks.done), number(whole)) : t("up.chunksofar", number(chunks.done)) }),
+    over ? null : h("progress", { max: "1", value: whole ? chunks.done / whole : null, "aria-label": t("up.state.reading") }),
+    over || !chunks ? null : h("p", { class: "quiet", text: whole ? t("up.chunks", number(chunks.done), number(whole)) : t("up.chunksofar", number(chunks.done)) }),
     h("dl", { class: "figures" }, ["accepted", "duplicates", "rejected"].map((name) => h("div", { class: name === "rejected" && report.rejected ? "bad" : null }, h("dt", { text: t(`up.${name}`) }), h("dd", { text: number(report[name] ?? 0) })))),
     report.problem ? h("p", { class: "alert", text: report.problem }) : null,
     one.kind === "labels" && report.state === "done" ? h("p", {}, h("a", { href: `#models/${encodeURIComponent(one.name.replace(TYPES, ""))}`, text: t("up.tohead") })) : null,
@@ -182,8 +189,9 @@ function told(one) {
 }
 
 function rejected(report, one) {
-  const lines = report.lines ?? [];
-  if (!lines.length && !report.rejected_url) return null;
+  // What is wrong with the file as a whole is told above.
+  const lines = (report.lines ?? []).filter((line) => line.line !== null || line.reason !== report.problem);
+  if (!lines.length && !report.rejected) return null;
   return [
     h("div", { class: "row" }, h("h3", { text: t("up.lines") }),
       report.rejected_url ? h("a", { class: "button small", href: report.rejected_url, download: `${one.file}.rejected.jsonl`, target: "_blank", rel: "noopener", text: t("up.download") }) : null),

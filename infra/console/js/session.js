@@ -3,6 +3,8 @@
 // {"api": "https://…", "issuer": "https://…", "client_id": "…", "scope": "openid adtailor/read …"}, all of them optional:
 // without `api` the page's own origin answers, without `issuer` a token is pasted where the API asks for one.
 
+import { t } from "./i18n.js";
+
 const KEPT = "adtailor.token";
 const EARLY = 60; // seconds before a token ends at which another is fetched
 const LIBRARY = "vendor/oidc-client-ts/oidc-client-ts.min.js";
@@ -18,7 +20,7 @@ let renewing = null;
 export async function begin() {
   pasted = remembered();
   const answer = await fetch("config.json", { cache: "no-cache" });
-  if (answer.ok) config = await answer.json();
+  if (answer.ok) config = await answer.json().catch(() => { throw new Error(t("sign.noconfig")); });
   if (!config.issuer) return;
   await library();
   const { InMemoryWebStorage, UserManager, WebStorageStateStore } = globalThis.oidc;
@@ -38,10 +40,16 @@ export async function begin() {
   });
   const asked = new URLSearchParams(location.search);
   if (asked.has("state") && (asked.has("code") || asked.has("error"))) {
+    let back = null;
     try {
       user = (await manager.signinCallback()) ?? null;
+      back = user?.state;
+    } catch (error) {
+      back = error.state; // of a refusal: where they were
+      user = await manager.getUser(); // an answer that nobody here asked for signs nobody out
+      throw error;
     } finally {
-      history.replaceState(null, "", here + (typeof user?.state === "string" ? user.state : ""));
+      history.replaceState(null, "", here + (typeof back === "string" ? back : ""));
     }
   } else user = await manager.getUser();
 }
@@ -63,15 +71,28 @@ export function who() {
   return email || name || sub || "";
 }
 
-/** The token to send, renewed where it is about to end; null without one. again: it was just refused. */
+/** The token to send, renewed where it is about to end; null without one. again: it was just refused. A renewal that
+ * the issuer refuses ends the session; one that does not come through is an error only where the token is needed. */
 export async function bearer(again = false) {
   if (pasted) return pasted;
   if (!user) return null;
   if (user.refresh_token && (again || (user.expires_in ?? Infinity) < EARLY)) {
-    renewing ??= manager.signinSilent().then((found) => { user = found ?? user; }, () => forget()).finally(() => { renewing = null; });
-    await renewing;
+    renewing ??= renew().finally(() => { renewing = null; });
+    const problem = await renewing;
+    if (problem && (again || user.expired)) throw problem;
   }
   return user && !user.expired ? user.access_token : null;
+}
+
+/** What kept the token from being renewed, for now; null where it was, or where the session has ended. */
+async function renew() {
+  try {
+    user = (await manager.signinSilent()) ?? user;
+  } catch (error) {
+    if (error.error !== "invalid_grant") return new Error(t("sign.notrenewed", error.message)); // RFC 6749, 5.2
+    await forget();
+  }
+  return null;
 }
 
 /** Whether a refused token may be replaced by another without asking anybody. */
@@ -80,20 +101,31 @@ export const renewable = () => !pasted && Boolean(user?.refresh_token);
 /** Leaves for the issuer; the page comes back to the place that it shows now. */
 export async function signIn() {
   usePasted(null);
-  await manager.signinRedirect({ state: location.hash });
+  try {
+    await manager.signinRedirect({ state: location.hash });
+  } catch (error) {
+    throw new Error(t("sign.down", config.issuer, error.message));
+  }
 }
 
-/** Forgets every token; with an issuer also its own session, by going there. */
+/** The API takes the token that it was sent for none: it is forgotten. */
+export async function refused() {
+  usePasted(null);
+  if (user) await forget();
+}
+
+/** Forgets every token; with an issuer also its own session, by going there. Whether the page is being left for that. */
 export async function signOut() {
   usePasted(null);
-  if (!user) return;
+  if (!user) return false;
   const leaving = user;
   await forget();
-  const { end_session_endpoint: end } = await manager.metadataService.getMetadata();
-  if (!end) return;
+  const { end_session_endpoint: end } = await manager.metadataService.getMetadata().catch(() => ({})); // it may be down
+  if (!end) return false;
   const here = location.origin + location.pathname;
   // Amazon Cognito reads the second pair of names, everybody else those of the library.
   await manager.signoutRedirect({ id_token_hint: leaving.id_token, extraQueryParams: { client_id: config.client_id, logout_uri: here } });
+  return true;
 }
 
 /** Sends this token from now on, until the tab is closed. */
