@@ -107,7 +107,8 @@ def dequantised(file: Path, cache: Path) -> Path:
     model.hf_quantizer, model.is_quantized = None, False
     model.config.__dict__.pop("quantization_config", None)
     model.save_pretrained(partial)
-    AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name).save_pretrained(partial)  # nosec B615 # a file here
+    tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name)  # nosec B615 # a file here
+    tokenizer.save_pretrained(partial)
     partial.rename(folder)
     return folder
 

@@ -233,7 +233,7 @@ def _chinese(text: str) -> bool:
 
 def _names(clause: str) -> bool:
     """Whether a clause is no more than the name of goods."""
-    return _GOODS_END.search(clause) is not None and _VERB.search(clause) is None
+    return all(one.search(clause) is None for one in (_VERB, _BROKEN)) and _GOODS_END.search(clause) is not None
 
 
 def _things(text: str) -> set[str]:
