@@ -55,7 +55,7 @@ LISTS = [(classify, "/v1/ads"), (recommend, "/v1/campaigns")]
 
 @pytest.mark.parametrize(("front", "path"), LISTS, ids=["ads", "campaigns"])
 def test_pages_hold_every_ad_once_in_the_order_of_ids(built: System, front: Any, path: str) -> None:
-    ids = ["a", "a b", "a/b", "a/b/variants", "Z", "z?1", "手表", "x" * 200, "-", "a\u00a0c"]
+    ids = ["a", "a b", "a/b", "a/b/variants", "Z", "z!1", "手表", "x" * 200, "-", "a\u00a0c"]
     put(*(ad(one, "A phone", campaign_id="c") for one in ids))
     for limit in (1, 3, len(ids), len(ids) + 1, 500):
         pages = paged(front, path, limit=limit)
