@@ -83,7 +83,7 @@ sbom: $(AUDIT) ## Write the bill of materials of the layer (CycloneDX) to .local
 	@echo "written: .local/sbom.json"
 
 unit: $(INSTALLED) $(MINISTACK) $(TRANSLATOR)
-	$(BIN)/python -m pytest -q -n auto -p no:benchmark -m 'not slow' tests/unit tests/contract $(ARGS)
+	$(BIN)/python -m pytest -q -n auto -p no:benchmark -p no:schemathesis -m 'not slow' tests/unit tests/contract $(ARGS)
 
 format: $(INSTALLED) ## Format the code and mend what ruff can mend
 	$(BIN)/ruff format .

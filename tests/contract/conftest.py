@@ -20,6 +20,13 @@ from tests.data import ROOT
 EMULATOR = ROOT / ".tools" / "ministack" / "bin" / "ministack"
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whatever needs the emulator is left out of `make check`, as `stores` does for its half."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "emulator" in item.fixturenames:
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture(scope="session")
 def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """URL of a ministack of our own on a free port."""
@@ -65,7 +72,7 @@ def emulated(emulator: str) -> Stores:
     return stores_on(make_resources(dynamodb, s3, sqs, f"contract-{secrets.token_hex(6)}"))
 
 
-@pytest.fixture(params=["moto", "emulator"])
+@pytest.fixture(params=["moto", pytest.param("emulator", marks=pytest.mark.slow)])
 def stores(request: pytest.FixtureRequest) -> Stores:
     """Empty stores on either adapter."""
     if request.param == "moto":

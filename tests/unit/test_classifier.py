@@ -32,6 +32,8 @@ from shared.models.encoder import Encoder
 from shared.models.taxonomy import load_taxonomy
 from tests.data import artifact
 
+pytestmark = pytest.mark.slow
+
 DEV = Path(__file__).with_name("adproduct_dev.tsv")
 
 

@@ -28,6 +28,8 @@ from tests.fakes.system import FakeSystem
 from tests.unit.test_consent_tcf import vector
 from tests.unit.test_recommending import ad, catalogue
 
+pytestmark = pytest.mark.slow
+
 NOW = 1_790_000_000.0
 Said = tuple[Consent, bool | None]
 

@@ -17,6 +17,8 @@ from shared.preprocess import deduplicate_events, parse_ad, parse_event
 from shared.uploads import Row, read_rows
 from tests.data import shared_data
 
+pytestmark = pytest.mark.slow
+
 START = 1_788_220_800.0  # 2026-09-01
 ITEMS: list[dict[str, Any]] = [
     {"item_id": "i/1", "title": "Red &amp; <b>blue</b> polish", "categories": ["Beauty", "Nails", "Nails"]},

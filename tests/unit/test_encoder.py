@@ -17,6 +17,8 @@ from shared.errors import ArtifactError
 from shared.models.encoder import DIMENSIONS, MAX_TOKENS, Encoder
 from tests.data import ROOT, artifact
 
+pytestmark = pytest.mark.slow
+
 GOLDEN = json.loads(Path(__file__).with_name("encoder_golden.json").read_text(encoding="utf-8"))["vectors"]
 TEXTS = [
     "浏览了一款智能手机",

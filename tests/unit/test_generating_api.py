@@ -20,6 +20,8 @@ from tests.data import ROOT
 from tests.fakes.generation import GOOD, PHONE, World, make_world
 from tests.fakes.models import TOPICS
 
+pytestmark = pytest.mark.slow
+
 EVENTS = ROOT / "tests" / "events"
 ZH = {"title": "澜星手机，屏幕很亮", "description": "6.6 英寸直屏，5000 mAh 电池。", "language": "zh"}
 

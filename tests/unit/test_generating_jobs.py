@@ -17,6 +17,8 @@ from shared.stores import Stores
 from tests.conftest import TENANT, Aws
 from tests.fakes.generation import BAD, GOOD, FakeSageMakerRuntime, World, make_world
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def world(stores: Stores) -> World:

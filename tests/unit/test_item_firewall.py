@@ -20,6 +20,8 @@ from tests.fakes.models import TOPICS, TopicClassifier
 from tests.fakes.system import FakeSystem
 from tests.unit.test_recommending import act, ad, catalogue
 
+pytestmark = pytest.mark.slow
+
 PHONE, SHOE, PRAYER = TOPICS["phone"], TOPICS["shoe"], TOPICS["prayer"]
 
 

@@ -22,6 +22,8 @@ from shared.trained import surplus
 from shared.wiring import System
 from tests.fakes.system import Clock
 
+pytestmark = pytest.mark.slow
+
 
 class Counted:
     """The counters, and how often they were asked."""
