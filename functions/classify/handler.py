@@ -120,9 +120,10 @@ def get_heads(tenant: Tenant) -> dict[str, Any]:
 
 @router.get("/heads/{name}")
 def get_head(name: Annotated[str, Path(min_length=1, max_length=64)], tenant: Tenant) -> dict[str, Any]:
-    """A head: the state of its training, and the labels and figures of the version that serves."""
+    """A head: the state of its training, and the labels, figures and encoders of the version that serves."""
     head = system().training.head(tenant, name)
-    return head_body(head) | {"labels": list(head.labels), "versions": system().versions}
+    told = {"labels": list(head.labels), "encoders": list(head.encoders)}
+    return head_body(head) | told | {"versions": system().versions}
 
 
 @router.get("/ranker")

@@ -33,8 +33,8 @@ class Measured:
 
     figures: the command's JSON object. labels: the head's, in the order of its classes. truth: (n,), -1 for a label
     that training never saw. probabilities: (n, labels), calibrated. predictions: classes (n,) of each baseline.
-    threshold: below it the head abstains. curve: the training's measurements, in order. manifest: the artefact's name,
-    version and metadata.
+    threshold: below it the head abstains. curves: by encoder, the measurements of its training, in order. manifest: the
+    artefact's name, version and metadata.
     """
 
     figures: dict[str, Any]
@@ -44,7 +44,7 @@ class Measured:
     predictions: dict[str, Classes]
     test: Rows
     threshold: float
-    curve: list[dict[str, Any]]
+    curves: dict[str, list[dict[str, Any]]]
     manifest: dict[str, Any]
 
     @property
@@ -155,5 +155,5 @@ def measure(
         "baselines": rivals,
     }
     manifest = {"name": head.name, "version": head.version, **trained.manifest.metadata}
-    curve = [asdict(row) for row in trained.curve]
-    return Measured(result, names, truth, probabilities, predictions, test, head.threshold, curve, manifest)
+    curves = {encoder: [asdict(row) for row in curve] for encoder, curve in trained.curves.items()}
+    return Measured(result, names, truth, probabilities, predictions, test, head.threshold, curves, manifest)

@@ -4,8 +4,8 @@
     make report-understanding ARGS="--train F --dev F --test F --budget-seconds 1200 --taxonomy F --out page.html"
 
 The page is one HTML file that needs no network: the figures beside their baselines with intervals, a reliability
-diagram, what abstaining buys, the confusion matrix, a table of the labels, the surest mistakes, the training curve and
-the settings. With ``--taxonomy`` also the zero-shot classifier's figures.
+diagram, what abstaining buys, the confusion matrix, a table of the labels, the surest mistakes, each encoder's training
+curve and the settings. With ``--taxonomy`` also the zero-shot classifier's figures.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from rich.console import Console
 from infra.evaluate import understanding_figures as plots
 from infra.evaluate.classify import Measured, measure
 from shared.errors import AdTailorError
+from shared.training import encoders
 
 OUT = Path(".local/reports/understanding.html")
 ARTIFACTS = Path(__file__).resolve().parents[2] / "shared" / "artifacts"
@@ -153,15 +154,19 @@ def surest_mistakes(measured: Measured) -> list[Mistake]:
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Names and values for a table of two columns; what is nested gets the outer name in front."""
+    """Names and values for a table of two columns; what is nested gets the outer name in front, and its number in a
+    list."""
     for key, value in values.items():
         name = f"{prefix}{key}".replace("_", " ")
         if isinstance(value, dict):
             yield from flat(value, f"{name}: ")
         elif isinstance(value, float):
             yield name, f"{value:.4g}"
+        elif isinstance(value, list | tuple) and any(isinstance(one, dict) for one in value):
+            yield from flat({f"{key} {place}": one for place, one in enumerate(value, start=1)}, prefix)
         elif isinstance(value, list | tuple):
-            yield name, ", ".join(f"{one:.4g}" if isinstance(one, float) else str(one) for one in value)
+            shown = ", ".join(f"{one:.4g}" if isinstance(one, float) else str(one) for one in value)
+            yield name, shown or "none"
         else:
             yield name, f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
 
@@ -169,7 +174,9 @@ def flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
 def settings(measured: Measured) -> list[tuple[str, str]]:
     """What the artefact is and how it was made."""
     figures = measured.figures
-    told = {key: value for key, value in measured.manifest.items() if key not in ("labels", "metrics")}
+    made_of = encoders(measured.manifest)
+    told: dict[str, Any] = {"encoders": ", ".join(made_of)} if made_of else {}
+    told |= {key: value for key, value in measured.manifest.items() if key not in ("labels", "metrics")}
     told["labels"] = len(measured.labels)
     told |= {key: figures[key] for key in ("seconds_train", "texts_per_second") if key in figures}
     told["development rows"] = figures.get("dev", {})
@@ -186,7 +193,10 @@ def write_report(
         "reliability": plots.reliability_figure(plots.bins(measured.confidence, right)),
         "coverage": plots.coverage_figure(measured.confidence, right, measured.threshold),
         "confusion": plots.confusion_figure(table, names),
-        "curve": plots.curve_figure(measured.curve),
+    }
+    curves = {
+        encoder: _safe(plots.as_html(plots.curve_figure(curve), f"curve-{place}"))
+        for place, (encoder, curve) in enumerate(measured.curves.items(), start=1)
     }
     found = measured.figures
     unseen = int((measured.truth < 0).sum())
@@ -214,6 +224,7 @@ def write_report(
         headline=headline(measured),
         notes=notes,
         plots=drawn,
+        curves=curves,
         square=160 + len(names) * (26 if len(names) > 15 else 34),
         pooled=plots.POOLED in names[plots.MOST_LABELS :],
         most=plots.MOST_LABELS,

@@ -43,8 +43,8 @@ def expected_calibration_error(probabilities: NDArray[Any], truth: Classes) -> f
     return float(np.abs(gap).sum() / len(truth))
 
 
-def _losses(logits: NDArray[Any], truth: Classes) -> NDArray[np.float64]:
-    """Negative log likelihood of each row whose truth is known (not below 0: a label that training never saw)."""
+def losses(logits: NDArray[Any], truth: Classes) -> NDArray[np.float64]:
+    """Negative log likelihood of each row whose truth is known (not below 0: a label that training never saw), (m,)."""
     known = truth >= 0
     logits = logits[known].astype(np.float64)
     top = logits.max(axis=1)
@@ -54,7 +54,7 @@ def _losses(logits: NDArray[Any], truth: Classes) -> NDArray[np.float64]:
 
 def log_loss(logits: NDArray[Any], truth: Classes) -> float:
     """Mean negative log likelihood; a truth below 0 (a label that training never saw) is left out."""
-    return float(_losses(logits, truth).mean())
+    return float(losses(logits, truth).mean())
 
 
 def temperature(logits: NDArray[Any], truth: Classes) -> float:
@@ -90,12 +90,12 @@ def blend(deep: NDArray[Any], wide: NDArray[Any], truth: Classes) -> tuple[float
     for weight in (0.0, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0):
         logits = deep + weight * wide
         heat = temperature(logits, truth)
-        found.append((weight, heat, _losses(logits / heat, truth)))
+        found.append((weight, heat, losses(logits / heat, truth)))
     best = min(found, key=lambda one: float(one[2].mean()))[2]
 
-    def as_good(losses: NDArray[np.float64]) -> bool:
-        apart = losses - best
+    def as_good(row: NDArray[np.float64]) -> bool:
+        apart = row - best
         return bool(apart.mean() <= apart.std() / np.sqrt(max(len(apart), 1)))
 
-    weight, heat, losses = next(one for one in found if as_good(one[2]))
-    return weight, heat, float(losses.mean())
+    weight, heat, chosen = next(one for one in found if as_good(one[2]))
+    return weight, heat, float(chosen.mean())

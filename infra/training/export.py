@@ -29,16 +29,17 @@ LEAST_AGREEMENT = 0.9
 MOST_ACCURACY_LOST = 0.01
 LEAST_COSINE = 0.98
 VECTOR = "vector"  # the graph's name for it
+MODEL, TOKENIZER = "model.onnx", "tokenizer.json"
 
 
 @dataclass(frozen=True)
 class Check:
-    """What torch makes of some texts. texts: without prefix. classes: (n,), -1 unknown. vectors: unit, (n, hidden).
-    logits: (n, labels)."""
+    """What torch makes of some texts. texts: without prefix. classes: (n,), -1 unknown. vectors: unit, of each encoder,
+    (n, hidden). logits: their sum, (n, labels)."""
 
     texts: list[str]
     classes: NDArray[np.int64]
-    vectors: NDArray[np.float32]
+    vectors: list[NDArray[np.float32]]
     logits: NDArray[np.float32]
 
 
@@ -48,10 +49,11 @@ class Refused(Exception):
 
 @dataclass(frozen=True)
 class Parts:
-    """What a served head is made of.
+    """What a served head, or one encoder's part of it, is made of.
 
-    weights, config: the encoder with its trained layers (transformers' names). linear: weight (labels, hidden) and bias
-    (labels,) over the unit vector. length: tokens that the encoder reads; the n-grams are of the first `max_tokens`.
+    weights, config: the encoder with its trained layers (transformers' names). prefix: before every text. linear:
+    weight (labels, hidden) and bias (labels,) over the unit vector. length: tokens that the encoder reads; the n-grams
+    are of the first `max_tokens`.
     ngram_weight: weight of the n-gram logits beside the encoder's; 0 leaves them out.
     """
 
@@ -59,6 +61,7 @@ class Parts:
     config: dict[str, Any]
     position_offset: int
     tokenizer: Tokenizer
+    prefix: str
     linear: tuple[NDArray[np.float32], NDArray[np.float32]]
     length: int
     max_tokens: int
@@ -83,19 +86,20 @@ def _read_first(model: onnx.ModelProto, length: int) -> None:
     model.graph.node.extend([*slices, *nodes])
 
 
-def write_graph(parts: Parts, folder: Path, texts: list[str]) -> None:
-    """Writes `model.onnx` (tokens to logits) and `tokenizer.json`; `texts`, with their prefix, show the activations."""
-    parts.tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
-    tokens = Tokens(folder / "tokenizer.json", parts.length)
+def write_graph(parts: Parts, folder: Path, texts: list[str], files: tuple[str, str] = (MODEL, TOKENIZER)) -> None:
+    """Writes a graph (tokens to logits) and its tokenizer; `texts`, without prefix, show the activations."""
+    path, tokenizer = (folder / name for name in files)
+    parts.tokenizer.save(str(tokenizer), pretty=False)
+    tokens = Tokens(tokenizer, parts.length)
     graph = encoder_graph(
         parts.weights, parts.config, position_offset=parts.position_offset, quantised_embeddings=False
     )
-    maxima = channel_maxima(graph, tokens, texts)
+    maxima = channel_maxima(graph, tokens, [parts.prefix + text for text in texts])
     graph = encoder_graph(parts.weights, parts.config, position_offset=parts.position_offset)
-    quantise(smooth(graph, maxima), folder / "model.onnx")
+    quantise(smooth(graph, maxima), path)
 
     # The head stays in float32: it is small, and one scale for all of a vector's channels would cost it its precision.
-    model = onnx.load(folder / "model.onnx")
+    model = onnx.load(path)
     _read_first(model, parts.length)
     weight, bias = parts.linear
     for node in model.graph.node:
@@ -113,11 +117,28 @@ def write_graph(parts: Parts, folder: Path, texts: list[str]) -> None:
         parts.ngrams.add_to(model, "input_ids", "attention_mask", parts.ngram_weight, "deep", OUTPUT)
     del model.graph.output[:]
     model.graph.output.append(helper.make_tensor_value_info(OUTPUT, onnx.TensorProto.FLOAT, ["n", len(bias)]))
-    onnx.save(model, folder / "model.onnx")
+    onnx.save(model, path)
+
+
+def file_names(members: int) -> list[tuple[str, str]]:
+    """The names of each encoder's graph and tokenizer in the artefact."""
+    return [(MODEL, TOKENIZER), *((f"model-{n}.onnx", f"tokenizer-{n}.json") for n in range(2, members + 1))]
+
+
+def described(members: list[Parts], names: list[tuple[str, str]]) -> dict[str, Any]:
+    """What serving needs to know of the graphs (`shared.models.sessions.Member`), as a part of the manifest's
+    metadata."""
+    found: dict[str, Any] = {"prefix": members[0].prefix, "max_tokens": members[0].max_tokens}
+    if len(members) > 1:
+        found["members"] = [
+            {"model": model, "tokenizer": tokenizer, "prefix": parts.prefix, "max_tokens": parts.max_tokens}
+            for parts, (model, tokenizer) in zip(members, names, strict=True)
+        ]
+    return found
 
 
 def write_head(
-    parts: Parts,
+    members: list[Parts],
     folder: Path,
     name: str,
     metadata: dict[str, Any],
@@ -127,6 +148,7 @@ def write_head(
     """Writes the artefact into `folder`, in the place of what is there.
 
     Args:
+        members: one for each encoder; the head's logits are the sum of theirs.
         metadata: `labels`, `temperature`, `threshold` and what else describes it (see `shared.models.classifier.Head`).
         calibration: texts that show how large the activations get.
         check: what torch makes of some texts.
@@ -136,15 +158,16 @@ def write_head(
     Raises:
         Refused: the head as served predicts another label, or gives another vector, too often or too far.
     """
-    prefix = str(metadata["prefix"])
-    metadata = metadata | {"max_tokens": parts.max_tokens}
+    names = file_names(len(members))
+    metadata = metadata | described(members, names)
     with tempfile.TemporaryDirectory() as scratch:
         built = Path(scratch) / name
         built.mkdir()
-        write_graph(parts, built, [prefix + text for text in calibration])
+        for parts, files in zip(members, names, strict=True):
+            write_graph(parts, built, calibration, files)
         write_manifest(built, HEAD_KIND, name, metadata=metadata)
-        figures = compare(Head.load(built, threads=1), check.texts, check.classes, check.logits) | cosines(
-            built, prefix, parts.max_tokens, check
+        figures = compare(Head.load(built, threads=1), check.texts, check.classes, check.logits) | _cosines(
+            built, members, names, check
         )
         manifest = write_manifest(built, HEAD_KIND, name, metadata=metadata | {"agreement": figures})
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -180,22 +203,38 @@ def compare(head: Head, texts: list[str], truth: NDArray[np.int64], logits: NDAr
     return figures
 
 
-def cosines(folder: Path, prefix: str, max_tokens: int, check: Check) -> dict[str, float]:
-    """Mean and least cosine of the exported graph's unit vectors with torch's. See `write_head`.
+def _cosines(folder: Path, members: list[Parts], names: list[tuple[str, str]], check: Check) -> dict[str, float]:
+    """Of the encoder whose mean cosine is lower, mean and least cosine with torch's vectors. See `write_head`."""
+    return min(
+        (
+            cosines(folder, (model, tokenizer), (parts.prefix, parts.max_tokens), check.texts, vectors)
+            for parts, (model, tokenizer), vectors in zip(members, names, check.vectors, strict=True)
+        ),
+        key=lambda figures: figures["cosine"],
+    )
+
+
+def cosines(
+    folder: Path, files: tuple[str, str], reading: tuple[str, int], texts: list[str], vectors: NDArray[np.float32]
+) -> dict[str, float]:
+    """Mean and least cosine of an exported graph's unit vectors with torch's, (n, hidden).
+
+    files: names of graph and tokenizer. reading: the prefix before every text, and the most tokens.
 
     Raises:
         Refused: the mean is below `LEAST_COSINE`.
     """
-    model = onnx.load(folder / "model.onnx")
+    path, tokenizer = (folder / name for name in files)
+    prefix, most = reading
+    model = onnx.load(path)
     # Serving has no use for the vector: the graph in the artefact gives logits alone.
     del model.graph.output[:]
     model.graph.output.append(helper.make_tensor_value_info(VECTOR, onnx.TensorProto.FLOAT, None))
     with tempfile.TemporaryDirectory() as scratch:
         onnx.save(model, f"{scratch}/vectors.onnx")
         session = open_session(Path(scratch) / "vectors.onnx", 1)
-        tokens = Tokens(folder / "tokenizer.json", max_tokens)
-        ours = run_in_batches(session, tokens, [prefix + text for text in check.texts])
-    found = np.einsum("nd,nd->n", ours, check.vectors)
+        ours = run_in_batches(session, Tokens(tokenizer, most), [prefix + text for text in texts])
+    found = np.einsum("nd,nd->n", ours, vectors)
     figures = {"cosine": round(float(found.mean()), 5), "least_cosine": round(float(found.min()), 5)}
     if figures["cosine"] < LEAST_COSINE:
         raise Refused(

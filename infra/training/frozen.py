@@ -59,14 +59,16 @@ def bfloat16_pays(where: torch.device) -> bool:
 
 
 class Body:
-    """A BERT encoder cut in two: what runs once below, what is trained above. Runs on `where`.
+    """A BERT or RoFormer encoder cut in two: what runs once below, what is trained above. Runs on `where`.
 
     bfloat16: whether matrix products are in bfloat16 (weights and sums stay in float32); None: where that is faster.
     """
 
     def __init__(self, model: Any, pad: int, where: torch.device, bfloat16: bool | None = None) -> None:
         self.model = model.to(where).eval().requires_grad_(False)
-        self.layers = nn.ModuleList(Layer.of(layer) for layer in model.encoder.layer).eval().requires_grad_(False)
+        rotary = model.config.model_type == "roformer"
+        layers = nn.ModuleList(Layer.of(layer, rotary) for layer in model.encoder.layer)
+        self.layers = layers.eval().requires_grad_(False)
         self.pad = pad
         self.where = where
         self.depth = len(self.layers)

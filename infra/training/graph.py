@@ -1,4 +1,4 @@
-"""Writes a BERT encoder as an ONNX graph, straight from its state dict.
+"""Writes a BERT or RoFormer encoder as an ONNX graph, straight from its state dict.
 
 Written by hand rather than traced: a graph of ONNX Runtime's fused operators (packed attention, skip connection with
 layer norm, bias with GELU) loads faster, quantises well and does not change with the exporter's version. The model
@@ -16,6 +16,8 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from infra.training.rotary import rotary_tables
+
 OPSET = 17
 OUTPUT = "output"
 FUSED = "com.microsoft"
@@ -32,10 +34,14 @@ class _Graph:
         return name
 
     def add(self, kind: str, inputs: list[str], output: str, domain: str = "", **attributes: Any) -> str:
-        self.nodes.append(
-            helper.make_node(kind, inputs, [output], name=f"{output}/{kind}", domain=domain, **attributes)
-        )
-        return output
+        return self.add_several(kind, inputs, [output], domain, **attributes)[0]
+
+    def add_several(
+        self, kind: str, inputs: list[str], outputs: list[str], domain: str = "", **attributes: Any
+    ) -> list[str]:
+        name = f"{outputs[0]}/{kind}"
+        self.nodes.append(helper.make_node(kind, inputs, outputs, name=name, domain=domain, **attributes))
+        return outputs
 
 
 def _quantise_rows(table: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
@@ -56,7 +62,8 @@ def encoder_graph(
 
     Args:
         weights: transformers' names without a prefix (`embeddings.word_embeddings.weight`, …), float32.
-        config: `num_hidden_layers`, `num_attention_heads`, `layer_norm_eps`.
+        config: `num_hidden_layers`, `num_attention_heads`, `layer_norm_eps`; where `model_type` is `roformer`, also
+            `max_position_embeddings`, the most tokens that the graph takes.
         head: weight (labels, hidden) and bias (labels,) of a linear layer over the unit-length vector; the output
             is then its logits.
         position_offset: what the first token's position is (XLM-RoBERTa: padding id + 1).
@@ -66,14 +73,30 @@ def encoder_graph(
     eps = float(config["layer_norm_eps"])
     ids = graph.add("Cast", ["input_ids"], "ids32", to=TensorProto.INT32)
     mask = graph.add("Cast", ["attention_mask"], "mask32", to=TensorProto.INT32)
-    hidden = _embeddings(graph, weights, ids, eps, position_offset, quantised_embeddings)
+    rotary = config.get("model_type") == "roformer"
+    summed = _word_embeddings(graph, weights, ids, quantised_embeddings)
+    # Every token is of type 0.
+    kind = weights["embeddings.token_type_embeddings.weight"][0]
+    if rotary:
+        summed = graph.add("Add", [summed, graph.constant("type", kind)], "embedded")
+        size = kind.shape[0] // config["num_attention_heads"]
+        for name, table in zip(_TABLES, rotary_tables(config["max_position_embeddings"], size), strict=True):
+            graph.constant(name, table)
+        graph.constant("zero", np.array([0], np.int64))
+    else:
+        positions = weights["embeddings.position_embeddings.weight"][position_offset:] + kind
+        summed = _with_positions(graph, summed, positions)
+    gamma = graph.constant("embeddings.gamma", weights["embeddings.LayerNorm.weight"])
+    beta = graph.constant("embeddings.beta", weights["embeddings.LayerNorm.bias"])
+    hidden = graph.add("LayerNormalization", [summed, gamma, beta], "embedded.norm", axis=-1, epsilon=eps)
+    if rotary:
+        # RoFormer's padding has values so large that int8 would have none left for the tokens beside it.
+        hidden = graph.add("Mul", [hidden, _mask_column(graph)], "embedded.real")
     for layer in range(config["num_hidden_layers"]):
-        hidden = _layer(graph, weights, layer, hidden, mask, config["num_attention_heads"], eps)
+        hidden = _layer(graph, weights, layer, hidden, mask, config["num_attention_heads"], eps, rotary)
 
-    weight = graph.add("Cast", ["attention_mask"], "mask_float", to=TensorProto.FLOAT)
-    last = graph.constant("axis_last", np.array([2], np.int64))
+    weight = _MASK_COLUMN if rotary else _mask_column(graph)
     first = graph.constant("axis_first", np.array([1], np.int64))
-    weight = graph.add("Unsqueeze", [weight, last], "mask_column")
     masked = graph.add("Mul", [hidden, weight], "masked")
     total = graph.add("ReduceSum", [masked, first], "total", keepdims=0)
     tokens = graph.add("ReduceSum", [weight, first], "tokens", keepdims=0)
@@ -102,31 +125,56 @@ def encoder_graph(
 
 
 _INPUTS = ("input_ids", "attention_mask")
+_TABLES = ("rotary.cosines", "rotary.sines")
+_MASK_COLUMN = "mask_column"
 
 
-def _embeddings(graph: _Graph, weights: Weights, ids: str, eps: float, position_offset: int, quantised: bool) -> str:
+def _mask_column(graph: _Graph) -> str:
+    """1 for a token, 0 for padding, (n, tokens, 1)."""
+    mask = graph.add("Cast", ["attention_mask"], "mask_float", to=TensorProto.FLOAT)
+    last = graph.constant("axis_last", np.array([2], np.int64))
+    return graph.add("Unsqueeze", [mask, last], _MASK_COLUMN)
+
+
+def _word_embeddings(graph: _Graph, weights: Weights, ids: str, quantised: bool) -> str:
     table = weights["embeddings.word_embeddings.weight"]
     if quantised:
         rows, scales = _quantise_rows(table)
         row = graph.add("Gather", [graph.constant("word.rows", rows), ids], "word.row")
         scale = graph.add("Gather", [graph.constant("word.scales", scales), ids], "word.scale")
         wide = graph.add("Cast", [row], "word.wide", to=TensorProto.FLOAT)
-        words = graph.add("Mul", [wide, scale], "word")
-    else:
-        words = graph.add("Gather", [graph.constant("word.table", table), ids], "word")
-    # Position and type embeddings are added once here: every token is of type 0.
-    positions = weights["embeddings.position_embeddings.weight"][position_offset:]
-    positions = positions + weights["embeddings.token_type_embeddings.weight"][0]
+        return graph.add("Mul", [wide, scale], "word")
+    return graph.add("Gather", [graph.constant("word.table", table), ids], "word")
+
+
+def _with_positions(graph: _Graph, words: str, positions: NDArray[np.float32]) -> str:
     shape = graph.add("Shape", ["input_ids"], "shape", start=1, end=2)
     start = graph.constant("zero", np.array([0], np.int64))
     here = graph.add("Slice", [graph.constant("positions", positions), start, shape], "positions.here")
-    summed = graph.add("Add", [words, here], "embedded")
-    gamma = graph.constant("embeddings.gamma", weights["embeddings.LayerNorm.weight"])
-    beta = graph.constant("embeddings.beta", weights["embeddings.LayerNorm.bias"])
-    return graph.add("LayerNormalization", [summed, gamma, beta], "embedded.norm", axis=-1, epsilon=eps)
+    return graph.add("Add", [words, here], "embedded")
 
 
-def _layer(graph: _Graph, weights: Weights, layer: int, hidden: str, mask: str, heads: int, eps: float) -> str:
+def _rotary_attention(graph: _Graph, layer: str, inputs: list[str], mask: str, heads: int) -> str:
+    """Attention whose queries and keys are turned by their positions: the runtime's packed one cannot on a CPU.
+
+    inputs: hidden states, packed weight and packed bias.
+    """
+    hidden, packed, bias = inputs
+    product = graph.add("MatMul", [hidden, packed], f"{layer}.qkv.product")
+    summed = graph.add("Add", [product, bias], f"{layer}.qkv")
+    parts = [f"{layer}.{part}" for part in ("query", "key", "value")]
+    query, key, value = graph.add_several("Split", [summed], parts, axis=-1)
+    query, key = (
+        graph.add("RotaryEmbedding", [part, "zero", *_TABLES], f"{part}.turned", FUSED, interleaved=1)
+        for part in (query, key)
+    )
+    inputs = [query, key, value, "", mask]
+    return graph.add("MultiHeadAttention", inputs, f"{layer}.attended", FUSED, num_heads=heads)
+
+
+def _layer(
+    graph: _Graph, weights: Weights, layer: int, hidden: str, mask: str, heads: int, eps: float, rotary: bool
+) -> str:
     def get(name: str) -> NDArray[np.float32]:
         return weights[f"encoder.layer.{layer}.{name}"]
 
@@ -136,7 +184,11 @@ def _layer(graph: _Graph, weights: Weights, layer: int, hidden: str, mask: str, 
     parts = [f"attention.self.{part}" for part in ("query", "key", "value")]
     packed = put("qkv.weight", np.concatenate([get(f"{part}.weight").T for part in parts], axis=1))
     packed_bias = put("qkv.bias", np.concatenate([get(f"{part}.bias") for part in parts]))
-    attended = graph.add("Attention", [hidden, packed, packed_bias, mask], f"{layer}.attended", FUSED, num_heads=heads)
+    if rotary:
+        attended = _rotary_attention(graph, f"{layer}", [hidden, packed, packed_bias], mask, heads)
+    else:
+        inputs = [hidden, packed, packed_bias, mask]
+        attended = graph.add("Attention", inputs, f"{layer}.attended", FUSED, num_heads=heads)
 
     def dense(name: str, source: str, output: str) -> str:
         return graph.add("MatMul", [source, put(f"{output}.weight", get(f"{name}.weight").T)], f"{layer}.{output}")

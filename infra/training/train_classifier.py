@@ -16,12 +16,13 @@ As SageMaker's training job does (`infra/training_job/entry.py`; a folder stands
     torchrun --standalone --nproc-per-node 4 -m infra.training.train_classifier --train /opt/ml/input/data/train \\
         --name topics --budget-seconds 3600 --checkpoints /opt/ml/checkpoints --out /opt/ml/model --publish
 
-Rows are ``{"text", "label"}``. The encoder's top layers and a head are fine-tuned by back-propagation; a linear model
-of token n-grams stands beside them with a weight found on the development rows (0: left out). Without ``--dev`` a tenth
-of every label's rows is held out for that. The temperature and the threshold for abstaining are found on the same rows;
-then, where time allows, the model is trained once more on all rows with the settings found. With ``--checkpoints`` a
-training that was killed goes on where it was when it is started again in the same way. With ``--publish`` the head is
-uploaded and served at once: ``POST /v1/classify {"head": NAME, …}``.
+Rows are ``{"text", "label"}``. The encoders' top layers and a head are fine-tuned by back-propagation: those of the
+multilingual encoder, and beside it of a Chinese one where the texts are Chinese, it is installed and time allows; a
+linear model of token n-grams is added. All their weights are found on the development rows (0: left
+out). Without ``--dev`` a tenth of every label's rows is held out for that. The temperature and the threshold for
+abstaining are found on the same rows; then, where time allows, the model is trained once more on all rows with the
+settings found. With ``--checkpoints`` a training that was killed goes on where it was when it is started again in the
+same way. With ``--publish`` the head is uploaded and served at once: ``POST /v1/classify {"head": NAME, …}``.
 
 Exit status: 0 trained, 1 not trained (the reason is printed after ``not trained:``), 2 wrong options.
 """
@@ -80,8 +81,9 @@ def only_file(path: Path) -> Path:
     return files[0]
 
 
-def _show(console: Console, curve: list[Progress]) -> None:
-    table = Table("of the plan", "training loss", "dev log loss", "dev accuracy", "dev macro-F1", title="Training")
+def _show(console: Console, encoder: str, curve: list[Progress]) -> None:
+    title = f"Training, {encoder} encoder"
+    table = Table("of the plan", "training loss", "dev log loss", "dev accuracy", "dev macro-F1", title=title)
     for row in curve:
         loss = "" if math.isnan(row.loss) else f"{row.loss:.4f}"
         table.add_row(
@@ -160,7 +162,8 @@ def command(
         raise _not_trained(error, lost=isinstance(error, distributed.LostError)) from None
     if not first:
         return
-    _show(console, result.curve)
+    for encoder, curve in result.curves.items():
+        _show(console, encoder, curve)
     _compare(console, result, rows, dev)
     if publish:
         _publish(result, console)

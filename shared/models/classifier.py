@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +23,8 @@ from numpy.typing import NDArray
 from shared.domain import Classification, Label
 from shared.errors import ArtifactError
 from shared.models.artifacts import Manifest, verify
-from shared.models.encoder import Tokens, run_in_batches
-from shared.models.sessions import open_session
+from shared.models.members import Member, load_members, summed
 from shared.models.taxonomy import load_taxonomy
-
-if TYPE_CHECKING:
-    import onnxruntime
 
 Vectors = NDArray[np.float32]
 KIND = "label-vectors"
@@ -84,7 +80,7 @@ class Terms:
 
     def nearness(self, query: Vectors) -> Vectors:
         """The mean cosine with each category's two nearest terms; (n, categories)."""
-        near = (query @ self._columns)[:, self._term_of]
+        near = (query @ self._columns).take(self._term_of, axis=1)  # by rows; an index would lay it out by columns
         first = np.maximum.reduceat(near, self._starts, axis=1)
         near[near == np.repeat(first, self._counts, axis=1)] = -1.0
         return cast(Vectors, (first + np.maximum.reduceat(near, self._starts, axis=1)) / 2)
@@ -122,11 +118,11 @@ class TaxonomyClassifier:
         place = {key: index for index, key in enumerate(self.ids)}
         self._parents = [place[parent] if (parent := taxonomy[key].parent) else -1 for key in self.ids]
         self._line = [frozenset(place[one.id] for one in taxonomy.path(key)) for key in self.ids]
-        # Deepest first: adding each category's probability to its parent's in this order makes subtree sums.
-        self._upwards = sorted(
-            (index for index, parent in enumerate(self._parents) if parent >= 0),
-            key=lambda index: -taxonomy[self.ids[index]].tier,
-        )
+        # Deepest first: adding each tier's probabilities to its parents' in this order makes subtree sums.
+        tiers = np.array([taxonomy[key].tier for key in self.ids])
+        parents = np.array(self._parents)
+        lower = [np.flatnonzero((tiers == tier) & (parents >= 0)) for tier in np.unique(tiers)[::-1]]
+        self._upwards = [(below, parents[below]) for below in lower]
 
     @classmethod
     def load(cls, folder: Path, encoder_version: str | None = None) -> TaxonomyClassifier:
@@ -168,10 +164,10 @@ class TaxonomyClassifier:
             weight = np.exp((scores - top) / self._temperature)
             rest = np.exp((none - top) / self._temperature)
             result[start : start + _ROWS] = weight / (weight.sum(axis=1, keepdims=True) + rest)
-        whole = result.copy()
-        for index in self._upwards:
-            whole[:, self._parents[index]] += whole[:, index]
-        return result, whole
+        whole = result.T.copy()
+        for below, above in self._upwards:
+            np.add.at(whole, above, whole[below])
+        return result, whole.T
 
     def classify_vectors(self, vectors: Vectors, top: int = 3) -> list[Classification]:
         """The `top` labels of each vector, (n, 384), in falling probability; none of them above or below another.
@@ -182,24 +178,25 @@ class TaxonomyClassifier:
         if not len(vectors):
             return []
         own, whole = self.probabilities(vectors)
-        return [self._classify(*row, top) for row in zip(own.tolist(), whole.tolist(), strict=True)]
+        return [self._classify(*row, top) for row in zip(own, whole, strict=True)]
 
-    def _classify(self, own: list[float], whole: list[float], top: int) -> Classification:
-        first = max(range(len(own)), key=own.__getitem__)
+    def _classify(self, own: Vectors, whole: Vectors, top: int) -> Classification:
+        first = int(own.argmax())
         best = first
-        while whole[best] < self.threshold and self._parents[best] >= 0:
+        while float(whole[best]) < self.threshold and self._parents[best] >= 0:
             best = self._parents[best]
-        abstained = whole[best] < self.threshold
+        abstained = float(whole[best]) < self.threshold
         if abstained:
             best = first
         chosen = [best]
-        labels = [self._label(best, whole[best])]
-        for index in sorted(range(len(own)), key=lambda index: -own[index])[: 20 * top]:
-            if len(chosen) >= top or own[index] < 0.01:
+        labels = [self._label(best, float(whole[best]))]
+        likeliest = np.argsort(-own, kind="stable")[: 20 * top].tolist() if top > 1 else []
+        for index in likeliest:
+            if len(chosen) >= top or float(own[index]) < 0.01:
                 break
             if not any(self._related(index, other) for other in chosen):
                 chosen.append(index)
-                labels.append(self._label(index, own[index]))
+                labels.append(self._label(index, float(own[index])))
         return Classification(tuple(labels), abstained)
 
     def _label(self, index: int, probability: float) -> Label:
@@ -211,40 +208,37 @@ class TaxonomyClassifier:
 
 
 class Head:
-    """A trained head for a user's own labels: an ONNX graph from tokens to logits, with its own tokenizer.
+    """A trained head for a user's own labels: from tokens to logits, by one encoder or by the sum of several
+    (`shared.models.members`).
 
     Its manifest's metadata hold `labels` (list of ``{"id", "name": {"zh", "en"}}`` or of plain strings), `temperature`
-    (1 where absent) and `threshold` (0 where absent), and may hold `prefix` (``query: ``) and `max_tokens`.
+    (1 where absent) and `threshold` (0 where absent), and may hold `prefix` (``query: ``) and `max_tokens` (256).
     """
 
-    def __init__(self, session: onnxruntime.InferenceSession, tokens: Tokens, manifest: Manifest) -> None:
+    def __init__(self, members: Sequence[Member], manifest: Manifest) -> None:
         metadata = manifest.metadata
         self.version = manifest.version
         self.name = manifest.name
         self.labels = [_as_label(entry) for entry in metadata["labels"]]
         self.threshold = float(metadata.get("threshold", 0.0))
         self._temperature = float(metadata.get("temperature", 1.0))
-        self._prefix = str(metadata.get("prefix", "query: "))
-        self._session = session
-        self._tokens = tokens
-        width = session.get_outputs()[0].shape[-1]
-        if width != len(self.labels) or len(self.labels) < 2:
-            raise ArtifactError(f"head {self.name!r} has {len(self.labels)} labels and {width} logits")
+        self._members = members
+        widths = {member.width for member in members}
+        if widths != {len(self.labels)} or len(self.labels) < 2:
+            raise ArtifactError(f"head {self.name!r} has {len(self.labels)} labels and {widths} logits")
         if not self._temperature > 0:
             raise ArtifactError(f"head {self.name!r}: the temperature must be above 0, not {self._temperature}")
 
     @classmethod
     def load(cls, folder: Path, threads: int = 0) -> Head:
-        """Loads the head in `folder` (``model.onnx``, ``tokenizer.json``) after verifying it.
+        """Loads the head in `folder` (``model.onnx``, ``tokenizer.json``, or its `members`' files) after verifying it.
 
         Raises:
             ArtifactError: it is absent, changed, of another preprocessing version, or its labels do not fit its graph.
         """
         manifest = verify(folder, HEAD_KIND)
-        limit = int(manifest.metadata.get("max_tokens", 256))
         try:
-            tokens = Tokens(folder / "tokenizer.json", limit)
-            return cls(open_session(folder / "model.onnx", threads), tokens, manifest)
+            return cls(load_members(folder, manifest, threads, prefix="query: ", max_tokens=256), manifest)
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"{folder} is not a head: {error!r}") from error
 
@@ -252,8 +246,7 @@ class Head:
         """Calibrated probabilities, (n, labels)."""
         if not texts:
             return np.zeros((0, len(self.labels)), np.float32)
-        logits = run_in_batches(self._session, self._tokens, [self._prefix + text for text in texts])
-        logits = logits / self._temperature
+        logits = summed(self._members, texts) / self._temperature
         weight = np.exp(logits - logits.max(axis=1, keepdims=True))
         return cast(Vectors, weight / weight.sum(axis=1, keepdims=True))
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 DIMENSIONS = 384
 MAX_TOKENS = 256
 BATCH = 32
+PADS = ("<pad>", "[PAD]")  # XLM-RoBERTa's and BERT's
 KIND = "encoder"
 Kind = Literal["query", "passage"]
 # A text without content is embedded as this one: a defined vector, of unit length like any other.
@@ -38,9 +39,10 @@ class Tokens:
 
         tokenizer: tokenizers.Tokenizer = Tokenizer.from_file(str(path))
         tokenizer.enable_truncation(limit)
-        pad = tokenizer.token_to_id("<pad>")
+        pads = (tokenizer.token_to_id(token) for token in PADS)
+        pad = next((found for found in pads if found is not None), None)
         if pad is None:
-            raise ArtifactError(f"{path} has no <pad> token")
+            raise ArtifactError(f"{path} has none of the tokens {', '.join(PADS)}")
         self._tokenizer = tokenizer
         self._pad = pad
 

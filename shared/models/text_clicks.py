@@ -1,5 +1,5 @@
-"""How much more than its siblings a text is likely to be clicked: an encoder fine-tuned on headline tests, as an ONNX
-graph from tokens to a log click rate (written by infra/training/train_headlines.py).
+"""How much more than its siblings a text is likely to be clicked: encoders fine-tuned on headline tests, as ONNX graphs
+from tokens to a log click rate (written by infra/training/train_headlines.py).
 
 Only differences mean anything: the model has compared texts for one thing on one day, and cannot know how well that
 thing is clicked.
@@ -9,19 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import ArtifactError
 from shared.models.artifacts import Manifest, verify
-from shared.models.encoder import Tokens, run_in_batches
-from shared.models.sessions import open_session
+from shared.models.members import Member, load_members, summed
 from shared.preprocess import clean_text
-
-if TYPE_CHECKING:
-    import onnxruntime
 
 KIND = "text-clicks"
 # Of a log click rate about the siblings' mean: true rates have a deviation of about .2.
@@ -32,16 +27,14 @@ class TextClicks:
     """Predicted click rates of texts beside one another. prior_clicks: what a prediction is worth in clicks
     (`shared.bandit.arms`). metrics: pairwise accuracies on held-out tests, of the model and of its baselines."""
 
-    def __init__(self, session: onnxruntime.InferenceSession, tokens: Tokens, manifest: Manifest) -> None:
+    def __init__(self, members: Sequence[Member], manifest: Manifest) -> None:
         self.version = manifest.version
         self.metrics = dict(manifest.metadata.get("metrics", {}))
         self.prior_clicks = float(manifest.metadata["prior_clicks"])
-        self._prefix = str(manifest.metadata["prefix"])
-        self._session = session
-        self._tokens = tokens
-        width = session.get_outputs()[0].shape[-1]
-        if width != 1:
-            raise ArtifactError(f"artefact {KIND} {manifest.version} has {width} outputs, not one")
+        self._members = members
+        widths = {member.width for member in members}
+        if widths != {1}:
+            raise ArtifactError(f"artefact {KIND} {manifest.version} has {widths} outputs, not one")
 
     @classmethod
     def load(cls, folder: Path, threads: int = 0) -> TextClicks:
@@ -52,8 +45,7 @@ class TextClicks:
         """
         manifest = verify(folder, KIND)
         try:
-            tokens = Tokens(folder / "tokenizer.json", int(manifest.metadata["max_tokens"]))
-            return cls(open_session(folder / "model.onnx", threads), tokens, manifest)
+            return cls(load_members(folder, manifest, threads), manifest)
         except (KeyError, TypeError, ValueError) as error:
             raise ArtifactError(f"artefact {KIND} {manifest.version} is not a click model: {error!r}") from error
 
@@ -61,8 +53,7 @@ class TextClicks:
         """Log click rates up to a constant that is the same for texts about one thing, (n,)."""
         if not texts:
             return np.zeros(0, np.float32)
-        cleaned = [self._prefix + clean_text(text) for text in texts]
-        return run_in_batches(self._session, self._tokens, cleaned)[:, 0]
+        return summed(self._members, [clean_text(text) for text in texts])[:, 0]
 
     def rates(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """Click rates beside the siblings', (n,), for texts of one ad: 1.1 is a tenth more than their mean.

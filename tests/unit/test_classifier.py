@@ -126,6 +126,29 @@ def test_a_parent_is_never_less_likely_than_its_children(classifier: TaxonomyCla
         np.testing.assert_allclose(whole[:, ids.index(key)], expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("top", [1, 3])
+def test_labels_are_the_likeliest_that_are_not_in_one_line(
+    encoder: Encoder, classifier: TaxonomyClassifier, top: int
+) -> None:
+    vectors = encoder.encode([text for text, _ in dev_rows()])
+    taxonomy, ids = load_taxonomy("adproduct"), classifier.ids
+    line = {key: {one.id for one in taxonomy.path(key)} for key in ids}
+    found = classifier.classify_vectors(vectors, top=top)
+    for result, *both in zip(found, *classifier.probabilities(vectors), strict=True):
+        own, whole = (dict(zip(ids, row.tolist(), strict=True)) for row in both)
+        order = sorted(ids, key=lambda key: -own[key])
+        sure = [one.id for one in reversed(taxonomy.path(order[0])) if whole[one.id] >= classifier.threshold]
+        first = (sure or order)[0]
+        expected = [(first, round(whole[first], 4))]
+        for key in order:
+            if len(expected) < top and not any(key in line[other] or other in line[key] for other, _ in expected):
+                expected.append((key, round(own[key], 4)))
+        told = [(label.id, label.probability) for label in result.labels]
+        assert result.abstained is not bool(sure)
+        assert told == expected[: len(told)]
+        assert len(told) == top or expected[len(told)][1] <= 0.01
+
+
 def test_a_batch_gives_what_its_rows_give(encoder: Encoder, classifier: TaxonomyClassifier) -> None:
     vectors = encoder.encode([text for text, _ in dev_rows()])
     together = classifier.classify_vectors(vectors)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -107,6 +108,11 @@ class _Head:
         return (np.eye(2)[places] * 0.8 + 0.1).astype(np.float32)
 
 
+@dataclass
+class _Point:
+    share: float
+
+
 @pytest.fixture
 def trainer(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Stands for the training, which needs torch; what it was given comes back."""
@@ -125,7 +131,7 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
             seconds=1.0,
             dev={},
             plan={},
-            curve=[],
+            curves={"multilingual": [], "english": [_Point(0.5)]},
             manifest=manifest,
             frozen_test=frozen,
         )
@@ -164,6 +170,7 @@ def test_classify_measures_what_is_served_beside_its_baselines(tmp_path: Path, t
     assert given["unlabelled"] == ["unlabelled"] and len(given["rows"]) + len(given["dev"]) == 41
     assert not set(given["rows"].texts) & {"x new", "y new"}  # nothing is fitted on the test rows
     assert json.loads(json.dumps(figures)) == figures
+    assert found.curves["multilingual"] == [] and [row["share"] for row in found.curves["english"]] == [0.5]
 
 
 # The command --------------------------------------------------------------------------------------------------------

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -219,6 +218,6 @@ def test_feedback_in_any_order_and_number_counts_each_act_once(stores: Stores, s
 
 def test_evidence_is_the_same_whoever_is_first() -> None:
     early = Evidence("i/a", "ecommerce", 1.0, 1.0, 1_790_000_000.0, ((1_790_000_000.0, "x"),))
-    late = replace(early, last=1_790_086_400.0, events=((1_790_086_400.0, "y"),))
+    late = early._replace(last=1_790_086_400.0, events=((1_790_086_400.0, "y"),))
     assert early.merged(late) == late.merged(early)
     assert fold({}, [])[0] == {} and interests_of({}, {}, {}, now=0.0, sensitive_allowed=False) == ()

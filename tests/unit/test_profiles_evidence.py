@@ -206,3 +206,36 @@ def test_what_is_read_are_the_strongest_items_and_the_last_ones() -> None:
     assert len(chosen) == evidence.MAX_READ
     assert "|i/new" in chosen
     assert considered(dict(reversed(state.items())), NOW).keys() == chosen.keys()
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(("view", "purchase", "dismiss")), st.integers(0, 4), st.sampled_from(DOMAINS)),
+        min_size=1,
+        max_size=60,
+    ),
+    st.integers(1, 30),
+    st.integers(1, 30),
+    st.randoms(use_true_random=False),
+)
+def test_ties_among_the_strongest_and_the_last_go_by_place(
+    rows: list[tuple[str, int, str]], most: int, recent: int, shuffling: random.Random
+) -> None:
+    events = [
+        event(kind, days * 86400.0, f"item{number}", number, domain=domain)
+        for number, (kind, days, domain) in enumerate(rows)
+    ]
+    shuffling.shuffle(events)
+    state, _ = fold({}, events)
+    for one in state.values():
+        long, _, against = one.at(NOW + 60)
+        assert weight_of(one, NOW + 60) == long + against
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(evidence, "MAX_READ", most)
+        patch.setattr(evidence, "MAX_READ_RECENT", min(recent, most))
+        chosen = considered(state, NOW)
+    plain = sorted(state, key=lambda place: (-state[place].last, place))[: min(recent, most)]
+    for place in sorted(state, key=lambda place: (-weight_of(state[place], NOW), place)):
+        if place not in plain and len(plain) < most:
+            plain.append(place)
+    assert chosen == {place: state[place] for place in plain}

@@ -480,7 +480,7 @@ def test_events_and_requests_reach_the_use_case(front: Service) -> None:
             "waiting": False,
         }
         one = client.get("/v1/heads/topics").json()
-        assert (one["labels"], one["metrics"]) == ([], None)
+        assert (one["labels"], one["encoders"], one["metrics"]) == ([], [], None)
         for name in ("nothing", "..", "a%00b"):
             assert client.get(f"/v1/heads/{name}").status_code in (404, 422), name
 
@@ -498,7 +498,27 @@ def test_a_head_published_by_hand_is_there_too(front: Service) -> None:
     with TestClient(handler.app) as client:
         (head,) = client.get("/v1/heads").json()["heads"]
         assert (head["name"], head["state"], head["version"], head["started_by"]) == ("topics", "served", "v7", None)
-        assert client.get("/v1/heads/topics").json()["labels"] == ["a", "b"]
+        one = client.get("/v1/heads/topics").json()
+        assert (one["labels"], one["encoders"]) == (["a", "b"], [])
+
+
+@pytest.mark.parametrize(
+    ("plan", "told"),
+    [
+        ({"layers": 4}, []),  # as manifests were before there were several
+        ({"encoder": "multilingual", "weight": 0.9, "beside": []}, ["multilingual"]),
+        ({"encoder": "chinese", "weight": 1.0}, ["chinese"]),
+        ({"encoder": "multilingual", "beside": [{"encoder": "english", "weight": 0.4}]}, ["multilingual", "english"]),
+    ],
+)
+def test_a_head_says_which_encoders_it_was_fine_tuned_from(front: Service, plan: Any, told: list[str]) -> None:
+    metadata = {"labels": ["a", "b"], "metrics": {"dev": {"accuracy": 0.9}}, "plan": plan}
+    put, prefix = front.trainers.stores.objects.put, f"artifacts/{TENANT}/heads/topics"
+    put(f"{prefix}/v1/manifest.json", json.dumps({"metadata": metadata}).encode())
+    put(f"{prefix}/latest", b"v1")
+    with TestClient(handler.app) as client:
+        assert client.get("/v1/heads/topics").json()["encoders"] == told
+        assert "encoders" not in client.get("/v1/heads").json()["heads"][0]
 
 
 def test_heads_are_listed_without_what_lies_in_them(front: Service, monkeypatch: pytest.MonkeyPatch) -> None:

