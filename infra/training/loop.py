@@ -194,7 +194,8 @@ def train(
 
     The rate falls to zero at the planned end or when `seconds` are over, whichever is first; with infinite `seconds`
     the result depends on the batches and the task alone. Training stops when `recipe.patience` measurements in a row
-    are worse than the best. The start counts as a state: the result is never worse on the development rows.
+    are worse than the best, but not before `recipe.least_share` of the way. The start counts as a state: the result is
+    never worse on the development rows.
 
     report: called at each measurement; the first is before the first step. on_step: called with the share of the way.
     stage: where states are kept and taken up from; `seconds` is then what may be used from now on.
@@ -240,7 +241,7 @@ class _Training:
                 self._check(share)
                 if done:
                     course.stopped = "time" if over and course.step < len(self.batches) else "planned"
-                elif course.worse >= self.recipe.patience:
+                elif course.worse >= self.recipe.patience and share >= self.recipe.least_share:
                     course.stopped = "patience"
                 self._save()
                 if course.stopped:

@@ -30,7 +30,8 @@ class Recipe:
     adversarial: the worst change of the first trained layer's input that is trained on too (Miyato et al. 2017), as a
     share of that input's length, 0: off. rdrop: weight of the divergence of two passes under different dropout (Liang
     et al. 2021), 0: off. checks: measurements on the development rows; patience: how many in a row may be worse than
-    the best. seconds_per_epoch: expected.
+    the best; least_share: of the way, before which that does not count: while the rate is high, weights are often worse
+    than those that training began with. seconds_per_epoch: expected.
     """
 
     layers: int
@@ -51,6 +52,7 @@ class Recipe:
     rdrop: float = 0.0
     checks: int = 8
     patience: int = 3
+    least_share: float = 0.0
     seconds_per_epoch: float = 0.0
     hurried: bool = False  # with more time it would be another one
 
@@ -74,7 +76,7 @@ def choose(
     few = rows < FEW * classes
     wanted = 6.0 if rows < 4000 else 4.0
     batch, rate = (16, 5e-5) if few else (16, 1e-4) if rows < 4000 else (32, 2e-4)
-    base = Recipe(layers=1, length=1, epochs=wanted, batch=batch, rate=rate, layer_decay=0.95)
+    base = Recipe(layers=1, length=1, epochs=wanted, batch=batch, rate=rate, layer_decay=0.95, least_share=0.6)
     longest = int(np.percentile(lengths, 99))
     found = base
     for most, limit in CHOICES:
