@@ -141,6 +141,15 @@ def test_it_stops_when_nothing_gets_better_and_keeps_the_best() -> None:
     assert torch.equal(task.module.weight, task.at_best[1])
 
 
+def test_it_does_not_stop_while_the_rate_is_high() -> None:
+    task = Line(measured=[3.0, *[4.0] * 5, 2.0, *[4.0] * 4])
+    recipe = dataclasses.replace(RECIPE, checks=10, patience=3, least_share=0.55)
+    outcome = loop.train(task, batches(epochs=40), recipe)
+    assert outcome.stopped == "patience" and outcome.reached == pytest.approx(0.6, abs=0.02)
+    worse = loop.train(Line(measured=[3.0, *[4.0] * 10]), batches(epochs=40), recipe)
+    assert (worse.stopped, worse.reached) == ("patience", 0.0) and worse.curve[-1].share == pytest.approx(0.6, abs=0.02)
+
+
 def test_the_start_is_the_start_however_long_it_took_to_get_there() -> None:
     task = Line(measured=[1.0, 2.0, 2.0, 2.0])
     recipe = dataclasses.replace(RECIPE, checks=10, patience=3)
