@@ -1,10 +1,9 @@
 """Trains the click model of texts on headline tests: from arms to the written artefact.
 
 Several members are fine-tuned from the same start, each on all tests but a fold of its own. The folds are where the
-weights of the encoders' and the n-grams' scores are found, and how much the prediction leaves open: nothing is chosen
+weights of the encoder's and the n-grams' scores are found, and how much the prediction leaves open: nothing is chosen
 on what it was trained on. Then the members' weights are averaged into one model (Wortsman et al. 2022, "Model Soups"),
-which has seen every test, costs what one member costs, and orders texts better than any of them. English texts are
-scored by two encoders, each averaged from its own members, whose scores are summed.
+which has seen every test, costs what one member costs, and orders texts better than any of them.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ from infra.training import headline_linear, headline_scorer, headline_stack
 from infra.training.build_encoder import PIECES
 from infra.training.finetune import Top
 from infra.training.frozen import Body, choose_threads, device, encode
-from infra.training.headline_export import Checked, Scorer, write
+from infra.training.headline_export import Checked, write
 from infra.training.headline_scorer import Lessons
 from infra.training.headline_tests import Headlines, Values, pairs, pairwise_accuracy, significant, winners
 from infra.training.members import candidates, read_all
@@ -65,31 +64,15 @@ class Fitted:
 
 @dataclass
 class _Material:
-    """One encoder, and the lessons' rows as its tokens and vectors."""
+    """The encoder, and the lessons' rows as texts, tokens and vectors of the untouched encoder."""
 
     source: Source
     tokenizer: Any
     body: Body
+    texts: list[str]
     ids: Ids
     vectors: NDArray[np.float32]
     seconds_per_token_layer: float
-
-    @property
-    def standard(self) -> NDArray[np.float32]:
-        return np.asarray((self.vectors - self.vectors.mean(axis=0)) / np.maximum(self.vectors.std(axis=0), 1e-6))
-
-    def layers(self) -> int:
-        """How many are trained."""
-        return min(LAYERS, self.body.depth)
-
-    def epoch(self) -> float:
-        """Seconds of one epoch."""
-        tokens = sum(map(len, self.ids))
-        return tokens * self.seconds_per_token_layer * self.layers() * PASSES * (1 - FOLD)
-
-    def scores(self, top: Top, ids: Ids, recipe: Recipe) -> NDArray[np.float32]:
-        """What the top makes of some texts, (n,)."""
-        return headline_scorer.scores(top, headline_scorer.keep(self.body, ids, recipe, long=False))
 
 
 def _tokens(source: Source, tokenizer: Any, texts: Sequence[str]) -> Ids:
@@ -124,79 +107,73 @@ def fit(
         raise ValueError(
             f"{len(lessons)} tests show two texts with the same image; at least {LEAST_TESTS} are needed to learn from"
         )
-    texts = [headlines.texts[arm] for arm in lessons.arms]
-    sources = read_all(candidates(texts, english=True), console)
-    used = [_prepare(source, texts, console, timed=epochs is None) for source in sources.values()]
+    material = _prepare([headlines.texts[arm] for arm in lessons.arms], console, timed=epochs is None)
     left = budget_seconds * 0.85 - (time.monotonic() - began)
-    used, recipe, members = _plan(used, lessons, left, epochs, members)
-    recipes = [replace(recipe, layers=one.layers()) for one in used]
+    recipe, members = _plan(material, lessons, left, epochs, members)
     console.print(
-        f"{len(lessons):,} tests with {len(texts):,} texts and {len(lessons.first):,} pairs: {members} members of "
-        + " and ".join(f"the top {one.layers()} of {one.body.depth} layers of {one.source.name}" for one in used)
-        + f", {recipe.epochs:.1f} epochs",
+        f"{len(lessons):,} tests with {len(material.texts):,} texts and {len(lessons.first):,} pairs: {members} "
+        f"members, the top {recipe.layers} of {material.body.depth} layers, {recipe.epochs:.1f} epochs",
         highlight=False,
     )
     folds = _folds(len(lessons), members, seed)
+    standard = _standard(material.vectors)
     with console.status("lower layers"):
-        kept = [headline_scorer.keep(one.body, one.ids, own) for one, own in zip(used, recipes, strict=True)]
-    tops: list[list[Top]] = [[] for _ in used]
-    deep = np.zeros((len(texts), len(used)))
-    wide, plain = np.zeros(len(texts)), np.zeros(len(texts))
-    costs = [one.epoch() for one in used]
+        kept = headline_scorer.keep(material.body, material.ids, recipe)
+    tops: list[Top] = []
+    deep, wide, plain = (np.zeros(len(material.texts)) for _ in range(3))
     for member, fold in enumerate(folds):
         others = np.setdiff1d(np.arange(len(lessons)), fold)
         own, own_rows, held = lessons.take(others), lessons.rows_of(others), lessons.rows_of(fold)
-        for place, one in enumerate(used):
-            weights = headline_linear.start_weights(one.standard[own_rows], own)  # its fold is new to all of it
-            top = headline_scorer.start(one.body, one.vectors, weights, recipes[place].layers)
-            share = costs[place] / (sum(costs[place:]) + (members - member - 1) * sum(costs))
-            seconds = (budget_seconds * 0.85 - (time.monotonic() - began)) * share
-            with console.status(f"member {member + 1} of {members}, {one.source.name}"):
-                headline_scorer.train(
-                    top,
-                    kept[place],
-                    own_rows,
-                    own,
-                    recipes[place],
-                    seed=seed * 1000 + member,
-                    seconds=math.inf if epochs is not None else max(seconds, 1.0),
-                )
-                deep[held, place] = one.scores(top, [one.ids[row] for row in held], recipes[place])
-            tops[place].append(top)
-        ids = used[0].ids
-        ngrams = headline_linear.fit_ngrams([ids[row] for row in own_rows], own)
-        wide[held] = ngrams.logits([ids[row] for row in held])[:, 0]
-        plain[held] = headline_linear.tfidf_scores([texts[row] for row in own_rows], own, [texts[row] for row in held])
+        weights = headline_linear.start_weights(standard[own_rows], own)  # its fold is new to all of it
+        top = headline_scorer.start(material.body, material.vectors, weights, recipe.layers)
+        share = (budget_seconds * 0.85 - (time.monotonic() - began)) / (members - member)
+        ids = [material.ids[row] for row in own_rows]
+        with console.status(f"member {member + 1} of {members}"):
+            headline_scorer.train(
+                top,
+                kept,
+                own_rows,
+                own,
+                recipe,
+                seed=seed * 1000 + member,
+                seconds=math.inf if epochs is not None else max(share, 1.0),
+            )
+            asked = [material.ids[row] for row in held]
+            seen = headline_scorer.keep(material.body, asked, recipe, long=False)
+            deep[held] = headline_scorer.scores(top, seen)
+            wide[held] = headline_linear.fit_ngrams(ids, own).logits(asked)[:, 0]
+            plain[held] = headline_linear.tfidf_scores(
+                [material.texts[row] for row in own_rows], own, [material.texts[row] for row in held]
+            )
+        tops.append(top)
         on_member(member)
 
     rows = np.sort(np.concatenate([lessons.rows_of(fold) for fold in folds]))
     held_tests = headlines.take(headlines.tests[lessons.arms[rows]])
-    row_of = {(int(headlines.tests[lessons.arms[row]]), texts[row]): row for row in rows.tolist()}
+    place = {(int(headlines.tests[lessons.arms[row]]), material.texts[row]): row for row in rows.tolist()}
     numbers = np.unique(headlines.tests[lessons.arms[rows]])
     spread = np.array(
         [
-            row_of.get((int(numbers[test]), text), -1)
+            place.get((int(numbers[test]), text), -1)
             for test, text in zip(held_tests.tests, held_tests.texts, strict=True)
         ]
     )
     # A text that is in no pair is predicted as any other of its test.
-    parts = np.where(spread[:, None] >= 0, np.concatenate([deep, wide[:, None]], axis=1)[spread], 0.0)
+    parts = np.where(spread[:, None] >= 0, np.stack([deep, wide], axis=1)[spread], 0.0)
     stack = headline_stack.fit(parts[spread >= 0], _arms(held_tests, spread >= 0))
     scores = parts @ stack.weights
     figures = _figures(held_tests, scores, parts, plain[spread])
 
-    soups = [average(each) for each in tops]
-    ngrams = headline_linear.fit_ngrams(used[0].ids, lessons)
-    shares = [float(weight) for weight in stack.weights]
+    soup = average(tops)
+    ngrams = headline_linear.fit_ngrams(material.ids, lessons)
     plan = asdict(recipe) | {
         "members": members,
-        "layers": [one.layers for one in recipes],
-        "encoder_weight": round(shares[0], 4),
-        "beside_weights": [round(weight, 4) for weight in shares[1:-1]],
-        "ngram_weight": round(shares[-1], 4),
-        "bfloat16": used[0].body.bfloat16,
+        "encoder_weight": round(float(stack.weights[0]), 4),
+        "ngram_weight": round(float(stack.weights[1]), 4),
+        "bfloat16": material.body.bfloat16,
     }
     metadata = {
+        "prefix": material.source.prefix,
         "max_tokens": MAX_TOKENS,
         "seed": seed,
         "plan": plan,
@@ -204,30 +181,43 @@ def fit(
         "prior_clicks": round(stack.prior_clicks, 2),
         "usual_rate": float(headlines.clicks.sum() / max(headlines.impressions.sum(), 1.0)),
         "tests": len(lessons),
-        "texts": len(texts),
-        "source": " + ".join(one.source.name for one in used),
-        "revision": " + ".join(one.source.revision for one in used),
+        "texts": len(material.texts),
+        "source": material.source.name,
+        "revision": material.source.revision,
     }
     with console.status("exporting to int8 and comparing with torch"):
-        order = np.random.default_rng(seed).permutation(len(texts))[:300]
-        checked = shares[-1] * ngrams.logits([used[0].ids[row] for row in order])[:, 0]
-        scorers = []
-        for one, soup, own_recipe, weight in zip(used, soups, recipes, shares, strict=False):
-            mixed, one.body.bfloat16 = one.body.bfloat16, False
-            checked = checked + weight * one.scores(soup, [one.ids[row] for row in order], own_recipe)
-            one.body.bfloat16 = mixed
-            scorers.append(Scorer(one.source, one.tokenizer, soup, own_recipe, weight))
+        order = np.random.default_rng(seed).permutation(len(material.texts))[:300]
+        some = [material.ids[row] for row in order]
+        mixed, material.body.bfloat16 = material.body.bfloat16, False
+        checked = (
+            headline_scorer.scores(soup, headline_scorer.keep(material.body, some, recipe, long=False))
+            * stack.weights[0]
+        )
+        material.body.bfloat16 = mixed
+        checked = checked + stack.weights[1] * ngrams.logits(some)[:, 0]
         manifest = write(
-            scorers, (ngrams, shares[-1]), folder, metadata, Checked([texts[row] for row in order], checked)
+            material.source,
+            material.tokenizer,
+            soup,
+            recipe,
+            (float(stack.weights[0]), float(stack.weights[1])),
+            ngrams,
+            folder,
+            metadata,
+            Checked([material.texts[row] for row in order], checked),
         )
     return Fitted(folder, manifest, held_tests, scores, stack, figures, plan, time.monotonic() - began)
 
 
-def _prepare(source: Source, texts: list[str], console: Console, *, timed: bool) -> _Material:
-    tokenizer = source.cut(PIECES)
-    body = Body(source.model, source.model.config.pad_token_id, device())
-    tokenizer.enable_truncation(MAX_TOKENS)
-    ids = _tokens(source, tokenizer, texts)
+def _prepare(texts: list[str], console: Console, *, timed: bool) -> _Material:
+    # The English encoder is as good at it as the multilingual one, in half the time; the Chinese one is untried.
+    found = [one for one in candidates(texts, english=True) if one.name != "chinese"]
+    source = list(read_all(found, console).values())[-1]
+    with console.status("cutting its vocabulary"):
+        tokenizer = source.cut(PIECES)
+        body = Body(source.model, source.model.config.pad_token_id, device())
+        tokenizer.enable_truncation(MAX_TOKENS)
+        ids = _tokens(source, tokenizer, texts)
     probe = ids[:PROBE]
     if timed:
         choose_threads(lambda: encode(body, probe))
@@ -235,17 +225,14 @@ def _prepare(source: Source, texts: list[str], console: Console, *, timed: bool)
         began = time.perf_counter()
         vectors = encode(body, ids)
         speed = (time.perf_counter() - began) / (sum(map(len, ids)) * body.depth)
-    return _Material(source, tokenizer, body, ids, vectors, speed)
+    return _Material(source, tokenizer, body, texts, ids, vectors, speed)
 
 
-def _plan(
-    used: list[_Material], lessons: Lessons, left: float, epochs: float | None, members: int
-) -> tuple[list[_Material], Recipe, int]:
-    """The encoders, the recipe (its layers are an encoder's own) and the number of members of each that fit into the
-    seconds left. Where one member of each does not, the last encoder, which is the smaller, has all the time; fewer
-    epochs come after that."""
+def _plan(material: _Material, lessons: Lessons, left: float, epochs: float | None, members: int) -> tuple[Recipe, int]:
+    """The recipe and the number of members that fit into the seconds left; fewer epochs only of a single member."""
+    layers = min(LAYERS, material.body.depth)
     recipe = Recipe(
-        layers=LAYERS,
+        layers=layers,
         length=MAX_TOKENS,
         epochs=epochs or EPOCHS,
         batch=BATCH,
@@ -254,20 +241,15 @@ def _plan(
         patience=2,
         label_smoothing=0.0,
     )
-    epoch = sum(one.epoch() for one in used)
+    tokens = sum(map(len, material.ids))
+    left -= tokens * material.seconds_per_token_layer * (material.body.depth - layers)  # once
+    epoch = tokens * material.seconds_per_token_layer * layers * PASSES * (1 - FOLD)
     if epochs is None:
-        below = sum(
-            sum(map(len, one.ids)) * one.seconds_per_token_layer * (one.body.depth - one.layers()) for one in used
-        )
-        left -= below  # once
-        if len(used) > 1 and left < EPOCHS * epoch:
-            return _plan(used[-1:], lessons, left + below, epochs, members)
         members = int(np.clip(left / (EPOCHS * epoch), 1, members))
         affordable = left / members / epoch
         recipe = replace(recipe, epochs=float(np.clip(affordable, LEAST_EPOCHS, EPOCHS)), hurried=affordable < EPOCHS)
     steps = recipe.epochs * len(lessons) * (1 - FOLD) / BATCH
-    recipe = replace(recipe, ema=max(0.0, 1 - 1 / max(LOOK_BACK * steps, 1)), seconds_per_epoch=round(epoch, 1))
-    return used, recipe, members
+    return replace(recipe, ema=max(0.0, 1 - 1 / max(LOOK_BACK * steps, 1)), seconds_per_epoch=round(epoch, 1)), members
 
 
 def _folds(tests: int, members: int, seed: int) -> list[NDArray[np.int64]]:
@@ -275,6 +257,10 @@ def _folds(tests: int, members: int, seed: int) -> list[NDArray[np.int64]]:
     size = max(1, min(round(FOLD * tests), tests // (members + 1)))
     order = np.random.default_rng(seed).permutation(tests)
     return [np.sort(order[member * size : (member + 1) * size]) for member in range(members)]
+
+
+def _standard(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray((vectors - vectors.mean(axis=0)) / np.maximum(vectors.std(axis=0), 1e-6))
 
 
 def average(tops: Sequence[Top]) -> Top:
@@ -304,11 +290,10 @@ def _figures(held: Headlines, scores: Values, parts: Values, plain: Values) -> d
     among = among.take(significant(held, among))
     won = winners(held, among)
     longer = np.array([len(text) for text in held.texts], np.float64)
-    deep = {f"encoder_{place + 1}_alone": parts[:, place] for place in range(parts.shape[1] - 1)}
     rows = {
         "pairwise_accuracy": scores,
-        **deep,
-        "ngrams_alone": parts[:, -1],
+        "encoder_alone": parts[:, 0],
+        "ngrams_alone": parts[:, 1],
         "tfidf": plain,
         "longer": longer,
     }

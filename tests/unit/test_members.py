@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -94,10 +96,14 @@ def test_a_sum_is_never_worse_than_one_encoder_by_more_than_chance(
 
 
 def test_a_second_encoder_needs_room() -> None:
-    plan = recipe.Recipe(layers=6, length=64, epochs=2.0, batch=32, rate=1e-4)
-    assert roomy(plan, 12)
-    assert not roomy(replace(plan, layers=3), 12)
-    assert not roomy(replace(plan, epochs=0.5), 6)
+    def of(depth: int, few: dict[str, float] | None = None) -> Any:
+        return SimpleNamespace(body=SimpleNamespace(depth=depth), few=few or {})
+
+    plan = recipe.Recipe(layers=8, length=64, epochs=2.0, batch=32, rate=1e-4)
+    assert roomy(plan, of(12)) and roomy(replace(plan, layers=4), of(6))
+    assert roomy(replace(plan, layers=4), of(12, few={"loss": 1.0}))  # of the six that few rows may train
+    assert not roomy(replace(plan, layers=6), of(12))
+    assert not roomy(replace(plan, epochs=1.2), of(6))
 
 
 def test_a_head_of_two_encoders_is_served_as_it_was_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
