@@ -22,7 +22,7 @@ from shared.models.classifier import Head
 
 # What a test text takes on one thread as served and through the untouched encoder: a guess by its length, about one
 # token to three bytes. The training leaves time for all of them.
-SECONDS_PER_TEXT, SECONDS_PER_TOKEN, MOST_TOKENS = 0.001, 0.0003, 300
+SECONDS_PER_TEXT, SECONDS_PER_TOKEN, MOST_TOKENS = 0.0015, 0.00045, 300
 
 Classes = NDArray[np.int64]
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import pickle  # nosec B403 # for the name of an error; nothing is unpickled but tensors
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -73,11 +74,14 @@ class Stage:
         return distributed.on_first(self._load)
 
     def _load(self) -> dict[str, Any] | None:
-        for path in reversed(self._states()):
+        states = self._states()
+        for path in reversed(states):
             try:
                 return dict(torch.load(path, map_location="cpu", weights_only=True))
             except (OSError, RuntimeError, EOFError, ValueError, KeyError, pickle.UnpicklingError):
                 continue  # a broken disk; the state before it is as good
+        if states:
+            print(f"none of the states in {self._folder} can be read: this part begins anew", file=sys.stderr)
         return None
 
     def _states(self) -> list[Path]:

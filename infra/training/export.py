@@ -122,11 +122,14 @@ def write_graph(parts: Parts, folder: Path, texts: list[str], files: tuple[str, 
 
 def file_names(members: int) -> list[tuple[str, str]]:
     """The names of each encoder's graph and tokenizer in the artefact."""
-    return [(MODEL, TOKENIZER), *((f"model-{n}.onnx", f"tokenizer-{n}.json") for n in range(2, members + 1))]
+    if members == 1:
+        return [(MODEL, TOKENIZER)]
+    # None has a single graph's names: what knows no sums must not take one for the whole.
+    return [(f"model-{n}.onnx", f"tokenizer-{n}.json") for n in range(1, members + 1)]
 
 
 def described(members: list[Parts], names: list[tuple[str, str]]) -> dict[str, Any]:
-    """What serving needs to know of the graphs (`shared.models.sessions.Member`), as a part of the manifest's
+    """What serving needs to know of the graphs (`shared.models.members`), as a part of the manifest's
     metadata."""
     found: dict[str, Any] = {"prefix": members[0].prefix, "max_tokens": members[0].max_tokens}
     if len(members) > 1:

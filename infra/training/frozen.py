@@ -140,13 +140,19 @@ def encode(body: Body, rows: Ids, on_batch: Callable[[int], None] = lambda _: No
     return distributed.summed(result)
 
 
+@lru_cache
+def _all_threads() -> int:
+    """As many as torch begins with."""
+    return torch.get_num_threads()
+
+
 def choose_threads(work: Callable[[], object]) -> None:
     """Sets torch's threads to all cores or to one, whichever does `work` sooner.
 
     On cores that other programs use, several threads wait for each other longer than they help.
     """
     times = {}
-    for threads in sorted({1, torch.get_num_threads()}):
+    for threads in sorted({1, _all_threads()}):
         torch.set_num_threads(threads)
         work()
         began = time.perf_counter()

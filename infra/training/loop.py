@@ -87,12 +87,14 @@ class Task(Protocol):
 @dataclass(frozen=True)
 class Outcome:
     """reached: share of the plan at which the state left in the module was reached, 0 the start. stopped: `planned`,
-    `patience` (no better on the development rows) or `time`. resumed: the step gone on from."""
+    `patience` (no better on the development rows) or `time`. resumed: the step gone on from. seconds: it took, those
+    before it was gone on with too."""
 
     reached: float
     stopped: str
     steps: int
     resumed: int
+    seconds: float
     curve: list[Progress]
 
 
@@ -217,7 +219,8 @@ class _Training:
         stage: Stage | None,
     ) -> None:
         self.task, self.batches, self.recipe = task, batches, recipe
-        self.seconds = distributed.agreed(seconds)  # each process has a clock of its own
+        # Each process has a clock of its own. A plain number: states are read back as such alone.
+        self.seconds = float(distributed.agreed(float(seconds)))
         self.report, self.on_step, self.stage = report, on_step, stage
         self.module = task.module
         groups = [group | {"peak": group["lr"]} for group in task.groups()]
@@ -253,7 +256,7 @@ class _Training:
         self.module.load_state_dict(course.best)
         self.module.eval()
         curve = [Progress(**row) for row in course.curve]
-        return Outcome(course.best_share, course.stopped, course.step, resumed, curve)
+        return Outcome(course.best_share, course.stopped, course.step, resumed, self._elapsed(), curve)
 
     def _elapsed(self) -> float:
         return self.course.elapsed + time.monotonic() - self.began

@@ -89,7 +89,7 @@ def read_all(found: Sequence[Encoder], console: Console) -> dict[str, Source]:
 class Member:
     """One encoder's part in a head: what it is made from, its recipe, and once it is trained its top layers.
 
-    deep: its logits of the development rows, (n, labels). curve: measurements of the first training.
+    deep: its logits of the development rows, (n, labels). outcome: how the first training went.
     """
 
     name: str
@@ -98,7 +98,6 @@ class Member:
     top: finetune.Top = field(init=False)
     deep: NDArray[np.float32] = field(init=False)
     outcome: loop.Outcome = field(init=False)
-    took: float = 0.0
 
     @property
     def again(self) -> Recipe:
@@ -135,13 +134,10 @@ def untouched_loss(material: Material) -> float:
     return log_loss(logits / temperature(logits, material.dev_classes), material.dev_classes)
 
 
-def costs(materials: Sequence[Material]) -> NDArray[np.float64]:
+def costs(materials: Sequence[Material]) -> list[float]:
     """What one epoch over all layers takes with each encoder, as shares of the sum."""
-    each = [
-        sum(map(len, one.ids)) * one.frozen.seconds_per_token_layer * one.body.depth if one.ids else 0.0
-        for one in materials
-    ]
-    return np.asarray(each) / max(sum(each), 1e-12)
+    each = [sum(map(len, one.ids)) * one.frozen.seconds_per_token_layer * one.body.depth for one in materials]
+    return [float(one / max(sum(each), 1e-12)) for one in each]
 
 
 def roomy(planned: Recipe, material: Material) -> bool:
@@ -212,12 +208,12 @@ def fine_tune(
 
 
 def mixture(deep: Sequence[NDArray[np.float32]], truth: Classes) -> list[float]:
-    """What each member's logits are multiplied by in their sum; 0 for one that is left out.
+    """What each member's logits are multiplied by in their sum; they add up to 1, and 0 is one that is left out.
 
-    deep: one or two, (n, labels), of the development rows. Each is brought to its own temperature; of the shares that
-    are not worse than the best by more than a standard error of the rows' differences (Breiman et al. 1984), the one
-    nearest to equal shares is taken, which is the safest where little is known. A second encoder that hardly lowers the
-    log loss is left out: serving it takes time.
+    deep: one or two, (n, labels), of the development rows. Each counts at its own temperature; of the shares that are
+    not worse than the best by more than a standard error of the rows' differences (Breiman et al. 1984), the one
+    nearest to equal shares is taken, which is the safest where little is known. Where even the best sum surely lowers
+    the log loss by less than `LEAST_GAIN`, the better encoder stays alone: serving another takes time.
     """
     if len(deep) == 1:
         return [1.0]
@@ -229,15 +225,15 @@ def mixture(deep: Sequence[NDArray[np.float32]], truth: Classes) -> list[float]:
         found.append((share, losses(logits / temperature(logits, truth), truth)))
     best = min(found, key=lambda one: float(one[1].mean()))[1]
 
-    def as_good(row: NDArray[np.float64]) -> bool:
-        apart = row - best
-        return bool(apart.mean() <= apart.std() / math.sqrt(max(len(apart), 1)))
+    def error(row: NDArray[np.float64]) -> float:
+        return float((row - best).std() / math.sqrt(max(len(row), 1)))
 
-    share = min((abs(share - 0.5), share) for share, row in found if as_good(row))[1]
-    alone = {end: float(row.mean()) for end, row in found if end in (0.0, 1.0)}
-    if min(alone.values()) < float(best.mean()) + LEAST_GAIN:
-        share = min(alone, key=lambda end: alone[end])
-    return [share / heats[0], (1 - share) / heats[1]]
+    share = min((abs(share - 0.5), share) for share, row in found if (row - best).mean() <= error(row))[1]
+    alone = min((one for one in found[::-1] if one[0] in (0.0, 1.0)), key=lambda one: float(one[1].mean()))
+    if (alone[1] - best).mean() + error(alone[1]) < LEAST_GAIN:
+        share = alone[0]
+    weights = [share / heats[0], (1 - share) / heats[1]]
+    return [float(weight / sum(weights)) for weight in weights]
 
 
 def embedded(member: Member, rows: Ids) -> NDArray[np.float32]:

@@ -31,6 +31,7 @@ SHARPNESS = (0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.5)
 CONTENTS = (0.0, 2.0, 4.0, 6.0, 9.0, 13.0)
 AGES = (0.3, 0.5, 0.7, 0.85, 0.97)
 RARITIES = (0.0, 0.2, 0.4)
+SURE = 2.0  # standard errors of what a mixture gains, over people, beyond the transitions almost alone
 FLOOR = 0.1  # least probability of a transition, of that of an item by chance
 REPEATS = (-4.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)
 
@@ -113,7 +114,8 @@ def blend(
     texts: np.ndarray,
     validation: Validation,
 ) -> tuple[Mixture, Setting, float]:
-    """The mixture of the highest worth on validation with its setting of the transitions, and that worth.
+    """The mixture of the highest worth on validation with its setting of the transitions, and that worth; almost the
+    transitions alone where that is not surely better (`SURE`): few people choose by chance among so many options.
 
     texts: unit rows, (items, width). One thing is chosen after another. The age and the count of a history's items are
     weighed anew, since next to the nets the best weights are others. Sharpness is what makes the targets likeliest,
@@ -139,7 +141,7 @@ def blend(
         return joined(spoken, moved, 0.0, floor), joined(spoken, moved, 1.0, floor)
 
     def judge(options: list[Mixture], one: Setting) -> np.ndarray:
-        gains = np.zeros(len(options))
+        gains = np.zeros((len(options), len(users)), np.float32)
         for smooth, table in tables.items():
             places = [place for place, option in enumerate(options) if option.smooth == smooth]
             if not places:
@@ -159,17 +161,18 @@ def blend(
                         forget(score, group)
                     elif options[place].repeat:
                         again(score, group, options[place].repeat)
-                    gains[place] += _gain(score, targets)
-        return gains / len(users)
+                    gains[place, start : start + len(group)] = _gain(score, targets)
+        return gains
 
     def better(options: list[Mixture]) -> tuple[Mixture, float]:
-        values = judge(options, setting)
+        values = judge(options, setting).mean(axis=1)
         place = int(values.argmax())
         return (options[place], float(values[place])) if values[place] > value else (best, value)
 
     options = [Mixture(share, 1.0, smooth, repeat) for share, smooth, repeat in product(SHARES, tables, repeats_tried)]
-    values = judge(options, setting)
+    values = judge(options, setting).mean(axis=1)
     best, value = options[int(values.argmax())], float(values.max())
+    first = setting
     best, value = better([replace(best, content=weight) for weight in CONTENTS if weight != best.content])
     if best.content:
         best, value = better([replace(best, age=age) for age in AGES if age != best.age])
@@ -178,10 +181,15 @@ def blend(
     for name in ("decay", "damping"):
         for choice in CHOICES[name]:
             candidate = replace(setting, **{name: choice})
-            found = float(judge([best], candidate)[0]) if candidate != setting and best.share else 0.0
+            found = float(judge([best], candidate).mean()) if candidate != setting and best.share else 0.0
             if found > value:
                 setting, value = candidate, found
     best, value = better([replace(best, share=share) for share in SHARES if share != best.share])
+    plain = Mixture(SHARES[-1], 1.0, False, best.repeat, content=0.0)
+    beside = judge([plain], first)[0]
+    gained = judge([best], setting)[0] - beside
+    if gained.mean() < SURE * gained.std() / np.sqrt(len(users)):
+        best, setting, value = plain, first, float(beside.mean())
 
     moves = model.scores(users[:BATCH], setting, tables[best.smooth])
     nets_alone, other = parts(0, next(moves), best)
@@ -202,9 +210,9 @@ def again(score: np.ndarray, users: Sequence[np.ndarray], repeat: float) -> None
         score[row, np.unique(history)] += np.float32(repeat)
 
 
-def _gain(score: np.ndarray, targets: np.ndarray) -> float:
-    """Sum of the targets' worth, the mean of recall and NDCG; of equal scores, the target's comes in the middle."""
+def _gain(score: np.ndarray, targets: np.ndarray) -> np.ndarray:
+    """Each target's worth, the mean of recall and NDCG, (batch,); of equal scores, the target's comes in the middle."""
     right = score[np.arange(len(score)), targets][:, None]
     place = (score > right).sum(axis=1) + ((score == right).sum(axis=1) - 1) / 2
     found = (place < K) & np.isfinite(right[:, 0])
-    return float((0.5 / np.log2(place[found] + 2) + 0.5).sum())
+    return np.where(found, 0.5 / np.log2(place + 2) + 0.5, 0.0).astype(np.float32)

@@ -1,9 +1,10 @@
 """The wide half of a head: a linear model of token unigrams and bigrams, inside the same ONNX graph as the encoder.
 
 A fine-tuned encoder forgets rare words that decide a label; a linear model of them does not, and the two err on
-different texts. Everything it needs is a function of the token ids, so that the served head stays one graph from
-tokens to logits: each unigram and bigram hashes to a bucket, a bucket names a row (0: unknown), the rows are summed and
-divided by the length of the TF-IDF vector.
+different texts. Everything it needs is a function of the token ids, so that it needs no graph of its own (a head
+of several encoders has a graph from tokens to logits of each; the first has the n-grams): each unigram and bigram
+hashes to a bucket, a bucket names a row (0: unknown), the rows are summed and divided by the length of the TF-IDF
+vector.
 """
 
 from __future__ import annotations

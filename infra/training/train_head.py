@@ -173,20 +173,19 @@ def train(
             highlight=False,
         )
     options: dict[str, Any] = {"seed": seed, "console": console}
-    allowed = left(_share(ratio, refit))
+    # A training that is gone on with has what it was planned to have, as far as there is time.
+    allowed = left(_share(ratio, refit)) + _share(ratio, refit) * (saved.seconds_used if saved else 0.0)
     for one, part in zip(team, costs([one.material for one in team]), strict=True):
-        started = time.monotonic()
         one.top, one.deep, one.outcome = fine_tune(
             one,
             one.planned,
             (one.material.ids, one.material.classes),
             choose_best=True,
-            seconds=allowed * part,
+            seconds=min(allowed * part, left(0.9)),
             report=report,
             stage=one.stage(saved, "choose"),
             **options,
         )
-        one.took = time.monotonic() - started
     weights = distributed.on_first(lambda: mixture([one.deep for one in team], first.dev_classes))
     team, weights = [
         list(part) for part in zip(*((m, w) for m, w in zip(team, weights, strict=True) if w), strict=True)
@@ -201,7 +200,7 @@ def train(
         lambda: choose(deep, wide.logits(first.dev_ids), first.dev_classes, calibrated=untouched)
     )
 
-    again = sum(one.took * (one.outcome.reached or 1.0) for one in team) * ratio
+    again = sum(one.outcome.seconds * (one.outcome.reached or 1.0) for one in team) * ratio
     refitted = distributed.agreed(refit and left(0.85) > again)
     if saved is not None:
         # A training that was killed in its second half does not turn back.
@@ -287,7 +286,7 @@ def _refit(
     Whether all of them came to their end, and the n-grams of all rows; else everything is as it was: half-way through
     it is another model than the one that was measured.
     """
-    before = [(one.top, one.material.linear) for one in team]
+    before = [(one.top, one.material.linear, one.material.start, one.material.few) for one in team]
     classes = everything.classes(labels)
     parts = costs([one.material for one in team])
     for place, one in enumerate(team):
@@ -295,15 +294,16 @@ def _refit(
         part = material.ids + material.dev_ids, classes
         material.linear = distributed.on_first(partial(refit_head, material.frozen, material.linear, classes, rows))
         material.begin(with_dev=True)
-        seconds = left(0.85) * parts[place] / parts[place:].sum()
+        seconds = left(0.85) * parts[place] / sum(parts[place:])
         if one.outcome.reached > 0:
             stage = one.stage(saved, "refit")
             one.top, _, second = fine_tune(
                 one, one.again, part, choose_best=False, seconds=seconds, stage=stage, **options
             )
             if second.stopped != "planned":
-                for other, (top, linear) in zip(team, before, strict=True):
+                for other, (top, linear, start, few) in zip(team, before, strict=True):
                     other.top, other.material.linear = top, linear
+                    other.material.start, other.material.few = start, few
                 return False, wide
         else:
             one.top = finetune.start_top(material.body, material.frozen, material.start, one.planned.layers)

