@@ -99,6 +99,16 @@ FIGURES = (
         without=(("test", "dev"),),  # a fifth of dev is what dev_0 chooses on
     ),
     Figure(
+        "iflytek",
+        "python -m infra.evaluate classify --train {train} --dev {dev} --test {test}",
+        (
+            ("train", "classify/iflytek/train_0.jsonl.gz"),
+            ("dev", "classify/iflytek/dev_0.jsonl.gz"),
+            ("test", "classify/iflytek/dev.jsonl.gz"),
+        ),
+        without=(("test", "dev"),),
+    ),
+    Figure(
         "zero-shot",
         "python -m infra.evaluate taxonomy"
         " --test tests/labelled/taxonomy.a.jsonl --test tests/labelled/taxonomy.b.jsonl",
@@ -152,6 +162,7 @@ ROWS = {
     "industries": "classify, industries",
     "videos": "classify, short videos",
     "tnews": "classify, tnews",
+    "iflytek": "classify, iflytek",
     "zero-shot": "zero-shot",
     "beauty": "next item on Beauty",
     "toys": "the same on Toys",
