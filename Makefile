@@ -46,7 +46,9 @@ run: $(INSTALLED) $(MINISTACK) $(MODELS) $(if $(filter smollm2,$(LLM)),$(SMOLLM2
 test: $(INSTALLED) $(MINISTACK) $(AWSCLI) $(LOCUST) $(TRANSLATOR) $(MODELS) $(if $(NODE),$(NPM)) $(if $(DOCKER),$(SAM)) ## Run every test; Docker's only where Docker runs
 	$(BIN)/python -m pytest $(ARGS)
 
-check: lint security types template unit ## Format, lint, security, types, template, and the quick tests: about a minute
+check: ## Format, lint, security, types, template, and the quick tests: about a minute
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync lint security types template
+	@$(MAKE) --no-print-directory unit
 
 lint: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -100,9 +101,14 @@ def modules(folder: str) -> list[Path]:
     return sorted(path for path in (ROOT / folder).rglob("*.py") if "artifacts" not in path.parts)
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def imports(path: Path) -> Iterator[str]:
     """Full names of what a module imports, wherever in it, except for type checking alone."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree = parsed(path)
     typing_only = {
         id(inner)
         for node in ast.walk(tree)
@@ -162,7 +168,7 @@ def test_only_settings_reads_the_environment() -> None:
         str(path.relative_to(ROOT))
         for folder in ("shared", "functions")
         for path in modules(folder)
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv")
     ]
     assert set(readers) == {"shared/settings.py"}
@@ -174,7 +180,7 @@ def test_nothing_random_is_made_on_import(folder: str) -> None:
     sources = {"Random", "default_rng", "RandomState", "uuid4", "uuid1", "token_hex", "token_bytes", "urandom"}
     wrong = []
     for path in modules(folder):
-        pending: list[ast.AST] = [ast.parse(path.read_text(encoding="utf-8"))]
+        pending: list[ast.AST] = [parsed(path)]
         while pending:
             node = pending.pop()
             if isinstance(node, ast.Call):

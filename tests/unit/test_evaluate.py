@@ -16,13 +16,12 @@ from hypothesis import strategies as st
 from sklearn.metrics import accuracy_score, f1_score, log_loss
 from typer.testing import CliRunner
 
-from infra.evaluate import classify, rank
+from infra.evaluate import classify
 from infra.evaluate.__main__ import app
 from infra.training import calibrate
 from infra.training.baselines import majority, tfidf, tfidf_model
 from infra.training.labels import Rows
 from infra.training.next_item_figures import measure
-from infra.training.sequence import Plan
 
 CLASSES = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=60)
 
@@ -212,6 +211,10 @@ def random_vectors(texts: list[str]) -> np.ndarray:
 
 @pytest.mark.slow
 def test_rank_finds_the_order_that_is_there(tmp_path: Path) -> None:
+    # Both import torch, which quick tests do without.
+    from infra.evaluate import rank
+    from infra.training.sequence import Plan
+
     plan = Plan(width=16, content=16, layers=1, epochs=6, rate=1e-2)
     result = rank.run(*write_shop(tmp_path), random_vectors, k=5, budget_seconds=300, plan=plan)
     assert result["users"] == 120

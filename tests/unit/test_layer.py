@@ -125,6 +125,7 @@ def test_one_large_file_more_and_the_build_says_where_the_megabytes_are(
     assert [line.split()[-1] for line in said if line.startswith("  ")][:3] == ["onnxruntime", "numpy", "orjson"]
 
 
+@pytest.mark.slow
 def test_the_pinned_packages_and_models_fit(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -24,6 +24,8 @@ from shared.models.artifacts import write_manifest
 from shared.models.classifier import HEAD_KIND, Head
 from tests.integration import tiny_training
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.mark.parametrize(
     ("texts", "beside"),
@@ -149,7 +151,6 @@ def test_a_second_encoder_needs_room() -> None:
     assert not roomy(replace(plan, epochs=1.2), of(6))
 
 
-@pytest.mark.slow
 def test_a_head_of_two_encoders_is_served_as_it_was_trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole training with two encoders, one of which reads other tokens, and what is served from it."""
 

@@ -23,6 +23,8 @@ from shared.errors import ArtifactError
 from shared.models.encoder import Tokens, run_in_batches
 from shared.models.sessions import open_session
 
+pytestmark = pytest.mark.slow
+
 PIECES = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *"手机买好看的运动鞋abcdefgh", "##b", "##c", "red", "shoe", "##s"]
 TEXTS = ["手机", "买好看的运动鞋", "red shoes", "abc 手机 red red red shoe 买", "h", "的" * 30]
 

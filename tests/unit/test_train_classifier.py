@@ -24,6 +24,8 @@ from shared.models.artifacts import write_manifest
 from shared.models.sessions import open_session
 from tests.conftest import Aws
 
+pytestmark = pytest.mark.slow
+
 CLASSES = 3
 
 
@@ -90,7 +92,6 @@ def fitted(
 Fitted = tuple[np.ndarray, list[loop.Progress]]
 
 
-@pytest.mark.slow
 def test_training_learns(body: Body, rows: tuple[list[list[int]], np.ndarray]) -> None:
     ids, classes = rows
     frozen = freeze(body, ids, ids[:30], 0, math.inf)
@@ -104,7 +105,6 @@ def test_training_learns(body: Body, rows: tuple[list[list[int]], np.ndarray]) -
     assert start < 0.95 < (finetune.predict(top, kept).argmax(axis=1) == classes).mean()
 
 
-@pytest.mark.slow
 def test_the_best_state_is_kept(fitted: Fitted, rows: tuple[list[list[int]], np.ndarray]) -> None:
     logits, curve = fitted
     truth = rows[1][120:]
@@ -113,7 +113,6 @@ def test_the_best_state_is_kept(fitted: Fitted, rows: tuple[list[list[int]], np.
     assert loss <= curve[0].dev_loss, "the start is one of the states to choose from"
 
 
-@pytest.mark.slow
 def test_the_same_seed_gives_the_same_head(
     fitted: Fitted, body: Body, rows: tuple[list[list[int]], np.ndarray]
 ) -> None:
@@ -127,7 +126,6 @@ def test_another_seed_trains_in_another_order() -> None:
     assert sorted(place for batch in other for place in batch) == list(range(60))
 
 
-@pytest.mark.slow
 def test_training_leaves_the_shared_encoder_alone(before: dict[str, Any], fitted: Fitted, body: Body) -> None:
     assert all(bool((before[name] == value).all()) for name, value in body.model.state_dict().items())
 

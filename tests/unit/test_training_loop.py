@@ -22,6 +22,8 @@ from infra.training.loop import Average, Batch, Measured, Progress
 from infra.training.recipe import Recipe, choose
 from infra.training.train_classifier import only_file
 
+pytestmark = pytest.mark.slow
+
 RECIPE = Recipe(layers=1, length=8, epochs=2, batch=4, rate=0.05, checks=4, weight_decay=0.0)
 
 

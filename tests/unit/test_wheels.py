@@ -23,6 +23,8 @@ from infra.training.wheels import carried
 from shared.models.encoder import Tokens, run_in_batches
 from shared.models.sessions import open_session
 
+pytestmark = pytest.mark.slow
+
 CHINESE = [
     "今天天气真不错，适合跑步",
     "今天天气很好，可以去跑步",
@@ -93,7 +95,6 @@ def test_a_graph_without_the_weights_is_refused(tmp_path: Path) -> None:
 # What they are ------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 def test_roformer_is_the_wheels_own_graph() -> None:
     source = present()
     path = roformer.find_graph()
@@ -112,7 +113,6 @@ def test_roformer_is_the_wheels_own_graph() -> None:
         np.testing.assert_allclose((first @ pooler[0] + pooler[1]).numpy(), expected, atol=1e-5)
 
 
-@pytest.mark.slow
 def test_it_reads_without_a_word_knows_like_from_unlike_and_serves_in_int8(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
