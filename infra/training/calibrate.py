@@ -43,6 +43,19 @@ def expected_calibration_error(probabilities: NDArray[Any], truth: Classes) -> f
     return float(np.abs(gap).sum() / len(truth))
 
 
+def error_by_chance(confidence: NDArray[Any], draws: int = 200) -> float:
+    """The expected calibration error that a head of these confidences, (n,), would show if it were calibrated
+    perfectly: few rows in a bin are never as often right as they should be (consistency resampling, Bröcker and Smith
+    2007, "Increasing the reliability of reliability diagrams"). Deterministic."""
+    generator = np.random.default_rng(0)
+    place = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    found = []
+    for _ in range(draws):
+        right = generator.random(len(confidence)) < confidence
+        found.append(np.abs(np.bincount(place, confidence - right, BINS)).sum() / len(confidence))
+    return float(np.mean(found))
+
+
 def losses(logits: NDArray[Any], truth: Classes) -> NDArray[np.float64]:
     """Negative log likelihood of each row whose truth is known (not below 0: a label that training never saw), (m,)."""
     known = truth >= 0

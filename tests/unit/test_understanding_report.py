@@ -45,6 +45,7 @@ def made(n: int = 300, labels: int = 4, seed: int = 0, better: float = 2.5) -> M
     found = {
         **figures(predicted),
         "ece": ece,
+        "ece_by_chance": 0.013,
         "n": n,
         "notes": ["train.jsonl: 1 row <left> out."],
         "seconds_train": 1.0,
@@ -223,7 +224,7 @@ def test_the_page_stands_alone_and_shows_what_people_wrote_as_text(tmp_path: Pat
     assert not re.search(r"""(?:src|href)\s*=|@import|url\(""", plain)
     assert plain.count("<script") == plain.count("</script>") == 6  # plotly.js and a plot each
     assert "&lt;train&gt;.jsonl" in plain and "<i>" not in plain and "<b>" not in plain
-    for shown in ("标签1", "第 ", "没见过", "0123456789ab", "plan: layers", "by: zh", "1 row &lt;left&gt; out."):
+    for shown in ("标签1", "第 ", "没见过", "0123456789ab", "plan: layers", "by: zh", "1 row &lt;left&gt; out.", "about 0.013"):
         assert shown in plain
     assert "The multilingual encoder" in plain and "The chinese encoder" in plain
     for name in ("reliability", "coverage", "confusion", "curve-1", "curve-2"):

