@@ -44,6 +44,7 @@ from shared.preprocess.text import PREPROCESS_VERSION
 CHECKED, CHECKED_TOKENS = 300, 40_000
 CALIBRATION = 200  # texts that show how large the activations get
 MANY_MORE = 1.3  # times as many rows with those of development
+NEAR = 0.7  # of a few-shot head's accuracy, from which on n-grams beside it may count
 # Above this many rows a tenth more of them is not worth training again.
 REFIT_ROWS = 12_000
 
@@ -86,10 +87,11 @@ def choose(deep: NDArray[np.float32], wide: NDArray[np.float32], truth: Classes,
 
     calibrated: `deep` is of few rows and was calibrated by cross-validation. Alone it keeps its temperature: it is
     fitted once more on more rows, and what a few development rows said of the first fit does not hold for the second.
-    And n-grams that are clearly worse (two standard errors) are left out: on so few rows a weight for them is chance.
+    And n-grams that are far worse (two standard errors, and less than `NEAR` of its accuracy) are left out: on so few
+    rows a weight for them is chance.
     """
     right, others = accuracy(truth, deep.argmax(axis=1)), accuracy(truth, wide.argmax(axis=1))
-    worse = others < right - 2 * math.sqrt(right * (1 - right) / len(truth))
+    worse = others < min(right - 2 * math.sqrt(right * (1 - right) / len(truth)), NEAR * right)
     weight, temperature = (0.0, 1.0) if calibrated and worse else blend(deep, wide, truth)[:2]
     if calibrated and not weight:
         temperature = 1.0

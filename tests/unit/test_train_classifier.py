@@ -269,3 +269,14 @@ def test_what_was_calibrated_by_cross_validation_keeps_its_temperature() -> None
     # As often wrong as right, but in other places: worth a weight on these rows, which few rows cannot show.
     worse = (np.eye(3)[np.where(np.arange(60) % 2, truth, (truth + 1) % 3)] * 0.5).astype(np.float32)
     assert train_head.choose(deep, worse, truth, calibrated=True).ngram_weight == 0
+
+
+def test_ngrams_that_are_a_little_worse_than_a_few_shot_head_count_beside_it() -> None:
+    random = np.random.default_rng(0)
+    truth = random.integers(0, 20, 700)
+    deep, wide = (
+        (np.eye(20)[truth] * strength + random.normal(size=(700, 20))).astype(np.float32) for strength in (2.0, 1.8)
+    )
+    chosen = train_head.choose(deep, wide, truth, calibrated=True)
+    assert chosen.figures["ngrams_alone"] < chosen.figures["encoder_alone"] - 0.04
+    assert chosen.ngram_weight > 0 and chosen.figures["accuracy"] > chosen.figures["encoder_alone"]

@@ -224,7 +224,16 @@ def test_the_page_stands_alone_and_shows_what_people_wrote_as_text(tmp_path: Pat
     assert not re.search(r"""(?:src|href)\s*=|@import|url\(""", plain)
     assert plain.count("<script") == plain.count("</script>") == 6  # plotly.js and a plot each
     assert "&lt;train&gt;.jsonl" in plain and "<i>" not in plain and "<b>" not in plain
-    for shown in ("标签1", "第 ", "没见过", "0123456789ab", "plan: layers", "by: zh", "1 row &lt;left&gt; out.", "about 0.013"):
+    for shown in (
+        "标签1",
+        "第 ",
+        "没见过",
+        "0123456789ab",
+        "plan: layers",
+        "by: zh",
+        "1 row &lt;left&gt; out.",
+        "about 0.013",
+    ):
         assert shown in plain
     assert "The multilingual encoder" in plain and "The chinese encoder" in plain
     for name in ("reliability", "coverage", "confusion", "curve-1", "curve-2"):
