@@ -81,7 +81,7 @@ FIGURES = (
     Figure("copywriter", "python -m infra.training.train_copywriter"),
     Figure(
         "thucnews",
-        "python -m infra.evaluate classify --train {train} --test {test}",
+        "python -m infra.evaluate classify --train {train} --test {test} --budget-seconds 3600",
         (("train", "classify/thucnews/train.jsonl.gz"), ("test", "classify/thucnews/dev.jsonl.gz")),
     ),
     _classify("queries", "qic"),
