@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from infra.training.calibrate import BINS
+from infra.training.calibrate import calibration_gap
 from infra.training.tuning import Row, accepted_table, of_taxonomy, query_vectors, read_rows
 from shared.models.classifier import TaxonomyClassifier, Vectors
 from shared.models.encoder import Encoder
@@ -125,11 +125,8 @@ def shares(first: Places, accepted: Truth, above: NDArray[np.bool_]) -> dict[str
 
 
 def calibration_error(confidence: NDArray[Any], right: Truth) -> float | None:
-    """Mean distance of confidence and accuracy over `BINS` equal bins; None of no answers."""
-    if not len(confidence):
-        return None
-    place = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    return round(float(np.abs(np.bincount(place, confidence - right, BINS)).sum() / len(confidence)), 4)
+    """The mean distance of confidence and accuracy; None of no answers."""
+    return round(calibration_gap(confidence, right), 4) if len(confidence) else None
 
 
 def nearest_name(vectors: Vectors, taxonomy: Taxonomy, encoder: Encoder) -> Places:

@@ -12,7 +12,7 @@ import plotly.graph_objects as go  # type: ignore[import-untyped]
 from numpy.typing import NDArray
 from plotly.offline import get_plotlyjs  # type: ignore[import-untyped]
 
-from infra.training.calibrate import BINS, macro_f1
+from infra.training.calibrate import BINS, calibration_gap, macro_f1
 from infra.training.verdict import interval95
 
 Classes = NDArray[np.int64]
@@ -78,13 +78,7 @@ def macro_f1_interval(truth: Classes, predicted: Classes) -> Interval:
 
 def ece_interval(confidence: NDArray[Any], right: NDArray[np.bool_], ece: float) -> Interval:
     """By resampling the rows, widened to hold `ece` itself: a sample of a sample looks worse calibrated than it is."""
-    place = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    gap = confidence.astype(np.float64) - right
-
-    def measure(rows: NDArray[np.int64]) -> float:
-        return float(np.abs(np.bincount(place[rows], gap[rows], BINS)).sum() / len(rows))
-
-    low, high = resampled(len(gap), measure)
+    low, high = resampled(len(right), lambda rows: calibration_gap(confidence[rows], right[rows]))
     return min(low, ece), max(high, ece)
 
 

@@ -36,11 +36,13 @@ def macro_f1(truth: Classes, predicted: Classes) -> float:
 
 def expected_calibration_error(probabilities: NDArray[Any], truth: Classes) -> float:
     """Mean distance of confidence and accuracy over `BINS` equal bins of the top probability (Guo et al. 2017)."""
-    confidence = probabilities.max(axis=1)
-    right = probabilities.argmax(axis=1) == truth
+    return calibration_gap(probabilities.max(axis=1), probabilities.argmax(axis=1) == truth)
+
+
+def calibration_gap(confidence: NDArray[Any], right: NDArray[np.bool_]) -> float:
+    """The same of top probabilities and whether each is right, both (n,)."""
     place = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    gap = np.bincount(place, confidence - right, BINS)
-    return float(np.abs(gap).sum() / len(truth))
+    return float(np.abs(np.bincount(place, confidence - right, BINS)).sum() / len(confidence))
 
 
 def error_by_chance(confidence: NDArray[Any], draws: int = 200) -> float:
@@ -48,12 +50,8 @@ def error_by_chance(confidence: NDArray[Any], draws: int = 200) -> float:
     perfectly: few rows in a bin are never as often right as they should be (consistency resampling, Bröcker and Smith
     2007, "Increasing the reliability of reliability diagrams"). Deterministic."""
     generator = np.random.default_rng(0)
-    place = np.minimum((confidence * BINS).astype(int), BINS - 1)
-    found = []
-    for _ in range(draws):
-        right = generator.random(len(confidence)) < confidence
-        found.append(np.abs(np.bincount(place, confidence - right, BINS)).sum() / len(confidence))
-    return float(np.mean(found))
+    drawn = (generator.random(len(confidence)) < confidence for _ in range(draws))
+    return float(np.mean([calibration_gap(confidence, right) for right in drawn]))
 
 
 def losses(logits: NDArray[Any], truth: Classes) -> NDArray[np.float64]:
