@@ -95,9 +95,9 @@ def measure(
     more = read_texts(unlabelled) if unlabelled is not None else None
     # After the files have been read: importing torch takes seconds.
     from infra.training import baselines
-    from infra.training.calibrate import error_by_chance, expected_calibration_error
+    from infra.training.calibrate import error_by_chance, expected_calibration_error, figures
     from infra.training.export import Refused
-    from infra.training.train_head import figures, train
+    from infra.training.train_head import train
     from infra.training.verdict import interval95
 
     # The baselines learn from what the head learns from: it is trained on the development rows too, in the end.

@@ -37,8 +37,9 @@ UNLABELLED_SHARES, UNLABELLED_SHRINKAGES = (0.4, 1.25, 4.0), (0.6, 0.8, 0.9, 0.9
 class FewShot:
     """Logits are ``x @ weight.T + bias``, at their own best temperature; weight (labels, d), bias (labels,).
 
-    unlabelled_weight: what an unlabelled text counts for, 0 without. loss: mean negative log likelihood of rows held
-    out in cross-validation.
+    unlabelled_weight: what an unlabelled text counts for, 0 without. held: (m, labels), the logits of rows by a head
+    that was fitted without their fold; asked: (m,), which rows those are; folds: (n,), of every row. loss: their mean
+    negative log likelihood.
     """
 
     weight: NDArray[np.float32]
@@ -47,7 +48,15 @@ class FewShot:
     name_weight: float
     prior_weight: float
     loss: float
+    held: NDArray[np.float32]
+    asked: NDArray[np.int64]
+    folds: NDArray[np.int64]
     unlabelled_weight: float = 0.0
+
+    def described(self) -> dict[str, float]:
+        """What cross-validation found, for a manifest."""
+        names = ("shrinkage", "name_weight", "prior_weight", "unlabelled_weight", "loss")
+        return {name: round(float(getattr(self, name)), 4) for name in names}
 
 
 def suits(rows: int, labels: int) -> bool:
@@ -148,6 +157,9 @@ def fit(data: NDArray[np.float32], classes: Classes, names: NDArray[np.float32],
         NAME_WEIGHTS[other],
         prior_weight,
         loss,
+        ((held[place] + NAME_WEIGHTS[other] * named[place]) / heat + prior_weight * prior).astype(np.float32),
+        some,
+        fold,
     )
 
 
@@ -223,5 +235,8 @@ def with_unlabelled(
         head.name_weight,
         0.0,
         losses[best],
+        held[best] / np.float32(heats[best]),
+        np.arange(len(rows)),
+        fold,
         weight,
     )

@@ -46,7 +46,7 @@ class Material:
     names: NDArray[np.float32] | None = None  # vectors of the labels' names, where there are few rows a label
     more: NDArray[np.float32] | None = None  # vectors of unlabelled texts
     start: tuple[NDArray[np.float32], NDArray[np.float32]] = field(init=False)  # of fine-tuning: weight and bias
-    few: dict[str, float] = field(default_factory=dict)  # what the few-shot head found
+    few: fewshot.FewShot | None = None  # the head it begins with, where there are few rows a label
 
     def begin(self, *, with_dev: bool) -> None:
         """Fits the linear head that fine-tuning starts from, on the training rows or on those of development too."""
@@ -63,9 +63,7 @@ class Material:
             more = self.frozen.standard(self.more)
             first = found
             found = distributed.on_first(lambda: fewshot.with_unlabelled(first, data, truth, names, more))
-        self.start = found.weight, found.bias
-        settings = ("shrinkage", "name_weight", "prior_weight", "unlabelled_weight", "loss")
-        self.few = {name: round(float(getattr(found, name)), 4) for name in settings}
+        self.start, self.few = (found.weight, found.bias), found
 
     def tokens(self, texts: Sequence[str]) -> Ids:
         """Token ids as the served head sees them."""

@@ -121,7 +121,7 @@ def untouched_loss(material: Material) -> float:
     """How well the untouched encoder does, as log loss: of the few-shot head in cross-validation where there is one,
     else of the regression on the development rows."""
     if material.few:
-        return material.few["loss"]
+        return material.few.loss
     logits = material.linear_logits()
     return log_loss(logits / temperature(logits, material.dev_classes), material.dev_classes)
 

@@ -130,3 +130,21 @@ def fit(rows: Ids, labels: NDArray[np.int64], classes: int, *, inverse_penalty: 
     matrix.sum_duplicates()
     weights, bias = full_weights(fit_logistic(matrix, labels, inverse_penalty), classes)
     return NgramModel(row_of, (weights.T * idf[:, None]).astype(np.float16), idf**2, bias)
+
+
+def held_out(
+    rows: Ids, labels: NDArray[np.int64], classes: int, folds: NDArray[np.int64], asked: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Logits of the rows at the places `asked`, (m,), each by a model that was fitted without its fold, (m, classes).
+
+    rows, labels: see `fit`. folds: (n,), of every row. A fold without which one label alone is left gets zeros.
+    """
+    logits = np.zeros((len(asked), classes), np.float32)
+    for fold in np.unique(folds[asked]):
+        others = np.flatnonzero(folds != fold)
+        if len(np.unique(labels[others])) < 2:
+            continue
+        model = fit([rows[place] for place in others], labels[others], classes)
+        out = np.flatnonzero(folds[asked] == fold)
+        logits[out] = model.logits([rows[place] for place in asked[out]])
+    return logits

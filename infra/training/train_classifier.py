@@ -179,13 +179,14 @@ def _not_trained(error: Exception, *, lost: bool = False) -> typer.Exit:
 def _compare(console: Console, result: Trained, rows: Rows, dev: Rows) -> None:
     """The head beside its baselines on the development rows, and a warning where it is worth nothing."""
     from infra.training import baselines
-    from infra.training.train_head import figures
+    from infra.training.calibrate import figures
 
     with console.status("TF-IDF with logistic regression on the same rows"):
         guessed = Rows(dev.texts, baselines.tfidf(rows, dev).tolist()).classes(result.labels)
     beside = figures(dev.classes(result.labels), guessed)
     table = Table("", "accuracy", "macro-F1", title=f"On {len(dev):,} development rows")
-    for label, row in (("this head", result.dev), ("frozen head", result.frozen_dev), ("TF-IDF", beside)):
+    own = "this head" + (", all rows in cross-validation" if result.plan["cross_validated"] else "")
+    for label, row in ((own, result.dev), ("frozen head", result.frozen_dev), ("TF-IDF", beside)):
         table.add_row(label, f"{row['accuracy']:.4f}", f"{row['macro_f1']:.4f}")
     console.print(table)
     if doubt := result.manifest.metadata["metrics"].get("warning"):

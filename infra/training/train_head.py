@@ -2,10 +2,10 @@
 
 With several processes all of them call `train`; the first alone fits what is linear, decides, prints and writes.
 
-The steps, each a function below: tokens and the untouched encoders' vectors (`prepare`); the linear models on them;
-fine-tuning each encoder (`members.fine_tune`) and their sum (`members.mixture`); the weight of the n-grams, the
-temperature and the threshold on the development rows (`choose`); the same training once more on all rows where time
-allows; the export (`export.write_head`).
+The steps: tokens and the untouched encoders' vectors (`prepare`); the linear models on them; fine-tuning each encoder
+(`members.fine_tune`) and their sum (`members.mixture`); the weight of the n-grams, the temperature and the threshold on
+the development rows (`choose`); the same training once more on all rows where time allows; the export
+(`export.write_head`). Where few rows were not worth fine-tuning on, `few_rows.together` decides on all of them.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from numpy.typing import NDArray
 from rich.console import Console
 
-from infra.training import distributed, export, fewshot, finetune, loop, members, ngrams, recipe
+from infra.training import distributed, export, few_rows, fewshot, finetune, loop, members, ngrams, recipe
 from infra.training.build_encoder import calibration_texts
-from infra.training.calibrate import accuracy, blend, expected_calibration_error, macro_f1, softmax, threshold
+from infra.training.calibrate import Figures, figures
 from infra.training.checkpoints import Checkpoints, digest
+from infra.training.choice import Decided, choose
 from infra.training.frozen import encode, full_logits, refit_head
 from infra.training.labels import Rows
 from infra.training.material import FROZEN_TOKENS, MAX_TOKENS, Classes, Ids, Material, prepare
@@ -44,16 +44,14 @@ from shared.preprocess.text import PREPROCESS_VERSION
 CHECKED, CHECKED_TOKENS = 300, 40_000
 CALIBRATION = 200  # texts that show how large the activations get
 MANY_MORE = 1.3  # times as many rows with those of development
-NEAR = 0.7  # of a few-shot head's accuracy, from which on n-grams beside it may count
 # Above this many rows a tenth more of them is not worth training again.
 REFIT_ROWS = 12_000
-
-Figures = dict[str, float]
 
 
 @dataclass(frozen=True)
 class Trained:
-    """The artefact and what was measured on the development rows. curves: of each encoder's training, by its name.
+    """The artefact and what was measured on the development rows (`dev`: on all rows, in cross-validation, where the
+    plan says ``cross_validated``). curves: of each encoder's training, by its name.
     frozen_test: what the frozen head predicts for the rows it was asked about."""
 
     folder: Path
@@ -65,46 +63,6 @@ class Trained:
     plan: dict[str, Any]
     curves: dict[str, list[loop.Progress]]
     frozen_test: Classes
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What the development rows decided, and the figures there."""
-
-    ngram_weight: float
-    temperature: float
-    threshold: float
-    figures: Figures
-
-
-def figures(truth: Classes, predicted: Classes) -> Figures:
-    """Accuracy and macro-F1, rounded."""
-    return {"accuracy": round(accuracy(truth, predicted), 4), "macro_f1": round(macro_f1(truth, predicted), 4)}
-
-
-def choose(deep: NDArray[np.float32], wide: NDArray[np.float32], truth: Classes, *, calibrated: bool = False) -> Choice:
-    """The weight of the n-grams' logits beside the encoder's, the temperature and the threshold.
-
-    calibrated: `deep` is of few rows and was calibrated by cross-validation. Alone it keeps its temperature: it is
-    fitted once more on more rows, and what a few development rows said of the first fit does not hold for the second.
-    And n-grams that are far worse (two standard errors, and less than `NEAR` of its accuracy) are left out: on so few
-    rows a weight for them is chance.
-    """
-    right, others = accuracy(truth, deep.argmax(axis=1)), accuracy(truth, wide.argmax(axis=1))
-    worse = others < min(right - 2 * math.sqrt(right * (1 - right) / len(truth)), NEAR * right)
-    weight, temperature = (0.0, 1.0) if calibrated and worse else blend(deep, wide, truth)[:2]
-    if calibrated and not weight:
-        temperature = 1.0
-    logits = deep + weight * wide
-    probabilities = softmax(logits / temperature)
-    least = threshold(probabilities, truth)
-    found = figures(truth, logits.argmax(axis=1)) | {
-        "ece": round(expected_calibration_error(probabilities, truth), 4),
-        "encoder_alone": round(accuracy(truth, deep.argmax(axis=1)), 4),
-        "ngrams_alone": round(accuracy(truth, wide.argmax(axis=1)), 4),
-        "answered": round(float((probabilities.max(axis=1) >= least).mean()), 4),
-    }
-    return Choice(weight, temperature, least, found)
 
 
 def train(
@@ -189,27 +147,16 @@ def train(
             stage=one.stage(saved, "choose"),
             **options,
         )
-    weights = distributed.on_first(lambda: mixture([one.deep for one in team], first.dev_classes))
-    team = [one for one, weight in zip(team, weights, strict=True) if weight]
-    weights = [weight for weight in weights if weight]
-    deep = np.asarray(sum(weight * one.deep for weight, one in zip(weights, team, strict=True)), np.float32)
-    first = team[0].material  # whose tokens the n-grams are of
+    first = team[0].material
     frozen_dev = figures(first.dev_classes, first.linear_logits().argmax(axis=1))
-    with console.status("a linear model of n-grams"):
-        wide = first.ngrams()
-    untouched = len(team) == 1 and bool(first.few) and team[0].outcome.reached == 0
-    choice = distributed.on_first(
-        lambda: choose(deep, wide.logits(first.dev_ids), first.dev_classes, calibrated=untouched)
-    )
-
-    again = sum(one.outcome.seconds * one.outcome.reached for one in team) * ratio
-    refitted = distributed.agreed(refit and left(0.85) > again)
-    if saved is not None:
-        # A training that was killed in its second half does not turn back.
-        refitted = bool(saved.decided("refitted") or refitted)
-        saved.decide("refitted", refitted)
-    if refitted:
-        refitted, wide = _refit(team, wide, len(rows), everything, labels, left, saved, options)
+    cross_validated = few_rows.suit(team) and len(everything) <= REFIT_ROWS
+    if cross_validated:
+        with console.status("few-shot heads and n-grams in cross-validation"):
+            decided = few_rows.together(team, materials, rows, dev if set(everything.labels) == set(labels) else None)
+    else:
+        decided = _summed(team, rows, everything, refit, left, saved, options)
+    team, weights, wide, choice = decided.team, decided.weights, decided.wide, decided.choice
+    first = team[0].material
     frozen_test = np.zeros(0, np.int64)
     if asked is not None:
         vectors = encode(first.body, [row[:FROZEN_TOKENS] for row in first.tokens(asked.texts)])
@@ -218,17 +165,18 @@ def train(
     described = [one.described(weight) for one, weight in zip(team, weights, strict=True)]
     plan = described[0] | {
         "ngram_weight": choice.ngram_weight,
-        "refitted": refitted,
+        "refitted": decided.refitted,
+        "cross_validated": cross_validated,
         "bfloat16": first.body.bfloat16,
         "processes": distributed.size(),
         "beside": described[1:],
     }
-    if first.few:
-        plan["few_shot"] = first.few
+    if first.few is not None:
+        plan["few_shot"] = first.few.described()
     usual = Counter(rows.labels).most_common(1)[0][0]
     metrics: dict[str, Any] = {"dev": choice.figures, "frozen_head": frozen_dev}
     share_of_usual = dev.labels.count(usual) / len(dev)
-    doubt = useless(choice.figures["accuracy"], len(dev), share_of_usual, answered=choice.figures["answered"])
+    doubt = useless(choice.figures["accuracy"], choice.rows, share_of_usual, answered=choice.figures["answered"])
     if doubt is not None:
         metrics["warning"] = doubt
     metadata = {
@@ -271,6 +219,37 @@ def train(
     seconds = time.monotonic() - began
     curves = {one.name: one.outcome.curve for one in team}
     return Trained(folder, manifest, labels, choice.figures, frozen_dev, seconds, plan, curves, frozen_test)
+
+
+def _summed(
+    team: list[Member],
+    rows: Rows,
+    everything: Rows,
+    refit: bool,
+    left: Callable[[float], float],
+    saved: Checkpoints | None,
+    options: dict[str, Any],
+) -> Decided:
+    """The head of trained members, chosen on the development rows; if `refit`, and where there is time, trained once
+    more on all rows."""
+    truth, labels = team[0].material.dev_classes, team[0].material.labels
+    found = distributed.on_first(lambda: mixture([one.deep for one in team], truth))
+    kept = [(one, weight) for one, weight in zip(team, found, strict=True) if weight]
+    team, weights = [one for one, _ in kept], [weight for _, weight in kept]
+    deep = np.asarray(sum(weight * one.deep for one, weight in kept), np.float32)
+    first = team[0].material  # whose tokens the n-grams are of
+    with options["console"].status("a linear model of n-grams"):
+        wide = first.ngrams()
+    choice = distributed.on_first(lambda: choose(deep, wide.logits(first.dev_ids), truth))
+    again = sum(one.outcome.seconds * one.outcome.reached for one in team) * len(everything) / len(rows)
+    refitted = distributed.agreed(refit and left(0.85) > again)
+    if saved is not None:
+        # A training that was killed in its second half does not turn back.
+        refitted = bool(saved.decided("refitted") or refitted)
+        saved.decide("refitted", refitted)
+    if refitted:
+        refitted, wide = _refit(team, wide, len(rows), everything, labels, left, saved, options)
+    return Decided(team, weights, wide, choice, refitted)
 
 
 def _refit(

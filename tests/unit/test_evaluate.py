@@ -128,9 +128,6 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
     """Stands for the training, which needs torch; what it was given comes back."""
     asked: list[dict[str, Any]] = []
 
-    def figures(truth: np.ndarray, predicted: np.ndarray) -> dict[str, float]:
-        return {"accuracy": calibrate.accuracy(truth, predicted), "macro_f1": calibrate.macro_f1(truth, predicted)}
-
     def train(rows: Rows, dev: Rows, folder: Path, name: str, **options: Any) -> SimpleNamespace:
         asked.append(options | {"rows": rows, "dev": dev})
         manifest = SimpleNamespace(metadata={"temperature": 1.0})
@@ -147,7 +144,7 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         )
 
     module: Any = ModuleType("infra.training.train_head")
-    module.figures, module.train = figures, train
+    module.train = train
     export: Any = ModuleType("infra.training.export")
     export.Refused = type("Refused", (Exception,), {})
     monkeypatch.setitem(sys.modules, "infra.training.train_head", module)

@@ -14,7 +14,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from infra.training import finetune, loop, ngrams, recipe, train_head
+from infra.training import finetune, loop, ngrams, recipe
 from infra.training.calibrate import log_loss, temperature
 from infra.training.export import Refused, compare, publish
 from infra.training.frozen import Body, freeze, full_logits, linear_head
@@ -255,28 +255,3 @@ def test_publishing_names_the_latest_last(aws: Aws, tmp_path: Path) -> None:
 def test_sparkline_falls() -> None:
     assert sparkline([3.0, 2.0, 1.0]) == "█▅▁"
     assert sparkline([1.0, 1.0]) == "▁▁"
-
-
-def test_what_was_calibrated_by_cross_validation_keeps_its_temperature() -> None:
-    random = np.random.default_rng(0)
-    truth = random.integers(0, 3, 60)
-    deep = (np.eye(3)[truth] * 2 + random.normal(size=(60, 3))).astype(np.float32)
-    wide = np.zeros_like(deep)
-    assert train_head.choose(deep, wide, truth).temperature != pytest.approx(1.0, abs=0.01)
-    assert train_head.choose(deep, wide, truth, calibrated=True).temperature == 1.0
-    helping = (np.eye(3)[truth] * 9).astype(np.float32)
-    assert train_head.choose(deep, helping, truth, calibrated=True).ngram_weight > 0
-    # As often wrong as right, but in other places: worth a weight on these rows, which few rows cannot show.
-    worse = (np.eye(3)[np.where(np.arange(60) % 2, truth, (truth + 1) % 3)] * 0.5).astype(np.float32)
-    assert train_head.choose(deep, worse, truth, calibrated=True).ngram_weight == 0
-
-
-def test_ngrams_that_are_a_little_worse_than_a_few_shot_head_count_beside_it() -> None:
-    random = np.random.default_rng(0)
-    truth = random.integers(0, 20, 700)
-    deep, wide = (
-        (np.eye(20)[truth] * strength + random.normal(size=(700, 20))).astype(np.float32) for strength in (2.0, 1.8)
-    )
-    chosen = train_head.choose(deep, wide, truth, calibrated=True)
-    assert chosen.figures["ngrams_alone"] < chosen.figures["encoder_alone"] - 0.04
-    assert chosen.ngram_weight > 0 and chosen.figures["accuracy"] > chosen.figures["encoder_alone"]

@@ -1,0 +1,68 @@
+"""Heads of few rows where no fine-tuning was better than what it began with: few-shot heads on untouched encoders.
+
+Nothing is back-propagated any more, so that every row can be learned from and every row can judge: by cross-validation
+the logits of each come from heads and n-grams that were fitted without it. All encoders that are at hand have a
+few-shot head already. The weights of their sum, of the n-grams, the temperature and the threshold are found on all
+rows, by models of four fifths of what the last ones learn from: on the development rows alone the n-grams' weight would
+be chance, and a temperature for models of half as many rows too low.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+
+from infra.training import distributed, finetune, loop, ngrams
+from infra.training.choice import Choice, Decided, choose
+from infra.training.frozen import refit_head
+from infra.training.labels import Rows
+from infra.training.material import FROZEN_TOKENS, Material
+from infra.training.members import Member, mixture
+
+
+def suit(team: Sequence[Member]) -> bool:
+    """Whether this is the case: few rows a label, and every training ended where it had begun."""
+    return all(one.material.few is not None and not one.outcome.reached for one in team)
+
+
+def together(team: Sequence[Member], materials: Mapping[str, Material], rows: Rows, dev: Rows | None) -> Decided:
+    """The head of all rows. dev: rows that are learned from too, None where they are not.
+
+    The members that the team lacks join it, where they have vectors of the same rows.
+    """
+    first = team[0].material
+    whole = (rows if dev is None else rows + dev).classes(first.labels)
+    found = {one.name: one for one in team}
+    for name, material in materials.items():
+        if name not in found and np.array_equal(material.frozen.places, first.frozen.places):
+            found[name] = Member(name, material, replace(team[0].planned, layers=1))
+            found[name].outcome = loop.Outcome(0.0, "not begun", 0, 0, 0.0, [])
+    heads = []
+    for one in found.values():
+        material = one.material
+        if dev is not None:
+            refit = partial(refit_head, material.frozen, material.linear, whole, len(rows))
+            material.linear = distributed.on_first(refit)  # only compared with
+            material.begin(with_dev=True)
+        one.planned = replace(one.planned, length=FROZEN_TOKENS)  # of so many tokens are the vectors
+        one.top = finetune.start_top(material.body, material.frozen, material.start, one.planned.layers)
+        heads += [material.few] if material.few is not None else []
+
+    places = np.concatenate([first.frozen.places, np.arange(len(rows), len(whole))])
+    classes, asked, folds = whole[places], heads[0].asked, heads[0].folds
+    found_weights = distributed.on_first(lambda: mixture([head.held for head in heads], classes[asked]))
+    kept = [part for part in zip(found.values(), found_weights, heads, strict=True) if part[1]]
+    deep = np.asarray(sum(weight * head.held for _, weight, head in kept), np.float32)
+    first = kept[0][0].material  # whose tokens the n-grams are of
+    ids = first.ids + (first.dev_ids if dev is not None else [])
+
+    def choice() -> Choice:
+        wide = ngrams.held_out([ids[place] for place in places], classes, len(first.labels), folds, asked)
+        return choose(deep, wide, classes[asked])
+
+    chosen = distributed.on_first(choice)
+    wide = distributed.on_first(lambda: ngrams.fit(ids, whole, len(first.labels)))
+    return Decided([one for one, *_ in kept], [weight for _, weight, _ in kept], wide, chosen, dev is not None)
