@@ -137,6 +137,7 @@ def measure(
     rivals = {name: figures(truth, predicted) for name, predicted in predictions.items()}
     rivals["tfidf"]["ece"] = round(expected_calibration_error(plain.probabilities, test.classes(plain.names)), 4)
     predicted = probabilities.argmax(axis=1)
+    manifest = {"name": head.name, "version": head.version, **trained.manifest.metadata}
     result = {
         **figures(truth, predicted),
         "ece": round(expected_calibration_error(probabilities, truth), 4),
@@ -153,8 +154,8 @@ def measure(
         "seed": seed,
         "dev": trained.dev,
         "plan": trained.plan,
+        "int8": manifest["agreement"],
         "baselines": rivals,
     }
-    manifest = {"name": head.name, "version": head.version, **trained.manifest.metadata}
     curves = {encoder: [asdict(row) for row in curve] for encoder, curve in trained.curves.items()}
     return Measured(result, names, truth, probabilities, predictions, test, head.threshold, curves, manifest)

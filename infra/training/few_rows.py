@@ -12,20 +12,24 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from typing import cast
 
 import numpy as np
 
 from infra.training import distributed, finetune, loop, ngrams
 from infra.training.choice import Choice, Decided, choose
+from infra.training.fewshot import FewShot
 from infra.training.frozen import refit_head
 from infra.training.labels import Rows
 from infra.training.material import FROZEN_TOKENS, Material
 from infra.training.members import Member, mixture
 
+MOST_ROWS = 4000  # n-grams are fitted five times more; with more rows those of development are enough
 
-def suit(team: Sequence[Member]) -> bool:
-    """Whether this is the case: few rows a label, and every training ended where it had begun."""
-    return all(one.material.few is not None and not one.outcome.reached for one in team)
+
+def suit(team: Sequence[Member], rows: int) -> bool:
+    """Whether this is the case: few rows a label, few `rows` in all, and every training ended where it had begun."""
+    return rows <= MOST_ROWS and all(one.material.few is not None and not one.outcome.reached for one in team)
 
 
 def together(team: Sequence[Member], materials: Mapping[str, Material], rows: Rows, dev: Rows | None) -> Decided:
@@ -49,7 +53,7 @@ def together(team: Sequence[Member], materials: Mapping[str, Material], rows: Ro
             material.begin(with_dev=True)
         one.planned = replace(one.planned, length=FROZEN_TOKENS)  # of so many tokens are the vectors
         one.top = finetune.start_top(material.body, material.frozen, material.start, one.planned.layers)
-        heads += [material.few] if material.few is not None else []
+        heads.append(cast(FewShot, material.few))
 
     places = np.concatenate([first.frozen.places, np.arange(len(rows), len(whole))])
     classes, asked, folds = whole[places], heads[0].asked, heads[0].folds

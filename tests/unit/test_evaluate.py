@@ -130,7 +130,7 @@ def trainer(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     def train(rows: Rows, dev: Rows, folder: Path, name: str, **options: Any) -> SimpleNamespace:
         asked.append(options | {"rows": rows, "dev": dev})
-        manifest = SimpleNamespace(metadata={"temperature": 1.0})
+        manifest = SimpleNamespace(metadata={"temperature": 1.0, "agreement": {"cosine": 0.999}})
         frozen = np.zeros(len(options["asked"]), np.int64)
         return SimpleNamespace(
             folder=folder,
@@ -169,6 +169,7 @@ def test_classify_measures_what_is_served_beside_its_baselines(tmp_path: Path, t
     assert figures["accuracy"] == pytest.approx(3 / 5) and figures["n"] == 5
     assert figures["interval95"] == [0.2307, 0.8824]
     assert (figures["test_texts_in_train"], figures["test_labels_not_in_train"]) == (1, 1)
+    assert figures["int8"] == {"cosine": 0.999}
     assert figures["notes"] == ["train.jsonl: 1 row repeat a text and its label; each counts."]
     assert set(figures["baselines"]) == {"tfidf", "frozen_head", "majority"}
     assert figures["baselines"]["tfidf"]["ece"] >= 0 and figures["baselines"]["majority"]["accuracy"] == 3 / 5
