@@ -50,6 +50,17 @@ _NOT_CHARGED = re.compile(
 )
 _CHARGED = re.compile(r"另(?:外)?(?:收|付|算|加|计|购)|自(?:费|理|付|购)|单程|加收|收费|需付|另加|[收加]\s?\d|\d\s?元")
 _GRATIS = re.compile(r"免费|含|赠|不收|包|全免|免")
+_WAIVED = re.compile(
+    r"(?:不(?:另外?|再|额外)?收[你您]?|免(?:收|去|掉|除)?|无|零|没有?|[含包](?!不))(?P<before>[\u4e00-\u9fff]{1,4}?费)"
+    r"|(?P<after>[\u4e00-\u9fff]{1,3}费)(?:用|我们|本店|一律|统统|通通|全部?|也|都)*(?:一[分毛厘]钱?|分文|一概)?(?:也|都)?"
+    r"(?:不(?:再|另|额外)?收|不取|全?免|已?含|[包在]内)"
+)
+_NEEDLESS = re.compile(
+    r"(?P<before>[\u4e00-\u9fff]{2,4}?)(?:也|都|就)?(?:不用|无需|无须|不必|不需要?)(?:你|您|自己|自行)?(?:再|另外?)?"
+    r"(?:自?[带备]|准备|携带|[买购配])(?!单)"
+    r"|(?:不用|无需|无须|不必|不需要?|免)(?:你|您|自己|自行)?(?:再|另外?)?(?:自?[带备]|准备|携带|[买购配])"
+    r"(?P<after>[\u4e00-\u9fff]{2,4})"
+)
 _OPPOSED = (
     ("累计", "连续"), ("开灯", "关灯"), ("站票", "坐票"), ("单程", "往返"), ("上半年", "下半年"),
     ("单人", "双人"), ("税前", "税后"), ("净重", "毛重"),
@@ -203,6 +214,8 @@ def overreach(plain: str, quantities: Sequence[Quantity], facts: Facts) -> list[
     found += _opposed(plain, whole)
     found += _without_end(plain, whole)
     found += _for_free(plain, texts)
+    found += _waived(plain, whole)
+    found += _needless(plain, whole)
     for match in _BOTH.finditer(plain):
         if _ONE_OF_SEVERAL.search(whole):
             found.append((*match.span(), "qualifier"))
@@ -309,6 +322,28 @@ def _for_nothing(plain: str, texts: Sequence[str]) -> Iterator[Span]:
                 if charged and not _GRATIS.search(near):
                     yield (*match.span(), "price")
                     return
+
+
+def _waived(plain: str, whole: str) -> Iterator[Span]:
+    """A fee that is not charged, of which the ad tells without waiving it: 会员费一分不收 of 会员费 200 元."""
+    for match in _WAIVED.finditer(plain):
+        named = match["before"] or match["after"]
+        fee = next((named[-size:] for size in (4, 3, 2) if named[-size:] in whole), "")
+        if fee and not any(fee in told[0] for told in _WAIVED.finditer(whole)):
+            yield (*match.span(), "reversal")
+
+
+def _needless(plain: str, whole: str) -> Iterator[Span]:
+    """What nobody has to bring or buy, where the ad has it brought or bought: 棋具不用另买 of 棋具另售."""
+    for match in _NEEDLESS.finditer(plain):
+        thing = re.escape(match["before"][-2:] if match["before"] else match["after"][:2])
+        extra = re.search(
+            rf"{thing}[\u4e00-\u9fff]{{0,2}}\s?(?:需|须|请|要)?(?:另外?[购售付买配]|自[备带购理费]|不含|不提供)"
+            rf"|(?:自[备带购]|不含|不提供|另[购售买]|需[购买带])[^，。；]{{0,4}}{thing}",
+            whole,
+        )
+        if extra and not re.search(rf"(?:赠送?|附送?|提供|[^不]含|配)[^，。；]{{0,6}}{thing}", whole):
+            yield (*match.span(), "reversal")
 
 
 def _opposed(plain: str, whole: str) -> Iterator[Span]:

@@ -57,13 +57,13 @@ _HAN_RUNS = re.compile(rf"[\u4e00-\u9fff](?:[^\u4e00-\u9fff]{{0,{2 * _AROUND}}}[
 _REACH = 4  # characters that a negation reaches, connectors starting anew
 _AFTER = re.compile(
     r"([\u4e00-\u9fff]{1,4}?)(?:(?:也|都|全|一[滴点丝粒颗勺毫]都?)?(?:从?没(?:有|放|加|用|添|含|掺"
-    r"|打|喷|抹)?过?|不用|不加|不放|不含)(?=[，。！；、\s]|$)|零添加|为零|全无|免谈|清零|不提供"
+    r"|打|喷|抹)?过?|没往里[放加]|不用|不加|不放|不含)(?=[，。！；、\s]|$)|零添加|为零|(?:也|都)?是零(?=[，。！；、\s]|$)|全无|免谈|清零|不提供"
     r"|不支持|不报销|不退|不接|不包含|除外|\s?(?:需|请"
     r"|由个人|个人)?(?:自备|自带|自理|自负|自付)|(?:也|都)?(?:不用|无需|不必|不需要?)(?:自己|自行"
     r"|你)?(?:停|换|开|改|插|掏|付|交)(?=[，。！；、\s]|$)|(?:我们|本店|店里|这里|一律|概)?不(?:打开|拆|碰"
     r"|修|卖|做)(?=[，。！；]|$)|\s?[(（](?:不含|另购|需?自备|不提供)|(?:统统|全部|通通"
     r"|都)?(?:请出"
-    r"|赶出|踢出|拒之门外)|不了(?=[，。！？\s]|$)|另购|另付|另配|另买|自购|\s不含|\s不支持|\s无(?![线框痕骨糖])|\s无需"
+    r"|赶出|踢出|拒之门外)|不了(?=[，。！？\s]|$)|(?:要|得|需|须|可以?)?另外?[购付配买售卖置]|单独(?:出售|购买|[售卖购])|自购|得用自家的|(?:也|都)?请绕道|\s不含|\s不支持|\s无(?![线框痕骨糖])|\s无需"
     r")"
 )
 _BARRED = re.compile(
@@ -89,6 +89,10 @@ _FEE = re.compile(
     r"|不需要?|免)(?:你|您|自己|自行)?(?:自?[带备]|准备|携带|买(?!单))"
     r"|[不没]\w过(?=[\u4e00-\u9fff])"
 )  # 不收停车费 speaks of free parking, 无需自带鼓棒 of sticks at hand
+_FEE_AFTER = re.compile(
+    r"费用?(?:我们|本店|一律|统统|通通|全部?|也|都)?(?:一[分毛厘]钱?|分文|一概)?(?:也|都)?(?:不(?:再|另|额外)?收|不取|免)"
+    r"|(?:也|都|就)?(?:不用|无需|无须|不必|不需要?|不劳)(?:你|您|自己|自行)?(?:再|另外?)?(?:自?[带备]|准备|携带|[买购配])"
+)  # 手续费一分不收 and 教材不用另买 speak of what comes with it, as the above
 _AFTER_ENGLISH = re.compile(
     r"\b([A-Za-z]+)(?: (?:are|is|was|were|do|does) not\b| (?:(?:can |will |must )?stays?|stayed|kept|left|is|are)"
     r" (?:out|away|home|behind|off)\b| (?:need not apply|(?:do|does)n['’]t (?:count|apply|come|feature))\b| never"
@@ -162,12 +166,16 @@ def _mark_chinese(plain: str, known: Vocabulary, marks: bytearray, terse: bool) 
             continue
         place = _whole(plain, place + len(negator), marks, _REACH + 2 * (negator in _FAR), known)
     for match in (match for low, high in chinese for match in _BARRED.finditer(plain, low, high)):
+        if _FEE_AFTER.search(match[0]):
+            continue
         start, end = match.span(1 if match[1] else 2)
         marks[start:end] = b"\x01" * (end - start)
     for match in (match for low, high in chinese for match in _NONE_OF.finditer(plain, low, high)):
         marks[match.start(1) : match.end(1)] = b"\x01" * (match.end(1) - match.start(1))
     if any(char in plain for char in "零无不免除自另没统"):
         for match in (match for low, high in chinese for match in _AFTER.finditer(plain, low, high)):
+            if _FEE_AFTER.search(match[0]):
+                continue
             for position in range(*match.span(1)):
                 marks[position] = 1
 

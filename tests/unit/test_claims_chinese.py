@@ -251,3 +251,21 @@ def test_what_widens_the_ad_is_refused(text: str, about: Ad) -> None:
 )
 def test_what_keeps_to_the_ad_is_let_through(text: str, about: Ad) -> None:
     assert refused(text, about) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "description", "passes"),
+    [
+        ("会员费一分不收", "不收会员费，每周六徒步。", True),
+        ("手续费一分不收", "学费2980元，可分三期付款，免手续费。", True),
+        ("不收会员费", "会员费200元一年，每周六徒步。", False),
+        ("会员费一分不收", "会员费200元一年，每周六徒步。", False),
+        ("会员费一分不收", "每周六徒步。", False),
+        ("棋具不用另买", "学费2400元，含教材和一副棋具。", True),
+        ("棋具不用另买", "学费2400元，棋具另售。", False),
+        ("不用自带棋具", "学费2400元，需自备棋具。", False),
+    ],
+)
+def test_what_need_not_be_paid_or_brought_is_held_against_the_ad(text: str, description: str, passes: bool) -> None:
+    about = ad(title="周末小课", description=description, domain="education")
+    assert (refused(text, about) == []) is passes
