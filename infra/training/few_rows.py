@@ -1,4 +1,5 @@
-"""Heads of few rows where no fine-tuning was better than what it began with: few-shot heads on untouched encoders.
+"""Heads of few rows where fine-tuning was not surely better than what it began with: few-shot heads on untouched
+encoders.
 
 Nothing is back-propagated any more, so that every row can be learned from and every row can judge: by cross-validation
 the logits of each come from heads and n-grams that were fitted without it. All encoders that are at hand have a
@@ -9,14 +10,17 @@ be chance, and a temperature for models of half as many rows too low.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from infra.training import distributed, finetune, loop, ngrams
+from infra.training.calibrate import losses, temperature
 from infra.training.choice import Choice, Decided, choose
 from infra.training.fewshot import FewShot
 from infra.training.frozen import refit_head
@@ -24,12 +28,28 @@ from infra.training.labels import Rows
 from infra.training.material import FROZEN_TOKENS, Material
 from infra.training.members import Member, mixture
 
+SURE = 2.0  # standard errors
 MOST_ROWS = 4000  # n-grams are fitted five times more; with more rows those of development are enough
 
 
-def suit(team: Sequence[Member], rows: int) -> bool:
-    """Whether this is the case: few rows a label, few `rows` in all, and every training ended where it had begun."""
-    return rows <= MOST_ROWS and all(one.material.few is not None and not one.outcome.reached for one in team)
+def suit(team: Sequence[Member], materials: Mapping[str, Material], rows: int) -> bool:
+    """Whether this is the case: few rows a label, few `rows` in all, and on the development rows the trained members
+    are not surely better than all few-shot heads that they and others begin with, by two standard errors."""
+    first = team[0].material
+    if rows > MOST_ROWS or first.few is None:
+        return False
+    if not any(one.outcome.reached for one in team):
+        return True
+    truth = first.dev_classes
+    begun = [one.frozen.standard(one.frozen.dev_vectors) @ one.start[0].T + one.start[1] for one in materials.values()]
+    gain = _losses(begun, truth) - _losses([one.deep for one in team], truth)
+    return bool(gain.mean() < SURE * gain.std() / math.sqrt(max(len(gain), 1)))
+
+
+def _losses(logits: Sequence[NDArray[np.float32]], truth: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Of the best sum at its best temperature."""
+    summed = np.asarray(sum(weight * one for weight, one in zip(mixture(logits, truth), logits, strict=True)))
+    return losses(summed / temperature(summed, truth), truth)
 
 
 def together(team: Sequence[Member], materials: Mapping[str, Material], rows: Rows, dev: Rows | None) -> Decided:
@@ -52,6 +72,7 @@ def together(team: Sequence[Member], materials: Mapping[str, Material], rows: Ro
             material.linear = distributed.on_first(refit)  # only compared with
             material.begin(with_dev=True)
         one.planned = replace(one.planned, length=FROZEN_TOKENS)  # of so many tokens are the vectors
+        one.outcome = replace(one.outcome, reached=0.0)
         one.top = finetune.start_top(material.body, material.frozen, material.start, one.planned.layers)
         heads.append(cast(FewShot, material.few))
 

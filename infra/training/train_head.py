@@ -149,7 +149,7 @@ def train(
         )
     first = team[0].material
     frozen_dev = figures(first.dev_classes, first.linear_logits().argmax(axis=1))
-    cross_validated = few_rows.suit(team, len(everything))
+    cross_validated = distributed.on_first(lambda: few_rows.suit(team, materials, len(everything)))
     if cross_validated:
         with console.status("few-shot heads and n-grams in cross-validation"):
             decided = few_rows.together(team, materials, rows, dev if set(everything.labels) == set(labels) else None)

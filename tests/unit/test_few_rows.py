@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ from tests.integration import tiny_training
 
 pytestmark = pytest.mark.slow
 
-LABELS = 3
+LABELS, FEW = 3, object()
 # So large a rate makes every state worse than the start.
 SPOILT = {"rate": 30.0, "checks": 2, "adversarial": 0.0, "rdrop": 0.0}
 
@@ -77,6 +79,28 @@ def test_development_rows_with_labels_of_their_own_only_judge_nothing(tmp_path: 
         )
     assert result.plan["cross_validated"] and not result.plan["refitted"]
     assert result.labels == sorted(set(rows.labels))
+
+
+def test_a_training_has_to_be_surely_better_than_what_it_began_with() -> None:
+    random = np.random.default_rng(0)
+    truth = random.integers(0, LABELS, 60)
+    begun = (np.eye(LABELS)[truth] + random.normal(size=(60, LABELS))).astype(np.float32)
+
+    def of(deep: np.ndarray, reached: float, few: object | None = FEW) -> Any:
+        frozen = SimpleNamespace(dev_vectors=begun, standard=lambda vectors: vectors)
+        start = np.eye(LABELS, dtype=np.float32), np.zeros(LABELS, np.float32)
+        material = SimpleNamespace(few=few, frozen=frozen, start=start, dev_classes=truth)
+        return SimpleNamespace(material=material, deep=deep, outcome=SimpleNamespace(reached=reached))
+
+    def suits(member: Any, rows: int = 90) -> bool:
+        return few_rows.suit([member], {"multilingual": member.material}, rows)
+
+    by_chance = begun + random.normal(size=(60, LABELS)).astype(np.float32) * 0.1
+    better = (np.eye(LABELS)[truth] * 4).astype(np.float32)
+    assert suits(of(better, reached=0.0)) and suits(of(by_chance, reached=0.5))
+    assert not suits(of(better, reached=0.5))
+    assert not suits(of(begun, reached=0.0), rows=few_rows.MOST_ROWS + 1)
+    assert not suits(of(begun, reached=0.0, few=None))
 
 
 def test_ngrams_are_held_out_by_fold() -> None:
