@@ -77,6 +77,8 @@ FIGURES = (
     Figure("audiences", "python -m infra.evaluate audiences --limit 50"),
     Figure("ledger-zh", "python -m infra.evaluate ledger --cases tests/labelled/ledger.zh.jsonl"),
     Figure("ledger-en", "python -m infra.evaluate ledger --cases tests/labelled/ledger.en.jsonl"),
+    Figure("ledger-fresh-zh", "python -m infra.evaluate ledger --cases infra/training/ledger/fresh.zh.jsonl"),
+    Figure("ledger-fresh-en", "python -m infra.evaluate ledger --cases infra/training/ledger/fresh.en.jsonl"),
     Figure("policy", "python -m infra.evaluate policy --cases tests/labelled/policy.jsonl"),
     Figure("copywriter", "python -m infra.training.train_copywriter"),
     Figure(
@@ -155,6 +157,8 @@ ROWS = {
     "audiences": "two audiences of one ad",
     "ledger-zh": "claim ledger",
     "ledger-en": "claim ledger",
+    "ledger-fresh-zh": "ad lines of other writers",
+    "ledger-fresh-en": "ad lines of other writers",
     "policy": "policy packs",
     "copywriter": "the copywriter adapter",
     "thucnews": "classify, thucnews",

@@ -97,6 +97,12 @@ class Outcome:
     seconds: float
     curve: list[Progress]
 
+    @property
+    def seconds_to_best(self) -> float:
+        """What it took until that state was reached."""
+        gone = max((one.share for one in self.curve), default=0.0)
+        return self.seconds * self.reached / max(gone, self.reached, 1e-9)
+
 
 @dataclass
 class _Course:

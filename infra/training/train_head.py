@@ -122,9 +122,9 @@ def train(
         for key, source in sources.items()
     }
     everything = rows + dev
-    refit = len(everything) <= REFIT_ROWS and set(everything.labels) == set(labels)
+    refittable = len(everything) <= REFIT_ROWS and set(everything.labels) == set(labels)
     ratio = len(everything) / len(rows)
-    team, refit = _planned(materials, left, refit, ratio, epochs, saved)
+    team, refit = _planned(materials, left, refittable, ratio, epochs, saved)
     first = team[0].material
     for one in team:
         console.print(
@@ -152,9 +152,10 @@ def train(
     cross_validated = distributed.on_first(lambda: few_rows.suit(team, materials, len(everything)))
     if cross_validated:
         with console.status("few-shot heads and n-grams in cross-validation"):
-            decided = few_rows.together(team, materials, rows, dev if set(everything.labels) == set(labels) else None)
+            decided = few_rows.together(team, materials, rows, dev if refittable else None)
     else:
-        decided = _summed(team, rows, everything, refit, left, saved, options)
+        # A training that stopped early may leave time for a second one that was not planned.
+        decided = _summed(team, rows, everything, refittable, left, saved, options)
     team, weights, wide, choice = decided.team, decided.weights, decided.wide, decided.choice
     first = team[0].material
     frozen_test = np.zeros(0, np.int64)
@@ -225,13 +226,13 @@ def _summed(
     team: list[Member],
     rows: Rows,
     everything: Rows,
-    refit: bool,
+    refittable: bool,
     left: Callable[[float], float],
     saved: Checkpoints | None,
     options: dict[str, Any],
 ) -> Decided:
-    """The head of trained members, chosen on the development rows; if `refit`, and where there is time, trained once
-    more on all rows."""
+    """The head of trained members, chosen on the development rows; if `refittable`, and where there is time, trained
+    once more on all rows."""
     truth, labels = team[0].material.dev_classes, team[0].material.labels
     found = distributed.on_first(lambda: mixture([one.deep for one in team], truth))
     kept = [(one, weight) for one, weight in zip(team, found, strict=True) if weight]
@@ -241,8 +242,8 @@ def _summed(
     with options["console"].status("a linear model of n-grams"):
         wide = first.ngrams()
     choice = distributed.on_first(lambda: choose(deep, wide.logits(first.dev_ids), truth))
-    again = sum(one.outcome.seconds * one.outcome.reached for one in team) * len(everything) / len(rows)
-    refitted = distributed.agreed(refit and left(0.85) > again)
+    again = sum(one.outcome.seconds_to_best for one in team) * len(everything) / len(rows)
+    refitted = distributed.agreed(refittable and left(0.85) > again)
     if saved is not None:
         # A training that was killed in its second half does not turn back.
         refitted = bool(saved.decided("refitted") or refitted)

@@ -339,3 +339,11 @@ def test_a_folder_stands_for_the_one_file_in_it(tmp_path: Path) -> None:
     (tmp_path / "more.jsonl").touch()
     with pytest.raises(ValueError, match="holds 2 files"):
         only_file(tmp_path)
+
+
+def test_the_time_to_the_best_state_is_a_part_of_what_was_gone() -> None:
+    # Of a plan of a hundred seconds, stopped after sixty; the best state was reached after a quarter of the plan.
+    curve = [loop.Progress(share, 1.0) for share in (0.0, 0.25, 0.5, 0.6)]
+    assert loop.Outcome(0.25, "patience", 60, 0, 60.0, curve).seconds_to_best == pytest.approx(25.0)
+    assert loop.Outcome(0.0, "patience", 60, 0, 60.0, curve).seconds_to_best == 0.0
+    assert loop.Outcome(0.0, "not begun", 0, 0, 0.0, []).seconds_to_best == 0.0
