@@ -158,7 +158,7 @@ def _pounds(plain: str, claim: Quantity, limit: str, known: Facts) -> str | None
 def _monthly(plain: str, claim: Quantity, limit: str, facts: Sequence[Stated]) -> str | None:
     """A price of a month as one of a year, and the other way round."""
     period = re.match(r"^\s?(?:an?|per|each|every|/)\s?(day|week|month|year)", plain[claim.end :], re.I)
-    if period is None:
+    if period is None or not claim.value:
         return None
     mine = {"day": 365, "week": 52, "month": 12, "year": 1}[period[1].lower()]
     for field, fact, _ in stated_in(facts, claim.unit.dimension):

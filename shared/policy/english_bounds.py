@@ -100,11 +100,12 @@ def bears(value: Decimal, limit: str, fact: Decimal, told: str, *, loose: bool =
 
 
 def stated_in(facts: Sequence[Stated], *dimensions: str) -> list[Stated]:
+    """The facts of these dimensions, each once; nothing is worked out with nought."""
     seen: set[tuple[Decimal, str, str]] = set()
     found = []
     for field, fact, told in facts:
         key = (fact.value, fact.unit.dimension, told)
-        if fact.unit.dimension in dimensions and not fact.literal and key not in seen:
+        if fact.unit.dimension in dimensions and fact.value and not fact.literal and key not in seen:
             seen.add(key)
             found.append((field, fact, told))
     return found

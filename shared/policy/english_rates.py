@@ -196,6 +196,8 @@ def _times(many: Figure) -> Decimal:
 
 def _consumed(plain: str, mine: Decimal, facts: Sequence[Stated]) -> str | None:
     """How long fifty cups last at two a day."""
+    if not mine:
+        return None
     rate = _RATE.search(plain)
     if rate is None:
         if not _DAILY.search(plain) or _USED.search(plain):

@@ -109,3 +109,31 @@ def test_the_readers_life_claims_nothing(text: str, about: Ad) -> None:
 )
 def test_what_turns_a_fact_round_is_refused(text: str, about: Ad, claim: str) -> None:
     assert any(claim.lower() in one.lower() for one in refused(text, about)), refused(text, about)
+
+
+@pytest.mark.parametrize(
+    ("text", "description"),
+    [
+        ("Plus needs no account, just £0 a month.", "Free version: 20 new cards a day. Plus version at £3.50 a month."),
+        ("Keep your pile for 0-0 days.", "Borrow up to eight books for three weeks. Two cups a day."),
+        ("£14 a lesson, and the teacher gets wet too.", "Terms of 11 weeks, £154. Tell us 0 hours before."),
+        ("An hour of violin for £42 each.", "One-to-one lessons, 0 minutes, £0. Minimum booking is four lessons."),
+    ],
+)
+def test_nothing_is_divided_by_nought(text: str, description: str) -> None:
+    assert trace_claims(text, ad("Evening lessons", description, domain="education"))
+
+
+@pytest.mark.parametrize(
+    ("text", "passes"),
+    [
+        ("Kinder on the purse than any other kettle in Luton.", False),
+        ("Half what the big kettles cost.", False),
+        ("£15 less compared with the old price.", True),
+        ("Beat the pigeons to the stove.", True),
+        ("Nobody is in a hurry here.", True),
+    ],
+)
+def test_comparisons_are_with_others(text: str, passes: bool) -> None:
+    kinds = [claim.kind for claim in unsupported(trace_claims(text, KETTLE))]
+    assert ("comparison" not in kinds and "offer" not in kinds) is passes
