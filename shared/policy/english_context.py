@@ -52,6 +52,7 @@ _LIMITS: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
         ("must", r"\b(?:must|required?|need(?:ed)?|compulsory|bring|please|ask)\b|需|请|必须"),
     )
 )
+_AGED = re.compile(r"\b(?:ages?|aged|years? old|year-olds?)\b|\d ?岁", re.I)
 _KIND = {"feature": "", "comparison": "C", "material": "T", "service": "V"}  # of concepts, in the classes' names
 _FUNCTION = frame("context.function")
 _SCOPE = frame("context.scope")
@@ -394,9 +395,14 @@ def _is_soft(word: Word) -> bool:
 def open_to_weighing(word: Word, plain: str, evidence: Evidence, known: Vocabulary) -> bool:
     """Whether the model has the last word on what the rules of words found in `plain`.
 
-    It has not where a thing that else sets a scene is plainly given with the product: ``includes a small hammock``.
+    It has not where a thing that else sets a scene is plainly given with the product (``includes a small hammock``),
+    nor of people where the ad names ages: ``teenagers`` of a course for ages 8 to 12.
     """
     if not _is_soft(word):
+        return False
+    if word.kind == "audience" and any(
+        _AGED.search(text) for name, text, _ in evidence.texts if name not in _ELSEWHERE
+    ):
         return False
     tokens = list(_TOKEN.finditer(plain, word.start, word.end))
     scenes = known.scenes.get(stem(tokens[-1][0].lower())) if tokens else None
