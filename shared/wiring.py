@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from shared import preprocess
 from shared.errors import ArtifactError, NotFound
-from shared.settings import Settings, initialization, own_settings
+from shared.settings import Settings, initialization, listed, own_settings
 from shared.stores import Stores, file_key, open_stores, secret_key
 from shared.stores.clients import Deferred, signing
 from shared.tenants import Tenants
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from shared.models.classifier import Head, TaxonomyClassifier
     from shared.models.encoder import Encoder
     from shared.models.generator import Engine, TextGenerator
+    from shared.models.reader import Readers
     from shared.models.sagemaker import SageMakerAsync
     from shared.models.text_clicks import TextClicks
     from shared.models.trained_ranker import TrainedRanker
@@ -44,7 +45,8 @@ if TYPE_CHECKING:
 
 TAXONOMIES = ("adproduct", "content")
 HELD_HEADS = 4  # trained heads that a process keeps loaded
-LEARNED = ("encoder", "classifiers", "versions", "descriptions")  # parts that depend on no connection and no caller
+# Parts that depend on no connection and no caller.
+LEARNED = ("encoder", "readers", "classifiers", "versions", "descriptions")
 __all__ = ["TAXONOMIES", "System", "initialization", "system"]
 
 
@@ -169,6 +171,13 @@ class System:
         from shared.models.encoder import Encoder
 
         return Encoder.load(self.settings.artifacts_dir / "encoder", threads=self.settings.threads)
+
+    @cached_property
+    def readers(self) -> Readers:
+        """The claim ledger's readers; a language's is loaded when it is first asked for."""
+        from shared.models.reader import Readers
+
+        return Readers.of(self.settings.artifacts_dir, threads=self.settings.threads)
 
     @cached_property
     def classifiers(self) -> Mapping[str, TaxonomyClassifier]:
@@ -339,8 +348,8 @@ class System:
             max_seconds=settings.training_max_seconds,
             spot=settings.training_spot,
             kms_key=settings.training_kms_key,
-            subnets=_listed(settings.training_subnets),
-            security_groups=_listed(settings.training_security_groups),
+            subnets=listed(settings.training_subnets),
+            security_groups=listed(settings.training_security_groups),
             stack=settings.training_job_prefix,
         )
         return SageMakerJobs(self._store_client("sagemaker"), place)
@@ -402,9 +411,10 @@ class System:
             versions=lambda: self.versions,
             timeout_seconds=self.settings.llm_timeout_seconds,
             style=self.settings.llm_prompt,
-            adapters=_listed(self.settings.llm_adapters),
+            adapters=listed(self.settings.llm_adapters),
             price_per_hour=self.settings.llm_price_per_hour,
             constrained=self.settings.llm_constrained,
+            reader=lambda: self.readers,
             literally=self.settings.llm_literal,
             text_clicks=self.text_clicks.latest,
             quotas=self.quotas,
@@ -416,9 +426,7 @@ class System:
         if settings.sagemaker_endpoint:
             from shared.models.sagemaker import SageMakerRealtime
 
-            return SageMakerRealtime(
-                settings.sagemaker_endpoint, self._sagemaker(attempts=1), engine=self._engine("vllm")
-            )
+            return SageMakerRealtime(settings.sagemaker_endpoint, self._sagemaker(1), engine=self._engine("vllm"))
         if settings.llm_url:
             from shared.models.openai import OpenAICompatible
 
@@ -484,11 +492,6 @@ class _Classifiers(Mapping[str, "TaxonomyClassifier"]):
 
     def __len__(self) -> int:
         return len(TAXONOMIES)
-
-
-def _listed(names: str) -> tuple[str, ...]:
-    """What stands between the commas."""
-    return tuple(name.strip() for name in names.split(",") if name.strip())
 
 
 @cache

@@ -165,8 +165,9 @@ def ledger(
 
     def measure() -> dict[str, Any]:
         from infra.evaluate.ledger_task import run
+        from shared.models.reader import Readers
 
-        return run(cases, console, show=show)
+        return run(cases, console, Readers.of(ENCODER.parent, threads=1), show=show)
 
     _answer("ledger", measure)
 

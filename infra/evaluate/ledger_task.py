@@ -3,8 +3,8 @@
 ``python -m infra.evaluate ledger --cases F``, rows ``{"ad": {"title", "description", "language", "domain", …}, "true":
 [line, …], "planted": [{"text", "span", "kind"}, …]}``: lines that the ad supports, and lines with one claim (`span`)
 that it does not. A line is refused where a claim in it has no support. `located`: planted lines in which the labelled
-span itself is refused. `literal_…`: of lines as a model's, which are read literally besides. The baseline refuses a
-line if it has a digit that stands nowhere in the ad.
+span itself is refused. `literal_…`: of lines as a model's, which are read literally besides. Baselines: the rules
+without the readers, and a line refused if it has a digit that stands nowhere in the ad.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ from rich.table import Table
 
 from infra.evaluate.rows import read_jsonl
 from shared.domain import Ad
+from shared.models.reader import Readers
 from shared.policy.claims import trace_claims, unsupported
 from shared.policy.literal import literal
 
@@ -57,15 +58,25 @@ def read_cases(path: Path) -> Iterator[Case]:
             raise ValueError(f"{path.name}, row {number}: {error}") from error
 
 
-def ledger(text: str, ad: Ad) -> list[Span]:
-    """What the ledger refuses."""
+def rules(text: str, ad: Ad) -> list[Span]:
+    """What the ledger's rules refuse, without its readers."""
     return [claim.span for claim in unsupported(trace_claims(text, ad))]
 
 
-def literally(text: str, ad: Ad) -> list[Span]:
-    """What is refused of a text that a model wrote: by the ledger, or by the literal reading."""
-    claims = trace_claims(text, ad)
-    return [claim.span for claim in (*unsupported(claims), *literal(text, ad, claims))]
+def ledger(readers: Readers) -> Judge:
+    """What the ledger refuses of a person's words: rules and readers."""
+    return lambda text, ad: [claim.span for claim in unsupported(readers.weigh(text, ad, trace_claims(text, ad)))]
+
+
+def literally(readers: Readers) -> Judge:
+    """What is refused of a text that a model wrote: by the ledger, which then lets nothing through that its rules
+    refuse, or by the literal reading."""
+
+    def judge(text: str, ad: Ad) -> list[Span]:
+        claims = readers.weigh(text, ad, trace_claims(text, ad), strict=True)
+        return [claim.span for claim in (*unsupported(claims), *literal(text, ad, claims))]
+
+    return judge
 
 
 def digits(text: str, ad: Ad) -> list[Span]:
@@ -75,11 +86,13 @@ def digits(text: str, ad: Ad) -> list[Span]:
     return [match.span() for match in re.finditer(r"\d+", text) if unicodedata.normalize("NFKC", match[0]) not in known]
 
 
-def rates(cases: Iterable[Case], judge: Judge) -> dict[str, float | int]:
-    """recall: refused planted lines; false_rejections: refused true lines; located: planted spans refused."""
+def rates(cases: Sequence[Case], refused: Sequence[list[Span]]) -> dict[str, float | int]:
+    """recall: refused planted lines; false_rejections: refused true lines; located: planted spans refused.
+
+    refused: what is refused of each case's line.
+    """
     planted = found = located = true = rejected = 0
-    for case in cases:
-        spans = judge(case.text, case.ad)
+    for case, spans in zip(cases, refused, strict=True):
         if case.planted is None:
             true += 1
             rejected += bool(spans)
@@ -97,30 +110,38 @@ def rates(cases: Iterable[Case], judge: Judge) -> dict[str, float | int]:
     }
 
 
-def run(path: Path, console: Console, *, show: bool = False) -> dict[str, Any]:
-    """The figures of all lines, by the ad's language and by kind, beside the baseline's."""
+def run(path: Path, console: Console, readers: Readers, *, show: bool = False) -> dict[str, Any]:
+    """The figures of all lines, by the ad's language and by kind, beside the baselines'."""
     cases = list(read_cases(path))
     if not cases:
         raise ValueError(f"{path.name} has no lines")
+
+    def judged(judge: Judge) -> list[list[Span]]:
+        return [judge(case.text, case.ad) for case in cases]
+
+    refused, strictly = judged(ledger(readers)), judged(literally(readers))
     if show:
-        _show(cases, console)
-    kinds: dict[str, list[Case]] = defaultdict(list)
-    for case in cases:
+        _show(cases, refused, console)
+    kinds: dict[str, list[bool]] = defaultdict(list)
+    for case, spans in zip(cases, refused, strict=True):
         if case.planted is not None:
-            kinds[case.kind].append(case)
-    baseline, strict = rates(cases, digits), rates(cases, literally)
-    return rates(cases, ledger) | {
+            kinds[case.kind].append(bool(spans))
+    strict = rates(cases, strictly)
+    baselines = {"rules": rates(cases, judged(rules)), "digits": rates(cases, judged(digits))}
+    return rates(cases, refused) | {
         "literal_recall": strict["recall"],
         "literal_false_rejections": strict["false_rejections"],
-        "recall_by_kind": {kind: rates(rows, ledger)["recall"] for kind, rows in sorted(kinds.items())},
-        "baselines": {"digits": {name: baseline[name] for name in ("recall", "false_rejections", "located")}},
+        "recall_by_kind": {kind: sum(found) / len(found) for kind, found in sorted(kinds.items())},
+        "baselines": {
+            name: {figure: one[figure] for figure in ("recall", "false_rejections", "located")}
+            for name, one in baselines.items()
+        },
     }
 
 
-def _show(cases: Iterable[Case], console: Console) -> None:
+def _show(cases: Sequence[Case], refused: Sequence[list[Span]], console: Console) -> None:
     table = Table("kind", "line", "refused", title="judged wrongly")
-    for case in cases:
-        spans = ledger(case.text, case.ad)
+    for case, spans in zip(cases, refused, strict=True):
         if bool(spans) == (case.planted is None):
             table.add_row(case.kind, case.text, ", ".join(case.text[start:end] for start, end in spans))
     console.print(table)

@@ -17,6 +17,7 @@ from shared.models.classifier import TaxonomyClassifier
 from shared.models.encoder import Encoder
 from shared.models.generator import ChatRequest, Completions, TextGenerator
 from shared.models.openai import OpenAICompatible
+from shared.models.reader import Readers
 from shared.policy.rules import check
 from shared.settings import Settings
 
@@ -47,8 +48,9 @@ def open_writer(settings: Settings, engine: Engine | None) -> Writer:
     """The writer that `functions/generate` uses, without a bank; without an engine the templates answer."""
     encoder = Encoder.load(settings.artifacts_dir / "encoder", threads=settings.threads)
     classifier = TaxonomyClassifier.load(settings.artifacts_dir / "taxonomy-adproduct")
+    readers = Readers.of(settings.artifacts_dir, threads=settings.threads)
     return Writer(
-        Gate(lambda: encoder, lambda: classifier, check),
+        Gate(lambda: encoder, lambda: classifier, check, reader=lambda: readers),
         None,
         engine,
         model=engine.name if engine is not None else "none",

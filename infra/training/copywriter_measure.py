@@ -80,7 +80,7 @@ def quality(candidates: Sequence[Candidate]) -> Quality:
     for one in candidates:
         text = tidy(one.text, one.ad, one.ad.language)
         reasons, claims = gate.reasons(
-            text, one.ad, one.ad.language, channel=one.channel, audience=one.audience, generated=True
+            text, one.ad, one.ad.language, channel=one.channel, audience=one.audience, author="model"
         )
         passes = not (reasons or repeats_example(text, one.ad, one.ad.language))
         passes = passes and match_key(text) != match_key(one.ad.title)

@@ -9,6 +9,7 @@ unit length (mean over the unmasked tokens), or (n, labels) logits where a head 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,9 @@ FUSED = "com.microsoft"
 Weights = Mapping[str, NDArray[np.float32]]
 
 
-class _Graph:
+class Graph:
+    """Nodes and constants of a graph, as they are added."""
+
     def __init__(self) -> None:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: dict[str, onnx.TensorProto] = {}
@@ -63,26 +66,23 @@ def encoder_graph(
     Args:
         weights: transformers' names without a prefix (`embeddings.word_embeddings.weight`, …), float32.
         config: `num_hidden_layers`, `num_attention_heads`, `layer_norm_eps`; where `model_type` is `roformer`, also
-            `max_position_embeddings`, the most tokens that the graph takes.
+            `hidden_size` and `max_position_embeddings`, the most tokens that the graph takes.
         head: weight (labels, hidden) and bias (labels,) of a linear layer over the unit-length vector; the output
             is then its logits.
         position_offset: what the first token's position is (XLM-RoBERTa: padding id + 1).
         quantised_embeddings: keeps the word embeddings as int8 with one scale a row (a quarter of the size).
     """
-    graph = _Graph()
+    graph = Graph()
     eps = float(config["layer_norm_eps"])
     ids = graph.add("Cast", ["input_ids"], "ids32", to=TensorProto.INT32)
     mask = graph.add("Cast", ["attention_mask"], "mask32", to=TensorProto.INT32)
     rotary = config.get("model_type") == "roformer"
-    summed = _word_embeddings(graph, weights, ids, quantised_embeddings)
+    summed = word_embeddings(graph, weights, ids, quantised_embeddings)
     # Every token is of type 0.
     kind = weights["embeddings.token_type_embeddings.weight"][0]
     if rotary:
         summed = graph.add("Add", [summed, graph.constant("type", kind)], "embedded")
-        size = kind.shape[0] // config["num_attention_heads"]
-        for name, table in zip(_TABLES, rotary_tables(config["max_position_embeddings"], size), strict=True):
-            graph.constant(name, table)
-        graph.constant("zero", np.array([0], np.int64))
+        add_rotary_tables(graph, config)
     else:
         positions = weights["embeddings.position_embeddings.weight"][position_offset:] + kind
         summed = _with_positions(graph, summed, positions)
@@ -93,7 +93,7 @@ def encoder_graph(
         # RoFormer's padding has values so large that int8 would have none left for the tokens beside it.
         hidden = graph.add("Mul", [hidden, _mask_column(graph)], "embedded.real")
     for layer in range(config["num_hidden_layers"]):
-        hidden = _layer(graph, weights, layer, hidden, mask, config["num_attention_heads"], eps, rotary)
+        hidden = add_layer(graph, weights, layer, hidden, Masking(mask), config["num_attention_heads"], eps, rotary)
 
     weight = _MASK_COLUMN if rotary else _mask_column(graph)
     first = graph.constant("axis_first", np.array([1], np.int64))
@@ -129,14 +129,37 @@ _TABLES = ("rotary.cosines", "rotary.sines")
 _MASK_COLUMN = "mask_column"
 
 
-def _mask_column(graph: _Graph) -> str:
+@dataclass(frozen=True, slots=True)
+class Masking:
+    """Names of the tensors that say which tokens attend to which.
+
+    mask: int32, 1 where a token may be attended to: (n, tokens), or (n, tokens, tokens) in a layer that is not rotary.
+    Of a rotary one, bias: float32, added to the scores, (n, 1, tokens, tokens); positions: int64, (n, tokens), or (1,)
+    for those that count from there.
+    """
+
+    mask: str = ""
+    bias: str = ""
+    positions: str = "zero"
+
+
+def add_rotary_tables(graph: Graph, config: Mapping[str, Any]) -> None:
+    """The constants that a rotary layer turns queries and keys by."""
+    size = config["hidden_size"] // config["num_attention_heads"]
+    for name, table in zip(_TABLES, rotary_tables(config["max_position_embeddings"], size), strict=True):
+        graph.constant(name, table)
+    graph.constant("zero", np.array([0], np.int64))
+
+
+def _mask_column(graph: Graph) -> str:
     """1 for a token, 0 for padding, (n, tokens, 1)."""
     mask = graph.add("Cast", ["attention_mask"], "mask_float", to=TensorProto.FLOAT)
     last = graph.constant("axis_last", np.array([2], np.int64))
     return graph.add("Unsqueeze", [mask, last], _MASK_COLUMN)
 
 
-def _word_embeddings(graph: _Graph, weights: Weights, ids: str, quantised: bool) -> str:
+def word_embeddings(graph: Graph, weights: Weights, ids: str, quantised: bool) -> str:
+    """The word embeddings of `ids`, an int32 tensor of the graph."""
     table = weights["embeddings.word_embeddings.weight"]
     if quantised:
         rows, scales = _quantise_rows(table)
@@ -147,14 +170,14 @@ def _word_embeddings(graph: _Graph, weights: Weights, ids: str, quantised: bool)
     return graph.add("Gather", [graph.constant("word.table", table), ids], "word")
 
 
-def _with_positions(graph: _Graph, words: str, positions: NDArray[np.float32]) -> str:
+def _with_positions(graph: Graph, words: str, positions: NDArray[np.float32]) -> str:
     shape = graph.add("Shape", ["input_ids"], "shape", start=1, end=2)
     start = graph.constant("zero", np.array([0], np.int64))
     here = graph.add("Slice", [graph.constant("positions", positions), start, shape], "positions.here")
     return graph.add("Add", [words, here], "embedded")
 
 
-def _rotary_attention(graph: _Graph, layer: str, inputs: list[str], mask: str, heads: int) -> str:
+def _rotary_attention(graph: Graph, layer: str, inputs: list[str], masking: Masking, heads: int) -> str:
     """Attention whose queries and keys are turned by their positions: the runtime's packed one cannot on a CPU.
 
     inputs: hidden states, packed weight and packed bias.
@@ -165,16 +188,18 @@ def _rotary_attention(graph: _Graph, layer: str, inputs: list[str], mask: str, h
     parts = [f"{layer}.{part}" for part in ("query", "key", "value")]
     query, key, value = graph.add_several("Split", [summed], parts, axis=-1)
     query, key = (
-        graph.add("RotaryEmbedding", [part, "zero", *_TABLES], f"{part}.turned", FUSED, interleaved=1)
+        graph.add("RotaryEmbedding", [part, masking.positions, *_TABLES], f"{part}.turned", FUSED, interleaved=1)
         for part in (query, key)
     )
-    inputs = [query, key, value, "", mask]
+    inputs = [query, key, value, "", masking.mask, masking.bias]
     return graph.add("MultiHeadAttention", inputs, f"{layer}.attended", FUSED, num_heads=heads)
 
 
-def _layer(
-    graph: _Graph, weights: Weights, layer: int, hidden: str, mask: str, heads: int, eps: float, rotary: bool
+def add_layer(
+    graph: Graph, weights: Weights, layer: int, hidden: str, masking: Masking, heads: int, eps: float, rotary: bool
 ) -> str:
+    """One layer over `hidden`."""
+
     def get(name: str) -> NDArray[np.float32]:
         return weights[f"encoder.layer.{layer}.{name}"]
 
@@ -185,9 +210,9 @@ def _layer(
     packed = put("qkv.weight", np.concatenate([get(f"{part}.weight").T for part in parts], axis=1))
     packed_bias = put("qkv.bias", np.concatenate([get(f"{part}.bias") for part in parts]))
     if rotary:
-        attended = _rotary_attention(graph, f"{layer}", [hidden, packed, packed_bias], mask, heads)
+        attended = _rotary_attention(graph, f"{layer}", [hidden, packed, packed_bias], masking, heads)
     else:
-        inputs = [hidden, packed, packed_bias, mask]
+        inputs = [hidden, packed, packed_bias, masking.mask]
         attended = graph.add("Attention", inputs, f"{layer}.attended", FUSED, num_heads=heads)
 
     def dense(name: str, source: str, output: str) -> str:

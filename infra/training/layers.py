@@ -16,7 +16,7 @@ from torch import nn
 
 from infra.training.rotary import rotary_tables
 
-_FAR = -1e9  # added to the score of a padded token
+FAR = -1e9  # added to the score of a padded token
 _WORDS = 4  # 64-bit words that one step of Philox's counter gives
 _PARTS = ("query", "key", "value")
 
@@ -63,12 +63,20 @@ class Drop:
 
 def attention_bias(mask: torch.Tensor) -> torch.Tensor:
     """What is added to attention scores, (n, 1, 1, tokens): nothing for a token, a very low number for padding."""
-    return torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, _FAR)[:, None, None, :]
+    return torch.zeros(mask.shape, device=mask.device).masked_fill(~mask, FAR)[:, None, None, :]
 
 
-def rotated(values: torch.Tensor) -> torch.Tensor:
-    """Queries or keys (n, heads, tokens, size), each neighbouring pair of dimensions turned by its position's angle."""
-    cosines, sines = (torch.from_numpy(table).to(values.device) for table in rotary_tables(*values.shape[-2:]))
+def rotated(values: torch.Tensor, positions: torch.Tensor | None = None) -> torch.Tensor:
+    """Queries or keys (n, heads, tokens, size), each neighbouring pair of dimensions turned by its position's angle.
+
+    positions: of the tokens, (n, tokens), where they do not count from 0.
+    """
+    length = values.shape[-2]
+    if positions is not None and positions.numel():
+        length = int(positions.max()) + 1
+    cosines, sines = (torch.from_numpy(table).to(values.device) for table in rotary_tables(length, values.shape[-1]))
+    if positions is not None:
+        cosines, sines = cosines[positions][:, None], sines[positions][:, None]
     even, odd = values[..., 0::2], values[..., 1::2]
     turned = torch.stack([even * cosines - odd * sines, odd * cosines + even * sines], dim=-1)
     return turned.flatten(-2).to(values.dtype)
@@ -108,14 +116,22 @@ class Layer(nn.Module):
         return made
 
     def forward(
-        self, hidden: torch.Tensor, bias: torch.Tensor, drop: Drop | None = None, drop_attention: Drop | None = None
+        self,
+        hidden: torch.Tensor,
+        bias: torch.Tensor,
+        drop: Drop | None = None,
+        drop_attention: Drop | None = None,
+        positions: torch.Tensor | None = None,
     ) -> torch.Tensor:
-        """The layer's output, float32, (n, tokens, hidden), of `hidden` of that shape and `attention_bias`."""
+        """The layer's output, float32, (n, tokens, hidden), of `hidden` of that shape and `attention_bias`.
+
+        positions: see `rotated`.
+        """
         rows, tokens, width = hidden.shape
         size = width // self.heads
         query, key, value = self.qkv(hidden).view(rows, tokens, 3, self.heads, size).permute(2, 0, 3, 1, 4)
         if self.rotary:
-            query, key = rotated(query), rotated(key)
+            query, key = rotated(query, positions), rotated(key, positions)
         if hidden.is_cuda and drop_attention is None:
             attended = nn.functional.scaled_dot_product_attention(query, key, value, bias.to(query.dtype))
         else:

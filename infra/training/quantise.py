@@ -9,7 +9,7 @@ a matrix, and halves the distance to full precision.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,6 +23,7 @@ from onnxruntime.quantization import QuantType, quantize_dynamic
 from shared.models.encoder import Tokens
 from shared.models.sessions import open_session
 
+Batch = tuple[Mapping[str, NDArray[Any]], NDArray[np.bool_]]  # a graph's inputs; which tokens are real, (n, tokens)
 MATRICES = ("MatMul", "Attention")
 # 0 leaves all to the weights, 1 all to the activations. .65 gave the best neighbour agreement of .5, .65 and .8.
 ALPHA = 0.65
@@ -34,6 +35,13 @@ def _matrix_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
 
 def channel_maxima(model: onnx.ModelProto, tokens: Tokens, texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
     """The largest absolute value of each channel of each matrix's input over the tokens of `texts`."""
+    rows = sorted(tokens.ids(texts), key=len)
+    batches = (tokens.padded(rows[start : start + 16]) for start in range(0, len(rows), 16))
+    return maxima_over(model, ((inputs, inputs["attention_mask"].astype(bool)) for inputs in batches))
+
+
+def maxima_over(model: onnx.ModelProto, batches: Iterable[Batch]) -> dict[str, NDArray[np.float32]]:
+    """The largest absolute value of each channel of each matrix's input over the real tokens of `batches`."""
     probed = onnx.ModelProto()
     probed.CopyFrom(model)
     width = {node.input[0] for node in _matrix_nodes(model)}
@@ -45,10 +53,7 @@ def channel_maxima(model: onnx.ModelProto, tokens: Tokens, texts: Sequence[str])
         onnx.save(probed, f"{scratch}/probed.onnx")
         # One thread: sums in another order would make another artefact of the same recipe.
         session = open_session(Path(scratch) / "probed.onnx", 1)
-        rows = sorted(tokens.ids(texts), key=len)
-        for start in range(0, len(rows), 16):
-            inputs = tokens.padded(rows[start : start + 16])
-            real = inputs["attention_mask"].astype(bool)
+        for inputs, real in batches:
             for name, value in zip(names, session.run(names, inputs), strict=True):
                 largest = np.abs(value[real]).max(axis=0)
                 maxima[name] = np.maximum(maxima[name], largest) if name in maxima else largest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from typing import Any
@@ -77,17 +78,18 @@ class Source:
                 result[members] = torch.nn.functional.normalize(mean, dim=1).numpy()
         return result
 
-    def cut(self, pieces: int) -> Tokenizer:
+    def cut(self, pieces: int, always: Callable[[str], bool] = vocabulary.always_kept) -> Tokenizer:
         """A tokenizer for training and serving, without truncation and padding; `tokenizer` stays as it is.
 
-        A Unigram vocabulary is cut to about `pieces`, and `model`'s word embeddings to those that are left, so that
-        `model` then takes the ids of the returned tokenizer alone. Any other is small and stays whole.
+        A Unigram vocabulary is cut to about `pieces` (`always`: see `vocabulary.choose`), and `model`'s word embeddings
+        to those that are left, so that `model` then takes the ids of the returned tokenizer alone. Any other is small
+        and stays whole.
 
         Raises:
             ValueError: a Unigram model that has not XLM-RoBERTa's special tokens.
         """
         if isinstance(self.tokenizer.model, models.Unigram):
-            tokenizer, kept = vocabulary.cut(self.tokenizer, pieces)
+            tokenizer, kept = vocabulary.cut(self.tokenizer, pieces, always)
             words = self.model.embeddings.word_embeddings.weight.detach()[kept].clone()
             self.model.embeddings.word_embeddings = torch.nn.Embedding.from_pretrained(words, freeze=True)
             return tokenizer

@@ -19,7 +19,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from tokenizers import Tokenizer
 
 META = "▁"
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>")
+LATIN = 0x250  # the first letter behind the Latin ones
 HAN = ((0x3400, 0x9FFF), (0xF900, 0xFAFF), (0x20000, 0x3FFFF))
 
 
@@ -44,6 +45,15 @@ def always_kept(piece: str) -> bool:
     if not letters or any(map(_is_han, text)):
         return True
     return text.isascii() and (len(text) <= 2 or (len(text) <= 6 and text.isupper()))
+
+
+def narrowly_kept(piece: str) -> bool:
+    """Of `always_kept`, single characters of Chinese, of Latin letters, figures and symbols alone: what is left of a
+    vocabulary for texts that are English nearly always."""
+    text = piece.replace(META, "")
+    if len(text) > 1:
+        return text.isascii() and not any(character.isalpha() for character in text)
+    return not text or not text.isalpha() or ord(text) < LATIN or _is_han(text)
 
 
 def english_words() -> Iterator[str]:
@@ -71,10 +81,12 @@ def _forms(rank: int, word: str) -> list[str]:
     return forms
 
 
-def choose(tokenizer: Tokenizer, pieces: list[tuple[str, float]], limit: int) -> list[int]:
-    """The ids to keep, ascending; at most `limit`, unless what is always kept is more."""
+def choose(
+    tokenizer: Tokenizer, pieces: list[tuple[str, float]], limit: int, always: Callable[[str], bool] = always_kept
+) -> list[int]:
+    """The ids to keep, ascending; at most `limit`, unless what is `always` kept is more."""
     kept = set(range(len(SPECIAL)))
-    kept.update(index for index, (piece, _) in enumerate(pieces) if always_kept(piece) and piece != "<mask>")
+    kept.update(index for index, (piece, _) in enumerate(pieces) if always(piece) and piece != "<mask>")
     ranked = enumerate(islice(english_words(), 100_000))
     while len(kept) < limit and (block := list(islice(ranked, 500))):
         for encoding in tokenizer.encode_batch_fast([form for rank, word in block for form in _forms(rank, word)]):
@@ -87,8 +99,8 @@ def choose(tokenizer: Tokenizer, pieces: list[tuple[str, float]], limit: int) ->
     return sorted(kept)
 
 
-def cut(tokenizer: Tokenizer, limit: int) -> tuple[Tokenizer, list[int]]:
-    """The tokenizer with at most `limit` pieces, and the old id of each of its new ids.
+def cut(tokenizer: Tokenizer, limit: int, always: Callable[[str], bool] = always_kept) -> tuple[Tokenizer, list[int]]:
+    """The tokenizer with at most `limit` pieces, and the old id of each of its new ids. always: see `choose`.
 
     Raises:
         ValueError: the tokenizer is not a unigram model whose first ids are `<s>`, `<pad>`, `</s>`, `<unk>`.
@@ -103,7 +115,7 @@ def cut(tokenizer: Tokenizer, limit: int) -> tuple[Tokenizer, list[int]]:
     plain = Tokenizer.from_str(tokenizer.to_str())
     plain.no_truncation()
     plain.no_padding()
-    kept = choose(plain, pieces, limit)
+    kept = choose(plain, pieces, limit, always)
     model["vocab"] = [pieces[index] for index in kept]
     document["added_tokens"] = [token for token in document["added_tokens"] if token["content"] in SPECIAL]
     document["truncation"] = document["padding"] = None

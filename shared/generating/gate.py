@@ -41,8 +41,13 @@ class Classifier(Protocol):
     def classify_vectors(self, vectors: NDArray[np.float32], top: int = 3) -> list[Classification]: ...
 
 
+class Reader(Protocol):
+    def weigh(self, text: str, ad: Ad, claims: Sequence[Claim], *, strict: bool = False) -> list[Claim]: ...
+
+
 Check = Callable[..., list[Finding]]
 LENGTH = "editorial.length"  # is judged by what a channel shows, which is less than what it takes
+Author = Literal["person", "model", "template"]
 JURISDICTIONS = ("CN", "EU", "US")  # where copy may be shown: it has to be lawful in all of them
 JUDGED = 4096  # judgements of texts that a process remembers
 
@@ -106,7 +111,9 @@ class _Subject:
 class Gate:
     """Checks texts against an ad. `check` is the policy check (`shared.policy.rules.check`).
 
-    literally: what a model wrote is read literally as well (`shared.policy.literal`).
+    reader: heard beside the ledger's rules (`shared.models.reader`); it may refuse what they let through, and let
+    through what they refuse of a person's words, not of a model's. None: rules alone. literally: what a model wrote is
+    read literally as well (`shared.policy.literal`).
     """
 
     def __init__(
@@ -115,8 +122,10 @@ class Gate:
         classifier: Callable[[], Classifier],
         check: Check,
         *,
+        reader: Callable[[], Reader] | None = None,
         literally: bool = True,
     ) -> None:
+        self._reader = reader
         self._literally = literally
         self._encoder = encoder
         self._classifier = classifier
@@ -146,7 +155,7 @@ class Gate:
             for draft in (text, self._trimmed(text, ad, language, channel, audience)):
                 if draft is None:
                     break
-                reasons, claims = self.reasons(draft, ad, language, channel=channel, audience=audience, generated=True)
+                reasons, claims = self.reasons(draft, ad, language, channel=channel, audience=audience, author="model")
                 if repeats_example(draft, ad, language):
                     reasons.append("repeats an example of the prompt")
                 if copied_share(draft, [ad.title]) >= COPIED:
@@ -188,27 +197,27 @@ class Gate:
         *,
         channel: str | None = None,
         audience: Sequence[str] = (),
-        generated: bool = False,
+        author: Author = "person",
     ) -> tuple[list[str], tuple[Claim, ...]]:
-        """Why a text may not be shown (nothing: it may), and its claims. Needs no model.
+        """Why a text may not be shown (nothing: it may), and its claims.
 
-        channel: where; None: what only a channel minds is not looked at. generated: a model wrote it and no person has
-        approved it, so that it is read literally.
+        channel: where; None: what only a channel minds is not looked at. author: a ``model``'s text that no person has
+        approved is read literally; a ``template`` of the ad's own words needs no reader, nor any other model.
         """
-        judged = self._judged(text, _Subject(gate_stamp(ad)["facts"], ad), language, tuple(audience), generated)
+        judged = self._judged(text, _Subject(gate_stamp(ad)["facts"], ad), language, tuple(audience), author)
         against = channel_problems(text, channel, language) if channel is not None else ()
         return [*against, *judged.reasons], judged.claims
 
     def _trimmed(self, text: str, ad: Ad, language: Language, channel: str, audience: Sequence[str]) -> str | None:
         """The part of a text that may hold; None where it holds as a whole, or nothing of it would."""
-        judged = self._judged(text, _Subject(gate_stamp(ad)["facts"], ad), language, tuple(audience), True)
+        judged = self._judged(text, _Subject(gate_stamp(ad)["facts"], ad), language, tuple(audience), "model")
         if judged.whole:
             return None
         spans = [*judged.spans, *((one.start, one.end) for one in channel_findings(text, channel))]
         return trimmed(text, spans, language, room=room_in(channel, language))
 
     def _judge(
-        self, text: str, subject: _Subject, language: Language, audience: tuple[str, ...], generated: bool
+        self, text: str, subject: _Subject, language: Language, audience: tuple[str, ...], author: Author
     ) -> _Judged:
         # The ledger's patterns take half a second to compile, and banked copy is served without it.
         from shared.policy.claims import trace_claims, unsupported
@@ -217,8 +226,10 @@ class Gate:
         ad = subject.ad
         form = form_problems(text, language)
         claims = trace_claims(text, ad, audience=audience)
+        if self._reader is not None and author != "template" and not form:
+            claims = self._reader().weigh(text, ad, claims, strict=author == "model")
         false = unsupported(claims)
-        if generated and self._literally and not false:
+        if author == "model" and self._literally and not false:
             false = literal(text, ad, claims, audience=audience)
         names = [name for name in (ad.brand, str(ad.attributes.get("model", ""))) if name]
         unlawful = [

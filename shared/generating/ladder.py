@@ -89,7 +89,7 @@ class Ladder:
                         brief.ad,
                         brief.language,
                         audience=segment_audience(segment, brief.language),
-                        generated=by_machine(copy.provenance),
+                        author="model" if by_machine(copy.provenance) else "person",
                     )
                     if reasons:
                         rejected.append(RejectedCopy(copy.text, tuple(reasons)))
@@ -152,7 +152,9 @@ class Ladder:
         for text in fill_templates(brief.ad, brief.language, n + 4, width=width):
             if len(copies) == n:
                 break
-            reasons, claims = self._gate.reasons(text, brief.ad, brief.language, channel=brief.channel)
+            reasons, claims = self._gate.reasons(
+                text, brief.ad, brief.language, channel=brief.channel, author="template"
+            )
             if text_key(text) in refused:
                 reasons.append(REVIEWED)
             if reasons:
@@ -171,7 +173,7 @@ class Ladder:
             text = _cut(allowed_part(tidy(own, ad, ad.language) or clean_text(own), brief.channel), width)
             if not text:
                 continue
-            reasons, claims = self._gate.reasons(text, ad, ad.language)
+            reasons, claims = self._gate.reasons(text, ad, ad.language, author="template")
             against = [reason for reason in reasons if reason.startswith("policy")]
             if text_key(text) in refused:
                 against.append(REVIEWED)

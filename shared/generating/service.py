@@ -15,7 +15,7 @@ from shared.errors import NotFound
 from shared.generating.briefs import Briefs
 from shared.generating.catalogue import CataloguePass, PassRequest
 from shared.generating.examples import Examples
-from shared.generating.gate import Check, Classifier, Encoder, Gate
+from shared.generating.gate import Check, Classifier, Encoder, Gate, Reader
 from shared.generating.jobs import CopyJobs
 from shared.generating.prompts import Style, may_generate
 from shared.generating.requests import Brief, CopyRequest, CopyResult, JobView
@@ -59,18 +59,19 @@ class Generating:
         adapters: Collection[str] = (),
         price_per_hour: float = 0.0,
         constrained: bool = False,
+        reader: Callable[[], Reader] | None = None,
         literally: bool = True,
         text_clicks: Callable[[str], Found[TextClicks]] = untrained,
         quotas: Quotas = UNLIMITED,
     ) -> None:
         """generator: writes while the caller waits; None where there is none. asynchronous: writes queued jobs; without
         it they go to `generator`, with more time. versions: of the models, for the answer. adapters: see `Briefs`.
-        price_per_hour, constrained, text_clicks: see `Writer`. literally: see `Gate`."""
+        price_per_hour, constrained, text_clicks: see `Writer`. reader, literally: see `Gate`."""
         self._stores = stores
         self._generator = generator
         self._asynchronous = asynchronous
         self._timeout = timeout_seconds
-        gate = Gate(encoder, classifier, check, literally=literally)
+        gate = Gate(encoder, classifier, check, reader=reader, literally=literally)
         examples = Examples(stores.copies, clock)
         endpoint = generator or asynchronous
         self._briefs = Briefs(stores, profiles, k_floor=k_floor, adapters=adapters)

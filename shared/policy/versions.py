@@ -6,12 +6,13 @@ from __future__ import annotations
 
 from shared.policy.likeness import version as likeness_version
 from shared.policy.packs import document, packs_names
+from shared.policy.reading import VERSION as READING_VERSION
 from shared.policy.vocabulary import VERSION
 
 
 def claims_version() -> str:
-    """Version of the term groups and of the words of the claim ledger."""
-    return f"{document('claims')['version']}+{document('claims.zh')['version']}+{VERSION}"
+    """Version of the term groups, the words and the readers of the claim ledger."""
+    return f"{document('claims')['version']}+{document('claims.zh')['version']}+{VERSION}+reading-{READING_VERSION}"
 
 
 def packs_version() -> str:

@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 from typer.testing import CliRunner
 
 from infra.evaluate.__main__ import app
 from infra.evaluate.audiences_task import AUDIENCES, Pair, judge
 from infra.evaluate.copy_report import traced, write_report
 from infra.evaluate.copy_task import Answer, measure, product_ad
-from infra.evaluate.ledger_task import digits, read_cases
+from infra.evaluate.ledger_task import digits, read_cases, run
 from infra.evaluate.overlap import copied_share, distinct_2, rouge_bleu
 from shared.domain import Ad, Claim, Copy, RejectedCopy
+from shared.policy.reading import SIGNS, weighed
 from shared.preprocess import match_key
 
 
@@ -64,17 +68,50 @@ def test_distinct_2_counts_different_bigrams() -> None:
 # Ledger -------------------------------------------------------------------------------------------------------------
 
 
-def test_the_ledger_task_judges_lines_beside_digits(tmp_path: Path) -> None:
+class Verdict:
+    """Readers that say the same of every text: True: the ad says it, False: it does not, None: what rules say."""
+
+    def __init__(self, believes: bool | None) -> None:
+        self.believes = believes
+
+    def weigh(self, text: str, ad: Ad, claims: Sequence[Claim], *, strict: bool = False) -> list[Claim]:
+        if self.believes is None:
+            return list(claims)
+        weights = dict.fromkeys(SIGNS, 0.0) | {"logit": 1.0, "bias": 0.0, "threshold": 0.0}
+        return weighed(claims, text, (-1.0 if self.believes else 1.0, (0, len(text))), weights, strict=strict)
+
+
+def ledger_figures(file: Path, believes: bool | None) -> dict[str, Any]:
+    return run(file, Console(quiet=True), Verdict(believes))  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def cases(tmp_path: Path) -> Path:
     file = tmp_path / "cases.jsonl"
     facts = {"title": "青禾榨汁杯", "description": "300 毫升，USB 充电", "language": "zh", "domain": "ecommerce"}
     planted = [{"text": "500 毫升榨汁杯", "span": "500 毫升", "kind": "number"}]
     planted.append({"text": "三百五十毫升榨汁杯", "span": "三百五十毫升", "kind": "number"})
     file.write_text(json.dumps({"ad": facts, "true": ["300 毫升的榨汁杯"], "planted": planted}, ensure_ascii=False))
-    result = CliRunner().invoke(app, ["ledger", "--cases", str(file)])
-    figures = json.loads(result.stdout)
+    return file
+
+
+def test_the_ledger_task_judges_lines_beside_rules_and_digits(cases: Path) -> None:
+    figures = ledger_figures(cases, None)
     assert (figures["recall"], figures["false_rejections"], figures["planted"], figures["true"]) == (1.0, 0.0, 2, 1)
+    assert figures["baselines"]["rules"] == {name: figures[name] for name in ("recall", "false_rejections", "located")}
     assert figures["baselines"]["digits"]["recall"] == 0.5
-    assert digits("５００毫升", next(read_cases(file)).ad) == [(0, 3)]
+    assert figures["recall_by_kind"] == {"number": 1.0}
+    assert digits("５００毫升", next(read_cases(cases)).ad) == [(0, 3)]
+
+
+def test_the_ledger_task_counts_what_the_readers_add_and_take(cases: Path) -> None:
+    doubting, believing = ledger_figures(cases, False), ledger_figures(cases, True)
+    assert (doubting["recall"], doubting["false_rejections"]) == (1.0, 1.0)
+    assert (doubting["literal_recall"], doubting["literal_false_rejections"]) == (1.0, 1.0)
+    assert (believing["recall"], believing["false_rejections"], believing["located"]) == (0.0, 0.0, 0.0)
+    assert (believing["literal_recall"], believing["literal_false_rejections"]) == (1.0, 0.0)
+    assert believing["baselines"] == doubting["baselines"]
+    assert believing["baselines"]["rules"] == {"recall": 1.0, "false_rejections": 0.0, "located": 1.0}
 
 
 def test_a_span_that_is_not_in_its_line_is_an_error_that_names_the_row(tmp_path: Path) -> None:

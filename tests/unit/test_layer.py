@@ -7,6 +7,7 @@ import shutil
 import sys
 from importlib.metadata import distribution, packages_distributions
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from packaging.requirements import Requirement
@@ -14,6 +15,8 @@ from packaging.utils import canonicalize_name
 
 from infra import layer, sam
 from shared import wiring
+from shared.domain import Language
+from shared.models import reader
 from shared.models.artifacts import write_manifest
 from tests.data import ROOT, artifact
 
@@ -63,7 +66,8 @@ def test_what_the_code_imports_is_in_the_layer() -> None:
 
 
 def test_artefacts_are_those_that_the_system_loads() -> None:
-    assert set(layer.SERVED) == {"encoder", *(f"taxonomy-{name}" for name in wiring.TAXONOMIES)}
+    readers = {f"{reader.KIND}-{language}" for language in get_args(Language)}
+    assert set(layer.SERVED) == {"encoder", *readers, *(f"taxonomy-{name}" for name in wiring.TAXONOMIES)}
 
 
 @pytest.fixture

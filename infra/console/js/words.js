@@ -249,6 +249,7 @@ export const WORDS = {
   "ledger.kind": ["种类", "Kind"],
   "ledger.support": ["依据", "Rests on"],
   "ledger.none": ["无依据", "Nothing"],
+  "ledger.reading": ["通读广告", "The ad as a whole"],
 
   "kind.price": ["价格", "Price"],
   "kind.measure": ["度量", "Measure"],
@@ -265,6 +266,7 @@ export const WORDS = {
   "kind.schedule": ["时间安排", "Schedule"],
   "kind.negation": ["否定", "Negation"],
   "kind.wording": ["用词", "Wording"],
+  "kind.statement": ["陈述", "Statement"],
   "refusal.unsupported": ["无依据的{0}：{1}", "unsupported {0}: {1}"],
   "refusal.policy": ["政策规则 {1}：{0}（{2}）", "policy {1}: {0} ({2})"],
   "refusal.repeats copy approved for another ad": ["重复了另一条广告已批准的文案", "repeats copy approved for another ad"],

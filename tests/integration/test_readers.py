@@ -1,0 +1,85 @@
+"""The claim ledger's readers as they are built and served."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from infra.evaluate.ledger_task import run
+from shared.domain import Ad
+from shared.models.artifacts import load_manifest
+from shared.models.reader import ClaimReader, Readers
+from shared.policy.claims import trace_claims, unsupported
+from tests.data import ROOT, artifact
+
+LEDGER = ROOT / "infra" / "training" / "ledger"
+LANGUAGES = ("zh", "en")
+
+
+@pytest.fixture(scope="module")
+def readers() -> Readers:
+    return Readers(lambda language: ClaimReader.load(artifact(f"reader-{language}"), threads=1))
+
+
+def ad(language: str = "en", **facts: object) -> Ad:
+    given = {"ad_id": "a", "title": "Oak stool", "landing_url": "https://example.com/", "domain": "ecommerce"}
+    return Ad(**given | {"language": language} | facts)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_is_served_is_what_was_trained(language: str) -> None:
+    served = load_manifest(artifact(f"reader-{language}")).metadata
+    card = json.loads((LEDGER / f"reader-{language}" / "reader.json").read_text(encoding="utf-8"))
+    assert card.items() <= served.items()
+    assert served["agreement"]["same_verdict"] >= 0.95
+    unknown = card["unknown_writers"]
+    gains = {name: unknown["together"][name] - unknown["rules"][name] for name in ("recall", "false_rejections")}
+    assert gains["recall"] > gains["false_rejections"]
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_rules_and_reader_are_better_than_rules_on_lines_that_neither_learned(
+    language: str, readers: Readers, tmp_path: Path
+) -> None:
+    rows = (LEDGER / f"fresh.{language}.jsonl").read_text(encoding="utf-8").splitlines()
+    some = tmp_path / "some.jsonl"
+    some.write_text("\n".join(rows[::3]), encoding="utf-8")
+    figures = run(some, Console(quiet=True), readers)
+    rules = figures["baselines"]["rules"]
+    found, before = figures["recall"] - figures["false_rejections"], rules["recall"] - rules["false_rejections"]
+    assert found > before + (0.08 if language == "zh" else 0.02)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_a_text_is_read_alike_beside_others(language: str) -> None:
+    reader = ClaimReader.load(artifact(f"reader-{language}"), threads=1)
+    row = json.loads((LEDGER / f"fresh.{language}.jsonl").read_text(encoding="utf-8").splitlines()[0])
+    about, texts = ad(**row["ad"]), row["true"]
+    together = [doubt.logit for doubt in reader.read(about, texts) if doubt is not None]
+    alone = [doubt.logit for text in texts for doubt in reader.read(about, [text]) if doubt is not None]
+    assert len(together) == len(alone) == len(texts)
+    assert together == pytest.approx(alone, abs=1.5), "but for the rounding of int8"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", " \n", "!!!", "🎉🎉🎉", "עץ אלון", "a" * 5000, "一" * 3000, "\u200b\u202e\x07", "No. " * 900],
+    ids=["empty", "blank", "signs", "emoji", "right to left", "one long word", "no space", "hidden", "sentences"],
+)
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_any_text_is_read(readers: Readers, language: str, text: str) -> None:
+    facts = ad(language, title="橡木凳" if language == "zh" else "Oak stool")
+    claims = trace_claims(text, facts)
+    for strict in (True, False):
+        after = readers.weigh(text, facts, claims, strict=strict)
+        assert all(0 <= start <= end <= len(text) for start, end in (claim.span for claim in after))
+
+
+def test_of_an_ad_that_is_too_long_for_it_rules_alone_are_heard(readers: Readers) -> None:
+    long = ad(description="It has three legs of oak and a seat of ash. " * 1200)
+    claims = trace_claims("Four legs of steel", long)
+    assert readers.weigh("Four legs of steel", long, claims) == claims
+    assert unsupported(claims)

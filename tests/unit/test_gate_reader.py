@@ -1,0 +1,155 @@
+"""The gate with a reader beside its rules: which texts it is asked about, how strictly, and what it may decide."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import pytest
+
+from shared.domain import Ad, Claim
+from shared.generating.gate import Author, Gate
+from shared.generating.templates import fill_templates
+from shared.policy.reading import READING, STATEMENT
+from shared.policy.rules import check
+from shared.stores import Stores
+from tests.fakes.generation import GOOD, PHONE_EN, PHONE_ZH, make_world, texts
+from tests.fakes.models import TopicClassifier, TopicEncoder
+
+assert isinstance(PHONE_EN, Ad)
+PHONE = PHONE_EN
+LIVELY = "A Larkspur phone that charges at 67 W while the kettle sings."
+INVENTED = "The phone has a 9000 mAh battery."
+
+
+@dataclass
+class Judge:
+    """Doubts the texts that hold one of its words, and believes all others as far as it may."""
+
+    doubts: Sequence[str] = ()
+    asked: list[tuple[str, bool]] = field(default_factory=list)
+
+    def weigh(self, text: str, ad: Ad, claims: Sequence[Claim], *, strict: bool = False) -> list[Claim]:
+        self.asked.append((text, strict))
+        for words in self.doubts:
+            if (start := text.find(words)) >= 0:
+                return [*claims, Claim((start, start + len(words)), words, STATEMENT, None)]
+        return list(claims) if strict else [replace(one, support=one.support or READING) for one in claims]
+
+
+def make_gate(judge: Judge | None, **options: Any) -> Gate:
+    reader = None if judge is None else lambda: judge
+    return Gate(TopicEncoder, TopicClassifier, check, reader=reader, **options)
+
+
+def test_a_model_is_read_strictly_and_a_person_is_not() -> None:
+    judge = Judge()
+    gate = make_gate(judge)
+    gate.reasons(GOOD[0], PHONE, "en", author="model")
+    gate.reasons(GOOD[0], PHONE, "en", author="person")
+    gate.reasons(GOOD[1], PHONE, "en")
+    assert judge.asked == [(GOOD[0], True), (GOOD[0], False), (GOOD[1], False)]
+
+
+def test_what_a_sieve_is_given_was_written_by_a_model() -> None:
+    judge = Judge(doubts=["5000 mAh"])
+    passed, rejected = make_gate(judge).sieve(GOOD, PHONE, "en", channel="feed")
+    assert {one.text for one in passed} == set(GOOD[1:])
+    assert {one.text: one.reasons for one in rejected} == {GOOD[0]: ("unsupported statement: 5000 mAh",)}
+    assert all(strict for _, strict in judge.asked)
+
+
+@pytest.mark.parametrize("ad", [PHONE, PHONE_ZH], ids=["en", "zh"])
+def test_a_template_needs_no_reader(ad: Ad) -> None:
+    judge = Judge(doubts=["5000"])
+    for text in fill_templates(ad, ad.language, 6):
+        reasons, _ = make_gate(judge).reasons(text, ad, ad.language, channel="feed", author="template")
+        assert reasons == []
+    assert judge.asked == []
+
+
+@pytest.mark.parametrize("author", ["person", "model"])
+@pytest.mark.parametrize("text", ["", "Phone.", "这是一部手机，屏幕很亮。", "phone phone phone phone phone phone"])
+def test_a_broken_text_is_not_read(text: str, author: Author) -> None:
+    judge = Judge()
+    reasons, _ = make_gate(judge).reasons(text, PHONE, "en", author=author)
+    assert reasons and judge.asked == []
+
+
+@pytest.mark.parametrize("author", ["person", "model"])
+def test_what_is_doubted_is_a_reason_and_a_claim_without_support(author: Author) -> None:
+    reasons, claims = make_gate(Judge(doubts=["bright"])).reasons(GOOD[2], PHONE, "en", author=author)
+    assert reasons == ["unsupported statement: bright"]
+    assert [(one.kind, one.text) for one in claims if one.support is None] == [(STATEMENT, "bright")]
+
+
+def test_a_reader_lets_a_persons_words_through_and_not_a_models() -> None:
+    refused = make_gate(None).reasons(INVENTED, PHONE, "en")[0]
+    assert refused
+    reasons, claims = make_gate(Judge()).reasons(INVENTED, PHONE, "en")
+    assert reasons == []
+    assert READING in {one.support for one in claims}
+    assert make_gate(Judge()).reasons(INVENTED, PHONE, "en", author="model")[0] == refused
+
+
+def test_a_reader_has_no_say_in_the_law() -> None:
+    reasons, _ = make_gate(Judge()).reasons("The best phone that money can buy.", PHONE, "en")
+    assert any(reason.startswith("policy cn.absolute") for reason in reasons)
+
+
+def test_what_the_reader_believes_of_a_model_is_still_read_literally() -> None:
+    judge = Judge()
+    refused, _ = make_gate(judge).reasons(LIVELY, PHONE, "en", author="model")
+    assert refused and all(reason.startswith("unsupported wording") for reason in refused)
+    assert make_gate(judge, literally=False).reasons(LIVELY, PHONE, "en", author="model")[0] == []
+    assert make_gate(judge).reasons(LIVELY, PHONE, "en", author="person")[0] == []
+
+
+def test_without_a_reader_rules_judge_alone() -> None:
+    class Silent(Judge):
+        def weigh(self, text: str, ad: Ad, claims: Sequence[Claim], *, strict: bool = False) -> list[Claim]:
+            return list(claims)
+
+    authors: tuple[Author, ...] = ("person", "model", "template")
+    for text in (*GOOD, LIVELY, INVENTED, "The best phone that money can buy."):
+        for author in authors:
+            alone = make_gate(None).reasons(text, PHONE, "en", author=author)
+            assert make_gate(Silent()).reasons(text, PHONE, "en", author=author) == alone
+
+
+def test_a_text_is_read_once_for_all_channels() -> None:
+    judge = Judge()
+    gate = make_gate(judge)
+    for channel in ("feed", "push", None, "feed"):
+        gate.reasons(GOOD[0], PHONE, "en", channel=channel)
+    assert judge.asked == [(GOOD[0], False)]
+    gate.sieve(GOOD, PHONE, "en", channel="feed")
+    gate.sieve(GOOD, PHONE, "en", channel="feed")
+    assert sorted(judge.asked[1:]) == sorted((text, True) for text in GOOD)
+    gate.reasons(GOOD[0], replace(PHONE, description="Another phone."), "en")
+    assert len(judge.asked) == len(GOOD) + 2
+
+
+def test_a_reader_is_not_loaded_before_a_text_needs_it() -> None:
+    def load() -> Judge:
+        raise AssertionError("it was loaded")
+
+    gate = Gate(TopicEncoder, TopicClassifier, check, reader=load)
+    gate.reasons(fill_templates(PHONE, "en", 1)[0], PHONE, "en", author="template")
+    gate.reasons("", PHONE, "en", author="model")
+    with pytest.raises(AssertionError, match="loaded"):
+        gate.reasons(GOOD[0], PHONE, "en")
+
+
+def test_copy_is_read_on_its_way_to_the_answer_and_the_fallback_is_not(stores: Stores) -> None:
+    world = make_world(stores)
+    judge = Judge(doubts=["5000 mAh"])
+    world.generating = world.build(reader=lambda: judge)
+    world.generator.texts = GOOD
+    result = world.copy(n=3)
+    written = [copy.text for copy in result.copies if copy.served_by == "llm"]
+    assert set(written) == set(GOOD[1:])
+    assert [one.reasons for one in result.rejected if one.text == GOOD[0]] == [("unsupported statement: 5000 mAh",)]
+    assert len(texts(result)) == 3 and {text for text, _ in judge.asked} == set(GOOD)
+    assert all(strict for _, strict in judge.asked)

@@ -1,0 +1,35 @@
+"""The readers' adapters belong to a version: texts that others judged are looked at again."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from shared.models.artifacts import sha256
+from shared.policy.reading import SIGNS, VERSION
+from tests.data import ROOT
+
+LEDGER = ROOT / "infra" / "training" / "ledger"
+MADE = {
+    "1": {
+        "en/adapter_model.safetensors": "d8c01c3408f2",
+        "en/reader.json": "4bbd8666c355",
+        "zh/adapter_model.safetensors": "7db262c292a9",
+        "zh/reader.json": "ce41ddd9fff2",
+    }
+}
+
+
+@pytest.mark.parametrize("name", MADE[VERSION])
+def test_another_adapter_or_other_weights_are_another_version(name: str) -> None:
+    found = sha256(LEDGER / f"reader-{name}")[:12]
+    assert found == MADE[VERSION][name], "raise shared.policy.reading.VERSION, and name the new files here"
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_what_a_reader_is_worth_is_told(language: str) -> None:
+    card = json.loads((LEDGER / f"reader-{language}" / "reader.json").read_text(encoding="utf-8"))
+    assert set(card["weights"]) == {*SIGNS, "bias", "threshold"}
+    together, rules = card["unknown_writers"]["together"], card["unknown_writers"]["rules"]
+    assert together["recall"] > rules["recall"] and together["false_rejections"] < rules["false_rejections"]
