@@ -35,6 +35,7 @@ BUDGET_MB = 230  # layer and function, unzipped; Lambda's own limit is 250
 UNUSED = (
     "bin",  # console scripts
     "*.dist-info/RECORD",  # pip's bookkeeping (METADATA stays: importlib.metadata reads it)
+    "*.dist-info/sboms",  # what was compiled into a wheel, for who audits it there
     "**/tests",
     "**/*.pyi",
     "**/*.pxd",
@@ -47,6 +48,9 @@ UNUSED = (
     "onnxruntime/tools",
     "onnxruntime/transformers",
     "numpy/f2py",  # wraps Fortran
+    "numpy/ma",  # these three are imported when they are first asked for, which nothing does
+    "numpy/polynomial",
+    "numpy/testing",
     "numpy/_core/_*_tests.*.so",  # numpy's own tests
     "numpy/_core/_simd.*.so",  # the same: numpy computes with _multiarray_umath
     "numpy/_pyinstaller",
@@ -64,6 +68,10 @@ UNUSED = (
 )
 
 
+# Extension modules that carry symbols which only a debugger or a linker reads, more than a third of each.
+SYMBOLS = ("usearch/*.so", "tokenizers/*.so", "simsimd*.so")
+
+
 class BuildError(Exception):
     """The layer cannot be built; the message says what to do."""
 
@@ -79,7 +87,7 @@ def build(output: Path) -> None:
     shutil.rmtree(packages, ignore_errors=True)
     packages.mkdir(parents=True)
     install(packages)
-    freed = prune(packages)
+    freed = prune(packages) + strip(packages)
     copy_package(packages / "shared")
     for name, folder in folders.items():
         shutil.copytree(folder, packages / "shared" / "artifacts" / name)
@@ -130,6 +138,17 @@ def prune(packages: Path) -> float:
                 shutil.rmtree(path)
             else:
                 path.unlink()
+    return before - megabytes(packages)
+
+
+def strip(packages: Path) -> float:
+    """Takes the symbols out of `SYMBOLS`, where binutils are there to do it; returns the MB freed."""
+    program = shutil.which("strip")
+    before = megabytes(packages)
+    for pattern in SYMBOLS if program else ():
+        for path in packages.glob(pattern):
+            # One that cannot read Linux's format, as on macOS, leaves the file as it is.
+            subprocess.run([str(program), "--strip-unneeded", str(path)], check=False, capture_output=True)
     return before - megabytes(packages)
 
 

@@ -7,6 +7,7 @@ does not agree is not written; where a valid one of the same recipe is there alr
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import tempfile
@@ -24,7 +25,7 @@ from rich.console import Console
 from infra.training.install import install, is_current
 from shared.errors import ArtifactError
 from shared.models.artifacts import load_manifest, sha256, write_manifest
-from shared.models.reader import KIND, ClaimReader, pack
+from shared.models.reader import KIND, MODEL, TOKENIZER, ClaimReader, pack
 
 if TYPE_CHECKING:
     from infra.training.reader_lines import Ids, Labelled
@@ -111,7 +112,7 @@ def _write(language: str, adapter: Path, built: Path) -> dict[str, float]:
     from infra.training.reader_source import open_source
 
     source, tokenizer = open_source(language)
-    tokenizer.save(str(built / "tokenizer.json"), pretty=False)
+    _zip(built / TOKENIZER, tokenizer.to_str().encode())
     config = source.model.config.to_dict()
     body = Body(source.model, source.model.config.pad_token_id, torch.device("cpu"), bfloat16=False)
     net = merged(ReaderNet(body), adapter)
@@ -123,7 +124,9 @@ def _write(language: str, adapter: Path, built: Path) -> dict[str, float]:
         (one.inputs(), np.ones((1, len(one.ids)), bool)) for one in (pack(row.ad, row.lines) for row in ids[:SHOWN])
     )
     maxima = maxima_over(graph, batches)
-    quantise(smooth(reader_graph(weights, config), maxima), built / "model.onnx")
+    with tempfile.TemporaryDirectory() as scratch:
+        quantise(smooth(reader_graph(weights, config), maxima), Path(scratch) / "model.onnx")
+        _zip(built / MODEL, (Path(scratch) / "model.onnx").read_bytes())
     write_manifest(built, KIND, built.name, metadata={"recipe": "unchecked"})
     reader = ClaimReader.load(built, threads=1)
     ours: list[float] = []
@@ -136,6 +139,10 @@ def _write(language: str, adapter: Path, built: Path) -> dict[str, float]:
         with torch.inference_mode():
             theirs += net(collate([row], body.pad, body.where))[0].tolist()
     return _agreement(np.array(ours), np.array(theirs))
+
+
+def _zip(path: Path, content: bytes) -> None:
+    path.write_bytes(gzip.compress(content, mtime=0))
 
 
 def _agreement(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> dict[str, float]:

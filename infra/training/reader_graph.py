@@ -32,7 +32,7 @@ def reader_graph(weights: Weights, config: Mapping[str, Any], *, quantised_embed
         weights: transformers' names of a BERT or RoFormer encoder, and of the heads `kinds` (2, hidden),
             `text.0.weight`, `text.2.weight`, `token.weight` and their biases.
         config: as `encoder_graph` takes it.
-        quantised_embeddings: keeps the word embeddings as int8 with one scale a row.
+        quantised_embeddings: keeps the word embeddings as int8 with one scale a row, and positions in 16 bits.
 
     Inputs: int64 `input_ids`, `positions`, `kinds` (0: ad, 1: text), (n, tokens); int32 `mask` (n, tokens, tokens), 1
     where a token may attend to another. Outputs: `text` and `token`, (n, tokens), logits; a text's own is at its first
@@ -50,9 +50,11 @@ def reader_graph(weights: Weights, config: Mapping[str, Any], *, quantised_embed
         add_rotary_tables(graph, {**config, "max_position_embeddings": ROW_TOKENS})
         masking = Masking(bias=_bias(graph), positions="positions")
     else:
-        places = graph.constant("places", weights["embeddings.position_embeddings.weight"] + kind)
-        here = graph.add("Gather", [places, "positions"], "places.here")
-        summed = graph.add("Add", [words, here], "embedded")
+        table = weights["embeddings.position_embeddings.weight"] + kind
+        table = table.astype(np.float16 if quantised_embeddings else np.float32)
+        here = graph.add("Gather", [graph.constant("places", table), "positions"], "places.row")
+        places = graph.add("Cast", [here], "places.here", to=TensorProto.FLOAT)
+        summed = graph.add("Add", [words, places], "embedded")
         masking = Masking("mask")
     norm = [
         graph.constant(f"embeddings.{part}", weights[f"embeddings.LayerNorm.{part}"]) for part in ("weight", "bias")

@@ -8,6 +8,7 @@ each of its tokens. `onnxruntime` and `tokenizers` are imported when a reader is
 
 from __future__ import annotations
 
+import gzip
 import math
 import re
 from collections.abc import Callable, Sequence
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     import tokenizers
 
 KIND = "reader"
+# Gzipped: a layer has little room, and they are only unpacked where copy is judged.
+MODEL, TOKENIZER = "model.onnx.gz", "tokenizer.json.gz"
 AD_TOKENS = 384  # of an ad; of a longer one nothing is said
 TEXT_TOKENS = 96  # of a text; a longer one is read in parts
 ROW_TOKENS = 1536  # of an ad and texts together
@@ -145,8 +148,9 @@ class ClaimReader:
         from tokenizers import Tokenizer
 
         manifest = verify(folder, KIND)
-        session = open_session(folder / "model.onnx", threads)
-        return cls(session, Tokenizer.from_file(str(folder / "tokenizer.json")), manifest.metadata, manifest.version)
+        session = open_session(folder / MODEL, threads)
+        tokenizer = Tokenizer.from_buffer(gzip.decompress((folder / TOKENIZER).read_bytes()))
+        return cls(session, tokenizer, manifest.metadata, manifest.version)
 
     def read(self, ad: Ad, texts: Sequence[str]) -> list[Doubt | None]:
         """What it makes of each text; None for all of them where the ad is too long for it (`AD_TOKENS`).

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,13 +33,14 @@ def session_options(threads: int) -> Any:
 
 
 def open_session(path: Path, threads: int) -> onnxruntime.InferenceSession:
-    """A session of the model in a file.
+    """A session of the model in a file, which may be gzipped (``.gz``).
 
     Raises:
         ArtifactError: it cannot be loaded; the message names the file within its artefact.
     """
     try:
-        return runtime().InferenceSession(str(path), session_options(threads), providers=["CPUExecutionProvider"])
+        model = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else str(path)
+        return runtime().InferenceSession(model, session_options(threads), providers=["CPUExecutionProvider"])
     except Exception as error:
         place = "/".join(path.parts[-2:])
         raise ArtifactError(f"{place} cannot be loaded by ONNX Runtime {runtime().__version__}") from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,11 @@ def ad(language: str = "en", **facts: object) -> Ad:
     return Ad(**given | {"language": language} | facts)  # type: ignore[arg-type]
 
 
+def cost(figures: Mapping[str, float]) -> float:
+    """What was minded when reader and rules were weighed: a missed claim a little more than a refused true line."""
+    return 1.25 * (1 - figures["recall"]) + figures["false_rejections"]
+
+
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_what_is_served_is_what_was_trained(language: str) -> None:
     served = load_manifest(artifact(f"reader-{language}")).metadata
@@ -49,8 +55,9 @@ def test_rules_and_reader_are_better_than_rules_on_lines_that_neither_learned(
     some.write_text("\n".join(rows[::3]), encoding="utf-8")
     figures = run(some, Console(quiet=True), readers)
     rules = figures["baselines"]["rules"]
-    found, before = figures["recall"] - figures["false_rejections"], rules["recall"] - rules["false_rejections"]
-    assert found > before + (0.08 if language == "zh" else 0.02)
+    assert figures["recall"] > rules["recall"] + 0.08
+    if language == "zh":  # of English lines, more of the true ones are refused than on other writers' (reader.json)
+        assert cost(figures) < cost(rules)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

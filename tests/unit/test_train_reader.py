@@ -322,7 +322,7 @@ def test_a_reader_is_built_once_and_tells_lines_apart(
     out = tmp_path / "out"
     build("zh", out, tiny)
     manifest = load_manifest(out / "reader-zh")
-    assert set(manifest.files) == {"model.onnx", "tokenizer.json"}
+    assert set(manifest.files) == {"model.onnx.gz", "tokenizer.json.gz"}
     assert manifest.metadata["recipe"] == recipe(tiny / "reader-zh")
     assert manifest.metadata["agreement"]["lines"] == 12 * 4
     assert manifest.metadata["agreement"]["logit_apart"] < 1
