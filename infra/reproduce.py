@@ -79,6 +79,8 @@ FIGURES = (
     Figure("ledger-en", "python -m infra.evaluate ledger --cases tests/labelled/ledger.en.jsonl"),
     Figure("ledger-fresh-zh", "python -m infra.evaluate ledger --cases infra/training/ledger/fresh.zh.jsonl"),
     Figure("ledger-fresh-en", "python -m infra.evaluate ledger --cases infra/training/ledger/fresh.en.jsonl"),
+    Figure("reader-zh", "python -m infra.training.train_reader zh --keep"),
+    Figure("reader-en", "python -m infra.training.train_reader en --keep"),
     Figure("policy", "python -m infra.evaluate policy --cases tests/labelled/policy.jsonl"),
     Figure("copywriter", "python -m infra.training.train_copywriter"),
     Figure(
@@ -159,6 +161,8 @@ ROWS = {
     "ledger-en": "claim ledger",
     "ledger-fresh-zh": "ad lines of other writers",
     "ledger-fresh-en": "ad lines of other writers",
+    "reader-zh": "the readers, on lines",
+    "reader-en": "the readers, on lines",
     "policy": "policy packs",
     "copywriter": "the copywriter adapter",
     "thucnews": "classify, thucnews",
