@@ -48,8 +48,7 @@ UNUSED = (
     "onnxruntime/tools",
     "onnxruntime/transformers",
     "numpy/f2py",  # wraps Fortran
-    "numpy/ma",  # these three are imported when they are first asked for, which nothing does
-    "numpy/polynomial",
+    "numpy/polynomial",  # these two are imported when they are first asked for, which nothing does
     "numpy/testing",
     "numpy/_core/_*_tests.*.so",  # numpy's own tests
     "numpy/_core/_simd.*.so",  # the same: numpy computes with _multiarray_umath
