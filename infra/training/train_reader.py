@@ -172,6 +172,9 @@ def main(
     keep: Annotated[
         bool, typer.Option("--keep", help="train nothing: weigh the reader that is there against the rules again")
     ] = False,
+    measure: Annotated[
+        bool, typer.Option("--measure", help="write nothing: print how good the reader that is there is")
+    ] = False,
     epochs: Annotated[float, typer.Option()] = 4.0,
     rate: Annotated[float, typer.Option()] = 1e-3,
     batch: Annotated[int, typer.Option(help="ads")] = 4,
@@ -188,9 +191,12 @@ def main(
         source, tokenizer = open_source(language)
         body = Body(source.model, source.model.config.pad_token_id, device())
         paths = [*(LEDGER / name for name in LEARNED), *DEVELOPMENT, *(more or ())]
+        for path in more or ():
+            if not read([path], language, tokenizer).ids:  # type: ignore[arg-type]
+                raise typer.BadParameter(f"{path.name} has no lines that the reader {language} reads")
         train, dev = split(read(paths, language, tokenizer))  # type: ignore[arg-type]
         unknown = read((LEDGER / name for name in WEIGHED), language, tokenizer)  # type: ignore[arg-type]
-        if keep:
+        if keep or measure:
             task = ReaderTask(merged(ReaderNet(body), folder), body, [], dev.ids, RECIPE, seed)
             about = json.loads((folder / CARD).read_text(encoding="utf-8"))
         else:
@@ -215,6 +221,8 @@ def main(
             about["seconds"] = round(loop.train(task, planned, recipe, report=_say).seconds)
         if distributed.is_first():
             card = about | _judged(task, unknown)
+            if measure:
+                return
             if not keep:
                 # Half of the size, and what is lost is less than int8 loses.
                 task.module.half().save_pretrained(str(folder))

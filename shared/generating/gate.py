@@ -42,7 +42,9 @@ class Classifier(Protocol):
 
 
 class Reader(Protocol):
-    def weigh(self, text: str, ad: Ad, claims: Sequence[Claim], *, strict: bool = False) -> list[Claim]: ...
+    def weigh(
+        self, text: str, ad: Ad, claims: Sequence[Claim], *, audience: Sequence[str] = (), strict: bool = False
+    ) -> list[Claim]: ...
 
 
 Check = Callable[..., list[Finding]]
@@ -226,8 +228,10 @@ class Gate:
         ad = subject.ad
         form = form_problems(text, language)
         claims = trace_claims(text, ad, audience=audience)
-        if self._reader is not None and author != "template" and not form:
-            claims = self._reader().weigh(text, ad, claims, strict=author == "model")
+        # Of a model's text that rules refuse, the reader changes nothing.
+        settled = author == "template" or form or (author == "model" and unsupported(claims))
+        if self._reader is not None and not settled:
+            claims = self._reader().weigh(text, ad, claims, audience=audience, strict=author == "model")
         false = unsupported(claims)
         if author == "model" and self._literally and not false:
             false = literal(text, ad, claims, audience=audience)

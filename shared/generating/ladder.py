@@ -1,7 +1,7 @@
 """The rungs below the model: banked copy, templates filled from the ad's facts, the advertiser's own text.
 
-None of them needs a model. Everything that they serve has passed the gate, but for the advertiser's own title, which
-is only kept back where the law forbids it.
+None of them needs a language model. Everything that they serve has passed the gate, but for the advertiser's own title,
+which is only kept back where the law forbids it.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from shared.domain import Claim, Copy, RejectedCopy
-from shared.errors import Conflict, Unavailable
+from shared.errors import ArtifactError, Conflict, Unavailable
 from shared.generating.briefs import segment_audience
 from shared.generating.form import tidy
 from shared.generating.gate import Gate, allowed_part, channel_problems
@@ -84,13 +84,17 @@ class Ladder:
             for kept in read.copies.get(segment, ()):
                 copy = kept
                 if copy.provenance.get("gate") != stamp:
-                    reasons, claims = self._gate.reasons(
-                        copy.text,
-                        brief.ad,
-                        brief.language,
-                        audience=segment_audience(segment, brief.language),
-                        author="model" if by_machine(copy.provenance) else "person",
-                    )
+                    try:
+                        reasons, claims = self._gate.reasons(
+                            copy.text,
+                            brief.ad,
+                            brief.language,
+                            audience=segment_audience(segment, brief.language),
+                            author="model" if by_machine(copy.provenance) else "person",
+                        )
+                    except ArtifactError as error:  # templates need no reader: they answer until it is mended
+                        logger.error("banked copy cannot be judged", extra={"detail": error.detail})
+                        continue
                     if reasons:
                         rejected.append(RejectedCopy(copy.text, tuple(reasons)))
                         continue

@@ -179,7 +179,7 @@ class Writer:
         self, tenant: str, brief: Brief, *, read: Banked | None = None, patient: bool = False
     ) -> CopyResult | None:
         """The bank's answer to a brief that is for nobody in particular or one segment; None where it holds fewer than
-        n texts that may be shown. Needs no model.
+        n texts that may be shown. Needs no language model.
 
         Where the model has been asked in vain `ENOUGH` times today, nothing new is to be expected of it, and every
         request would pay for it again: the lower rungs then fill up what the bank has. patient: not yet. read: what

@@ -22,9 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.domain import Ad, Claim, Language
+from shared.errors import ArtifactError
 from shared.models.artifacts import verify
 from shared.models.sessions import open_session
-from shared.policy.reading import weighed
+from shared.policy.reading import SIGNS, weighed
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -94,9 +95,11 @@ def reader_for(text: str, ad: Ad) -> Language:
     return "zh" if ad.language == "zh" and _HAN.search(text) else "en"
 
 
-def told(ad: Ad) -> str:
-    """What an ad says of itself, as the reader reads it."""
-    attributes = "; ".join(f"{name}: {value}" for name, value in ad.attributes.items())
+def told(ad: Ad, audience: Sequence[str] = ()) -> str:
+    """What an ad says of itself, as the reader reads it, from when until when it runs, and for whom the copy is."""
+    also = {"for": ", ".join(audience), "from": ad.start, "until": ad.end}
+    said = ad.attributes | {name: value for name, value in also.items() if value}
+    attributes = "; ".join(f"{name}: {value}" for name, value in said.items())
     return "\n".join(part for part in (ad.title, ad.description, ad.brand, attributes) if part)
 
 
@@ -148,17 +151,22 @@ class ClaimReader:
         from tokenizers import Tokenizer
 
         manifest = verify(folder, KIND)
+        if not {*SIGNS, "bias", "threshold"} <= set(manifest.metadata.get("weights", ())):
+            raise ArtifactError(
+                f"artefact {manifest.name} does not say what it is worth: build it again (`make models`)"
+            )
         session = open_session(folder / MODEL, threads)
         tokenizer = Tokenizer.from_buffer(gzip.decompress((folder / TOKENIZER).read_bytes()))
         return cls(session, tokenizer, manifest.metadata, manifest.version)
 
-    def read(self, ad: Ad, texts: Sequence[str]) -> list[Doubt | None]:
+    def read(self, ad: Ad, texts: Sequence[str], audience: Sequence[str] = ()) -> list[Doubt | None]:
         """What it makes of each text; None for all of them where the ad is too long for it (`AD_TOKENS`).
 
+        audience: names of the interests that the texts are for, which they may name.
         A text without a letter or a figure is not doubted. The same text may get another logit beside others, by the
         rounding of their batch: activations are quantised row by row.
         """
-        facts = self._tokenizer.encode(told(ad)).ids
+        facts = self._tokenizer.encode(told(ad, audience)).ids
         if len(facts) > AD_TOKENS:
             return [None] * len(texts)
         pieces = [
@@ -174,7 +182,9 @@ class ClaimReader:
             if piece is None or sum(len(one[2].ids[:TEXT_TOKENS]) for one in [*waiting, piece]) > room:
                 for (number, start, encoding), doubt in zip(waiting, self._run(facts, waiting), strict=True):
                     known = found[number]
-                    if known is None or not doubt[0] <= known.logit:  # no number is a doubt
+                    if known is None or not (
+                        doubt[0] <= known.logit or math.isnan(known.logit)
+                    ):  # no number is a doubt
                         low, high = _doubted(encoding, doubt[1])
                         found[number] = Doubt(doubt[0], (start + low, start + high))
                 waiting = []
@@ -193,7 +203,7 @@ class ClaimReader:
 
 
 class Readers:
-    """The ledger with the readers beside its rules. `load` gives a language's reader; it is called once."""
+    """The ledger with the readers beside its rules. `load` gives a language's reader; what it gave is kept."""
 
     def __init__(self, load: Callable[[Language], ClaimReader]) -> None:
         self._load = cache(load)
@@ -209,7 +219,9 @@ class Readers:
         for text in ("一", "one"):
             self.weigh(text, facts, [])
 
-    def weigh(self, text: str, ad: Ad, claims: Sequence[Claim], *, strict: bool = False) -> list[Claim]:
+    def weigh(
+        self, text: str, ad: Ad, claims: Sequence[Claim], *, audience: Sequence[str] = (), strict: bool = False
+    ) -> list[Claim]:
         """The claims of a text after the reader was heard (`shared.policy.reading.weighed`); as they are where the ad
         is too long for it.
 
@@ -217,7 +229,7 @@ class Readers:
             ArtifactError: the reader cannot be loaded.
         """
         reader = self._load(reader_for(text, ad))
-        (doubt,) = reader.read(ad, [text])
+        (doubt,) = reader.read(ad, [text], audience)
         if doubt is None:
             return list(claims)
         return weighed(claims, text, (doubt.logit, doubt.span), reader.metadata["weights"], strict=strict)

@@ -64,6 +64,7 @@ def weighed(
     logit, (start, end) = doubted
     unsupported = any(claim.support is None for claim in claims)
     if doubt(logit, claims, weights) > weights["threshold"]:
+        start, end = (start, end) if start < end else (0, len(text))
         found = [] if unsupported else [Claim((start, end), text[start:end], STATEMENT, None)]
         return sorted([*claims, *found], key=lambda claim: claim.span)
     if strict:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from shared.domain import Ad, Claim
+from shared.errors import ArtifactError
 from shared.generating.gate import Author, Gate
 from shared.generating.templates import fill_templates
 from shared.policy.reading import READING, STATEMENT
@@ -29,9 +30,13 @@ class Judge:
 
     doubts: Sequence[str] = ()
     asked: list[tuple[str, bool]] = field(default_factory=list)
+    audiences: list[tuple[str, ...]] = field(default_factory=list)
 
-    def weigh(self, text: str, ad: Ad, claims: Sequence[Claim], *, strict: bool = False) -> list[Claim]:
+    def weigh(
+        self, text: str, ad: Ad, claims: Sequence[Claim], *, audience: Sequence[str] = (), strict: bool = False
+    ) -> list[Claim]:
         self.asked.append((text, strict))
+        self.audiences.append(tuple(audience))
         for words in self.doubts:
             if (start := text.find(words)) >= 0:
                 return [*claims, Claim((start, start + len(words)), words, STATEMENT, None)]
@@ -67,6 +72,14 @@ def test_a_template_needs_no_reader(ad: Ad) -> None:
         reasons, _ = make_gate(judge).reasons(text, ad, ad.language, channel="feed", author="template")
         assert reasons == []
     assert judge.asked == []
+
+
+@pytest.mark.parametrize("author", ["person", "model"])
+def test_what_changes_nothing_is_not_read_and_for_whom_it_is_is_told(author: Author) -> None:
+    judge = Judge()
+    make_gate(judge).reasons(INVENTED, PHONE, "en", author=author, audience=["Travel"])
+    assert judge.asked == ([(INVENTED, False)] if author == "person" else []), "a model's text is refused already"
+    assert judge.audiences == [("Travel",)] * len(judge.asked)
 
 
 @pytest.mark.parametrize("author", ["person", "model"])
@@ -108,7 +121,7 @@ def test_what_the_reader_believes_of_a_model_is_still_read_literally() -> None:
 
 def test_without_a_reader_rules_judge_alone() -> None:
     class Silent(Judge):
-        def weigh(self, text: str, ad: Ad, claims: Sequence[Claim], *, strict: bool = False) -> list[Claim]:
+        def weigh(self, text: str, ad: Ad, claims: Sequence[Claim], **_: Any) -> list[Claim]:
             return list(claims)
 
     authors: tuple[Author, ...] = ("person", "model", "template")
@@ -153,3 +166,19 @@ def test_copy_is_read_on_its_way_to_the_answer_and_the_fallback_is_not(stores: S
     assert [one.reasons for one in result.rejected if one.text == GOOD[0]] == [("unsupported statement: 5000 mAh",)]
     assert len(texts(result)) == 3 and {text for text, _ in judge.asked} == set(GOOD)
     assert all(strict for _, strict in judge.asked)
+
+
+def test_where_banked_copy_cannot_be_judged_templates_answer(stores: Stores) -> None:
+    """The rules have changed since it was banked, and the reader's file is broken."""
+    world = make_world(stores)
+    world.generator.texts = GOOD
+    world.copy(n=3)
+
+    def broken() -> Judge:
+        raise ArtifactError("artefact reader reader-en: model.onnx.gz is missing")
+
+    world.generating = world.build(reader=broken, generator=None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("shared.stores.copies.claims_version", lambda: "another")
+        result = world.copy(n=3)
+    assert result.copies and {copy.served_by for copy in result.copies} <= {"template", "advertiser"}

@@ -120,6 +120,9 @@ def test_an_ad_is_told_by_the_fields_that_it_has() -> None:
     whole = phone(description="A bright phone.", brand="Larkspur", attributes={"price": 299, "colour": "mint"})
     assert told(whole) == "Larkspur phone\nA bright phone.\nLarkspur\nprice: 299; colour: mint"
     assert told(phone(brand="", attributes={"price": 299})) == "Larkspur phone\nprice: 299"
+    assert told(phone(end="2026-12-24"), ["Travel", "Photography"]).endswith(
+        "\nfor: Travel, Photography; until: 2026-12-24"
+    )
 
 
 @pytest.mark.parametrize(

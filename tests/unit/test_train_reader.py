@@ -276,6 +276,8 @@ def test_a_reader_that_is_kept_is_weighed_again(tiny: Path, monkeypatch: pytest.
     adapter = (folder / "adapter_model.safetensors").read_bytes()
     card = json.loads((folder / "reader.json").read_text(encoding="utf-8"))
     (folder / "reader.json").write_text(json.dumps(card | {"weights": {}}), encoding="utf-8")
+    train_reader.main("zh", measure=True)
+    assert json.loads((folder / "reader.json").read_text(encoding="utf-8"))["weights"] == {}
     train_reader.main("zh", keep=True)
     again = json.loads((folder / "reader.json").read_text(encoding="utf-8"))
     assert (folder / "adapter_model.safetensors").read_bytes() == adapter
@@ -283,6 +285,14 @@ def test_a_reader_that_is_kept_is_weighed_again(tiny: Path, monkeypatch: pytest.
     assert {name: again[name] for name in ("ads", "epochs", "seconds")} == {
         name: card[name] for name in ("ads", "epochs", "seconds")
     }
+
+
+def test_lines_of_another_language_are_refused(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(train_reader, "open_source", open_source)
+    ad = {"title": "Oak stool", "domain": "ecommerce", "language": "en"}
+    english = write(tmp_path / "english.jsonl", iter([{"ad": ad, "true": ["Sit down"], "planted": []}]))
+    with pytest.raises(typer.BadParameter, match="english.jsonl has no lines"):
+        train_reader.main("zh", more=[english])
 
 
 def test_an_unknown_language_is_refused() -> None:
