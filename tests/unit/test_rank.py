@@ -114,14 +114,14 @@ def test_histories_are_in_order_of_time_and_ties_in_that_of_the_file(tmp_path: P
 @pytest.mark.slow
 def test_the_test_item_changes_nothing_that_is_chosen(tmp_path: Path) -> None:
     items, events = topical(tmp_path, 120)
-    first = rank.run(items, events, by_topic, k=5, plan=PLAN, budget_seconds=300)
+    first = rank.run(items, events, by_topic, k=5, plan=PLAN, budget_seconds=30_000)
     rows = [json.loads(line) for line in events.read_text().splitlines()]
     last = {row["user_id"]: max(one["position"] for one in rows if one["user_id"] == row["user_id"]) for row in rows}
     for row in rows:
         if row["position"] == last[row["user_id"]]:
             row["item_id"] = "0"
     events.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    second = rank.run(items, events, by_topic, k=5, plan=PLAN, budget_seconds=300)
+    second = rank.run(items, events, by_topic, k=5, plan=PLAN, budget_seconds=30_000)
     assert first["settings"] == second["settings"]
     assert first["recall"] != second["recall"]
     assert first["recall"] > first["baselines"]["popularity"]["recall"]
