@@ -68,15 +68,10 @@ def ledger(readers: Readers) -> Judge:
     return lambda text, ad: [claim.span for claim in unsupported(readers.weigh(text, ad, trace_claims(text, ad)))]
 
 
-def literally(readers: Readers) -> Judge:
-    """What is refused of a text that a model wrote: by the ledger, which then lets nothing through that its rules
-    refuse, or by the literal reading."""
-
-    def judge(text: str, ad: Ad) -> list[Span]:
-        claims = readers.weigh(text, ad, trace_claims(text, ad), strict=True)
-        return [claim.span for claim in (*unsupported(claims), *literal(text, ad, claims))]
-
-    return judge
+def literally(text: str, ad: Ad) -> list[Span]:
+    """What is refused of a text that a model wrote: by the ledger's rules, or by the literal reading."""
+    claims = trace_claims(text, ad)
+    return [claim.span for claim in (*unsupported(claims), *literal(text, ad, claims))]
 
 
 def digits(text: str, ad: Ad) -> list[Span]:
@@ -119,7 +114,7 @@ def run(path: Path, console: Console, readers: Readers, *, show: bool = False) -
     def judged(judge: Judge) -> list[list[Span]]:
         return [judge(case.text, case.ad) for case in cases]
 
-    refused, strictly = judged(ledger(readers)), judged(literally(readers))
+    refused, strictly = judged(ledger(readers)), judged(literally)
     if show:
         _show(cases, refused, console)
     kinds: dict[str, list[bool]] = defaultdict(list)

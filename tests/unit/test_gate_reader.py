@@ -45,7 +45,7 @@ class Judge:
 
 def make_gate(judge: Judge | None, **options: Any) -> Gate:
     reader = None if judge is None else lambda: judge
-    return Gate(TopicEncoder, TopicClassifier, check, reader=reader, **options)
+    return Gate(TopicEncoder, TopicClassifier, check, reader=reader, **{"literally": False} | options)
 
 
 def test_a_model_is_read_strictly_and_a_person_is_not() -> None:
@@ -113,9 +113,10 @@ def test_a_reader_has_no_say_in_the_law() -> None:
 
 def test_what_the_reader_believes_of_a_model_is_still_read_literally() -> None:
     judge = Judge()
-    refused, _ = make_gate(judge).reasons(LIVELY, PHONE, "en", author="model")
+    refused, _ = make_gate(judge, literally=True).reasons(LIVELY, PHONE, "en", author="model")
     assert refused and all(reason.startswith("unsupported wording") for reason in refused)
-    assert make_gate(judge, literally=False).reasons(LIVELY, PHONE, "en", author="model")[0] == []
+    assert not judge.asked, "what is in the ad's own words needs no reader"
+    assert make_gate(judge).reasons(LIVELY, PHONE, "en", author="model")[0] == []
     assert make_gate(judge).reasons(LIVELY, PHONE, "en", author="person")[0] == []
 
 
@@ -158,7 +159,7 @@ def test_a_reader_is_not_loaded_before_a_text_needs_it() -> None:
 def test_copy_is_read_on_its_way_to_the_answer_and_the_fallback_is_not(stores: Stores) -> None:
     world = make_world(stores)
     judge = Judge(doubts=["5000 mAh"])
-    world.generating = world.build(reader=lambda: judge)
+    world.generating = world.build(reader=lambda: judge, literally=False)
     world.generator.texts = GOOD
     result = world.copy(n=3)
     written = [copy.text for copy in result.copies if copy.served_by == "llm"]
@@ -177,7 +178,7 @@ def test_where_banked_copy_cannot_be_judged_templates_answer(stores: Stores) -> 
     def broken() -> Judge:
         raise ArtifactError("artefact reader reader-en: model.onnx.gz is missing")
 
-    world.generating = world.build(reader=broken, generator=None)
+    world.generating = world.build(reader=broken, generator=None, literally=False)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("shared.stores.copies.claims_version", lambda: "another")
         result = world.copy(n=3)

@@ -272,14 +272,23 @@ def readers(loaded: list[Language]) -> Readers:
 
 
 def test_each_languages_reader_is_loaded_once_and_when_it_is_needed(readers: Readers, loaded: list[Language]) -> None:
+    refused = [Claim((0, 1), "a", "feature", None)]
     assert loaded == []
     for _ in range(2):
-        readers.weigh("a word", phone(), [])
-        readers.weigh("a word", phone(language="zh"), [])
+        readers.weigh("a word", phone(), refused)
+        readers.weigh("a word", phone(language="zh"), refused)
     assert loaded == ["en"]
     for _ in range(2):
-        readers.weigh("一部手机", phone(language="zh"), [])
+        readers.weigh("一部手机", phone(language="zh"), refused)
     assert loaded == ["en", "zh"]
+
+
+def test_a_text_in_the_ads_own_words_needs_no_reader(readers: Readers, loaded: list[Language]) -> None:
+    plain = [Claim((0, 14), "Larkspur phone", "name", "title")]
+    assert readers.weigh("Larkspur phone", phone(), plain) == plain
+    assert loaded == []
+    readers.weigh("Larkspur phone, while the kettle sings", phone(), plain)
+    assert loaded == ["en"]
 
 
 def test_readers_that_are_warmed_are_loaded(readers: Readers, loaded: list[Language]) -> None:
@@ -312,4 +321,4 @@ def test_of_an_ad_that_is_too_long_the_rules_alone_judge(readers: Readers, stric
 def test_readers_that_are_not_there_are_missed_at_the_first_text(tmp_path: Path) -> None:
     readers = Readers.of(tmp_path)
     with pytest.raises(ArtifactError, match="reader-en"):
-        readers.weigh("a word", phone(), [])
+        readers.weigh("a word", phone(), [Claim((0, 1), "a", "feature", None)])

@@ -291,7 +291,7 @@ def test_lines_of_another_language_are_refused(tiny: Path, tmp_path: Path, monke
     monkeypatch.setattr(train_reader, "open_source", open_source)
     ad = {"title": "Oak stool", "domain": "ecommerce", "language": "en"}
     english = write(tmp_path / "english.jsonl", iter([{"ad": ad, "true": ["Sit down"], "planted": []}]))
-    with pytest.raises(typer.BadParameter, match="english.jsonl has no lines"):
+    with pytest.raises(typer.BadParameter, match=r"english\.jsonl has no lines"):
         train_reader.main("zh", more=[english])
 
 
