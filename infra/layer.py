@@ -19,13 +19,8 @@ from shared.models.artifacts import find, verify
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "shared" / "requirements.txt"
 ARTIFACTS = ROOT / "shared" / "artifacts"
-SERVED = (
-    "encoder",
-    "taxonomy-adproduct",
-    "taxonomy-content",
-    "reader-zh",
-    "reader-en",
-)  # what shared/wiring.py loads from the layer
+# What shared/wiring.py loads from the layer.
+SERVED = ("encoder", "taxonomy-adproduct", "taxonomy-content", "reader-zh", "reader-en")
 PYTHON = "3.13"
 # Amazon Linux 2023 has glibc 2.34; every tag here promises to need less.
 PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")

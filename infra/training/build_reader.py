@@ -15,7 +15,7 @@ import time
 from importlib.metadata import version as installed
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
 import typer
@@ -89,10 +89,10 @@ def build(language: str, out: Path, ledger: Path) -> None:
     with console.status("importing torch and transformers"), tempfile.TemporaryDirectory() as scratch:
         built = Path(scratch) / folder.name
         built.mkdir()
-        agreement = _write(language, adapter, built)
+        card = json.loads((adapter / CARD).read_text(encoding="utf-8"))
+        agreement = _write(language, adapter, card, built)
         if agreement["same_verdict"] < LEAST_AGREEMENT:
             raise Refused(f"{folder.name} gives torch's verdict on {agreement['same_verdict']:.1%} of the lines only")
-        card = json.loads((adapter / CARD).read_text(encoding="utf-8"))
         manifest = write_manifest(built, KIND, folder.name, metadata=card | {"recipe": wanted, "agreement": agreement})
         size = sum(path.stat().st_size for path in built.iterdir()) / 1e6
         install(built, folder)
@@ -102,7 +102,7 @@ def build(language: str, out: Path, ledger: Path) -> None:
     )
 
 
-def _write(language: str, adapter: Path, built: Path) -> dict[str, float]:
+def _write(language: str, adapter: Path, card: dict[str, Any], built: Path) -> dict[str, float]:
     """Writes graph and tokenizer, and compares them with torch."""
     import torch
 
@@ -129,7 +129,6 @@ def _write(language: str, adapter: Path, built: Path) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as scratch:
         quantise(smooth(reader_graph(weights, config), maxima), Path(scratch) / "model.onnx")
         _zip(built / MODEL, (Path(scratch) / "model.onnx").read_bytes())
-    card = json.loads((adapter / CARD).read_text(encoding="utf-8"))
     write_manifest(built, KIND, built.name, metadata=card | {"recipe": "unchecked"})
     reader = ClaimReader.load(built, threads=1)
     ours: list[float] = []

@@ -190,16 +190,16 @@ def main(
     with distributed.joined():
         source, tokenizer = open_source(language)
         body = Body(source.model, source.model.config.pad_token_id, device())
-        paths = [*(LEDGER / name for name in LEARNED), *DEVELOPMENT, *(more or ())]
         for path in more or ():
             if not read([path], language, tokenizer).ids:  # type: ignore[arg-type]
                 raise typer.BadParameter(f"{path.name} has no lines that the reader {language} reads")
-        train, dev = split(read(paths, language, tokenizer))  # type: ignore[arg-type]
         unknown = read((LEDGER / name for name in WEIGHED), language, tokenizer)  # type: ignore[arg-type]
         if keep or measure:
-            task = ReaderTask(merged(ReaderNet(body), folder), body, [], dev.ids, RECIPE, seed)
+            task = ReaderTask(merged(ReaderNet(body), folder), body, [], [], RECIPE, seed)
             about = json.loads((folder / CARD).read_text(encoding="utf-8"))
         else:
+            paths = [*(LEDGER / name for name in LEARNED), *DEVELOPMENT, *(more or ())]
+            train, dev = split(read(paths, language, tokenizer))  # type: ignore[arg-type]
             kept = np.random.default_rng(seed).permutation(len(train.ids))[: ads or None]
             learned = [train.ids[place] for place in kept]
             recipe = replace(RECIPE, layers=body.depth, epochs=epochs, batch=batch, rate=rate)

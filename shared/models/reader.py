@@ -182,9 +182,8 @@ class ClaimReader:
             if piece is None or sum(len(one[2].ids[:TEXT_TOKENS]) for one in [*waiting, piece]) > room:
                 for (number, start, encoding), doubt in zip(waiting, self._run(facts, waiting), strict=True):
                     known = found[number]
-                    if known is None or not (
-                        doubt[0] <= known.logit or math.isnan(known.logit)
-                    ):  # no number is a doubt
+                    less = known is not None and (doubt[0] <= known.logit or math.isnan(known.logit))
+                    if not less:  # what is no number is a doubt
                         low, high = _doubted(encoding, doubt[1])
                         found[number] = Doubt(doubt[0], (start + low, start + high))
                 waiting = []
