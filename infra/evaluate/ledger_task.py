@@ -3,8 +3,9 @@
 ``python -m infra.evaluate ledger --cases F``, rows ``{"ad": {"title", "description", "language", "domain", …}, "true":
 [line, …], "planted": [{"text", "span", "kind"}, …]}``: lines that the ad supports, and lines with one claim (`span`)
 that it does not. A line is refused where a claim in it has no support. `located`: planted lines in which the labelled
-span itself is refused. `literal_…`: of lines as a model's, which are read literally besides. Baselines: the rules
-without the readers, and a line refused if it has a digit that stands nowhere in the ad.
+span itself is refused. `model_…`: of lines as a model's, which are read literally besides, and by the readers strictly;
+`literal_…`: without the readers. Baselines: the rules without the readers, and a line refused if it has a digit that
+stands nowhere in the ad.
 """
 
 from __future__ import annotations
@@ -69,9 +70,20 @@ def ledger(readers: Readers) -> Judge:
 
 
 def literally(text: str, ad: Ad) -> list[Span]:
-    """What is refused of a text that a model wrote: by the ledger's rules, or by the literal reading."""
+    """What the ledger's rules and the literal reading refuse of a text that a model wrote."""
     claims = trace_claims(text, ad)
     return [claim.span for claim in (*unsupported(claims), *literal(text, ad, claims))]
+
+
+def of_a_model(readers: Readers) -> Judge:
+    """What is refused of a text that a model wrote: by rules, by the literal reading, or by the readers."""
+
+    def judge(text: str, ad: Ad) -> list[Span]:
+        if refused := literally(text, ad):
+            return refused
+        return [claim.span for claim in unsupported(readers.weigh(text, ad, trace_claims(text, ad), strict=True))]
+
+    return judge
 
 
 def digits(text: str, ad: Ad) -> list[Span]:
@@ -114,18 +126,20 @@ def run(path: Path, console: Console, readers: Readers, *, show: bool = False) -
     def judged(judge: Judge) -> list[list[Span]]:
         return [judge(case.text, case.ad) for case in cases]
 
-    refused, strictly = judged(ledger(readers)), judged(literally)
+    refused = judged(ledger(readers))
     if show:
         _show(cases, refused, console)
     kinds: dict[str, list[bool]] = defaultdict(list)
     for case, spans in zip(cases, refused, strict=True):
         if case.planted is not None:
             kinds[case.kind].append(bool(spans))
-    strict = rates(cases, strictly)
+    model, literal_alone = rates(cases, judged(of_a_model(readers))), rates(cases, judged(literally))
     baselines = {"rules": rates(cases, judged(rules)), "digits": rates(cases, judged(digits))}
     return rates(cases, refused) | {
-        "literal_recall": strict["recall"],
-        "literal_false_rejections": strict["false_rejections"],
+        "model_recall": model["recall"],
+        "model_false_rejections": model["false_rejections"],
+        "literal_recall": literal_alone["recall"],
+        "literal_false_rejections": literal_alone["false_rejections"],
         "recall_by_kind": {kind: sum(found) / len(found) for kind, found in sorted(kinds.items())},
         "baselines": {
             name: {figure: one[figure] for figure in ("recall", "false_rejections", "located")}

@@ -11,6 +11,7 @@ several processes with ``torchrun``.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +27,7 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from infra.training import distributed, loop
-from infra.training.build_reader import CARD, LEDGER
+from infra.training.build_reader import CARD, LANGUAGES, LEDGER
 from infra.training.frozen import Body, device
 from infra.training.layers import Drop
 from infra.training.loop import Batch, Measured, Progress
@@ -36,14 +37,18 @@ from infra.training.reader_source import ENCODERS, open_source
 from infra.training.recipe import Recipe
 from shared.domain import Claim, Language
 from shared.models.reader import reader_for
-from shared.policy.claims import trace_claims
+from shared.policy.claims import trace_claims, unsupported
+from shared.policy.literal import literal
 from shared.policy.reading import SIGNS, doubt, signs
 
 HERE = Path(__file__).parent
-LEARNED = tuple(f"{name}.{language}.jsonl" for name in ("lines", "relations", "twins") for language in ("zh", "en"))
+LEARNED = tuple(
+    f"{name}.{language}.jsonl" for name in ("lines", "relations", "twins", "bare", "model") for language in LANGUAGES
+)
 # Of writers whom neither the reader nor the rules have learned from: beside its own writers' lines a reader seems to be
 # worth more than it is.
-WEIGHED = ("weights.zh.jsonl", "weights.en.jsonl")
+WEIGHED = tuple(f"{name}.{language}.jsonl" for name in ("weights", "weights-bare") for language in LANGUAGES)
+SPOKEN = tuple(f"weights-model.{language}.jsonl" for language in LANGUAGES)  # what a model wrote about their ads
 DEVELOPMENT = tuple(HERE.parents[1] / "tests" / "unit" / f"ledger_dev.{language}.jsonl" for language in ("zh", "en"))
 HELD_OUT = 12  # one ad in so many
 FOLDS = 5
@@ -51,6 +56,7 @@ SURE = 0.02  # how unsure a label is taken to be
 TOKENS = 0.5  # weight of the tokens' loss beside the texts'
 RARE = 3.0  # weight of a token within a span: few are
 MISSED = 1.25  # what a missed claim costs, in refused true lines
+GIVEN_UP = 0.2  # share of a model's true texts that may be refused for the sake of those that are not
 RECIPE = Recipe(layers=0, length=0, epochs=0.0, batch=1, rate=0.0, label_smoothing=0.0, checks=6)
 
 console = Console(stderr=True)
@@ -160,9 +166,20 @@ def weigh(logits: NDArray[np.float64], claims: list[list[Claim]], planted: NDArr
     return weights | {"threshold": round(float(levels[int(np.argmin(costs))]), 4)}
 
 
+def careful(logits: NDArray[np.float64], claims: list[list[Claim]], weights: dict[str, float]) -> float:
+    """The log-odds from which on a model's text is refused; given are its texts that are true and nothing else has
+    been said against."""
+    odds = [doubt(logit, one, weights) for logit, one in zip(logits, claims, strict=True)]
+    level = float(np.quantile(odds, 1 - GIVEN_UP)) if odds else math.inf
+    return round(min(weights["threshold"], level), 4)
+
+
 def _rates(refused: NDArray[np.bool_], planted: NDArray[np.float64]) -> dict[str, float]:
-    found, false = float(refused[planted > 0].mean()), float(refused[planted == 0].mean())
-    return {"recall": round(found, 4), "false_rejections": round(false, 4)}
+    found, false = int(refused[planted > 0].sum()), int(refused[planted == 0].sum())
+    return {
+        "recall": round(found / max(1, int((planted > 0).sum())), 4),
+        "false_rejections": round(false / max(1, int((planted == 0).sum())), 4),
+    }
 
 
 def main(
@@ -194,6 +211,7 @@ def main(
             if not read([path], language, tokenizer).ids:  # type: ignore[arg-type]
                 raise typer.BadParameter(f"{path.name} has no lines that the reader {language} reads")
         unknown = read((LEDGER / name for name in WEIGHED), language, tokenizer)  # type: ignore[arg-type]
+        spoken = read((LEDGER / name for name in SPOKEN), language, tokenizer)  # type: ignore[arg-type]
         if keep or measure:
             task = ReaderTask(merged(ReaderNet(body), folder), body, [], [], RECIPE, seed)
             about = json.loads((folder / CARD).read_text(encoding="utf-8"))
@@ -220,7 +238,7 @@ def main(
             planned = loop.planned_batches([one.tokens for one in learned], recipe, seed)
             about["seconds"] = round(loop.train(task, planned, recipe, report=_say).seconds)
         if distributed.is_first():
-            card = about | _judged(task, unknown)
+            card = about | _judged(task, unknown, spoken)
             if measure:
                 return
             if not keep:
@@ -237,8 +255,9 @@ def _say(progress: Progress) -> None:
     )
 
 
-def _judged(task: ReaderTask, unknown: Lines) -> dict[str, Any]:
-    """What reader and rules are worth, and by cross-validation over ads how good they are alone and together."""
+def _judged(task: ReaderTask, unknown: Lines, spoken: Lines) -> dict[str, Any]:
+    """What reader and rules are worth, by cross-validation over ads how good they are alone and together, and how good
+    on a model's texts that the rules and the literal reading let through."""
     logits, planted = task.predict(unknown.ids), unknown.planted
     claims = [trace_claims(line, one.ad) for one in unknown.labelled for line in one.lines]
     ads = np.repeat(np.arange(len(unknown.ids)), [len(one.lines) for one in unknown.ids])
@@ -254,8 +273,27 @@ def _judged(task: ReaderTask, unknown: Lines) -> dict[str, Any]:
         "together": _rates(together, planted),
         "rules": _rates(rules, planted),
     }
-    console.print(figures)
-    return {"weights": weigh(logits, claims, planted), "unknown_writers": figures}
+    weights = weigh(logits, claims, planted)
+    logits, planted, claims = _let_through(task, spoken)
+    true = np.flatnonzero(planted == 0)
+    weights["strict"] = careful(logits[true], [claims[place] for place in true], weights)
+    odds = np.array([doubt(logit, one, weights) for logit, one in zip(logits, claims, strict=True)])
+    model = {"lines": len(planted), "strict": _rates(odds > weights["strict"], planted)}
+    console.print(figures | {"model": model})
+    return {"weights": weights, "unknown_writers": figures, "model": model}
+
+
+def _let_through(task: ReaderTask, lines: Lines) -> tuple[NDArray[np.float64], NDArray[np.float64], list[list[Claim]]]:
+    """Of the lines that neither the rules nor the literal reading refuse: logits, labels and claims."""
+    logits, planted = task.predict(lines.ids), lines.planted
+    texts = [(line, one.ad) for one in lines.labelled for line in one.lines]
+    claims = [trace_claims(line, ad) for line, ad in texts]
+    kept = [
+        place
+        for place, ((line, ad), one) in enumerate(zip(texts, claims, strict=True))
+        if not unsupported(one) and not literal(line, ad, one)
+    ]
+    return logits[kept], planted[kept], [claims[place] for place in kept]
 
 
 if __name__ == "__main__":

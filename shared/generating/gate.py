@@ -114,8 +114,8 @@ class Gate:
     """Checks texts against an ad. `check` is the policy check (`shared.policy.rules.check`).
 
     literally: what a model wrote is read literally besides (`shared.policy.literal`). reader: heard beside the ledger's
-    rules (`shared.models.reader`) of people's words, and of a model's that are not read literally; it may refuse what
-    rules let through, and let through what they refuse of a person's. None: rules alone.
+    rules (`shared.models.reader`); it may refuse what they let through, and let through what they refuse of a person's.
+    None: rules alone.
     """
 
     def __init__(
@@ -228,13 +228,14 @@ class Gate:
         ad = subject.ad
         form = form_problems(text, language)
         claims = trace_claims(text, ad, audience=audience)
-        # A model's text has to be in the ad's own words, of which the reader says nothing; or rules have refused it.
-        settled = author == "template" or form or (author == "model" and (self._literally or unsupported(claims)))
-        if self._reader is not None and not settled:
-            claims = self._reader().weigh(text, ad, claims, audience=audience, strict=author == "model")
         false = unsupported(claims)
         if author == "model" and self._literally and not false:
             false = literal(text, ad, claims, audience=audience)
+        # A model's text that is refused already stays so, whatever the reader makes of it.
+        settled = author == "template" or form or (author == "model" and false)
+        if self._reader is not None and not settled:
+            claims = self._reader().weigh(text, ad, claims, audience=audience, strict=author == "model")
+            false = unsupported(claims)
         names = [name for name in (ad.brand, str(ad.attributes.get("model", ""))) if name]
         unlawful = [
             finding

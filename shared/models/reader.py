@@ -151,7 +151,7 @@ class ClaimReader:
         from tokenizers import Tokenizer
 
         manifest = verify(folder, KIND)
-        if not {*SIGNS, "bias", "threshold"} <= set(manifest.metadata.get("weights", ())):
+        if not {*SIGNS, "bias", "threshold", "strict"} <= set(manifest.metadata.get("weights", ())):
             raise ArtifactError(
                 f"artefact {manifest.name} does not say what it is worth: build it again (`make models`)"
             )
@@ -222,18 +222,11 @@ class Readers:
         self, text: str, ad: Ad, claims: Sequence[Claim], *, audience: Sequence[str] = (), strict: bool = False
     ) -> list[Claim]:
         """The claims of a text after the reader was heard (`shared.policy.reading.weighed`); as they are where the ad
-        is too long for it, or where rules find nothing against a text that is in the ad's own words: the reader has
-        learned from lively copy, and doubts a bare one.
+        is too long for it.
 
         Raises:
             ArtifactError: the reader cannot be loaded.
         """
-        # They compile half a second of patterns, which a reader that is only loaded does without.
-        from shared.policy.claims import unsupported
-        from shared.policy.literal import literal
-
-        if not unsupported(list(claims)) and not literal(text, ad, list(claims), audience=audience):
-            return list(claims)
         reader = self._load(reader_for(text, ad))
         (doubt,) = reader.read(ad, [text], audience)
         if doubt is None:

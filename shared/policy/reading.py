@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from shared.domain import Claim
 
-VERSION = "1"  # of the readers and their weights; texts that another one judged are looked at again
+VERSION = "2"  # of the readers and their weights; texts that another one judged are looked at again
 READING = "reading"  # the support of a claim that rules found none for, and the reader did
 STATEMENT = "statement"  # the kind of a claim that the reader found
 Doubted = tuple[float, tuple[int, int]]
@@ -58,12 +58,13 @@ def weighed(
     """The claims after both were heard, in the order of the text. doubted: the reader's logit, and the characters that
     it doubts most.
 
-    Where the text is believed, what rules found no support for is supported by reading it, unless `strict`. Where it is
-    not, and rules found nothing, the words that the reader doubts are a claim without support.
+    Where the text is believed, what rules found no support for is supported by reading it. Where it is not, and rules
+    found nothing, the words that the reader doubts are a claim without support. strict: of a model's text, of which
+    there are others to choose from: a smaller doubt is enough, and nothing is supported by reading it.
     """
     logit, (start, end) = doubted
     unsupported = any(claim.support is None for claim in claims)
-    if doubt(logit, claims, weights) > weights["threshold"]:
+    if doubt(logit, claims, weights) > weights["strict" if strict else "threshold"]:
         start, end = (start, end) if start < end else (0, len(text))
         found = [] if unsupported else [Claim((start, end), text[start:end], STATEMENT, None)]
         return sorted([*claims, *found], key=lambda claim: claim.span)

@@ -112,10 +112,14 @@ def test_a_reader_has_no_say_in_the_law() -> None:
 
 
 def test_what_the_reader_believes_of_a_model_is_still_read_literally() -> None:
-    judge = Judge()
-    refused, _ = make_gate(judge, literally=True).reasons(LIVELY, PHONE, "en", author="model")
+    judge = Judge(doubts=["5000 mAh"])
+    literal = make_gate(judge, literally=True)
+    refused, _ = literal.reasons(LIVELY, PHONE, "en", author="model")
     assert refused and all(reason.startswith("unsupported wording") for reason in refused)
-    assert not judge.asked, "what is in the ad's own words needs no reader"
+    assert not judge.asked, "it is refused already"
+    assert literal.reasons(GOOD[0], PHONE, "en", author="model")[0] == ["unsupported statement: 5000 mAh"]
+    assert literal.reasons(GOOD[1], PHONE, "en", author="model")[0] == []
+    assert judge.asked == [(GOOD[0], True), (GOOD[1], True)]
     assert make_gate(judge).reasons(LIVELY, PHONE, "en", author="model")[0] == []
     assert make_gate(judge).reasons(LIVELY, PHONE, "en", author="person")[0] == []
 

@@ -74,7 +74,7 @@ class WordSession:
 
 
 def make_reader(session: Any = None, *, framed: bool = True) -> ClaimReader:
-    weights = dict.fromkeys(SIGNS, 0.0) | {"logit": 1.0, "bias": 0.0, "threshold": 0.0}
+    weights = dict.fromkeys(SIGNS, 0.0) | {"logit": 1.0, "bias": 0.0, "threshold": 0.0, "strict": 0.0}
     return ClaimReader(session or WordSession(), make_tokenizer(framed=framed), {"weights": weights}, "1")
 
 
@@ -283,12 +283,12 @@ def test_each_languages_reader_is_loaded_once_and_when_it_is_needed(readers: Rea
     assert loaded == ["en", "zh"]
 
 
-def test_a_text_in_the_ads_own_words_needs_no_reader(readers: Readers, loaded: list[Language]) -> None:
+@pytest.mark.parametrize("strict", [True, False])
+def test_a_text_in_the_ads_own_words_is_read_too(readers: Readers, strict: bool) -> None:
     plain = [Claim((0, 14), "Larkspur phone", "name", "title")]
-    assert readers.weigh("Larkspur phone", phone(), plain) == plain
-    assert loaded == []
-    readers.weigh("Larkspur phone, while the kettle sings", phone(), plain)
-    assert loaded == ["en"]
+    assert readers.weigh("Larkspur phone", phone(), plain, strict=strict) == plain
+    doubted = readers.weigh("Larkspur phone, perhaps", phone(), plain, strict=strict)
+    assert doubted == [*plain, Claim((16, 23), "perhaps", STATEMENT, None)]
 
 
 def test_readers_that_are_warmed_are_loaded(readers: Readers, loaded: list[Language]) -> None:

@@ -30,6 +30,6 @@ def test_another_adapter_or_other_weights_are_another_version(name: str) -> None
 @pytest.mark.parametrize("language", ["zh", "en"])
 def test_what_a_reader_is_worth_is_told(language: str) -> None:
     card = json.loads((LEDGER / f"reader-{language}" / "reader.json").read_text(encoding="utf-8"))
-    assert set(card["weights"]) == {*SIGNS, "bias", "threshold"}
+    assert set(card["weights"]) == {*SIGNS, "bias", "threshold", "strict"}
     together, rules = card["unknown_writers"]["together"], card["unknown_writers"]["rules"]
     assert together["recall"] > rules["recall"] and together["false_rejections"] < rules["false_rejections"]

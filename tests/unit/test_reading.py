@@ -32,9 +32,9 @@ def found(kinds: tuple[str, ...] = KINDS) -> st.SearchStrategy[list[Claim]]:
 
 CLAIMS, NOT_FIRM = found(), found(tuple(kind for kind in KINDS if kind not in FIRM))
 DOUBTED = st.tuples(LOGITS, SPANS)
-WEIGHTS = st.fixed_dictionaries(dict.fromkeys((*SIGNS, "bias", "threshold"), AMOUNTS))
+WEIGHTS = st.fixed_dictionaries(dict.fromkeys((*SIGNS, "bias", "threshold", "strict"), AMOUNTS))
 few = settings(max_examples=60)
-EVEN = dict.fromkeys(SIGNS, 0.0) | {"logit": 1.0, "bias": 0.0, "threshold": 0.0}
+EVEN = dict.fromkeys(SIGNS, 0.0) | {"logit": 1.0, "bias": 0.0, "threshold": 0.0, "strict": -1.0}
 
 
 @few
@@ -81,7 +81,7 @@ def test_a_text_is_refused_where_it_is_doubted_and_nowhere_else(
 def test_strictly_a_text_is_refused_where_either_refuses_it(
     claims: list[Claim], doubted: tuple[float, tuple[int, int]], weights: dict[str, float]
 ) -> None:
-    refused = doubt(doubted[0], claims, weights) > weights["threshold"] or bool(unsupported(claims))
+    refused = doubt(doubted[0], claims, weights) > weights["strict"] or bool(unsupported(claims))
     assert bool(unsupported(weighed(claims, TEXT, doubted, weights, strict=True))) is refused
 
 
@@ -117,6 +117,13 @@ def test_every_sign_has_a_name_and_is_finite(claims: list[Claim], logit: float) 
 def test_signs_tell_what_rules_found_no_support_for(claims: list[tuple[str, str | None]], told: set[str]) -> None:
     given = [claim((0, 1), kind, support) for kind, support in claims]
     assert {name for name, sign in zip(SIGNS[1:], signs(0.0, given)[1:], strict=True) if sign} == told
+
+
+def test_strictly_a_smaller_doubt_is_enough() -> None:
+    known = claim((40, 44), "price", "attributes.price")
+    assert weighed([known], TEXT, (-0.5, (2, 14)), EVEN) == [known]
+    assert weighed([known], TEXT, (-0.5, (2, 14)), EVEN, strict=True) == [claim((2, 14), STATEMENT, None), known]
+    assert weighed([known], TEXT, (-1.5, (2, 14)), EVEN, strict=True) == [known]
 
 
 def test_doubted_words_are_a_statement_unless_rules_refuse_the_text_already() -> None:

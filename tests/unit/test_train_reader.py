@@ -28,7 +28,7 @@ from infra.training.reader_lines import Ids, encode, read_labelled
 from infra.training.reader_net import ReaderNet, adapted, collate
 from infra.training.recipe import Recipe
 from infra.training.source import Source, bert_tokenizer
-from infra.training.train_reader import MISSED, ReaderTask, weigh
+from infra.training.train_reader import GIVEN_UP, MISSED, ReaderTask, careful, weigh
 from shared.domain import Claim
 from shared.errors import ArtifactError
 from shared.models.artifacts import load_manifest
@@ -190,6 +190,12 @@ def test_no_other_threshold_costs_less(seed: int, apart: float) -> None:
         assert cost(refused(logits, claims, weights | {"threshold": float(level)}), planted) >= least - 1e-9
 
 
+def test_a_model_is_refused_more_and_keeps_most_of_what_is_true() -> None:
+    weights = dict.fromkeys(SIGNS, 0.0) | {"logit": 1.0, "bias": 0.5, "threshold": 2.0}
+    assert careful(np.arange(-10.0, 11.0), [[]] * 21, weights) == 2.0, "no laxer than with people"
+    assert careful(np.arange(-10.0, 1.0), [[]] * 11, weights) == pytest.approx(-1.5)
+
+
 # The lines ----------------------------------------------------------------------------------------------------------
 
 
@@ -230,11 +236,13 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ledger = tmp_path_factory.mktemp("ledger")
     write(ledger / "relations.zh.jsonl", rows("送"))
     write(ledger / "weights.zh.jsonl", islice(rows("送"), 12))
+    write(ledger / "weights-model.zh.jsonl", islice(rows("送"), 6, 18))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(train_reader, "open_source", open_source)
         patch.setattr(train_reader, "LEDGER", ledger)
         patch.setattr(train_reader, "LEARNED", ("relations.zh.jsonl",))
         patch.setattr(train_reader, "WEIGHED", ("weights.zh.jsonl",))
+        patch.setattr(train_reader, "SPOKEN", ("weights-model.zh.jsonl",))
         patch.setattr(train_reader, "DEVELOPMENT", ())
         patch.setattr(train_reader, "HELD_OUT", 4)
         train_reader.main("zh", epochs=20.0, rate=4e-3, rank=8)
@@ -258,7 +266,9 @@ def test_what_training_writes(trained: Path) -> None:
     card = json.loads((folder / "reader.json").read_text(encoding="utf-8"))
     assert card["language"] == "zh" and card["encoder"] == "tiny" and card["processes"] == 1
     assert 0 < card["ads"] < 32 and card["lines"] == 4 * card["ads"]
-    assert set(card["weights"]) == {*SIGNS, "bias", "threshold"}
+    assert set(card["weights"]) == {*SIGNS, "bias", "threshold", "strict"}
+    assert card["weights"]["strict"] <= card["weights"]["threshold"]
+    assert card["model"]["strict"]["false_rejections"] <= GIVEN_UP
     unknown = card["unknown_writers"]
     assert unknown["lines"] == 48
     assert set(unknown["rules"]) == set(unknown["together"]) == {"recall", "false_rejections"}
@@ -270,6 +280,7 @@ def test_a_reader_that_is_kept_is_weighed_again(tiny: Path, monkeypatch: pytest.
     monkeypatch.setattr(train_reader, "LEDGER", tiny)
     monkeypatch.setattr(train_reader, "LEARNED", ("relations.zh.jsonl",))
     monkeypatch.setattr(train_reader, "WEIGHED", ("weights.zh.jsonl",))
+    monkeypatch.setattr(train_reader, "SPOKEN", ("weights-model.zh.jsonl",))
     monkeypatch.setattr(train_reader, "DEVELOPMENT", ())
     monkeypatch.setattr(train_reader, "HELD_OUT", 4)
     folder = tiny / "reader-zh"
