@@ -15,6 +15,8 @@ from pathlib import Path
 
 from shared.errors import ArtifactError
 from shared.models.artifacts import find, verify
+from shared.models.reader import KIND as READER
+from shared.models.reader import check_worth
 
 ROOT = Path(__file__).resolve().parent.parent
 REQUIREMENTS = ROOT / "shared" / "requirements.txt"
@@ -103,7 +105,9 @@ def artefacts() -> dict[str, Path]:
     try:
         folders = {name: find(ARTIFACTS, name) for name in SERVED}
         for folder in folders.values():
-            verify(folder)
+            manifest = verify(folder)
+            if manifest.kind == READER:
+                check_worth(manifest)
     except ArtifactError as error:
         raise BuildError(f"the layer needs the model files. {error.detail}") from error
     return folders

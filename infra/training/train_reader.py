@@ -56,7 +56,8 @@ SURE = 0.02  # how unsure a label is taken to be
 TOKENS = 0.5  # weight of the tokens' loss beside the texts'
 RARE = 3.0  # weight of a token within a span: few are
 MISSED = 1.25  # what a missed claim costs, in refused true lines
-GIVEN_UP = 0.2  # share of a model's true texts that may be refused for the sake of those that are not
+# Of a model's true texts, those refused for the sake of its others; more only where people's would be refused too.
+GIVEN_UP = 0.2
 RECIPE = Recipe(layers=0, length=0, epochs=0.0, batch=1, rate=0.0, label_smoothing=0.0, checks=6)
 
 console = Console(stderr=True)
@@ -72,7 +73,7 @@ class Lines:
     @property
     def planted(self) -> NDArray[np.float64]:
         """Of each line, 1 where it states what its ad does not say."""
-        return np.concatenate([one.planted for one in self.ids])
+        return np.array([label for one in self.ids for label in one.planted])
 
 
 class ReaderTask:
@@ -170,8 +171,8 @@ def careful(logits: NDArray[np.float64], claims: list[list[Claim]], weights: dic
     """The log-odds from which on a model's text is refused; given are its texts that are true and nothing else has
     been said against."""
     odds = [doubt(logit, one, weights) for logit, one in zip(logits, claims, strict=True)]
-    level = float(np.quantile(odds, 1 - GIVEN_UP)) if odds else math.inf
-    return round(min(weights["threshold"], level), 4)
+    level = float(np.quantile(odds, 1 - GIVEN_UP, method="higher")) if odds else math.inf
+    return min(weights["threshold"], math.ceil(level * 1e4) / 1e4 if math.isfinite(level) else level)
 
 
 def _rates(refused: NDArray[np.bool_], planted: NDArray[np.float64]) -> dict[str, float]:
@@ -238,13 +239,14 @@ def main(
             planned = loop.planned_batches([one.tokens for one in learned], recipe, seed)
             about["seconds"] = round(loop.train(task, planned, recipe, report=_say).seconds)
         if distributed.is_first():
+            if not keep and not measure:
+                # Half of the size, and what is lost is less than int8 loses.
+                task.module.half().save_pretrained(str(folder))
+                task.module.float()
+                (folder / "README.md").unlink(missing_ok=True)
             card = about | _judged(task, unknown, spoken)
             if measure:
                 return
-            if not keep:
-                # Half of the size, and what is lost is less than int8 loses.
-                task.module.half().save_pretrained(str(folder))
-                (folder / "README.md").unlink(missing_ok=True)
             (folder / CARD).write_text(json.dumps(card, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
@@ -256,8 +258,9 @@ def _say(progress: Progress) -> None:
 
 
 def _judged(task: ReaderTask, unknown: Lines, spoken: Lines) -> dict[str, Any]:
-    """What reader and rules are worth, by cross-validation over ads how good they are alone and together, and how good
-    on a model's texts that the rules and the literal reading let through."""
+    """What reader and rules are worth, by cross-validation over ads how good they are alone and together, and of a
+    model's texts that the rules and the literal reading let through, on which it was found how strict to be, how many
+    are refused."""
     logits, planted = task.predict(unknown.ids), unknown.planted
     claims = [trace_claims(line, one.ad) for one in unknown.labelled for line in one.lines]
     ads = np.repeat(np.arange(len(unknown.ids)), [len(one.lines) for one in unknown.ids])
@@ -278,7 +281,11 @@ def _judged(task: ReaderTask, unknown: Lines, spoken: Lines) -> dict[str, Any]:
     true = np.flatnonzero(planted == 0)
     weights["strict"] = careful(logits[true], [claims[place] for place in true], weights)
     odds = np.array([doubt(logit, one, weights) for logit, one in zip(logits, claims, strict=True)])
-    model = {"lines": len(planted), "strict": _rates(odds > weights["strict"], planted)}
+    model = {
+        "true": len(true),
+        "planted": len(planted) - len(true),
+        "strict": _rates(odds > weights["strict"], planted),
+    }
     console.print(figures | {"model": model})
     return {"weights": weights, "unknown_writers": figures, "model": model}
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
+from functools import lru_cache
 from threading import Thread
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from shared.domain import Ad, Claim, Classification, Finding, Language, RejectedCopy
+from shared.errors import ArtifactError
 from shared.generating.form import form_problems, tidy
 from shared.generating.prompts import repeats_example
 from shared.generating.repeats import COPIED, copied_share
@@ -46,6 +48,8 @@ class Reader(Protocol):
         self, text: str, ad: Ad, claims: Sequence[Claim], *, audience: Sequence[str] = (), strict: bool = False
     ) -> list[Claim]: ...
 
+    def warm(self) -> None: ...
+
 
 Check = Callable[..., list[Finding]]
 LENGTH = "editorial.length"  # is judged by what a channel shows, which is less than what it takes
@@ -65,11 +69,11 @@ def warm() -> None:
             check(text, None, jurisdiction)
 
 
-@cache
-def warm_meanwhile() -> None:
-    """Has `warm` done by another thread, once a process: while a model writes, the processor has nothing to do, and
-    one that is given up late leaves no time for it."""
-    Thread(target=warm, name="ledger", daemon=True).start()
+def _warm(reader: Reader | None) -> None:
+    warm()
+    if reader is not None:
+        with suppress(ArtifactError):  # who asks it is told
+            reader.warm()
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +137,15 @@ class Gate:
         self._classifier = classifier
         self._check = check
         self._judged = lru_cache(maxsize=JUDGED)(self._judge)
+        self._warming: Thread | None = None
+
+    def warm_meanwhile(self) -> None:
+        """Has ledger, packs and readers loaded by another thread, once: while a model writes, the processor has nothing
+        to do, and one that is given up late leaves no time for it."""
+        if self._warming is None:
+            reader = self._reader() if self._reader is not None else None
+            self._warming = Thread(target=_warm, args=(reader,), name="ledger", daemon=True)
+            self._warming.start()
 
     def sieve(
         self,
@@ -148,6 +161,9 @@ class Gate:
 
         audience: names of the interests they were written for; they count a little in the order. refused: reasons
         against texts, by `text_key`.
+
+        Raises:
+            ArtifactError: a model that judges them cannot be loaded.
         """
         rejected: list[RejectedCopy] = []
         kept: list[_Kept] = []
@@ -205,6 +221,9 @@ class Gate:
 
         channel: where; None: what only a channel minds is not looked at. author: a ``model``'s text that no person has
         approved is read literally; a ``template`` of the ad's own words needs no reader, nor any other model.
+
+        Raises:
+            ArtifactError: the reader cannot be loaded.
         """
         judged = self._judged(text, _Subject(gate_stamp(ad)["facts"], ad), language, tuple(audience), author)
         against = channel_problems(text, channel, language) if channel is not None else ()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from shared.domain import CatalogueAd, Copy, Language
-from shared.errors import Unprocessable
+from shared.errors import ArtifactError, Unprocessable
 from shared.generating.briefs import Briefs, segment_audience
 from shared.generating.examples import Examples
 from shared.generating.facts import facts_of
@@ -19,6 +19,7 @@ from shared.generating.ladder import distinct
 from shared.preprocess import clean_text
 from shared.stores import Stores
 from shared.stores.copies import ANYONE, Approved, text_key
+from shared.telemetry import logger
 
 MAX_REVIEWS = 100
 MAX_TEXT = 500
@@ -96,7 +97,11 @@ class Reviews:
             return []
         language = review.language or stored.ad.language
         audience = segment_audience(review.segment or ANYONE, language)
-        return self._gate.reasons(text, stored.ad, language, audience=audience)[0]
+        try:
+            return self._gate.reasons(text, stored.ad, language, audience=audience)[0]
+        except ArtifactError as error:
+            logger.error("a review cannot be judged", extra={"detail": error.detail})
+            return ["text: cannot be judged now"]
 
     def _approved(self, review: Review, stored: CatalogueAd, text: str, language: Language) -> Approved:
         ad = stored.ad

@@ -13,12 +13,12 @@ from hashlib import blake2b
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
-from shared.domain import Copy
-from shared.errors import ModelUnavailable
+from shared.domain import Copy, RejectedCopy
+from shared.errors import ArtifactError, ModelUnavailable
 from shared.generating.constraint import constraint_of
 from shared.generating.costs import NO_COST, Cost, call_cost
 from shared.generating.examples import Examples
-from shared.generating.gate import Gate, Passed, warm_meanwhile
+from shared.generating.gate import Gate, Passed
 from shared.generating.ladder import REVIEWED, Bank, Ladder, distinct
 from shared.generating.prompts import Style, build_prompt, may_generate, prompt_version
 from shared.generating.provenance import label_of, provenance
@@ -43,6 +43,7 @@ DAY = 86400.0
 ENOUGH = 3  # attempts in vain after which a model is not asked again that day
 GIVEN_UP = f"the language model was asked {ENOUGH} times today and wrote too little that may be shown: fresh asks again"
 OTHERS = "repeats copy approved for another ad"
+UNJUDGED = "cannot be judged"
 
 
 def untrained(tenant: str) -> Found[TextClicks]:
@@ -120,7 +121,7 @@ class Writer:
         It is asked again for a brief of which it wrote nothing that may be shown, where another round is likely to end
         in time.
         """
-        warm_meanwhile()
+        self._gate.warm_meanwhile()
         request = self.request(tenant, brief)
         texts: list[str] = []
         notice, cost = None, NO_COST
@@ -142,15 +143,18 @@ class Writer:
             if written.cut:
                 notice = f"{written.cut} of {request.n} candidates were cut: {written.notice}"
                 break
+            if attempt + 1 == ROUNDS or not new or self._own_words(brief, texts):
+                break
             now = time.monotonic()
-            last = attempt + 1 == ROUNDS or end - now < max(LEAST_SECONDS, now - began)
-            if last or not new or self._own_words(brief, texts):
+            if end - now < max(LEAST_SECONDS, now - began):
                 break
         return texts, notice, cost
 
     def _own_words(self, brief: Brief, texts: Sequence[str]) -> bool:
-        """Whether one of the texts may be shown and is no copy of what the advertiser wrote."""
-        passed, _ = self._gate.sieve(texts, brief.ad, brief.language, channel=brief.channel, audience=brief.audience)
+        """Whether one of the texts may be shown and is no copy of what the advertiser wrote, or none can be judged."""
+        passed, _, unjudged = self._sieve(brief, texts, {})
+        if unjudged is not None:
+            return True
         sources = (brief.ad.title, brief.ad.description)
         return any(copied_share(one.text, sources) < COPIED for one in passed)
 
@@ -219,20 +223,13 @@ class Writer:
         refused = dict.fromkeys(banked.refused, REVIEWED)
         if texts and self._examples is not None:
             refused = dict.fromkeys(self._examples.others(tenant, brief), OTHERS) | refused
-        passed, rejected = self._gate.sieve(
-            texts,
-            brief.ad,
-            brief.language,
-            channel=brief.channel,
-            audience=brief.audience,
-            refused=refused,
-        )
+        passed, rejected, unjudged = self._sieve(brief, texts, refused)
         passed, predicted, judged_by = self._by_clicks(tenant, passed)
         written = self._generated(brief, passed, predicted, judged_by.get("text_clicks"), model)
         rejected += banked.rejected
         if brief.bank is not None and written:
             self._ladder.keep(tenant, brief, brief.bank, written, banked.refused)
-        if brief.bank is not None and texts and len(written) < brief.n:
+        if brief.bank is not None and texts and len(written) < brief.n and unjudged is None:
             self._ladder.count_attempt(tenant, brief, brief.bank, self._attempt(brief))
         copies = distinct([*written, *banked.copies])[: brief.n]
         if len(copies) < brief.n:
@@ -250,11 +247,30 @@ class Writer:
             tuple(rejected),
             self.versions() | judged_by,
             len(texts),
-            "; ".join(one for one in (brief.notice, notice) if one) or None,
+            "; ".join(one for one in (brief.notice, notice, unjudged) if one) or None,
             replace(cost, copies=len(written)),
             self._price,
             "predicted_clicks" if predicted else "match",
         )
+
+    def _sieve(
+        self, brief: Brief, texts: Sequence[str], refused: Mapping[str, str]
+    ) -> tuple[list[Passed], list[RejectedCopy], str | None]:
+        """What the gate lets through and what not; and why nothing of it could be judged: a model of the gate's is
+        broken, and templates answer until it is mended."""
+        try:
+            passed, rejected = self._gate.sieve(
+                texts,
+                brief.ad,
+                brief.language,
+                channel=brief.channel,
+                audience=brief.audience,
+                refused=refused,
+            )
+        except ArtifactError as error:
+            logger.error("copy cannot be judged", extra={"detail": error.detail})
+            return [], [RejectedCopy(text, (UNJUDGED,)) for text in texts], "what the model wrote cannot be judged"
+        return passed, rejected, None
 
     def _by_clicks(self, tenant: str, passed: Sequence[Passed]) -> tuple[list[Passed], list[float], dict[str, str]]:
         """The texts with the most predicted clicks first, their log click rates (only differences mean anything), and

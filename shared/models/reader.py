@@ -13,9 +13,9 @@ import math
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import pairwise
 from pathlib import Path
+from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from shared.domain import Ad, Claim, Language
 from shared.errors import ArtifactError
-from shared.models.artifacts import verify
+from shared.models.artifacts import Manifest, verify
 from shared.models.sessions import open_session
 from shared.policy.reading import SIGNS, weighed
 
@@ -151,10 +151,7 @@ class ClaimReader:
         from tokenizers import Tokenizer
 
         manifest = verify(folder, KIND)
-        if not {*SIGNS, "bias", "threshold", "strict"} <= set(manifest.metadata.get("weights", ())):
-            raise ArtifactError(
-                f"artefact {manifest.name} does not say what it is worth: build it again (`make models`)"
-            )
+        check_worth(manifest)
         session = open_session(folder / MODEL, threads)
         tokenizer = Tokenizer.from_buffer(gzip.decompress((folder / TOKENIZER).read_bytes()))
         return cls(session, tokenizer, manifest.metadata, manifest.version)
@@ -201,11 +198,39 @@ class ClaimReader:
         return [(float(texts[0, start]), tokens[0, start:end]) for start, end in zip(row.starts, ends, strict=True)]
 
 
+def check_worth(manifest: Manifest) -> None:
+    """Whether a reader's manifest says what the reader is worth beside the ledger's rules.
+
+    Raises:
+        ArtifactError: it does not.
+    """
+    if not {*SIGNS, "bias", "threshold", "strict"} <= set(manifest.metadata.get("weights", ())):
+        raise ArtifactError(
+            f"artefact {manifest.name} does not say what it is worth: build it again (`make models`), after "
+            "`python -m infra.training.train_reader LANGUAGE --keep` where the adapter is your own"
+        )
+
+
 class Readers:
-    """The ledger with the readers beside its rules. `load` gives a language's reader; what it gave is kept."""
+    """The ledger with the readers beside its rules. `load` gives a language's reader; what it gave is kept, and why it
+    could not give one too."""
 
     def __init__(self, load: Callable[[Language], ClaimReader]) -> None:
-        self._load = cache(load)
+        self._load_one = load
+        self._loaded: dict[Language, ClaimReader | ArtifactError] = {}
+        self._lock = Lock()
+
+    def _load(self, language: Language) -> ClaimReader:
+        with self._lock:
+            if language not in self._loaded:
+                try:
+                    self._loaded[language] = self._load_one(language)
+                except ArtifactError as error:
+                    self._loaded[language] = error
+            found = self._loaded[language]
+        if isinstance(found, ArtifactError):
+            raise ArtifactError(found.detail)
+        return found
 
     @classmethod
     def of(cls, artifacts: Path, threads: int = 0) -> Readers:

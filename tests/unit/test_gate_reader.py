@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from threading import Event
 from typing import Any
 
 import pytest
 
 from shared.domain import Ad, Claim
 from shared.errors import ArtifactError
+from shared.generating import Review
 from shared.generating.gate import Author, Gate
 from shared.generating.templates import fill_templates
 from shared.policy.reading import READING, STATEMENT
 from shared.policy.rules import check
 from shared.stores import Stores
+from tests.conftest import TENANT
 from tests.fakes.generation import GOOD, PHONE_EN, PHONE_ZH, make_world, texts
 from tests.fakes.models import TopicClassifier, TopicEncoder
 
@@ -30,7 +33,11 @@ class Judge:
 
     doubts: Sequence[str] = ()
     asked: list[tuple[str, bool]] = field(default_factory=list)
+    warmed: Event = field(default_factory=Event)
     audiences: list[tuple[str, ...]] = field(default_factory=list)
+
+    def warm(self) -> None:
+        self.warmed.set()
 
     def weigh(
         self, text: str, ad: Ad, claims: Sequence[Claim], *, audience: Sequence[str] = (), strict: bool = False
@@ -173,14 +180,42 @@ def test_copy_is_read_on_its_way_to_the_answer_and_the_fallback_is_not(stores: S
     assert all(strict for _, strict in judge.asked)
 
 
+def broken() -> Judge:
+    raise ArtifactError("artefact reader reader-en: model.onnx.gz is missing")
+
+
+def test_what_a_model_wrote_and_nobody_can_judge_is_not_shown(stores: Stores) -> None:
+    class Broken(Judge):
+        def weigh(self, text: str, ad: Ad, claims: Sequence[Claim], **_: Any) -> list[Claim]:
+            return list(broken().asked)  # type: ignore[arg-type]
+
+    world = make_world(stores)
+    world.generator.texts = GOOD
+    world.generating = world.build(reader=Broken)
+    for asked in range(1, 6):
+        result = world.copy(n=3)
+        assert result.copies and {copy.served_by for copy in result.copies} <= {"template", "advertiser"}
+        assert result.notice == "what the model wrote cannot be judged"
+        assert [(one.text, one.reasons) for one in result.rejected] == [(text, ("cannot be judged",)) for text in GOOD]
+        assert len(world.generator.requests) == asked, "once a request, and no attempt in vain of the model's"
+    review = world.generating.review(TENANT, [Review("p1", GOOD[0], "approved"), Review("p1", GOOD[1], "rejected")])
+    assert [one["result"] for one in review] == ["refused", "rejected"]
+    assert review[0]["reasons"] == ["text: cannot be judged now"]
+
+
+def test_readers_are_loaded_while_a_model_writes(stores: Stores) -> None:
+    world = make_world(stores)
+    judge = Judge()
+    world.generating = world.build(reader=lambda: judge)
+    world.copy(n=1)
+    assert judge.warmed.wait(10)
+
+
 def test_where_banked_copy_cannot_be_judged_templates_answer(stores: Stores) -> None:
     """The rules have changed since it was banked, and the reader's file is broken."""
     world = make_world(stores)
     world.generator.texts = GOOD
     world.copy(n=3)
-
-    def broken() -> Judge:
-        raise ArtifactError("artefact reader reader-en: model.onnx.gz is missing")
 
     world.generating = world.build(reader=broken, generator=None, literally=False)
     with pytest.MonkeyPatch.context() as patch:

@@ -18,6 +18,7 @@ from shared import wiring
 from shared.domain import Language
 from shared.models import reader
 from shared.models.artifacts import write_manifest
+from shared.policy.reading import SIGNS
 from tests.data import ROOT, artifact
 
 # Declared by a package, never imported on our path, and large; the tests in Docker run without them.
@@ -77,7 +78,8 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         folder = tmp_path / "artifacts" / name
         folder.mkdir(parents=True)
         (folder / "model.bin").write_bytes(b"weights")
-        write_manifest(folder, name.split("-")[0], name)
+        worth = dict.fromkeys((*SIGNS, "bias", "threshold", "strict"), 0.0)
+        write_manifest(folder, name.split("-")[0], name, metadata={"weights": worth})
     monkeypatch.setattr(layer, "ARTIFACTS", tmp_path / "artifacts")
     monkeypatch.setattr(layer, "install", lambda target: (target / "numpy").mkdir())
     monkeypatch.setattr(layer, "compile_sources", lambda output: None)
@@ -103,6 +105,12 @@ def test_missing_and_changed_artefacts_are_refused(made: Path, tmp_path: Path) -
         layer.build(tmp_path / "out")
     (made / "encoder" / "manifest.json").unlink()
     with pytest.raises(layer.BuildError, match="make models"):
+        layer.build(tmp_path / "out")
+
+
+def test_a_reader_that_does_not_say_what_it_is_worth_is_refused(made: Path, tmp_path: Path) -> None:
+    write_manifest(made / "reader-en", "reader", "reader-en", metadata={"weights": dict.fromkeys(SIGNS, 0.0)})
+    with pytest.raises(layer.BuildError, match="reader-en does not say what it is worth"):
         layer.build(tmp_path / "out")
 
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import time
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -289,6 +291,33 @@ def test_a_text_in_the_ads_own_words_is_read_too(readers: Readers, strict: bool)
     assert readers.weigh("Larkspur phone", phone(), plain, strict=strict) == plain
     doubted = readers.weigh("Larkspur phone, perhaps", phone(), plain, strict=strict)
     assert doubted == [*plain, Claim((16, 23), "perhaps", STATEMENT, None)]
+
+
+def test_two_who_ask_at_once_load_a_reader_once(loaded: list[Language]) -> None:
+    def load(language: Language) -> ClaimReader:
+        time.sleep(0.05)
+        loaded.append(language)
+        return make_reader()
+
+    readers = Readers(load)
+    threads = [Thread(target=readers.weigh, args=("a word", phone(), [])) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert loaded == ["en"]
+
+
+def test_a_reader_that_cannot_be_loaded_is_tried_once(loaded: list[Language]) -> None:
+    def load(language: Language) -> ClaimReader:
+        loaded.append(language)
+        raise ArtifactError("artefact reader-en: model.onnx.gz is missing")
+
+    readers = Readers(load)
+    for _ in range(2):
+        with pytest.raises(ArtifactError, match="is missing"):
+            readers.weigh("a word", phone(), [])
+    assert loaded == ["en"]
 
 
 def test_readers_that_are_warmed_are_loaded(readers: Readers, loaded: list[Language]) -> None:
