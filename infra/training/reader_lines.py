@@ -7,9 +7,11 @@ line that the one and the other ad do not support, or nothing. The latter keep a
 
 from __future__ import annotations
 
+import random
+import re
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from shared.domain import Ad
 from shared.models.reader import AD_TOKENS, TEXT_TOKENS, told
 
 Span = tuple[int, int]
+_SENTENCE_ENDS = re.compile(r"(?<=[。！？；])|(?<=[.!?;])\s+")
+_HAN = re.compile(r"[\u3400-\u9fff]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,44 @@ def _span(text: str, words: str) -> Span | None:
 def _labelled(ad: dict[str, Any], lines: Sequence[str], spans: Sequence[Span | None], group: str) -> Labelled:
     fields = {"ad_id": "-", "landing_url": "https://example.com/"} | ad
     return Labelled(Ad(**fields), tuple(lines), tuple(spans), zlib.crc32(group.encode()))
+
+
+def with_longer(labelled: Labelled, seed: int) -> Labelled:
+    """The ad with longer texts besides, so that length and many facts are no sign of an untrue text: two of what
+    it says itself, one of two of its true lines, and two that hold a line which is not true."""
+    chosen = random.Random(seed)  # nosec B311
+    true = [text for text, span in zip(labelled.lines, labelled.spans, strict=True) if span is None]
+    untrue = [(text, span) for text, span in zip(labelled.lines, labelled.spans, strict=True) if span is not None]
+    own = [part for part in _SENTENCE_ENDS.split(labelled.ad.description) if len(part) > 1]
+    own += [f"{name}: {value}" for name, value in labelled.ad.attributes.items()]
+    texts: list[tuple[str, Span | None]] = []
+    for _ in range(2 if own else 0):
+        texts.append(_joined([(part, None) for part in chosen.sample(own, min(len(own), chosen.randint(1, 3)))]))
+    if len(true) > 1:
+        texts.append(_joined([(text, None) for text in chosen.sample(true, 2)]))
+    for others in (own, true):
+        if untrue and others:
+            texts.append(_joined(chosen.sample([chosen.choice(untrue), (chosen.choice(others), None)], 2)))
+    known = set(labelled.lines)
+    texts = [(text, span) for text, span in texts if text not in known]
+    return replace(
+        labelled,
+        lines=(*labelled.lines, *(text for text, _ in texts)),
+        spans=(*labelled.spans, *(span for _, span in texts)),
+    )
+
+
+def _joined(pieces: Sequence[tuple[str, Span | None]]) -> tuple[str, Span | None]:
+    """Texts as one, and the span of the one that is not true."""
+    whole, found = "", None
+    for text, span in pieces:
+        if whole:
+            bare = whole.rstrip("。.，,；; ")
+            whole = bare + ("，" if _HAN.search(bare[-1:] + text[:1]) else ", ")
+        if span is not None:
+            found = len(whole) + span[0], len(whole) + span[1]
+        whole += text
+    return whole, found
 
 
 def encode(labelled: Labelled, tokenizer: Tokenizer) -> Ids:

@@ -110,6 +110,11 @@ def adapted(net: ReaderNet, rank: int = RANK) -> PeftModel:
     return get_peft_model(net, config)
 
 
+def gone_on(net: ReaderNet, folder: Any) -> PeftModel:
+    """The net with the adapter of a folder, to be trained on."""
+    return PeftModel.from_pretrained(net, str(folder), is_trainable=True)
+
+
 def merged(net: ReaderNet, folder: Any) -> ReaderNet:
     """The net with the adapter of a folder added to its weights."""
     model = PeftModel.from_pretrained(net, str(folder))

@@ -31,8 +31,8 @@ from infra.training.build_reader import CARD, LANGUAGES, LEDGER
 from infra.training.frozen import Body, device
 from infra.training.layers import Drop
 from infra.training.loop import Batch, Measured, Progress
-from infra.training.reader_lines import Ids, Labelled, encode, read_labelled
-from infra.training.reader_net import RANK, ReaderNet, adapted, collate, merged
+from infra.training.reader_lines import Ids, Labelled, encode, read_labelled, with_longer
+from infra.training.reader_net import RANK, ReaderNet, adapted, collate, gone_on, merged
 from infra.training.reader_source import ENCODERS, open_source
 from infra.training.recipe import Recipe
 from shared.domain import Claim, Language
@@ -50,6 +50,7 @@ LEARNED = tuple(
 WEIGHED = tuple(f"{name}.{language}.jsonl" for name in ("weights", "weights-bare") for language in LANGUAGES)
 SPOKEN = tuple(f"weights-model.{language}.jsonl" for language in LANGUAGES)  # what a model wrote about their ads
 DEVELOPMENT = tuple(HERE.parents[1] / "tests" / "unit" / f"ledger_dev.{language}.jsonl" for language in ("zh", "en"))
+STAGE = ("seed", "epochs", "rate", "batch", "ads", "lines", "processes", "seconds")  # what a card says of a training
 HELD_OUT = 12  # one ad in so many
 FOLDS = 5
 SURE = 0.02  # how unsure a label is taken to be
@@ -193,6 +194,9 @@ def main(
     measure: Annotated[
         bool, typer.Option("--measure", help="write nothing: print how good the reader that is there is")
     ] = False,
+    go_on: Annotated[
+        bool, typer.Option("--go-on", help="learn on from the adapter that is there, after more lines came")
+    ] = False,
     epochs: Annotated[float, typer.Option()] = 4.0,
     rate: Annotated[float, typer.Option()] = 1e-3,
     batch: Annotated[int, typer.Option(help="ads")] = 4,
@@ -220,7 +224,7 @@ def main(
             paths = [*(LEDGER / name for name in LEARNED), *DEVELOPMENT, *(more or ())]
             train, dev = split(read(paths, language, tokenizer))  # type: ignore[arg-type]
             kept = np.random.default_rng(seed).permutation(len(train.ids))[: ads or None]
-            learned = [train.ids[place] for place in kept]
+            learned = [encode(with_longer(train.labelled[place], seed + int(place)), tokenizer) for place in kept]
             recipe = replace(RECIPE, layers=body.depth, epochs=epochs, batch=batch, rate=rate)
             about = {
                 "language": language,
@@ -234,8 +238,12 @@ def main(
                 "lines": sum(len(one.lines) for one in learned),
                 "processes": distributed.size(),
             }
+            if go_on:
+                before = json.loads((folder / CARD).read_text(encoding="utf-8"))
+                about["after"] = {name: before[name] for name in (*STAGE, "after") if name in before}
             console.print(about | {"ads_held_out": len(dev.ids)})
-            task = ReaderTask(adapted(ReaderNet(body), rank), body, learned, dev.ids, recipe, seed)
+            net = gone_on(ReaderNet(body), folder) if go_on else adapted(ReaderNet(body), rank)
+            task = ReaderTask(net, body, learned, dev.ids, recipe, seed)
             planned = loop.planned_batches([one.tokens for one in learned], recipe, seed)
             about["seconds"] = round(loop.train(task, planned, recipe, report=_say).seconds)
         if distributed.is_first():

@@ -90,3 +90,14 @@ def test_of_an_ad_that_is_too_long_for_it_rules_alone_are_heard(readers: Readers
     claims = trace_claims("Four legs of steel", long)
     assert readers.weigh("Four legs of steel", long, claims) == claims
     assert unsupported(claims)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_of_a_models_texts_readers_find_most_that_rules_and_literal_reading_let_through(
+    language: str, readers: Readers
+) -> None:
+    figures = run(LEDGER / f"fresh-model.{language}.jsonl", Console(quiet=True), readers)
+    let_through = 1 - figures["literal_recall"]
+    assert let_through > 0.2, "or there is nothing to find"
+    assert 1 - figures["model_recall"] < 0.5 * let_through
+    assert figures["model_false_rejections"] < figures["literal_false_rejections"] + 0.3

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,21 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from infra.training import reader_lines
-from infra.training.reader_lines import Labelled, Span, encode, read_labelled
+from infra.training.reader_lines import Labelled, Span, encode, read_labelled, with_longer
 from shared.domain import Ad
 from shared.models.reader import AD_TOKENS, TEXT_TOKENS
 
 LEDGER = Path(reader_lines.__file__).parent / "ledger"
 WORDS = ["red", "blue", "shoe", "free", "pram", "and"]
-LEARNED = ("twins", "relations", "lines", "weights")
-FILES = [f"{name}.{language}.jsonl" for name in LEARNED for language in ("en", "zh")]
-FRESH = [f"fresh.{language}.jsonl" for language in ("en", "zh")]
+
+
+def files(*names: str) -> list[str]:
+    return [f"{name}.{language}.jsonl" for name in names for language in ("en", "zh")]
+
+
+LEARNED = files("twins", "relations", "lines", "bare", "model")
+WEIGHED = files("weights", "weights-bare", "weights-model")
+FRESH = files("fresh", "fresh-model")
 
 
 def ad(title: str, **fields: Any) -> dict[str, Any]:
@@ -173,27 +180,57 @@ def test_what_the_reader_does_not_take_is_cut_off(tokenizer: Tokenizer) -> None:
     assert ids.doubtful[0] == [0.0, *[1.0] * (TEXT_TOKENS - 1)]
 
 
+# Longer texts -------------------------------------------------------------------------------------------------------
+
+
+@given(
+    true=st.lists(st.sampled_from(["a red shoe.", "一双红鞋。", "free", "come on!"]), unique=True, max_size=3),
+    untrue=st.lists(st.sampled_from(["a blue shoe.", "两双蓝鞋。"]), unique=True, max_size=2),
+    said=st.sampled_from(["", "A red shoe. It is free!", "一双红鞋；免费。"]),
+    seed=st.integers(0, 50),
+)
+def test_longer_texts_are_as_true_as_what_they_are_made_of(
+    true: list[str], untrue: list[str], said: str, seed: int
+) -> None:
+    wrong = [("blue" if "blue" in text else "两双蓝") for text in untrue]
+    spans = [(text.index(word), text.index(word) + len(word)) for text, word in zip(untrue, wrong, strict=True)]
+    one = labelled([*true, *untrue], [*(None for _ in true), *spans])
+    one = replace(one, ad=replace(one.ad, description=said))
+    longer = with_longer(one, seed)
+    assert longer == with_longer(one, seed)
+    assert (longer.lines[: len(one.lines)], longer.spans[: len(one.spans)]) == (one.lines, one.spans)
+    assert len(set(longer.lines[len(one.lines) :]) & set(one.lines)) == 0
+    for text, words_of in zip(longer.lines, words(longer), strict=True):
+        assert (words_of is not None) == any(word in text for word in ("blue", "两双蓝"))
+        assert words_of in (None, "blue", "两双蓝")
+
+
 # The project's own files --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", [*FILES, *FRESH])
+@pytest.mark.parametrize("name", [*LEARNED, *WEIGHED, *FRESH])
 def test_the_projects_files_can_be_read(name: str) -> None:
     found = list(read_labelled(LEDGER / name))
-    assert len(found) > 50
+    assert len(found) > (15 if "model" in name else 50)
     for one in found:
-        assert any(span is None for span in one.spans) and any(span is not None for span in one.spans)
+        both = any(span is None for span in one.spans) and any(span is not None for span in one.spans)
+        assert both or "model" in name
         assert all(text.strip() for text in one.lines)
         assert all(word is None or word.strip() for word in words(one))
 
 
 def test_no_file_of_the_ledger_is_left_out() -> None:
-    assert sorted(path.name for path in LEDGER.glob("*.jsonl")) == sorted([*FILES, *FRESH])
+    assert sorted(path.name for path in LEDGER.glob("*.jsonl")) == sorted([*LEARNED, *WEIGHED, *FRESH])
 
 
 def test_fresh_ads_are_none_that_is_learned_from() -> None:
-    learned = {one.ad.title for name in FILES for one in read_labelled(LEDGER / name)}
-    fresh = {one.ad.title for name in FRESH for one in read_labelled(LEDGER / name)}
-    assert fresh and not fresh & learned
+    def titles(names: list[str]) -> set[str]:
+        return {one.ad.title for name in names for one in read_labelled(LEDGER / name)}
+
+    learned, weighed = titles(LEARNED), titles(WEIGHED)
+    assert not learned & titles(files("weights", "weights-model", "fresh-model"))
+    assert not titles(files("fresh")) & (learned | weighed)
+    assert not titles(files("fresh-model")) & titles(files("weights-model"))
 
 
 def test_twins_do_not_share_a_title_with_other_twins() -> None:
