@@ -225,6 +225,7 @@ def main(
             train, dev = split(read(paths, language, tokenizer))  # type: ignore[arg-type]
             kept = np.random.default_rng(seed).permutation(len(train.ids))[: ads or None]
             learned = [encode(with_longer(train.labelled[place], seed + int(place)), tokenizer) for place in kept]
+            judging = [encode(with_longer(one, seed + place), tokenizer) for place, one in enumerate(dev.labelled)]
             recipe = replace(RECIPE, layers=body.depth, epochs=epochs, batch=batch, rate=rate)
             about = {
                 "language": language,
@@ -241,9 +242,9 @@ def main(
             if go_on:
                 before = json.loads((folder / CARD).read_text(encoding="utf-8"))
                 about["after"] = {name: before[name] for name in (*STAGE, "after") if name in before}
-            console.print(about | {"ads_held_out": len(dev.ids)})
+            console.print(about | {"ads_held_out": len(judging)})
             net = gone_on(ReaderNet(body), folder) if go_on else adapted(ReaderNet(body), rank)
-            task = ReaderTask(net, body, learned, dev.ids, recipe, seed)
+            task = ReaderTask(net, body, learned, judging, recipe, seed)
             planned = loop.planned_batches([one.tokens for one in learned], recipe, seed)
             about["seconds"] = round(loop.train(task, planned, recipe, report=_say).seconds)
         if distributed.is_first():
