@@ -12,11 +12,11 @@ from tests.data import ROOT
 
 LEDGER = ROOT / "infra" / "training" / "ledger"
 MADE = {
-    "1": {
-        "en/adapter_model.safetensors": "d8c01c3408f2",  # pragma: allowlist secret
-        "en/reader.json": "4bbd8666c355",  # pragma: allowlist secret
-        "zh/adapter_model.safetensors": "7db262c292a9",  # pragma: allowlist secret
-        "zh/reader.json": "ce41ddd9fff2",  # pragma: allowlist secret
+    "2": {
+        "en/adapter_model.safetensors": "ad50f7f259dd",  # pragma: allowlist secret
+        "en/reader.json": "f3645056d3a9",  # pragma: allowlist secret
+        "zh/adapter_model.safetensors": "b113aab967b2",  # pragma: allowlist secret
+        "zh/reader.json": "13ce519e998f",  # pragma: allowlist secret
     }
 }
 
