@@ -57,7 +57,7 @@ SURE = 0.02  # how unsure a label is taken to be
 TOKENS = 0.5  # weight of the tokens' loss beside the texts'
 RARE = 3.0  # weight of a token within a span: few are
 MISSED = 1.25  # what a missed claim costs, in refused true lines
-# Of a model's true texts, those refused for the sake of its others; more only where people's would be refused too.
+# Of a model's true texts that nothing else is said against, those refused for the sake of its others.
 GIVEN_UP = 0.3
 RECIPE = Recipe(layers=0, length=0, epochs=0.0, batch=1, rate=0.0, label_smoothing=0.0, checks=6)
 
@@ -172,8 +172,9 @@ def careful(logits: NDArray[np.float64], claims: list[list[Claim]], weights: dic
     """The log-odds from which on a model's text is refused; given are its texts that are true and nothing else has
     been said against."""
     odds = [doubt(logit, one, weights) for logit, one in zip(logits, claims, strict=True)]
-    level = float(np.quantile(odds, 1 - GIVEN_UP, method="higher")) if odds else math.inf
-    return min(weights["threshold"], math.ceil(level * 1e4) / 1e4 if math.isfinite(level) else level)
+    return (
+        math.ceil(float(np.quantile(odds, 1 - GIVEN_UP, method="higher")) * 1e4) / 1e4 if odds else weights["threshold"]
+    )
 
 
 def _rates(refused: NDArray[np.bool_], planted: NDArray[np.float64]) -> dict[str, float]:

@@ -59,8 +59,8 @@ def weighed(
     it doubts most.
 
     Where the text is believed, what rules found no support for is supported by reading it. Where it is not, and rules
-    found nothing, the words that the reader doubts are a claim without support. strict: of a model's text, of which
-    there are others to choose from: a smaller doubt is enough, and nothing is supported by reading it.
+    found nothing, the words that the reader doubts are a claim without support. strict: of a model's text there is
+    another threshold, since it is plainer and there are others to choose from, and nothing is supported by reading it.
     """
     logit, (start, end) = doubted
     unsupported = any(claim.support is None for claim in claims)

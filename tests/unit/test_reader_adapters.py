@@ -15,8 +15,8 @@ MADE = {
     "2": {
         "en/adapter_model.safetensors": "ad50f7f259dd",  # pragma: allowlist secret
         "en/reader.json": "f3645056d3a9",  # pragma: allowlist secret
-        "zh/adapter_model.safetensors": "b113aab967b2",  # pragma: allowlist secret
-        "zh/reader.json": "13ce519e998f",  # pragma: allowlist secret
+        "zh/adapter_model.safetensors": "61540c0827bc",  # pragma: allowlist secret
+        "zh/reader.json": "e5960f11edd9",  # pragma: allowlist secret
     }
 }
 

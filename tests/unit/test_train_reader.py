@@ -190,10 +190,11 @@ def test_no_other_threshold_costs_less(seed: int, apart: float) -> None:
         assert cost(refused(logits, claims, weights | {"threshold": float(level)}), planted) >= least - 1e-9
 
 
-def test_a_model_is_refused_more_and_keeps_most_of_what_is_true() -> None:
+def test_a_model_keeps_most_of_what_is_true() -> None:
     weights = dict.fromkeys(SIGNS, 0.0) | {"logit": 1.0, "bias": 0.5, "threshold": 2.0}
-    assert careful(np.arange(-10.0, 11.0), [[]] * 21, weights) == 2.0, "no laxer than with people"
-    assert careful(np.arange(-10.0, 1.0), [[]] * 11, weights) == pytest.approx(-1.5)
+    assert careful(np.arange(-10.0, 1.0), [[]] * 11, weights) == pytest.approx(-2.5)
+    assert careful(np.arange(-10.0, 11.0), [[]] * 21, weights) == pytest.approx(4.5)
+    assert careful(np.zeros(0), [], weights) == 2.0, "as with people"
 
 
 # The lines ----------------------------------------------------------------------------------------------------------
@@ -267,7 +268,6 @@ def test_what_training_writes(trained: Path) -> None:
     assert card["language"] == "zh" and card["encoder"] == "tiny" and card["processes"] == 1
     assert 0 < card["ads"] < 32 and card["lines"] > 4 * card["ads"], "longer texts besides"
     assert set(card["weights"]) == {*SIGNS, "bias", "threshold", "strict"}
-    assert card["weights"]["strict"] <= card["weights"]["threshold"]
     assert card["model"]["strict"]["false_rejections"] <= GIVEN_UP
     unknown = card["unknown_writers"]
     assert unknown["lines"] == 48
