@@ -75,15 +75,11 @@ def literally(text: str, ad: Ad) -> list[Span]:
     return [claim.span for claim in (*unsupported(claims), *literal(text, ad, claims))]
 
 
-def of_a_model(readers: Readers) -> Judge:
-    """What is refused of a text that a model wrote: by rules, by the literal reading, or by the readers."""
-
-    def judge(text: str, ad: Ad) -> list[Span]:
-        if refused := literally(text, ad):
-            return refused
-        return [claim.span for claim in unsupported(readers.weigh(text, ad, trace_claims(text, ad), strict=True))]
-
-    return judge
+def strictly(readers: Readers) -> Judge:
+    """What rules and readers refuse of a text that a model wrote."""
+    return lambda text, ad: [
+        claim.span for claim in unsupported(readers.weigh(text, ad, trace_claims(text, ad), strict=True))
+    ]
 
 
 def digits(text: str, ad: Ad) -> list[Span]:
@@ -133,7 +129,9 @@ def run(path: Path, console: Console, readers: Readers, *, show: bool = False) -
     for case, spans in zip(cases, refused, strict=True):
         if case.planted is not None:
             kinds[case.kind].append(bool(spans))
-    model, literal_alone = rates(cases, judged(of_a_model(readers))), rates(cases, judged(literally))
+    plain, strict = judged(literally), strictly(readers)
+    literal_alone = rates(cases, plain)
+    model = rates(cases, [spans or strict(case.text, case.ad) for case, spans in zip(cases, plain, strict=True)])
     baselines = {"rules": rates(cases, judged(rules)), "digits": rates(cases, judged(digits))}
     return rates(cases, refused) | {
         "model_recall": model["recall"],

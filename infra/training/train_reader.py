@@ -4,8 +4,9 @@ It reads the project's labelled ad lines (``infra/training/ledger``, and what ``
 ads out, learns an adapter to an encoder out of a wheel (`zh`: RoFormer-Sim small; `en`: multilingual-e5-small, which
 also reads texts in another language than their ad's), fits what the reader and the ledger's rules are worth beside each
 other on lines of writers whom neither knows, prints how good both are there beside the rules alone, and writes
-``infra/training/ledger/reader-LANGUAGE``. ``make models`` builds what is served. On two cores half an hour for each;
-several processes with ``torchrun``.
+``infra/training/ledger/reader-LANGUAGE``. ``make models`` builds what is served. On two cores 20 to 40 minutes; several
+processes with ``torchrun``. What is shipped: ``zh``; ``en --epochs 2``, and after it ``en --go-on --longer --epochs .35
+--rate 3e-4`` with the model's lines twice more (``--lines infra/training/ledger/model.en.jsonl``).
 """
 
 from __future__ import annotations
@@ -49,8 +50,18 @@ LEARNED = tuple(
 # worth more than it is.
 WEIGHED = tuple(f"{name}.{language}.jsonl" for name in ("weights", "weights-bare") for language in LANGUAGES)
 SPOKEN = tuple(f"weights-model.{language}.jsonl" for language in LANGUAGES)  # what a model wrote about their ads
-DEVELOPMENT = tuple(HERE.parents[1] / "tests" / "unit" / f"ledger_dev.{language}.jsonl" for language in ("zh", "en"))
-STAGE = ("seed", "epochs", "rate", "batch", "ads", "lines", "processes", "seconds")  # what a card says of a training
+DEVELOPMENT = tuple(HERE.parents[1] / "tests" / "unit" / f"ledger_dev.{language}.jsonl" for language in LANGUAGES)
+STAGE = (
+    "seed",
+    "epochs",
+    "rate",
+    "batch",
+    "longer",
+    "ads",
+    "lines",
+    "processes",
+    "seconds",
+)  # what a card says of a training
 HELD_OUT = 12  # one ad in so many
 FOLDS = 5
 SURE = 0.02  # how unsure a label is taken to be
@@ -140,9 +151,11 @@ class ReaderTask:
         return np.array(found)
 
 
-def read(paths: Iterable[Path], language: Language, tokenizer: Any) -> Lines:
-    """The lines of some files that the reader of a language reads."""
+def read(paths: Iterable[Path], language: Language, tokenizer: Any, *, longer: int | None = None) -> Lines:
+    """The lines of some files that the reader of a language reads, with longer texts of that seed where it is given."""
     found = [one for path in paths for one in read_labelled(path) if reader_for("".join(one.lines), one.ad) == language]
+    if longer is not None:
+        found = [with_longer(one, longer + place) for place, one in enumerate(found)]
     return Lines(found, [encode(one, tokenizer) for one in found])
 
 
@@ -198,6 +211,9 @@ def main(
     go_on: Annotated[
         bool, typer.Option("--go-on", help="learn on from the adapter that is there, after more lines came")
     ] = False,
+    longer: Annotated[
+        bool, typer.Option("--longer", help="learn longer texts too, of an ad's sentences and of its lines")
+    ] = False,
     epochs: Annotated[float, typer.Option()] = 4.0,
     rate: Annotated[float, typer.Option()] = 1e-3,
     batch: Annotated[int, typer.Option(help="ads")] = 4,
@@ -223,10 +239,10 @@ def main(
             about = json.loads((folder / CARD).read_text(encoding="utf-8"))
         else:
             paths = [*(LEDGER / name for name in LEARNED), *DEVELOPMENT, *(more or ())]
-            train, dev = split(read(paths, language, tokenizer))  # type: ignore[arg-type]
+            found = read(paths, language, tokenizer, longer=seed if longer else None)  # type: ignore[arg-type]
+            train, dev = split(found)
             kept = np.random.default_rng(seed).permutation(len(train.ids))[: ads or None]
-            learned = [encode(with_longer(train.labelled[place], seed + int(place)), tokenizer) for place in kept]
-            judging = [encode(with_longer(one, seed + place), tokenizer) for place, one in enumerate(dev.labelled)]
+            learned = [train.ids[place] for place in kept]
             recipe = replace(RECIPE, layers=body.depth, epochs=epochs, batch=batch, rate=rate)
             about = {
                 "language": language,
@@ -236,6 +252,7 @@ def main(
                 "epochs": epochs,
                 "rate": rate,
                 "batch": batch,
+                "longer": longer,
                 "ads": len(learned),
                 "lines": sum(len(one.lines) for one in learned),
                 "processes": distributed.size(),
@@ -243,9 +260,9 @@ def main(
             if go_on:
                 before = json.loads((folder / CARD).read_text(encoding="utf-8"))
                 about["after"] = {name: before[name] for name in (*STAGE, "after") if name in before}
-            console.print(about | {"ads_held_out": len(judging)})
+            console.print(about | {"ads_held_out": len(dev.ids)})
             net = gone_on(ReaderNet(body), folder) if go_on else adapted(ReaderNet(body), rank)
-            task = ReaderTask(net, body, learned, judging, recipe, seed)
+            task = ReaderTask(net, body, learned, dev.ids, recipe, seed)
             planned = loop.planned_batches([one.tokens for one in learned], recipe, seed)
             about["seconds"] = round(loop.train(task, planned, recipe, report=_say).seconds)
         if distributed.is_first():

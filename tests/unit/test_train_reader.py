@@ -231,6 +231,17 @@ def test_the_lines_of_a_language_are_split_by_group(tmp_path: Path, monkeypatch:
 # From the lines to what is served -----------------------------------------------------------------------------------
 
 
+def small(patch: pytest.MonkeyPatch, ledger: Path) -> None:
+    """Has the trainer learn that encoder from that ledger."""
+    patch.setattr(train_reader, "open_source", open_source)
+    patch.setattr(train_reader, "LEDGER", ledger)
+    patch.setattr(train_reader, "LEARNED", ("relations.zh.jsonl",))
+    patch.setattr(train_reader, "WEIGHED", ("weights.zh.jsonl",))
+    patch.setattr(train_reader, "SPOKEN", ("weights-model.zh.jsonl",))
+    patch.setattr(train_reader, "DEVELOPMENT", ())
+    patch.setattr(train_reader, "HELD_OUT", 4)
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A ledger with a trained adapter."""
@@ -239,13 +250,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write(ledger / "weights.zh.jsonl", islice(rows("送"), 12))
     write(ledger / "weights-model.zh.jsonl", islice(rows("送"), 6, 18))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(train_reader, "open_source", open_source)
-        patch.setattr(train_reader, "LEDGER", ledger)
-        patch.setattr(train_reader, "LEARNED", ("relations.zh.jsonl",))
-        patch.setattr(train_reader, "WEIGHED", ("weights.zh.jsonl",))
-        patch.setattr(train_reader, "SPOKEN", ("weights-model.zh.jsonl",))
-        patch.setattr(train_reader, "DEVELOPMENT", ())
-        patch.setattr(train_reader, "HELD_OUT", 4)
+        small(patch, ledger)
         train_reader.main("zh", epochs=20.0, rate=4e-3, rank=8)
     return ledger
 
@@ -266,7 +271,7 @@ def test_what_training_writes(trained: Path) -> None:
     }
     card = json.loads((folder / "reader.json").read_text(encoding="utf-8"))
     assert card["language"] == "zh" and card["encoder"] == "tiny" and card["processes"] == 1
-    assert 0 < card["ads"] < 32 and card["lines"] > 4 * card["ads"], "longer texts besides"
+    assert 0 < card["ads"] < 32 and card["lines"] == 4 * card["ads"] and not card["longer"]
     assert set(card["weights"]) == {*SIGNS, "bias", "threshold", "strict"}
     assert card["model"]["strict"]["false_rejections"] <= GIVEN_UP
     unknown = card["unknown_writers"]
@@ -276,13 +281,7 @@ def test_what_training_writes(trained: Path) -> None:
 
 
 def test_a_reader_that_is_kept_is_weighed_again(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train_reader, "open_source", open_source)
-    monkeypatch.setattr(train_reader, "LEDGER", tiny)
-    monkeypatch.setattr(train_reader, "LEARNED", ("relations.zh.jsonl",))
-    monkeypatch.setattr(train_reader, "WEIGHED", ("weights.zh.jsonl",))
-    monkeypatch.setattr(train_reader, "SPOKEN", ("weights-model.zh.jsonl",))
-    monkeypatch.setattr(train_reader, "DEVELOPMENT", ())
-    monkeypatch.setattr(train_reader, "HELD_OUT", 4)
+    small(monkeypatch, tiny)
     folder = tiny / "reader-zh"
     adapter = (folder / "adapter_model.safetensors").read_bytes()
     card = json.loads((folder / "reader.json").read_text(encoding="utf-8"))
@@ -299,18 +298,13 @@ def test_a_reader_that_is_kept_is_weighed_again(tiny: Path, monkeypatch: pytest.
 
 
 def test_an_adapter_is_learned_on(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(train_reader, "open_source", open_source)
-    monkeypatch.setattr(train_reader, "LEDGER", tiny)
-    monkeypatch.setattr(train_reader, "LEARNED", ("relations.zh.jsonl",))
-    monkeypatch.setattr(train_reader, "WEIGHED", ("weights.zh.jsonl",))
-    monkeypatch.setattr(train_reader, "SPOKEN", ("weights-model.zh.jsonl",))
-    monkeypatch.setattr(train_reader, "DEVELOPMENT", ())
-    monkeypatch.setattr(train_reader, "HELD_OUT", 4)
+    small(monkeypatch, tiny)
     cards = []
     for go_on in (False, True):
-        train_reader.main("zh", go_on=go_on, epochs=1.0 + 3 * go_on, rate=4e-3, rank=8)
+        train_reader.main("zh", go_on=go_on, longer=go_on, epochs=1.0 + 3 * go_on, rate=4e-3, rank=8)
         cards.append(json.loads((tiny / "reader-zh" / "reader.json").read_text(encoding="utf-8")))
     assert "after" not in cards[0]
+    assert cards[1]["lines"] > cards[0]["lines"] and not cards[1]["after"]["longer"], "longer texts besides"
     assert (cards[1]["epochs"], cards[1]["after"]["epochs"]) == (4.0, 1.0)
     first, second = (card["unknown_writers"]["area_under_curve"] for card in cards)
     assert second > max(first, 0.8), "it begins with what it knew, and learns more"
