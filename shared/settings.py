@@ -6,8 +6,10 @@ import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import get_args
 from urllib.parse import urlsplit
 
+from shared.domain import Wording
 from shared.errors import Misconfigured
 from shared.telemetry import logger
 from shared.tenants import Tenants
@@ -16,6 +18,7 @@ _PACKAGE = Path(__file__).resolve().parent
 ENGINES = ("vllm", "llama.cpp", "openai")
 _AWS = (".amazonaws.com", ".amazonaws.com.cn", ".api.aws", ".amazonwebservices.com.cn")
 PROMPTS = ("few-shot", "tuned", "instruct")
+WORDINGS: tuple[Wording, ...] = get_args(Wording)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +34,9 @@ class Settings:
     llm_adapters: brand voices that the endpoint serves, by comma: ``name`` for every tenant, ``tenant/name`` for one.
     llm_price_per_hour: of the endpoint, USD; 0: not known. Only for estimates.
     llm_constrained: decode under a grammar made from the ad's facts, where the engine has it.
-    llm_literal: what the model wrote may only use the ad's words, and words that state nothing. Without it the ledger
-        alone judges, which lets livelier copy of a strong model through, and more of what a weak one invents.
+    llm_wording: what a model's text may consist of beside words that state nothing: the ad's phrases as they stand
+        there (quoted), the ad's words (literal), or what the ledger and the readers believe (free), which lets livelier
+        copy of a strong model through, and more of what a weak one invents.
     consent_basis: ``asserted`` or ``required`` (DESIGN section 3), of tenants that `tenants` gives none.
     tenants: JSON, see `shared.tenants`.
     tenant_claim: of a JWT, that names the caller's tenant (Amazon Cognito: ``custom:tenant``).
@@ -74,7 +78,7 @@ class Settings:
     llm_adapters: str = ""
     llm_price_per_hour: float = 0.0
     llm_constrained: bool = False
-    llm_literal: bool = True
+    llm_wording: Wording = "quoted"
     sagemaker_endpoint: str = ""
     sagemaker_async_endpoint: str = ""
     exploration: float = 0.05
@@ -135,6 +139,8 @@ class Settings:
             raise ValueError("STAGE='local' lets requests in without a caller: deploy with another stage")
         if settings.llm_engine not in ("", *ENGINES):
             raise ValueError(f"LLM_ENGINE={settings.llm_engine!r}: one of {', '.join(ENGINES)}")
+        if settings.llm_wording not in WORDINGS:
+            raise ValueError(f"LLM_WORDING={settings.llm_wording!r}: one of {', '.join(WORDINGS)}")
         if settings.llm_prompt not in PROMPTS:
             raise ValueError(f"LLM_PROMPT={settings.llm_prompt!r}: one of {', '.join(PROMPTS)}")
         if not 0 <= settings.tcf_vendor_id <= 65535:

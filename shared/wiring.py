@@ -415,7 +415,7 @@ class System:
             price_per_hour=self.settings.llm_price_per_hour,
             constrained=self.settings.llm_constrained,
             reader=lambda: self.readers,
-            literally=self.settings.llm_literal,
+            wording=self.settings.llm_wording,
             text_clicks=self.text_clicks.latest,
             quotas=self.quotas,
         )

@@ -50,7 +50,7 @@ def open_writer(settings: Settings, engine: Engine | None) -> Writer:
     classifier = TaxonomyClassifier.load(settings.artifacts_dir / "taxonomy-adproduct")
     readers = Readers.of(settings.artifacts_dir, threads=settings.threads)
     return Writer(
-        Gate(lambda: encoder, lambda: classifier, check, reader=lambda: readers),
+        Gate(lambda: encoder, lambda: classifier, check, reader=lambda: readers, wording=settings.llm_wording),
         None,
         engine,
         model=engine.name if engine is not None else "none",

@@ -74,7 +74,7 @@ class Memorised:
 
 def quality(candidates: Sequence[Candidate]) -> Quality:
     """The shares over `candidates`, of which there must be one; the gate is asked without the ledger's readers."""
-    gate = Gate(_unneeded, _unneeded, check)
+    gate = Gate(_unneeded, _unneeded, check, wording="quoted")
     rows = []
     answered: dict[tuple[str, tuple[str, ...], str], bool] = {}
     for one in candidates:

@@ -19,9 +19,11 @@ from typing import Any
 from infra.evaluate.rows import read_jsonl
 from shared.domain import Ad, Rejection
 from shared.generating.prompts import build_prompt
+from shared.generating.templates import attribute_facts
 from shared.generating.width import room_in
 from shared.policy.claims import trace_claims, unsupported
 from shared.policy.literal import literal
+from shared.policy.quoting import Quotations
 from shared.policy.rules import blocking, channels, check
 from shared.preprocess import clean_text, match_key, parse_ad
 
@@ -127,7 +129,7 @@ def teachable(pairs: Sequence[Pair]) -> tuple[list[Pair], list[tuple[Pair, str]]
     """The pairs to learn from, and the others with the reason.
 
     A copy that says what its own prompt does not show would teach the model to invent, even where the rest of the ad
-    supports it; an unlawful one would teach that; and one that the literal reading refuses, to write what is not shown.
+    supports it; an unlawful one would teach that; and one that is not quoted from the ad, to write what is not shown.
     """
     kept: list[Pair] = []
     left: list[tuple[Pair, str]] = []
@@ -151,7 +153,11 @@ def _objection(pair: Pair) -> str | None:
     added = literal(
         pair.copy, pair.ad, trace_claims(pair.copy, pair.ad, audience=pair.audience), audience=pair.audience
     )
-    return f"not in the ad's words: {added[0].text}" if added else None
+    if added:
+        return f"not in the ad's words: {added[0].text}"
+    quotations = Quotations(pair.ad, pair.ad.language, attribute_facts(pair.ad, pair.ad.language, named=True))
+    loose = quotations.unquoted(pair.copy, pair.audience)
+    return f"not quoted from the ad: {pair.copy[slice(*loose[0])]}" if loose else None
 
 
 def _as_prompted(pair: Pair) -> Ad:

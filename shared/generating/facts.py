@@ -13,6 +13,7 @@ from shared.domain import Ad, Language
 from shared.generating.orders import commands
 from shared.generating.templates import attribute_facts
 from shared.generating.width import display_width
+from shared.policy.quoting import quotable
 from shared.preprocess import clean_text
 from shared.preprocess.text import visible
 
@@ -59,14 +60,23 @@ def quoted_title(ad: Ad) -> str:
 
 
 def facts_of(
-    ad: Ad, language: Language, *, most: int = 4, width: int = 44, attributes_below: int = 2, brand: bool = False
+    ad: Ad,
+    language: Language,
+    *,
+    most: int = 4,
+    width: int = 44,
+    attributes_below: int = 2,
+    brand: bool = False,
+    sentences: bool = False,
 ) -> list[str]:
-    """Up to `most` facts of at most `width` columns in the advertiser's words: clauses of the description and, where
-    these are fewer than `attributes_below`, attributes; first the brand, if asked for and not in the title."""
-    clauses = [clause.strip() for clause in _CLAUSES.split(quoted(ad.description))]
-    facts = _within(clauses, width)
+    """Up to `most` facts of at most `width` columns in the advertiser's words: clauses of the description, or its
+    quotable `sentences`, and, where these are fewer than `attributes_below`, attributes; first the brand, if asked for
+    and not in the title."""
+    description = quoted(ad.description)
+    parts = quotable(description, language) if sentences else _CLAUSES.split(description)
+    facts = _within([part.strip() for part in parts], width)
     if len(facts) < attributes_below:
-        said = [quoted(fact) for fact in attribute_facts(ad, language)]
+        said = [quoted(fact) for fact in attribute_facts(ad, language, named=sentences)]
         facts += [fact for fact in _within(said, width) if fact not in facts]
     if brand and ad.brand and ad.brand.lower() not in ad.title.lower():
         facts.insert(0, ("品牌" if language == "zh" else "brand ") + quoted(ad.brand))

@@ -10,11 +10,12 @@ from threading import Thread
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from shared.domain import Ad, Claim, Classification, Finding, Language, RejectedCopy
+from shared.domain import Ad, Claim, Classification, Finding, Language, RejectedCopy, Wording
 from shared.errors import ArtifactError
 from shared.generating.form import form_problems, tidy
 from shared.generating.prompts import repeats_example
 from shared.generating.repeats import COPIED, copied_share
+from shared.generating.templates import attribute_facts
 from shared.generating.trimming import trimmed
 from shared.generating.width import display_width, room_in
 from shared.models.taxonomy import load_taxonomy
@@ -117,9 +118,8 @@ class _Subject:
 class Gate:
     """Checks texts against an ad. `check` is the policy check (`shared.policy.rules.check`).
 
-    literally: what a model wrote is read literally besides (`shared.policy.literal`). reader: heard beside the ledger's
-    rules (`shared.models.reader`); it may refuse what they let through, and let through what they refuse of a person's.
-    None: rules alone.
+    wording: what a model's text may consist of. reader: heard beside the ledger's rules (`shared.models.reader`); it
+    may refuse what they let through, and let through what they refuse of a person's. None: rules alone.
     """
 
     def __init__(
@@ -129,10 +129,10 @@ class Gate:
         check: Check,
         *,
         reader: Callable[[], Reader] | None = None,
-        literally: bool = True,
+        wording: Wording = "literal",
     ) -> None:
         self._reader = reader
-        self._literally = literally
+        self.wording: Wording = wording
         self._encoder = encoder
         self._classifier = classifier
         self._check = check
@@ -220,7 +220,7 @@ class Gate:
         """Why a text may not be shown (nothing: it may), and its claims.
 
         channel: where; None: what only a channel minds is not looked at. author: a ``model``'s text that no person has
-        approved is read literally; a ``template`` of the ad's own words needs no reader, nor any other model.
+        approved is held to the `wording`; a ``template`` of the ad's own words needs no reader, nor any other model.
 
         Raises:
             ArtifactError: the reader cannot be loaded.
@@ -248,10 +248,11 @@ class Gate:
         form = form_problems(text, language)
         claims = trace_claims(text, ad, audience=audience)
         false = unsupported(claims)
-        if author == "model" and self._literally and not false:
+        if author == "model" and self.wording != "free" and not false:
             false = literal(text, ad, claims, audience=audience)
+        loose = _unquoted(text, ad, language, audience) if author == "model" and self.wording == "quoted" else []
         # A model's text that is refused already stays so, whatever the reader makes of it.
-        settled = author == "template" or form or (author == "model" and false)
+        settled = author == "template" or form or (author == "model" and (false or loose))
         if self._reader is not None and not settled:
             claims = self._reader().weigh(text, ad, claims, audience=audience, strict=author == "model")
             false = unsupported(claims)
@@ -265,9 +266,11 @@ class Gate:
         reasons = [
             *form,
             *(f"unsupported {claim.kind}: {claim.text}" for claim in false),
+            *(f"not quoted from the ad: {text[start:end]}" for start, end in loose),
             *(f"policy {one.rule}: {text[one.start : one.end]} ({one.citation})" for one in unlawful),
         ]
-        spans = tuple((one.start, one.end) for one in unlawful)
+        # What is no quotation may be left out: beside an invention of its own, what remains is still the ad's.
+        spans = (*((one.start, one.end) for one in unlawful), *loose)
         # A superlative is no fact: where the law forbids it as well, it is only loud.
         invented = [
             claim for claim in false if not any(start < claim.span[1] and claim.span[0] < end for start, end in spans)
@@ -301,6 +304,13 @@ class Gate:
         for result in self._classifier().classify_vectors(vectors, top=1):
             roots.append(tree.path(result.labels[0].id)[0].id if result.labels else None)
         return roots
+
+
+def _unquoted(text: str, ad: Ad, language: Language, audience: Sequence[str]) -> list[tuple[int, int]]:
+    """The parts of a text that the ad does not say in these words, and that may state something."""
+    from shared.policy.quoting import Quotations
+
+    return Quotations(ad, language, attribute_facts(ad, language, named=True)).unquoted(text, audience)
 
 
 @lru_cache(maxsize=JUDGED)

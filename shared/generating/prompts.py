@@ -16,9 +16,10 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from shared.domain import Ad, Domain, Language
+from shared.domain import Ad, Domain, Language, Wording
 from shared.generating.facts import facts_of, quoted, quoted_title
 from shared.generating.width import display_width
+from shared.policy.quoting import states_nothing
 
 Tone = Literal["plain", "warm", "playful", "formal"]
 Style = str  # one of STYLES
@@ -77,12 +78,14 @@ def build_prompt(
     width: int = 120,
     approved: Sequence[Example] = (),
     tone: Tone | None = None,
+    wording: Wording = "quoted",
 ) -> Prompt:
     """The chat turns that ask for one line of copy; without a system message they also read as plain text to be
     continued.
 
     interests: names of general interests to write for. width: columns that the channel has. approved: the advertiser's
-    own copy, the nearest product first; it takes the place of built-in examples.
+    own copy, the nearest product first; it takes the place of built-in examples. wording: what the copy may consist of,
+    for a model that is told.
     """
     document = _document(style)
     part = document[language]
@@ -91,7 +94,8 @@ def build_prompt(
     messages: list[dict[str, str]] = []
     spoken = part["tone"].format(tone=part["tones"][tone]) if tone else ""
     if "system" in part:
-        rules = part["system"].format(width=width, characters=width // 2, tone=spoken)
+        told = part["wording"].get(wording, "")
+        rules = part["system"].format(width=width, characters=width // 2, tone=spoken, wording=told)
         messages.append({"role": "system", "content": rules})
         spoken = ""
 
@@ -109,7 +113,8 @@ def build_prompt(
     for one in reversed(fitting):  # the nearest stands next to the request
         messages.append(turn(quoted(one.title), quoted(one.facts), one.audience if interests else ()))
         messages.append({"role": "assistant", "content": quoted(one.copy)})
-    facts = _joined(facts_of(ad, language, **document["facts"]), language)
+    found = facts_of(ad, language, **document["facts"])
+    facts = part["joint"].join(found) if "joint" in part else _joined(found, language)
     messages.append(turn(quoted_title(ad), facts, interests[:2], spoken))
     tokens = document["short_max_tokens" if short else "max_tokens"]
     return Prompt(tuple(messages), document["version"], document["temperature"], tokens, tuple(document["stop"]))
@@ -123,7 +128,8 @@ def repeats_example(text: str, ad: Ad, language: Language) -> bool:
 @cache
 def _example_shingles(language: Language) -> frozenset[str]:
     examples = [example for style in STYLES for example in _document(style)[language]["examples"]]
-    return frozenset().union(*(_shingles(text, language) for example in examples for text in example.values()))
+    said = frozenset().union(*(_shingles(text, language) for example in examples for text in example.values()))
+    return frozenset(shingle for shingle in said if not states_nothing(shingle, language))
 
 
 def _shingles(text: str, language: Language) -> frozenset[str]:

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from shared.domain import LANGUAGES
+from shared.domain import LANGUAGES, Wording
 from shared.errors import NotFound
 from shared.generating.briefs import Briefs
 from shared.generating.catalogue import CataloguePass, PassRequest
@@ -60,18 +60,18 @@ class Generating:
         price_per_hour: float = 0.0,
         constrained: bool = False,
         reader: Callable[[], Reader] | None = None,
-        literally: bool = True,
+        wording: Wording = "literal",
         text_clicks: Callable[[str], Found[TextClicks]] = untrained,
         quotas: Quotas = UNLIMITED,
     ) -> None:
         """generator: writes while the caller waits; None where there is none. asynchronous: writes queued jobs; without
         it they go to `generator`, with more time. versions: of the models, for the answer. adapters: see `Briefs`.
-        price_per_hour, constrained, text_clicks: see `Writer`. reader, literally: see `Gate`."""
+        price_per_hour, constrained, text_clicks: see `Writer`. reader, wording: see `Gate`."""
         self._stores = stores
         self._generator = generator
         self._asynchronous = asynchronous
         self._timeout = timeout_seconds
-        gate = Gate(encoder, classifier, check, reader=reader, literally=literally)
+        gate = Gate(encoder, classifier, check, reader=reader, wording=wording)
         examples = Examples(stores.copies, clock)
         endpoint = generator or asynchronous
         self._briefs = Briefs(stores, profiles, k_floor=k_floor, adapters=adapters)

@@ -29,13 +29,18 @@ def templates_version() -> str:
     return str(_document()["version"])
 
 
-def attribute_facts(ad: Ad, language: Language) -> list[str]:
-    """The attributes as phrases of that language; those that cannot be said in it are left out."""
+def attribute_facts(ad: Ad, language: Language, *, named: bool = False) -> list[str]:
+    """The attributes as phrases of that language; those that cannot be said in it are left out.
+
+    named: an English word or two stand with the attribute's name, since *on street* says nothing without *parking*.
+    """
     facts = []
     for key, value in ad.attributes.items():
         if key.lower() in _SKIPPED or value in ("", None):
             continue
         phrase = _phrase(ad, key, value, language)
+        if phrase and named and language == "en" and phrase == value:
+            phrase = f"{key.replace('_', ' ')}: {value}"
         if phrase and display_width(phrase) <= 40:
             facts.append(phrase)
     return facts

@@ -168,6 +168,7 @@ class Writer:
             width=room_in(brief.channel, brief.language),
             approved=self._examples.nearest(tenant, brief) if self._examples is not None else (),
             tone=brief.tone,
+            wording=self._gate.wording,
         )
         return ChatRequest(
             prompt.messages,

@@ -17,6 +17,7 @@ from shared.policy.characters import fold
 from shared.policy.facts import AUDIENCE, Facts, prepare
 from shared.policy.legible import illegible
 from shared.policy.numerals import Quantity, find_quantities
+from shared.policy.plain import plain_words
 from shared.policy.vocabulary import lines, stem, stems
 
 _HAN = re.compile(r"[\u3400-\u9fff]")
@@ -29,7 +30,6 @@ _LETTER = 0.4  # what a reading pays for a single character of the ad, where a s
 _NEAR = 2  # words within which one is against another
 _BETWEEN = re.compile(r"[、,，/;；\s]+")
 _COPULA = re.compile(r"^[是为有选\s：:]{0,2}")
-_JOINS = "[joins]"
 _RANKED = frozenset({"comparison", "superlative", "rank"})
 _CURRENCY = "currency"
 _NUMERALS = frozenset("零一二三四五六七八九十百千万亿两半")
@@ -67,23 +67,8 @@ def literal(text: str, ad: Ad, claims: Sequence[Claim], *, audience: Sequence[st
     return [Claim((start, end), text[start:end], kind, None) for start, end, kind in sorted(spans)]
 
 
-@cache
-def _plain(joining: bool = False) -> tuple[frozenset[str], frozenset[str]]:
-    """Plain words, English ones by their stems and Chinese ones as they are written; or those that join words."""
-    english: set[str] = set()
-    chinese: set[str] = set()
-    for name, words in (("plain.en.txt", english), ("plain.zh.txt", chinese)):
-        section = ""
-        for line in lines(name):
-            if line.startswith("["):
-                section = line
-            elif not joining or section == _JOINS:
-                words.update(line.split() if words is chinese else map(stems, line.split(",")))
-    return frozenset(english - {""}), frozenset(chinese)
-
-
 def _english(plain: str, borne: bytearray, facts: Facts) -> Iterator[tuple[int, int, str]]:
-    words, held = _plain()[0], facts.words.stems
+    words, held = plain_words()[0], facts.words.stems
     for match in _WORD.finditer(plain):
         start, end = match.span()
         spelling = match[0].lower().replace("’", "'")
@@ -104,7 +89,7 @@ def _unguarded(plain: str, facts: Facts) -> Iterator[tuple[int, int, str]]:
         for place, word in enumerate(words):
             near = _against().intersection(words[max(0, place - _NEAR) : place + _NEAR + 1])
             guarded[word] = guarded.get(word, True) and bool(near)
-    joins = _plain(joining=True)[0]
+    joins = plain_words(joining=True)[0]
     for match in _WORD.finditer(plain):
         word = stem(match[0].lower())
         if guarded.get(word) and word not in joins:
@@ -138,7 +123,7 @@ def _chinese(plain: str, borne: bytearray, texts: Sequence[str]) -> Iterator[tup
 
     A single character of the ad stands for what it was part of; two in a row would be a word of the copy's own.
     """
-    words = _plain()[1]
+    words = plain_words()[1]
     letters = set("".join(texts))
     for run in _HAN_RUN.finditer(plain):
         first, last = run.span()
@@ -213,7 +198,7 @@ def _without_figures(text: str) -> str:
 
 def _keys(text: str) -> set[str]:
     """What a clause is about: stems of English words, Chinese characters; without numbers and what joins words."""
-    english, chinese = _plain(joining=True)
+    english, chinese = plain_words(joining=True)
     keys = {stem(word.lower()) for match in _WORD.finditer(text) for word in match[0].split("-")} - english
     keys.update(char for char in text if _HAN.match(char) and char not in chinese and char not in _NUMERALS)
     return keys

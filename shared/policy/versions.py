@@ -9,10 +9,13 @@ from shared.policy.packs import document, packs_names
 from shared.policy.reading import VERSION as READING_VERSION
 from shared.policy.vocabulary import VERSION
 
+QUOTING = "quoting-1"  # of what may be quoted, and of what may stand beside it
+
 
 def claims_version() -> str:
     """Version of the term groups, the words and the readers of the claim ledger."""
-    return f"{document('claims')['version']}+{document('claims.zh')['version']}+{VERSION}+reading-{READING_VERSION}"
+    rules = (document("claims")["version"], document("claims.zh")["version"], VERSION)
+    return "+".join((*rules, f"reading-{READING_VERSION}", QUOTING))
 
 
 def packs_version() -> str:

@@ -52,7 +52,7 @@ class Judge:
 
 def make_gate(judge: Judge | None, **options: Any) -> Gate:
     reader = None if judge is None else lambda: judge
-    return Gate(TopicEncoder, TopicClassifier, check, reader=reader, **{"literally": False} | options)
+    return Gate(TopicEncoder, TopicClassifier, check, reader=reader, **{"wording": "free"} | options)
 
 
 def test_a_model_is_read_strictly_and_a_person_is_not() -> None:
@@ -113,6 +113,17 @@ def test_a_reader_lets_a_persons_words_through_and_not_a_models() -> None:
     assert make_gate(Judge()).reasons(INVENTED, PHONE, "en", author="model")[0] == refused
 
 
+def test_a_model_quotes_and_what_it_adds_is_left_out() -> None:
+    quoting = make_gate(None, wording="quoted")
+    put_together = "The bright phone for $299, with 67 W."
+    refused, _ = quoting.reasons(put_together, PHONE, "en", author="model")
+    assert any(reason.startswith("not quoted from the ad: ") for reason in refused)
+    assert quoting.reasons(put_together, PHONE, "en")[0] == [], "a person may"
+    quoted = "Say hello to the Larkspur phone. Take a look today."
+    passed, rejected = quoting.sieve([f"{quoted} The battery is for the screen."], PHONE, "en", channel="feed")
+    assert [one.text for one in passed] == [quoted] and passed[0].trimmed, rejected
+
+
 def test_a_reader_has_no_say_in_the_law() -> None:
     reasons, _ = make_gate(Judge()).reasons("The best phone that money can buy.", PHONE, "en")
     assert any(reason.startswith("policy cn.absolute") for reason in reasons)
@@ -120,7 +131,7 @@ def test_a_reader_has_no_say_in_the_law() -> None:
 
 def test_what_the_reader_believes_of_a_model_is_still_read_literally() -> None:
     judge = Judge(doubts=["5000 mAh"])
-    literal = make_gate(judge, literally=True)
+    literal = make_gate(judge, wording="literal")
     refused, _ = literal.reasons(LIVELY, PHONE, "en", author="model")
     assert refused and all(reason.startswith("unsupported wording") for reason in refused)
     assert not judge.asked, "it is refused already"
@@ -170,7 +181,7 @@ def test_a_reader_is_not_loaded_before_a_text_needs_it() -> None:
 def test_copy_is_read_on_its_way_to_the_answer_and_the_fallback_is_not(stores: Stores) -> None:
     world = make_world(stores)
     judge = Judge(doubts=["5000 mAh"])
-    world.generating = world.build(reader=lambda: judge, literally=False)
+    world.generating = world.build(reader=lambda: judge, wording="free")
     world.generator.texts = GOOD
     result = world.copy(n=3)
     written = [copy.text for copy in result.copies if copy.served_by == "llm"]
@@ -217,7 +228,7 @@ def test_where_banked_copy_cannot_be_judged_templates_answer(stores: Stores) -> 
     world.generator.texts = GOOD
     world.copy(n=3)
 
-    world.generating = world.build(reader=broken, generator=None, literally=False)
+    world.generating = world.build(reader=broken, generator=None, wording="free")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("shared.stores.copies.claims_version", lambda: "another")
         result = world.copy(n=3)

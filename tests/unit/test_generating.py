@@ -83,7 +83,7 @@ def test_what_a_model_adds_to_the_ads_words_is_refused_unless_the_ledger_alone_j
     world.generator.texts = [lively]
     (refused,) = world.copy(n=1).rejected
     assert any(reason.startswith("unsupported wording") for reason in refused.reasons)
-    free = world.build(literally=False).copy(TENANT, CopyRequest(ad_id="p1", n=1))
+    free = world.build(wording="free").copy(TENANT, CopyRequest(ad_id="p1", n=1))
     assert isinstance(free, CopyResult)
     assert texts(free) == [lively]
 

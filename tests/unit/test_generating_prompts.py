@@ -49,9 +49,9 @@ def test_every_style_is_a_file_that_its_version_names(ad: Ad) -> None:
 
 # A changed file is another prompt: it gets another version, and its digest goes here.
 DIGESTS = {
-    "few-shot-1": "46913aac08783d94",
-    "tuned-2": "b4ae5ba2ebcd3734",
-    "instruct-1": "7c19666d39ca4f29",
+    "few-shot-2": "3d9b3e967043a6b7",
+    "tuned-3": "3314288458ccfce0",
+    "instruct-2": "8a2dbcf140375021",
 }
 
 
@@ -78,6 +78,21 @@ def test_an_instructed_model_gets_rules_first(ad: Ad) -> None:
     assert system["role"] == "system" and "60" in system["content"]
     assert ("亲切" if ad.language == "zh" else "warm") in system["content"]
     assert "5000 mAh" in request["content"]
+
+
+@ADS
+def test_an_instructed_model_is_told_to_quote_where_it_has_to(ad: Ad) -> None:
+    told = "原话" if ad.language == "zh" else "word for word"
+    assert told in said(ad, "instruct")
+    assert told not in said(ad, "instruct", wording="literal")
+    assert "{" not in said(ad, "instruct", wording="free")
+
+
+@ADS
+def test_a_model_that_quotes_sees_where_sentences_end(ad: Ad) -> None:
+    described = replace(ad, description="Bright screen, made of glass. They glow. 屏幕亮，玻璃面。不碎。")
+    shown = said(described, "tuned")
+    assert ("屏幕亮，玻璃面；不碎" if ad.language == "zh" else "Bright screen, made of glass; ") in shown
 
 
 @EACH_STYLE

@@ -1,0 +1,145 @@
+"""Quotations of a Chinese ad: clauses of it, in a row, and values of its attributes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+
+from shared.domain import Ad
+from shared.policy.characters import fold
+from shared.policy.plain import beside, plain_words
+
+_DIGIT = re.compile(r"\d")
+_HAN = re.compile(r"[\u3400-\u9fff]")
+STOPS = re.compile(r"[。！？!?；;\n]+")
+_POINTS = re.compile(r"[，、：:；;。！？!?,\s（）()“”\"「」—…·]+")
+_COUNTED = re.compile(
+    r"(?:就是|这|那|一|来|想要|选)?一?"
+    r"[款件条双套本门只台份场支张个把盒瓶杯碗间家顶块串部节次袋包枚盏幅首趟位座辆副]"
+)
+_PHRASES = 4  # clauses in a row that a quotation may have
+_CLAUSES = 8  # clauses of a copy that are one quotation at most
+_PLAIN = 6  # characters of a plain word
+_LEADS = 3  # that may stand before a quotation
+
+
+class ChineseQuotations:
+    """What of a Chinese ad copy may quote. phrases: the ad's attributes as they are said."""
+
+    def __init__(self, ad: Ad, phrases: Iterable[str]) -> None:
+        self._names, clauses, self._values = _clauses(ad)
+        self._clauses = clauses | {_POINTS.sub("", fold(phrase)) for phrase in phrases}
+        self._own = fold("\n".join([ad.title, ad.description, *map(str, ad.attributes.values())]))
+
+    def unquoted(self, text: str, audience: tuple[str, ...]) -> Iterator[tuple[int, int]]:
+        """The parts of a folded text that are no quotation and may state something."""
+        for low, high in _between(STOPS, text):
+            clauses = [(low + start, low + end) for start, end in _between(_POINTS, text[low:high])]
+            place = 0
+            while place < len(clauses):
+                for last in range(min(len(clauses), place + _CLAUSES), place, -1):
+                    asked = last == len(clauses) and text[high : high + 1] in ("?", "？")
+                    if self._says("".join(text[start:end] for start, end in clauses[place:last]), audience, asked):
+                        place = last
+                        break
+                else:
+                    yield clauses[place]
+                    place += 1
+
+    def _says(self, clause: str, audience: tuple[str, ...], asked: bool) -> bool:
+        quotable = self._clauses | self._names
+        if clause in quotable or plain_chinese(clause, audience, self._own if asked else ""):
+            return True
+        rests = {clause}
+        for _ in range(_LEADS):
+            rests |= {rest[len(lead) :] for rest in rests for lead in beside("zh", "leads") if rest.startswith(lead)}
+            rests |= {rest[match.end() :] for rest in rests if (match := _COUNTED.match(rest))}
+        for rest in rests - {""}:
+            if rest in quotable or self._described(rest):
+                return True
+            for tail in beside("zh", "tails"):
+                if rest.endswith(tail) and rest.removesuffix(tail) in quotable:
+                    return True
+        return False
+
+    def _described(self, text: str) -> bool:
+        """Whether it is the ad's name with values of its attributes before it."""
+        parts = sorted(self._values | self._names, key=len, reverse=True)
+        for name in self._names:
+            rest = text.removesuffix(name) if text.endswith(name) else None
+            while rest:
+                rest = rest.removesuffix("的")
+                part = next((one for one in parts if rest.endswith(one)), None)
+                rest = rest.removesuffix(part) if part else None
+            if rest == "":
+                return True
+        return False
+
+
+def _between(pattern: re.Pattern[str], text: str) -> Iterator[tuple[int, int]]:
+    start = 0
+    for match in pattern.finditer(text):
+        if match.start() > start:
+            yield start, match.start()
+        start = match.end()
+    if start < len(text):
+        yield start, len(text)
+
+
+def _clauses(ad: Ad) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    """Of a Chinese ad its names, what may be quoted besides, and values of attributes that may describe it; without
+    punctuation."""
+    title = fold(ad.title)
+    names = {_POINTS.sub("", title), *_POINTS.split(title)}
+    names.update(re.sub(r"\s", "", part) for part in re.split(r"[，：:|（(]", title))
+    if ad.brand:
+        names.add(fold(ad.brand))
+    quotable: set[str] = set()
+    for sentence in STOPS.split(fold(ad.description)):
+        parts = [part for part in _POINTS.split(sentence) if part]
+        if _turns(sentence):
+            quotable.add("".join(parts))
+            continue
+        for first, part in enumerate(parts):
+            if first and part.startswith(tuple(beside("zh", "leaning"))):
+                continue
+            quotable.update(
+                "".join(parts[first:last]) for last in range(first + 1, min(len(parts), first + _PHRASES) + 1)
+            )
+    values: set[str] = set()
+    for name, value in ad.attributes.items():
+        key, said = _POINTS.sub("", fold(name)), fold(f"{value:g}" if isinstance(value, float) else str(value))
+        whole = _POINTS.sub("", said)
+        parts = {whole} if _turns(said) else {whole, *_POINTS.split(said), *re.split(r"[/、]", said)}
+        for part in parts - {""}:
+            quotable |= {key + part, part + key, f"{key}是{part}", f"{key}为{part}", f"{part}的{key}", f"{key}有{part}"}
+            if not _DIGIT.search(part) and not _turns(key + part) and _HAN.search(part):
+                values |= {part, part + key}
+    return frozenset(names - {""}), frozenset((quotable | values) - {""}), frozenset(values)
+
+
+def _turns(text: str) -> bool:
+    """Whether a part of a Chinese text may say something else than the whole."""
+    for word in beside("zh", "harmless"):
+        text = text.replace(word, "")
+    return any(sign in text for sign in beside("zh", "limits"))
+
+
+def plain_chinese(clause: str, audience: Iterable[str] = (), own: str = "") -> bool:
+    """Whether a Chinese clause consists of plain words, names of the audience and, where it asks, words of its `own`
+    ad."""
+    if any(word in clause for word in beside("zh", "stating")):
+        return False
+    plain, names = plain_words()[1] | beside("zh", "spoken"), tuple(name for name in audience if name)
+    own = "" if _DIGIT.search(clause) or _turns(clause) else own
+    reached = [True] + [False] * len(clause)
+    for place in range(len(clause)):
+        if reached[place]:
+            for length in range(1, min(_PLAIN, len(clause) - place) + 1):
+                part = clause[place : place + length]
+                if part in plain or (length > 1 and part in own):
+                    reached[place + length] = True
+            for name in names:
+                if clause.startswith(name, place):
+                    reached[place + len(name)] = True
+    return reached[-1]

@@ -1,0 +1,254 @@
+"""Quotations of an English ad: words of it, from where one may start to where one may end."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+
+from shared.domain import Ad
+from shared.policy.plain import beside, plain_words
+from shared.policy.vocabulary import stem
+
+_ARTICLES = frozenset({"a", "an", "the"})
+_WORD = re.compile(r"[A-Za-z0-9À-ÿ£$€%°&+]+(?:['’.:/,\-–@][A-Za-z0-9À-ÿ%]+)*")
+_DIGIT = re.compile(r"\d")
+_SENTENCE = re.compile(r"(?<=[.!?…])[\"'”’)]?\s+(?=[\"'“‘(]?[A-Z0-9£$€])|;\s+|\n+")
+_SIGNS = re.compile(r"n['’]t\b|[£$€%:]", re.I)
+_MAY = re.compile(r"(?<=\S\s)May\b|(?<=-)\w+|\w+(?=-)")  # the month, and parts of compounds
+_BREAK = re.compile(r"[,;:()–—|.!?]|^\s*-\s*$")
+_ENDS_BEFORE = frozenset(("and", "with", "for", "in", "from", "by", "at", "on", "to", "where", "who", "that", "plus"))
+_PART = re.compile(r"[^.!?;—–]*(?:\.(?=\S)[^.!?;—–]*)*[.!?;—–]?")
+_COLON = re.compile(r"[^:]*(?::(?=\S)[^:]*)*:?")
+_PIECES = re.compile(r"(,(?=\s)|[()])")
+_LEADS = 3  # that may stand before a quotation
+_ASKED = 6  # words of a question that uses the ad's words as it likes
+
+
+@dataclass(frozen=True, slots=True)
+class _Passage:
+    """Words of the ad without articles, where a quotation of them may start and end, and the `breaks` before which the
+    ad has a comma or the like. name: the ad is called so."""
+
+    words: tuple[str, ...]
+    starts: frozenset[int]
+    ends: frozenset[int]
+    breaks: frozenset[int]
+    name: bool = False
+
+
+def words_of(text: str) -> list[tuple[str, int, int]]:
+    return [(match[0].lower().replace("’", "'"), *match.span()) for match in _WORD.finditer(text)]
+
+
+@cache
+def _limiting() -> re.Pattern[str]:
+    words = sorted(beside("en", "limits"), key=len, reverse=True)
+    return re.compile(rf"\b(?:{'|'.join(map(re.escape, words))})\b", re.I)
+
+
+def _limits(text: str) -> bool:
+    """Whether a part of an English text may say something else than the whole."""
+    return bool(_limiting().search(_MAY.sub("", text)) or _SIGNS.search(text))
+
+
+def sentences(description: str) -> list[str]:
+    """The sentences of a description that may be quoted, as they stand there."""
+    found = []
+    for sentence in (one.strip(" .") for one in _SENTENCE.split(description)):
+        words = words_of(sentence)
+        begins = {" ".join(word for word, _, _ in words[:length]) for length in (1, 2, 3)}
+        if words and begins.isdisjoint(beside("en", "leaning")):
+            found.append(sentence)
+    return found
+
+
+def plain_english(text: str) -> bool:
+    """Whether a text is of words that state nothing."""
+    plain, spoken = plain_words()[0], beside("en", "spoken")
+    return all(word in spoken or stem(word) in plain for word, _, _ in words_of(text))
+
+
+def _passages(ad: Ad) -> Iterator[_Passage]:
+    found = [_passage(ad.title, name=True), *_short_names(ad)]
+    if ad.brand:
+        found.append(_passage(ad.brand, whole=True, name=True))
+    found += [_passage(sentence, whole=_limits(sentence)) for sentence in sentences(ad.description)]
+    for key, value in ad.attributes.items():
+        name, said = key.replace("_", " "), f"{value:g}" if isinstance(value, float) else str(value)
+        found += [_passage(f"{name} {said}", whole=True), _passage(f"{said} {name}", whole=True)]
+        if name.lower() in beside("en", "describing") and not _DIGIT.search(said) and not _limits(said):
+            found.append(_passage(said))
+    return (one for one in found if one.words)
+
+
+def _short_names(ad: Ad) -> Iterator[_Passage]:
+    """Beginnings of the title by which the description calls the thing."""
+    title = list(_WORD.finditer(ad.title))
+    for last in title[:-1]:
+        name = ad.title[: last.end()]
+        if name[:1].isupper() and re.search(rf"\b{re.escape(name)}\b", ad.description):
+            yield _passage(name, whole=True, name=True)
+
+
+def _passage(text: str, *, whole: bool = False, name: bool = False) -> _Passage:
+    """whole: it is quoted as a whole or not at all."""
+    words: list[str] = []
+    starts, ends, breaks = {0}, set[int](), set[int]()
+    last, broken = 0, False
+    for word, start, end in words_of(text):
+        broken = broken or bool(words and _BREAK.search(text[last:start]))
+        last = end
+        if word in _ARTICLES:
+            continue
+        place = len(words)
+        if broken:
+            breaks.add(place)
+            if not whole:
+                ends.add(place)
+                starts.add(place + (word in ("and", "or")))
+        if words and not whole:
+            if words[-1] == "with":
+                starts.add(place)
+            if word in _ENDS_BEFORE:
+                ends.add(place)
+        words.append(word)
+        broken = False
+    return _Passage(tuple(words), frozenset(starts), frozenset(ends | {len(words)}), frozenset(breaks), name)
+
+
+class EnglishQuotations:
+    """What of an English ad copy may quote. phrases: the ad's attributes as they are said."""
+
+    def __init__(self, ad: Ad, phrases: Iterable[str]) -> None:
+        self._passages = (*_passages(ad), *(_passage(phrase, whole=True) for phrase in phrases))
+        self._own = frozenset(word for one in self._passages for word in one.words if not _DIGIT.search(word))
+
+    def unquoted(self, text: str, audience: Sequence[str]) -> Iterator[tuple[int, int]]:
+        """The parts of a text that are no quotation and may state something."""
+        names = frozenset(word for name in audience for word, _, _ in words_of(name))
+        for sentence in _PART.finditer(text):
+            if self._holds(sentence[0], names):
+                continue
+            for part in _COLON.finditer(sentence[0]):
+                if not self._holds(part[0], names):
+                    start = sentence.start() + part.start()
+                    yield start + len(part[0]) - len(part[0].lstrip()), start + len(part[0].rstrip())
+
+    def _holds(self, text: str, audience: frozenset[str]) -> bool:
+        return not text.strip() or _Sentence(text, self._passages, self._own, audience).holds()
+
+
+class _Sentence:
+    """A sentence of an English copy, as words and commas, and whether it is made of quotations and what may stand
+    beside them."""
+
+    def __init__(self, text: str, passages: Sequence[_Passage], own: frozenset[str], audience: frozenset[str]) -> None:
+        self._units: list[str] = []
+        for piece in _PIECES.split(text):
+            if piece in (",", "(", ")"):
+                self._units.append(",")
+            else:
+                self._units += [word for word, _, _ in words_of(piece) if word not in _ARTICLES]
+        self._passages, self._audience, self._own = passages, audience, own
+        end = text.rstrip()[-1:]
+        self._question, self._asks = end == "?", end in ("?", ":")
+        self._known: dict[int, bool] = {}
+
+    def holds(self) -> bool:
+        return self._clause(0)
+
+    def _clause(self, place: int) -> bool:
+        """Whether what begins at a clause's start holds to the end."""
+        if place >= len(self._units):
+            return True
+        if place not in self._known:
+            self._known[place] = False
+            self._known[place] = self._holds(place)
+        return self._known[place]
+
+    def _holds(self, place: int) -> bool:
+        units = self._units
+        if units[place] == ",":
+            return self._clause(place + 1)
+        end = self._comma(place)
+        if self._states_nothing(units[place:end]) and self._clause(end):
+            return True
+        starts = {place}
+        for _ in range(_LEADS):
+            starts |= {
+                start + len(lead)
+                for start in starts
+                for lead in _leads()
+                if tuple(units[start : start + len(lead)]) == lead
+            }
+        return any(
+            self._goes_on(stop, passage)
+            for start in sorted(starts)
+            if start < end
+            for passage in self._passages
+            for stop in self._quoted(start, passage)
+        )
+
+    def _comma(self, place: int) -> int:
+        while place < len(self._units) and self._units[place] != ",":
+            place += 1
+        return place
+
+    def _quoted(self, place: int, passage: _Passage) -> Iterator[int]:
+        """Where quotations of the passage that start here end; commas do not count where the ad has a break."""
+        for start in passage.starts:
+            at, word = place, start
+            while word < len(passage.words) and at < len(self._units):
+                if self._units[at] == ",":
+                    if word not in passage.breaks:
+                        break
+                    at += 1
+                    continue
+                if self._units[at] != passage.words[word]:
+                    break
+                at, word = at + 1, word + 1
+                alone = word - start == len(passage.words)
+                if word in passage.ends and (word - start > 1 or alone or passage.name):
+                    yield at
+
+    def _goes_on(self, place: int, passage: _Passage) -> bool:
+        """Whether what comes after a quotation of the passage holds."""
+        units = self._units
+        if place >= len(units):
+            return True
+        if units[place] == ",":
+            return self._clause(place + 1)
+        joint = units[place]
+        if joint in ("and", "with") or (passage.name and joint in ("by", "from")):
+            others = self._passages if joint == "with" or passage.name else (passage,)
+            for other in others:
+                for stop in self._quoted(place + 1, other):
+                    if self._goes_on(stop, other):
+                        return True
+        end = self._comma(place)
+        return " ".join(units[place:end]) in beside("en", "tails") and self._clause(end)
+
+    def _states_nothing(self, words: Sequence[str]) -> bool:
+        """Whether they are a question, a call, or an address to the audience, in plain words."""
+        plain, spoken = plain_words()[0], beside("en", "spoken")
+        said = " ".join(words)
+        for tail in ("", *beside("en", "tails")):
+            if said.removesuffix(tail).rstrip() in beside("en", "frames"):
+                return True
+        if any(word in beside("en", "stating") for word in words):
+            return False
+        strange = [word for word in words if not (word in self._audience or word in spoken or stem(word) in plain)]
+        if self._question and len(words) <= _ASKED:
+            strange = [word for word in strange if word not in self._own or _limits(word)]
+        if strange:
+            return False
+        return self._asks or words[0] in beside("en", "calls") or not self._audience.isdisjoint(words)
+
+
+@cache
+def _leads() -> tuple[tuple[str, ...], ...]:
+    return tuple(
+        sorted({tuple(word for word in lead.split() if word not in _ARTICLES) for lead in beside("en", "leads")})
+    )

@@ -1,0 +1,41 @@
+"""A reading of a copy as quotation: what in it is neither the ad's own phrase, word for word, nor states nothing.
+
+What a small model puts together anew of an ad's words says something else every second time, and no reading of the
+result finds out reliably. A phrase that stands in the copy as it stands in the ad says there what it says here, as
+long as nothing that limits it was left behind: so a sentence of the ad that may limit or turn (``not``, ``only``, ``up
+to``, a price) is quoted whole, any other from and to its commas and joining words, and one that leans on another
+(``They …``) not at all. Between quotations a copy has questions, calls and names of its audience, in plain words.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from shared.domain import Ad, Language
+from shared.policy.characters import fold
+from shared.policy.chinese_quotes import STOPS, ChineseQuotations, plain_chinese
+from shared.policy.english_quotes import EnglishQuotations, plain_english, sentences
+
+
+class Quotations:
+    """What of an ad copy may quote. phrases: the ad's attributes as they are said. Built in a millisecond."""
+
+    def __init__(self, ad: Ad, language: Language, phrases: Sequence[str] = ()) -> None:
+        self._quotations = EnglishQuotations(ad, phrases) if language == "en" else ChineseQuotations(ad, phrases)
+
+    def unquoted(self, text: str, audience: Sequence[str] = ()) -> list[tuple[int, int]]:
+        """The parts of a text that are no quotation and may state something. audience: names of general interests,
+        which it may address."""
+        return list(self._quotations.unquoted(fold(text), tuple(map(fold, audience))))
+
+
+def quotable(description: str, language: Language) -> list[str]:
+    """The sentences of a description that may be quoted, as they stand there."""
+    if language == "zh":
+        return [part for part in (one.strip() for one in STOPS.split(description)) if part]
+    return sentences(description)
+
+
+def states_nothing(text: str, language: Language) -> bool:
+    """Whether a text is of words that state nothing."""
+    return plain_chinese(text) if language == "zh" else plain_english(text)

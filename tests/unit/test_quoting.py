@@ -1,0 +1,129 @@
+"""What a copy may quote of its ad, and what may stand beside a quotation without stating anything."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.domain import Ad
+from shared.generating.templates import attribute_facts
+from shared.policy.quoting import Quotations, quotable
+
+CHOIR: dict[str, Any] = {
+    "title": "Singing for the Shy: a choir in Leeds",
+    "description": "A choir in a circle, learned by ear, with tea and two breaks. Tuesdays at St Mark's, for "
+    "beginners. Free delivery of scores on orders over £50. They may be returned. No concerts, no auditions.",
+    "language": "en",
+    "domain": "social",
+    "attributes": {"places": 24, "parking": "on street", "colour": "moss and clay", "price": 12, "currency": "GBP"},
+}
+MUG: dict[str, Any] = {
+    "title": "青禾保温杯 500毫升",
+    "description": "304不锈钢内胆，杯身可拆洗，哑光漆面。满200元免运费，赠品另计。底部防滑。",
+    "language": "zh",
+    "domain": "ecommerce",
+    "attributes": {"颜色": "雾灰、炭黑", "容量": "500毫升", "工艺": "磨砂"},
+}
+LEDGER = Path(__file__).parents[2] / "infra" / "training" / "ledger"
+
+
+def ad_of(facts: dict[str, Any]) -> Ad:
+    return Ad(**{"ad_id": "a", "landing_url": "https://example.com/"} | facts)
+
+
+def loose(text: str, facts: dict[str, Any], audience: Sequence[str] = ()) -> list[str]:
+    ad = ad_of(facts)
+    quotations = Quotations(ad, ad.language, attribute_facts(ad, ad.language, named=True))
+    return [text[start:end] for start, end in quotations.unquoted(text, audience)]
+
+
+@pytest.mark.parametrize(
+    ("text", "facts"),
+    [
+        ("Meet Singing for the Shy. A choir in a circle, learned by ear.", CHOIR),
+        ("Ready for a choir? Learned by ear, with tea and two breaks. Come and see for yourself.", CHOIR),
+        ("Singing for the Shy with tea and two breaks: join us today.", CHOIR),
+        ("Tuesdays at St Mark’s, for beginners.", CHOIR),
+        ("Free delivery of scores on orders over £50. Take a look.", CHOIR),
+        ("Say hello to Singing for the Shy. Parking: on street.", CHOIR),
+        ("Moss and clay. Find out more today.", CHOIR),
+        ("£12: want to know more?", CHOIR),
+        ("No concerts, no auditions.", CHOIR),
+        ("想要青禾保温杯？304不锈钢内胆，哑光漆面，来看看吧。", MUG),
+        ("看看这款雾灰的青禾保温杯，底部防滑。", MUG),
+        ("青禾保温杯，容量500毫升，磨砂工艺。", MUG),
+        ("满200元免运费，赠品另计，来看看吧。", MUG),
+        ("杯身可拆洗，你喜欢吗？", MUG),
+    ],
+)
+def test_quotations_and_what_states_nothing_hold(text: str, facts: dict[str, Any]) -> None:
+    assert loose(text, facts) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "facts", "found"),
+    [
+        ("A choir in Leeds. Free delivery.", CHOIR, "Free delivery."),
+        ("Free delivery of scores, and tea.", CHOIR, "Free delivery of scores, and tea."),
+        ("They may be returned.", CHOIR, "They may be returned."),
+        ("No concerts.", CHOIR, "No concerts."),
+        ("A circle with a choir.", CHOIR, "A circle with a choir."),
+        ("On street. Take a look.", CHOIR, "On street."),
+        ("We always sing in a circle.", CHOIR, "We always sing in a circle."),
+        ("Everything is yours.", CHOIR, "Everything is yours."),
+        ("免运费，来看看吧。", MUG, "免运费"),
+        ("看看青禾保温杯，赠品另计。", MUG, "赠品另计"),
+        ("不锈钢杯身，来看看吧。", MUG, "不锈钢杯身"),
+        ("免费送你，来看看吧。", MUG, "免费送你"),
+    ],
+)
+def test_what_is_put_together_anew_does_not(text: str, facts: dict[str, Any], found: str) -> None:
+    assert loose(text, facts) == [found]
+
+
+def test_an_audience_may_be_addressed_by_its_name() -> None:
+    assert loose("Love bird watching? A choir in a circle.", CHOIR, ["Bird Watching"]) == []
+    assert loose("Love bird watching? A choir in a circle.", CHOIR) == ["Love bird watching?"]
+    assert loose("爱露营的你，看过来：底部防滑。", MUG, ["露营"]) == []
+    assert loose("爱露营的你，看过来：底部防滑。", MUG) == ["爱露营的你"]
+
+
+def test_sentences_that_lean_on_another_are_none_to_quote() -> None:
+    sentences = quotable(CHOIR["description"], "en")
+    assert "They may be returned" not in sentences
+    assert sentences[0] == "A choir in a circle, learned by ear, with tea and two breaks"
+
+
+@given(st.text(max_size=120))
+def test_any_text_is_read(text: str) -> None:
+    for facts in (CHOIR, MUG):
+        ad = ad_of(facts)
+        for start, end in Quotations(ad, ad.language).unquoted(text):
+            assert 0 <= start < end <= len(text)
+
+
+@given(st.text(max_size=200), st.text(max_size=40))
+def test_any_ad_may_be_quoted_whole(description: str, title: str) -> None:
+    for language in ("en", "zh"):
+        Quotations(ad_of(MUG | {"title": title, "description": description, "language": language}), language)
+
+
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_what_a_model_wrote_in_quotations_is_true(language: str) -> None:
+    """On texts of the local model that people labelled, of which nobody looked at those of `fresh-model`."""
+    told = {"true": 0, "planted": 0}
+    for name in ("model", "weights-model", "fresh-model"):
+        for line in (LEDGER / f"{name}.{language}.jsonl").read_text(encoding="utf-8").splitlines():
+            row = json.loads(line)
+            ad = ad_of(row["ad"])
+            quotations = Quotations(ad, ad.language, attribute_facts(ad, ad.language, named=True))
+            told["true"] += sum(not quotations.unquoted(text) for text in row["true"])
+            told["planted"] += sum(not quotations.unquoted(one["text"]) for one in row["planted"])
+    assert told["true"] >= (120 if language == "en" else 35)
+    assert told["planted"] <= 0.04 * told["true"]
