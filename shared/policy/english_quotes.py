@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 
 from shared.domain import Ad
@@ -29,13 +29,14 @@ _ASKED = 6  # words of a question that uses the ad's words as it likes
 @dataclass(frozen=True, slots=True)
 class _Passage:
     """Words of the ad without articles, where a quotation of them may start and end, and the `breaks` before which the
-    ad has a comma or the like. name: the ad is called so."""
+    ad has a comma or the like. name: the ad is called so. sentence: of the description."""
 
     words: tuple[str, ...]
     starts: frozenset[int]
     ends: frozenset[int]
     breaks: frozenset[int]
     name: bool = False
+    sentence: bool = False
 
 
 def words_of(text: str) -> list[tuple[str, int, int]]:
@@ -59,7 +60,8 @@ def sentences(description: str) -> list[str]:
     for sentence in (one.strip(" .") for one in _SENTENCE.split(description)):
         words = words_of(sentence)
         begins = {" ".join(word for word, _, _ in words[:length]) for length in (1, 2, 3)}
-        if words and begins.isdisjoint(beside("en", "leaning")):
+        stands = beside("en", "pronouns").isdisjoint(word for word, _, _ in words)
+        if words and stands and begins.isdisjoint(beside("en", "leaning")):
             found.append(sentence)
     return found
 
@@ -71,10 +73,13 @@ def plain_english(text: str) -> bool:
 
 
 def _passages(ad: Ad) -> Iterator[_Passage]:
-    found = [_passage(ad.title, name=True), *_short_names(ad)]
+    # A title that the description begins with is a piece of it, and no name.
+    named = not ad.description.lower().startswith(ad.title.lower())
+    found = [_passage(ad.title, name=True), *_short_names(ad)] if named else []
     if ad.brand:
         found.append(_passage(ad.brand, whole=True, name=True))
-    found += [_passage(sentence, whole=_limits(sentence)) for sentence in sentences(ad.description)]
+    for sentence in sentences(ad.description):
+        found.append(replace(_passage(sentence, whole=_limits(sentence)), sentence=True))
     for key, value in ad.attributes.items():
         name, said = key.replace("_", " "), f"{value:g}" if isinstance(value, float) else str(value)
         found += [_passage(f"{name} {said}", whole=True), _passage(f"{said} {name}", whole=True)]
@@ -175,30 +180,42 @@ class _Sentence:
         end = self._comma(place)
         if self._states_nothing(units[place:end]) and self._clause(end):
             return True
-        starts = {place}
-        for _ in range(_LEADS):
-            starts |= {
-                start + len(lead)
-                for start in starts
-                for lead in _leads()
-                if tuple(units[start : start + len(lead)]) == lead
-            }
+        joined = self._after({place}, "joints")
         return any(
             self._goes_on(stop, passage)
+            for starts, led in ((joined, False), (self._after(joined, "leads") - joined, True))
             for start in sorted(starts)
             if start < end
             for passage in self._passages
-            for stop in self._quoted(start, passage)
+            for stop in self._quoted(start, passage, led=led)
         )
+
+    def _after(self, starts: set[int], section: str) -> set[int]:
+        """Where a quotation may start, up to `_LEADS` leads of a section after one of the `starts`."""
+        found = set(starts)
+        for _ in range(_LEADS):
+            found |= {
+                start + len(lead)
+                for start in found
+                for lead in _leads(section)
+                if tuple(self._units[start : start + len(lead)]) == lead
+            }
+        return found
 
     def _comma(self, place: int) -> int:
         while place < len(self._units) and self._units[place] != ",":
             place += 1
         return place
 
-    def _quoted(self, place: int, passage: _Passage) -> Iterator[int]:
-        """Where quotations of the passage that start here end; commas do not count where the ad has a break."""
+    def _quoted(self, place: int, passage: _Passage, *, led: bool = False) -> Iterator[int]:
+        """Where quotations of the passage that start here end; commas do not count where the ad has a break.
+
+        led: by a word that wants a thing and no statement; after ``with`` the thing is not the sentence's own.
+        """
+        beside_it = place > 0 and self._units[place - 1] == "with"
         for start in passage.starts:
+            if beside_it and passage.sentence and not start:
+                continue
             at, word = place, start
             while word < len(passage.words) and at < len(self._units):
                 if self._units[at] == ",":
@@ -206,7 +223,7 @@ class _Sentence:
                         break
                     at += 1
                     continue
-                if self._units[at] != passage.words[word]:
+                if self._units[at] != passage.words[word] or (led and passage.words[word] in beside("en", "verbs")):
                     break
                 at, word = at + 1, word + 1
                 alone = word - start == len(passage.words)
@@ -224,7 +241,7 @@ class _Sentence:
         if joint in ("and", "with") or (passage.name and joint in ("by", "from")):
             others = self._passages if joint == "with" or passage.name else (passage,)
             for other in others:
-                for stop in self._quoted(place + 1, other):
+                for stop in self._quoted(place + 1, other, led=joint != "and"):
                     if self._goes_on(stop, other):
                         return True
         end = self._comma(place)
@@ -248,7 +265,7 @@ class _Sentence:
 
 
 @cache
-def _leads() -> tuple[tuple[str, ...], ...]:
+def _leads(section: str) -> tuple[tuple[str, ...], ...]:
     return tuple(
-        sorted({tuple(word for word in lead.split() if word not in _ARTICLES) for lead in beside("en", "leads")})
+        sorted({tuple(word for word in lead.split() if word not in _ARTICLES) for lead in beside("en", section)})
     )
