@@ -133,6 +133,8 @@ def _command(facts: Mapping[str, Any]) -> str:
     asked = [*(f"--pairs {name}" for name in facts["pairs"]), *(f"--{key} {value}" for key, value in options.items())]
     if facts["as_written"]:
         asked.append("--as-written")
+    if (wording := facts.get("wording", "quoted")) != "quoted":
+        asked.append(f"--wording {wording}")
     return " ".join([starts, "-m infra.training.train_copywriter", "--name", facts["name"], *asked])
 
 

@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import NoReturn
 
 from infra.training.copywriter_pairs import CHANNEL, Pair
-from shared.domain import Ad
+from shared.domain import Ad, Wording
 from shared.generating.form import tidy
 from shared.generating.gate import Gate
 from shared.generating.prompts import repeats_example
@@ -72,9 +72,9 @@ class Memorised:
         return {name: value for name, value in asdict(self).items() if name != "examples"}
 
 
-def quality(candidates: Sequence[Candidate]) -> Quality:
+def quality(candidates: Sequence[Candidate], wording: Wording = "quoted") -> Quality:
     """The shares over `candidates`, of which there must be one; the gate is asked without the ledger's readers."""
-    gate = Gate(_unneeded, _unneeded, check, wording="quoted")
+    gate = Gate(_unneeded, _unneeded, check, wording=wording)
     rows = []
     answered: dict[tuple[str, tuple[str, ...], str], bool] = {}
     for one in candidates:

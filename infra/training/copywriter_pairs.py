@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from infra.evaluate.rows import read_jsonl
-from shared.domain import Ad, Rejection
+from shared.domain import Ad, Rejection, Wording
 from shared.generating.prompts import build_prompt
 from shared.generating.templates import attribute_facts
 from shared.generating.width import room_in
@@ -125,16 +125,16 @@ def _ad(row: object) -> Ad:
     return ad
 
 
-def teachable(pairs: Sequence[Pair]) -> tuple[list[Pair], list[tuple[Pair, str]]]:
-    """The pairs to learn from, and the others with the reason.
+def teachable(pairs: Sequence[Pair], wording: Wording = "quoted") -> tuple[list[Pair], list[tuple[Pair, str]]]:
+    """The pairs to learn from, and the others with the reason. wording: what may be shown of a model's text.
 
     A copy that says what its own prompt does not show would teach the model to invent, even where the rest of the ad
-    supports it; an unlawful one would teach that; and one that is not quoted from the ad, to write what is not shown.
+    supports it; an unlawful one would teach that; and one that is worded otherwise, to write what is not shown.
     """
     kept: list[Pair] = []
     left: list[tuple[Pair, str]] = []
     for pair in pairs:
-        reason = _objection(pair)
+        reason = _objection(pair, wording)
         if reason:
             left.append((pair, reason))
         else:
@@ -142,7 +142,7 @@ def teachable(pairs: Sequence[Pair]) -> tuple[list[Pair], list[tuple[Pair, str]]
     return kept, left
 
 
-def _objection(pair: Pair) -> str | None:
+def _objection(pair: Pair, wording: Wording) -> str | None:
     findings = blocking(check(pair.copy, pair.ad.domain))
     if findings:
         return f"unlawful: {findings[0].rule}"
@@ -150,14 +150,15 @@ def _objection(pair: Pair) -> str | None:
         claims = unsupported(trace_claims(pair.copy, ad, audience=pair.audience))
         if claims:
             return f"not in {name}: {claims[0].text}"
-    added = literal(
-        pair.copy, pair.ad, trace_claims(pair.copy, pair.ad, audience=pair.audience), audience=pair.audience
-    )
-    if added:
-        return f"not in the ad's words: {added[0].text}"
-    quotations = Quotations(pair.ad, pair.ad.language, attribute_facts(pair.ad, pair.ad.language, named=True))
-    loose = quotations.unquoted(pair.copy, pair.audience)
-    return f"not quoted from the ad: {pair.copy[slice(*loose[0])]}" if loose else None
+    if wording == "literal":
+        claims = trace_claims(pair.copy, pair.ad, audience=pair.audience)
+        added = literal(pair.copy, pair.ad, claims, audience=pair.audience)
+        return f"not in the ad's words: {added[0].text}" if added else None
+    if wording == "quoted":
+        quotations = Quotations(pair.ad, pair.ad.language, attribute_facts(pair.ad, pair.ad.language, named=True))
+        loose = quotations.unquoted(pair.copy, pair.audience)
+        return f"not quoted from the ad: {pair.copy[slice(*loose[0])]}" if loose else None
+    return None
 
 
 def _as_prompted(pair: Pair) -> Ad:

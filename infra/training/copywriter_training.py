@@ -31,7 +31,7 @@ from infra.training.copywriter_fit import Plan, Step, adapted, fit, held_loss
 from infra.training.copywriter_measure import Candidate, Memorised, memorised, quality
 from infra.training.copywriter_pairs import STYLE, Pair, counts, read_catalogue, read_pairs, split, teachable, varied
 from infra.training.copywriter_writers import TorchWriter, Writes, llama
-from shared.domain import Ad
+from shared.domain import Ad, Wording
 from shared.generating.prompts import Prompt, Style, build_prompt, may_generate, prompt_version
 from shared.models.artifacts import MANIFEST, load_manifest, write_manifest
 
@@ -46,7 +46,7 @@ PACKAGES = ("accelerate", "gguf", "peft", "torch", "transformers")
 class Options:
     """What to train on what. See `train_copywriter`; `measure`: files of ads to write for beside the held-out ones;
     `as_written`: learn from the rows that ledger or policy packs object to as well; `state`: folder in which a training
-    that is under way is kept; `note`: what a person found, for the card."""
+    that is under way is kept; `note`: what a person found, for the card; `wording`: of what may be shown."""
 
     name: str
     pairs: tuple[Path, ...]
@@ -65,6 +65,7 @@ class Options:
     allow_memorised: bool = False
     whole_vocabulary: bool = False
     as_written: bool = False
+    wording: Wording = "quoted"
     trained: Path | None = None
     state: Path | None = None
     note: str = ""
@@ -115,7 +116,7 @@ def train(
         Refused: it repeats what it learnt. ValueError, OSError: rows or base cannot be read.
     """
     pairs = read_pairs(options.pairs, read_catalogue(options.ads))
-    kept, left = teachable(pairs)
+    kept, left = teachable(pairs, options.wording)
     if options.as_written:
         kept, left = pairs, []
     if not kept:
@@ -189,6 +190,7 @@ def train(
         "rows": {"train": counts(train_pairs), "held_out": counts(held_pairs), "left_out": len(left)},
         "pairs": [path.name for path in options.pairs],
         "as_written": options.as_written,
+        "wording": options.wording,
         "data_sha256": _digest(options.pairs),
         "held_out_loss": {name: round(value, 4) for name, value in losses.items()},
         "engine": "llama.cpp" if served else "transformers",
@@ -279,7 +281,7 @@ def _quality(
         asked["other ads"] = [Pair(ad, "", _readers(ad, training, generator)) for ad in chosen]
     return {
         name: {
-            label: asdict(quality(_candidates(writer, pairs, options, tuned=tuned)))
+            label: asdict(quality(_candidates(writer, pairs, options, tuned=tuned), options.wording))
             for label, tuned in (("base", False), ("adapter", True))
         }
         for name, pairs in asked.items()

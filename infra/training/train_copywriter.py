@@ -27,6 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.training.install import install
+from shared.domain import Wording
 
 if TYPE_CHECKING:
     from infra.training.copywriter_fit import Step
@@ -95,6 +96,9 @@ def command(
     as_written: Annotated[
         bool, typer.Option("--as-written", help="Learn from every copy, whatever ledger and policy packs say")
     ] = False,
+    wording: Annotated[
+        Wording, typer.Option(help="As the deployment's LlmWording: copy worded otherwise teaches nothing to show")
+    ] = "quoted",
     note: Annotated[str, typer.Option(help="What a person found in its copy, for the card")] = "",
     seed: Annotated[int, typer.Option(help="Same rows, options and seed: same adapter")] = 0,
 ) -> None:
@@ -135,6 +139,7 @@ def command(
         allow_memorised=allow_memorised,
         whole_vocabulary=whole_vocabulary,
         as_written=as_written,
+        wording=wording,
         trained=trained,
         state=state,
         note=note,

@@ -248,7 +248,7 @@ class Gate:
         form = form_problems(text, language)
         claims = trace_claims(text, ad, audience=audience)
         false = unsupported(claims)
-        if author == "model" and self.wording != "free" and not false:
+        if author == "model" and self.wording == "literal" and not false:
             false = literal(text, ad, claims, audience=audience)
         loose = _unquoted(text, ad, language, audience) if author == "model" and self.wording == "quoted" else []
         # A model's text that is refused already stays so, whatever the reader makes of it.

@@ -72,6 +72,11 @@ def plain_english(text: str) -> bool:
     return all(word in spoken or stem(word) in plain for word, _, _ in words_of(text))
 
 
+def only_calls(text: str) -> bool:
+    """Whether a sentence is a call or a greeting, and states nothing."""
+    return _Sentence(text, (), frozenset(), frozenset()).holds()
+
+
 def _passages(ad: Ad) -> Iterator[_Passage]:
     # A title that the description begins with is a piece of it, and no name.
     named = not ad.description.lower().startswith(ad.title.lower())

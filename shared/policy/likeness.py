@@ -19,9 +19,12 @@ from itertools import combinations, pairwise
 from pathlib import Path
 from typing import Any
 
+from shared.policy.english_quotes import only_calls
+
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _ALL = re.compile(r".+", re.S)
 _SENTENCE = re.compile(r"[^。！？!?\n]+[。！？!?\n]?")
+_PART = re.compile(r"[^.!?]+[.!?]*\s*")
 _CLAUSE = re.compile(r"[^，；：,;:]+[，；：,;:]?")
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)?|[0-9][0-9.,]*|[%$€£#]")
 _ENDINGS = ("ing", "ed", "es", "s")
@@ -62,7 +65,7 @@ def likeness(text: str, rules: Container[str], *, english: bool, margin: float =
         if not chinese and not english:
             continue
         model = _models()["zh" if chinese else "en"]
-        present = grams(sentence, chinese)
+        present = grams(sentence if chinese else _PART.sub(_unless_plain, sentence), chinese)
         weights = {gram: model.weights[gram] for gram in present if gram in model.weights}
         if not weights or model.bias + sum(weights.values()) / math.sqrt(len(present)) < model.threshold - margin:
             continue
@@ -73,6 +76,11 @@ def likeness(text: str, rules: Container[str], *, english: bool, margin: float =
         if votes:
             start, end = _heaviest(sentence, weights, chinese)
             yield Like(match.start() + start, match.start() + end, max(votes, key=votes.__getitem__))
+
+
+def _unless_plain(part: re.Match[str]) -> str:
+    """The part of a text unless it is a call or a greeting that states nothing ("Get in touch with us today.")."""
+    return "" if only_calls(part[0]) else part[0]
 
 
 def grams(text: str, chinese: bool) -> set[str]:
