@@ -10,6 +10,7 @@ from shared.policy.characters import fold
 from shared.policy.plain import beside, plain_words
 
 _DIGIT = re.compile(r"\d")
+_BRACKET = re.compile(r"[（(]")  # what stands in brackets is said of what stands before
 _HAN = re.compile(r"[\u3400-\u9fff]")
 STOPS = re.compile(r"[。！？!?；;\n]+")
 _POINTS = re.compile(r"[，、：:；;。！？!?,\s（）()“”\"「」—…·]+")
@@ -110,8 +111,8 @@ def _clauses(ad: Ad) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
     for name, value in ad.attributes.items():
         key, said = _POINTS.sub("", fold(name)), fold(f"{value:g}" if isinstance(value, float) else str(value))
         whole = _POINTS.sub("", said)
-        parts = {whole} if _turns(said) else {whole, *_POINTS.split(said), *re.split(r"[/、]", said)}
-        for part in parts - {""}:
+        pieces = {whole} if _turns(said) else {whole, *_POINTS.split(said), *re.split(r"[/、]", said)}
+        for part in pieces - {""}:
             quotable |= {key + part, part + key, f"{key}是{part}", f"{key}为{part}", f"{part}的{key}", f"{key}有{part}"}
             if not _DIGIT.search(part) and not _turns(key + part) and _HAN.search(part):
                 values |= {part, part + key}
@@ -122,7 +123,7 @@ def _turns(text: str) -> bool:
     """Whether a part of a Chinese text may say something else than the whole."""
     for word in beside("zh", "harmless"):
         text = text.replace(word, "")
-    return any(sign in text for sign in beside("zh", "limits"))
+    return bool(_BRACKET.search(text)) or any(sign in text for sign in beside("zh", "limits"))
 
 
 def plain_chinese(clause: str, audience: Iterable[str] = (), own: str = "") -> bool:

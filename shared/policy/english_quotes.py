@@ -15,13 +15,14 @@ _ARTICLES = frozenset({"a", "an", "the"})
 _WORD = re.compile(r"[A-Za-z0-9À-ÿ£$€%°&+]+(?:['’.:/,\-–@][A-Za-z0-9À-ÿ%]+)*")
 _DIGIT = re.compile(r"\d")
 _SENTENCE = re.compile(r"(?<=[.!?…])[\"'”’)]?\s+(?=[\"'“‘(]?[A-Z0-9£$€])|;\s+|\n+")
-_SIGNS = re.compile(r"n['’]t\b|[£$€%:]", re.I)
+_SIGNS = re.compile(r"n['’]t\b|[£$€%:(]", re.I)
 _MAY = re.compile(r"(?<=\S\s)May\b|(?<=-)\w+|\w+(?=-)")  # the month, and parts of compounds
 _BREAK = re.compile(r"[,;:()–—|.!?]|^\s*-\s*$")
 _ENDS_BEFORE = frozenset(("and", "with", "for", "in", "from", "by", "at", "on", "to", "where", "who", "that", "plus"))
 _PART = re.compile(r"[^.!?;—–]*(?:\.(?=\S)[^.!?;—–]*)*[.!?;—–]?")
 _COLON = re.compile(r"[^:]*(?::(?=\S)[^:]*)*:?")
 _PIECES = re.compile(r"(,(?=\s)|[()])")
+LONGEST = 400  # characters of a sentence that is read
 _LEADS = 3  # that may stand before a quotation
 _ASKED = 6  # words of a question that uses the ad's words as it likes
 
@@ -147,6 +148,8 @@ class EnglishQuotations:
                     yield start + len(part[0]) - len(part[0].lstrip()), start + len(part[0].rstrip())
 
     def _holds(self, text: str, audience: frozenset[str]) -> bool:
+        if len(text) > LONGEST:
+            return False
         return not text.strip() or _Sentence(text, self._passages, self._own, audience).holds()
 
 
@@ -165,6 +168,7 @@ class _Sentence:
         end = text.rstrip()[-1:]
         self._question, self._asks = end == "?", end in ("?", ":")
         self._known: dict[int, bool] = {}
+        self._followed: dict[tuple[int, int], bool] = {}
 
     def holds(self) -> bool:
         return self._clause(0)
@@ -237,6 +241,13 @@ class _Sentence:
 
     def _goes_on(self, place: int, passage: _Passage) -> bool:
         """Whether what comes after a quotation of the passage holds."""
+        key = place, id(passage)
+        if key not in self._followed:
+            self._followed[key] = False
+            self._followed[key] = self._follows(place, passage)
+        return self._followed[key]
+
+    def _follows(self, place: int, passage: _Passage) -> bool:
         units = self._units
         if place >= len(units):
             return True

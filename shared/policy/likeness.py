@@ -80,7 +80,7 @@ def likeness(text: str, rules: Container[str], *, english: bool, margin: float =
 
 def _unless_plain(part: re.Match[str]) -> str:
     """The part of a text unless it is a call or a greeting that states nothing ("Get in touch with us today.")."""
-    return "" if only_calls(part[0]) else part[0]
+    return "" if len(part[0]) <= SHORT and only_calls(part[0]) else part[0]
 
 
 def grams(text: str, chinese: bool) -> set[str]:

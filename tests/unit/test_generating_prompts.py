@@ -210,3 +210,10 @@ def test_a_switch_is_true_or_false() -> None:
     assert not Settings.from_env({"LLM_CONSTRAINED": "0"}).llm_constrained
     with pytest.raises(ValueError, match="LLM_CONSTRAINED"):
         Settings.from_env({"LLM_CONSTRAINED": "perhaps"})
+
+
+def test_a_wording_is_one_of_three() -> None:
+    assert Settings.from_env({}).llm_wording == "quoted"
+    assert Settings.from_env({"LLM_WORDING": "free"}).llm_wording == "free"
+    with pytest.raises(ValueError, match="LLM_WORDING"):
+        Settings.from_env({"LLM_WORDING": "loose"})

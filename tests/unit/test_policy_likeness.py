@@ -103,3 +103,11 @@ def test_what_is_shipped_is_what_training_makes(language: str) -> None:
     # Libraries of linear algebra round differently.
     assert len(ours.keys() ^ theirs.keys()) < 0.01 * len(theirs)
     assert all(abs(ours[gram] - theirs[gram]) <= 50 for gram in ours.keys() & theirs.keys())
+
+
+@pytest.mark.parametrize("call", ["call us today.", "get in touch with us today.", "get yours today."])
+def test_a_call_that_states_nothing_is_like_no_violation(call: str) -> None:
+    assert list(likeness(call, book().ids("US"), english=True)) == []
+    told = "earn £4,000 a week without any risk."
+    assert list(likeness(told, book().ids("US"), english=True))
+    assert list(likeness(f"{told} {call}", book().ids("US"), english=True)), "what else is said still counts"

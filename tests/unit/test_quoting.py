@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import pytest
@@ -106,6 +107,14 @@ def test_any_text_is_read(text: str) -> None:
         ad = ad_of(facts)
         for start, end in Quotations(ad, ad.language).unquoted(text):
             assert 0 <= start < end <= len(text)
+
+
+@pytest.mark.parametrize("atom", ["a choir and ", "with tea, ", "come and see ", "Singing for the Shy with ", "look, "])
+def test_a_long_text_is_read_in_no_time(atom: str) -> None:
+    began = perf_counter()
+    loose(atom * 1000, CHOIR)
+    loose("来看看，底部防滑" * 1000, MUG)
+    assert perf_counter() - began < 2
 
 
 @given(st.text(max_size=200), st.text(max_size=40))
