@@ -19,6 +19,7 @@ from shared.generating.templates import attribute_facts
 from shared.generating.trimming import trimmed
 from shared.generating.width import display_width, room_in
 from shared.models.taxonomy import load_taxonomy
+from shared.policy.quoting import dissuades
 from shared.policy.rules import check, editorial
 from shared.preprocess import clean_text, match_key
 from shared.stores.copies import gate_stamp, text_key
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 ABOUT: dict[Language, float] = {"zh": 0.89, "en": 0.84}
 NEAR: dict[Language, float] = {"zh": 0.87, "en": 0.82}
 AUDIENCE = 0.3  # what closeness to the audience counts in the order, beside closeness to the ad
+DISSUADES = 0.2  # what a text loses that says what is not to be had
 COPY = 0.5  # what a copy of the description loses: nothing is nearer to the ad, and nothing says less
 SAME = 0.7  # Jaccard of 5-grams from which two copies are one
 
@@ -290,6 +292,7 @@ class Gate:
         if len(interests):
             fit = fit + AUDIENCE * (vectors[1:] @ interests.T).max(axis=1)
         fit = fit - [COPY * (copied_share(text, [ad.description]) >= COPIED) for text in texts]
+        fit = fit - [DISSUADES * dissuades(text, language) for text in texts]
         unsure = [place for place, cosine in enumerate(cosines) if NEAR[language] <= cosine < ABOUT[language]]
         roots = self._roots(vectors[[0, *(place + 1 for place in unsure)]]) if unsure else [None]
         same = {place for place, root in zip(unsure, roots[1:], strict=True) if root is not None and root == roots[0]}

@@ -14,7 +14,8 @@ from collections.abc import Sequence
 from shared.domain import Ad, Language
 from shared.policy.characters import fold
 from shared.policy.chinese_quotes import STOPS, ChineseQuotations, plain_chinese
-from shared.policy.english_quotes import EnglishQuotations, plain_english, sentences
+from shared.policy.english_quotes import EnglishQuotations, plain_english, sentences, words_of
+from shared.policy.plain import beside
 
 
 class Quotations:
@@ -34,6 +35,15 @@ def quotable(description: str, language: Language) -> list[str]:
     if language == "zh":
         return [part for part in (one.strip() for one in STOPS.split(description)) if part]
     return sentences(description)
+
+
+def dissuades(text: str, language: Language) -> bool:
+    """Whether a text says what is not to be had: true, and no reason to come."""
+    signs = beside(language, "dissuading")
+    if language == "zh":
+        return any(sign in text for sign in signs)
+    words = [word for word, _, _ in words_of(text)]
+    return not signs.isdisjoint(words) or any(word.endswith("n't") for word in words)
 
 
 def states_nothing(text: str, language: Language) -> bool:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from shared.domain import Ad
 from shared.generating.templates import attribute_facts
-from shared.policy.quoting import Quotations, quotable
+from shared.policy.quoting import Quotations, dissuades, quotable
 
 CHOIR: dict[str, Any] = {
     "title": "Singing for the Shy: a choir in Leeds",
@@ -107,6 +107,12 @@ def test_any_text_is_read(text: str) -> None:
         ad = ad_of(facts)
         for start, end in Quotations(ad, ad.language).unquoted(text):
             assert 0 <= start < end <= len(text)
+
+
+def test_what_is_not_to_be_had_is_no_reason_to_come() -> None:
+    assert dissuades("Tickets cannot be refunded. Come along.", "en") and dissuades("Isn't included.", "en")
+    assert not dissuades("A choir in a circle. Come along.", "en")
+    assert dissuades("新疆不发货，来看看吧。", "zh") and not dissuades("底部防滑，来看看吧。", "zh")
 
 
 @pytest.mark.parametrize("atom", ["a choir and ", "with tea, ", "come and see ", "Singing for the Shy with ", "look, "])
