@@ -3,9 +3,9 @@
 ``python -m infra.evaluate ledger --cases F``, rows ``{"ad": {"title", "description", "language", "domain", …}, "true":
 [line, …], "planted": [{"text", "span", "kind"}, …]}``: lines that the ad supports, and lines with one claim (`span`)
 that it does not. A line is refused where a claim in it has no support. `located`: planted lines in which the labelled
-span itself is refused. `model_…`: of lines as a model's, which are read literally besides, and by the readers strictly;
-`literal_…`: without the readers. Baselines: the rules without the readers, and a line refused if it has a digit that
-stands nowhere in the ad.
+span itself is refused. `quoted_…`: of lines as a model's that has to quote (`LLM_WORDING`), which the readers read
+strictly; `model_…`: as one's that is read literally instead; `literal_…`: that without the readers. Baselines: the
+rules without the readers, and a line refused if it has a digit that stands nowhere in the ad.
 """
 
 from __future__ import annotations
@@ -23,9 +23,11 @@ from rich.table import Table
 
 from infra.evaluate.rows import read_jsonl
 from shared.domain import Ad
+from shared.generating.templates import attribute_facts
 from shared.models.reader import Readers
 from shared.policy.claims import trace_claims, unsupported
 from shared.policy.literal import literal
+from shared.policy.quoting import Quotations
 
 Span = tuple[int, int]
 Judge = Callable[[str, Ad], list[Span]]
@@ -73,6 +75,12 @@ def literally(text: str, ad: Ad) -> list[Span]:
     """What the ledger's rules and the literal reading refuse of a text that a model wrote."""
     claims = trace_claims(text, ad)
     return [claim.span for claim in (*unsupported(claims), *literal(text, ad, claims))]
+
+
+def quoting(text: str, ad: Ad) -> list[Span]:
+    """What the ledger's rules and the quotations refuse of a text that a model wrote."""
+    quotations = Quotations(ad, ad.language, attribute_facts(ad, ad.language, named=True))
+    return [*(claim.span for claim in unsupported(trace_claims(text, ad))), *quotations.unquoted(text)]
 
 
 def strictly(readers: Readers) -> Judge:
@@ -131,9 +139,15 @@ def run(path: Path, console: Console, readers: Readers, *, show: bool = False) -
             kinds[case.kind].append(bool(spans))
     plain, strict = judged(literally), strictly(readers)
     literal_alone = rates(cases, plain)
-    model = rates(cases, [spans or strict(case.text, case.ad) for case, spans in zip(cases, plain, strict=True)])
+
+    def with_readers(refused: Sequence[list[Span]]) -> dict[str, float | int]:
+        return rates(cases, [spans or strict(case.text, case.ad) for case, spans in zip(cases, refused, strict=True)])
+
+    model, quoted = with_readers(plain), with_readers(judged(quoting))
     baselines = {"rules": rates(cases, judged(rules)), "digits": rates(cases, judged(digits))}
     return rates(cases, refused) | {
+        "quoted_recall": quoted["recall"],
+        "quoted_false_rejections": quoted["false_rejections"],
         "model_recall": model["recall"],
         "model_false_rejections": model["false_rejections"],
         "literal_recall": literal_alone["recall"],

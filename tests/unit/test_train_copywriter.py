@@ -29,7 +29,7 @@ from infra.training.copywriter_measure import Candidate, distinct_2, memorised, 
 from infra.training.copywriter_pairs import Pair, counts, read_catalogue, read_pairs, split, teachable, varied
 from infra.training.copywriter_training import Options, Refused, train
 from infra.training.copywriter_writers import TorchWriter
-from shared.domain import Ad
+from shared.domain import Ad, Wording
 from shared.errors import ArtifactError
 from shared.generating.prompts import build_prompt
 from shared.models.artifacts import verify
@@ -368,6 +368,18 @@ def test_copy_that_its_prompt_does_not_show_is_left_out() -> None:
     assert [reason.partition(":")[0] for _, reason in left] == ["not in the ad", "not in the prompt"]
 
 
+def test_copy_is_learned_from_as_far_as_its_wording_may_be_shown() -> None:
+    ad = Ad("a", "Red kettle", "https://example.com/", "en", "ecommerce", description="A red kettle, made in Leeds.")
+    pairs = [
+        Pair(ad, "Meet the red kettle, made in Leeds."),
+        Pair(ad, "Leeds made a kettle that is red."),
+        Pair(ad, "A kettle like a Leeds bus."),
+    ]
+    counts: dict[Wording, int] = {"quoted": 1, "literal": 2, "free": 3}
+    for wording, count in counts.items():
+        assert [pair.copy for pair in teachable(pairs, wording)[0]] == [pair.copy for pair in pairs[:count]], wording
+
+
 def test_variants_keep_what_the_copy_mentions() -> None:
     facts: dict[str, str | float] = {
         "颜色": "雾灰、炭黑",
@@ -460,7 +472,7 @@ def test_two_processes_train_one_adapter(folder: Path, pairs_file: Path, tmp_pat
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]
     command += ["infra.training.train_copywriter", "--pairs", str(pairs_file), "--name", "two", "--out", str(tmp_path)]
     command += ["--base", str(folder), "--epochs", "0.2", "--batch", "4", "--rank", "2", "--candidates", "1"]
-    command += ["--precision", "no", "--temperature", "0", "--allow-memorised"]
+    command += ["--precision", "no", "--temperature", "0", "--allow-memorised", "--wording", "free"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, done.stderr
     assert verify(tmp_path / "two", "copywriter").metadata["processes"] == 2
