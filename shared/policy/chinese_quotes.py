@@ -12,12 +12,14 @@ from shared.policy.plain import beside, plain_words
 _DIGIT = re.compile(r"\d")
 _BRACKET = re.compile(r"[（(]")  # what stands in brackets is said of what stands before
 _HAN = re.compile(r"[\u3400-\u9fff]")
-STOPS = re.compile(r"[。！？!?；;\n]+")
+_STOPS = re.compile(r"[。！？!?；;\n]+")
 _POINTS = re.compile(r"[，、：:；;。！？!?,\s（）()“”\"「」—…·]+")
 _COUNTED = re.compile(
     r"(?:就是|这|那|一|来|想要|选)?一?"
     r"[款件条双套本门只台份场支张个把盒瓶杯碗间家顶块串部节次袋包枚盏幅首趟位座辆副]"
 )
+_PHRASE = re.compile(r"[，：:,（）()“”\"「」—]+|(?<![A-Za-z0-9])\s+(?![A-Za-z0-9])")
+_CUT_OFF = re.compile(r"[^，,。！？!?；;\n]*(?:…+|\.{3,})")
 _PHRASES = 4  # clauses in a row that a quotation may have
 _CLAUSES = 8  # clauses of a copy that are one quotation at most
 _PLAIN = 6  # characters of a plain word
@@ -34,7 +36,7 @@ class ChineseQuotations:
 
     def unquoted(self, text: str, audience: tuple[str, ...]) -> Iterator[tuple[int, int]]:
         """The parts of a folded text that are no quotation and may state something."""
-        for low, high in _between(STOPS, text):
+        for low, high in _between(_STOPS, text):
             clauses = [(low + start, low + end) for start, end in _between(_POINTS, text[low:high])]
             place = 0
             while place < len(clauses):
@@ -77,6 +79,15 @@ class ChineseQuotations:
         return False
 
 
+def sentences(description: str) -> list[str]:
+    """The sentences of a description that may be quoted, as they stand there."""
+    return [part for part in (one.strip() for one in _STOPS.split(_CUT_OFF.sub("", description))) if part]
+
+
+def _bare(text: str) -> str:
+    return _POINTS.sub("", text)
+
+
 def _between(pattern: re.Pattern[str], text: str) -> Iterator[tuple[int, int]]:
     start = 0
     for match in pattern.finditer(text):
@@ -96,8 +107,9 @@ def _clauses(ad: Ad) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
     if ad.brand:
         names.add(fold(ad.brand))
     quotable: set[str] = set()
-    for sentence in STOPS.split(fold(ad.description)):
-        parts = [part for part in _POINTS.split(sentence) if part]
+    for sentence in sentences(fold(ad.description)):
+        # A list is one piece: 教育、医疗行业的服务 is no 教育.
+        parts = [part for part in map(_bare, _PHRASE.split(sentence)) if part]
         if _turns(sentence):
             quotable.add("".join(parts))
             continue

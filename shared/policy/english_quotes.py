@@ -21,7 +21,11 @@ _BREAK = re.compile(r"[,;:()–—|.!?]|^\s*-\s*$")
 _ENDS_BEFORE = frozenset(("and", "with", "for", "in", "from", "by", "at", "on", "to", "where", "who", "that", "plus"))
 _PART = re.compile(r"[^.!?;—–]*(?:\.(?=\S)[^.!?;—–]*)*[.!?;—–]?")
 _COLON = re.compile(r"[^:]*(?::(?=\S)[^:]*)*:?")
+_NUMBER = re.compile(r"[\d.,:/+–-]+")
+_CUT_OFF = re.compile(r"(?:…|\.\.\.?)[\])]*$")
 _PIECES = re.compile(r"(,(?=\s)|[()])")
+_PARTICIPLES = ("ed", "ing")
+_ITEM = 4  # words of a list's item
 LONGEST = 400  # characters of a sentence that is read
 _LEADS = 3  # that may stand before a quotation
 _ASKED = 6  # words of a question that uses the ad's words as it likes
@@ -58,12 +62,12 @@ def _limits(text: str) -> bool:
 def sentences(description: str) -> list[str]:
     """The sentences of a description that may be quoted, as they stand there."""
     found = []
-    for sentence in (one.strip(" .") for one in _SENTENCE.split(description)):
+    for sentence in (one.strip() for one in _SENTENCE.split(description)):
         words = words_of(sentence)
         begins = {" ".join(word for word, _, _ in words[:length]) for length in (1, 2, 3)}
         stands = beside("en", "pronouns").isdisjoint(word for word, _, _ in words)
-        if words and stands and begins.isdisjoint(beside("en", "leaning")):
-            found.append(sentence)
+        if words and stands and not _CUT_OFF.search(sentence) and begins.isdisjoint(beside("en", "leaning")):
+            found.append(sentence.strip(" ."))
     return found
 
 
@@ -106,7 +110,7 @@ def _short_names(ad: Ad) -> Iterator[_Passage]:
 def _passage(text: str, *, whole: bool = False, name: bool = False) -> _Passage:
     """whole: it is quoted as a whole or not at all."""
     words: list[str] = []
-    starts, ends, breaks = {0}, set[int](), set[int]()
+    starts, ends, breaks, joins = {0}, set[int](), set[int](), set[int]()
     last, broken = 0, False
     for word, start, end in words_of(text):
         broken = broken or bool(words and _BREAK.search(text[last:start]))
@@ -124,9 +128,21 @@ def _passage(text: str, *, whole: bool = False, name: bool = False) -> _Passage:
                 starts.add(place)
             if word in _ENDS_BEFORE:
                 ends.add(place)
+        if word in ("and", "or"):
+            joins.add(place)
         words.append(word)
         broken = False
-    return _Passage(tuple(words), frozenset(starts), frozenset(ends | {len(words)}), frozenset(breaks), name)
+    listed = {end for end in ends if _goes_on_listing(words, end, breaks, joins)}
+    ends = ends - listed | {len(words)}
+    return _Passage(tuple(words), frozenset(starts), frozenset(ends), frozenset(breaks), name)
+
+
+def _goes_on_listing(words: Sequence[str], end: int, breaks: set[int], joins: set[int]) -> bool:
+    """Whether a list goes on there: *fundraising, planning and leadership advice* is no *fundraising*."""
+    first = end + (end in joins)
+    if first >= len(words) or words[first] in _ENDS_BEFORE or words[first].endswith(_PARTICIPLES):
+        return False
+    return end in joins or any(place in breaks or place in joins for place in range(end + 1, end + 1 + _ITEM))
 
 
 class EnglishQuotations:
@@ -235,7 +251,7 @@ class _Sentence:
                 if self._units[at] != passage.words[word] or (led and passage.words[word] in beside("en", "verbs")):
                     break
                 at, word = at + 1, word + 1
-                alone = word - start == len(passage.words)
+                alone = word - start == len(passage.words) and not _NUMBER.fullmatch("".join(passage.words))
                 if word in passage.ends and (word - start > 1 or alone or passage.name):
                     yield at
 

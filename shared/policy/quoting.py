@@ -13,7 +13,8 @@ from collections.abc import Sequence
 
 from shared.domain import Ad, Language
 from shared.policy.characters import fold
-from shared.policy.chinese_quotes import STOPS, ChineseQuotations, plain_chinese
+from shared.policy.chinese_quotes import ChineseQuotations, plain_chinese
+from shared.policy.chinese_quotes import sentences as chinese_sentences
 from shared.policy.english_quotes import EnglishQuotations, plain_english, sentences, words_of
 from shared.policy.plain import beside
 
@@ -32,9 +33,7 @@ class Quotations:
 
 def quotable(description: str, language: Language) -> list[str]:
     """The sentences of a description that may be quoted, as they stand there."""
-    if language == "zh":
-        return [part for part in (one.strip() for one in STOPS.split(description)) if part]
-    return sentences(description)
+    return chinese_sentences(description) if language == "zh" else sentences(description)
 
 
 def dissuades(text: str, language: Language) -> bool:
