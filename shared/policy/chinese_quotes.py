@@ -31,18 +31,19 @@ class ChineseQuotations:
 
     def __init__(self, ad: Ad, phrases: Iterable[str]) -> None:
         self._names, clauses, self._values = _clauses(ad)
-        self._clauses = clauses | {_POINTS.sub("", fold(phrase)) for phrase in phrases}
+        self._clauses = clauses | {_written(fold(phrase)) for phrase in phrases}
         self._own = fold("\n".join([ad.title, ad.description, *map(str, ad.attributes.values())]))
 
     def unquoted(self, text: str, audience: tuple[str, ...]) -> Iterator[tuple[int, int]]:
         """The parts of a folded text that are no quotation and may state something."""
         for low, high in _between(_STOPS, text):
-            clauses = [(low + start, low + end) for start, end in _between(_POINTS, text[low:high])]
+            clauses = [(low + start, low + end) for start, end in _between(_PHRASE, text[low:high])]
             place = 0
             while place < len(clauses):
                 for last in range(min(len(clauses), place + _CLAUSES), place, -1):
                     asked = last == len(clauses) and text[high : high + 1] in ("?", "？")
-                    if self._says("".join(text[start:end] for start, end in clauses[place:last]), audience, asked):
+                    said = "\n".join(_bare(text[start:end]) for start, end in clauses[place:last])
+                    if self._says(said, audience, asked):
                         place = last
                         break
                 else:
@@ -88,6 +89,11 @@ def _bare(text: str) -> str:
     return _POINTS.sub("", text)
 
 
+def _written(text: str) -> str:
+    """The clauses of a text, a line each: 复古，牛仔布 is no 复古牛仔布."""
+    return "\n".join(part for part in map(_bare, _PHRASE.split(text)) if part)
+
+
 def _between(pattern: re.Pattern[str], text: str) -> Iterator[tuple[int, int]]:
     start = 0
     for match in pattern.finditer(text):
@@ -102,27 +108,27 @@ def _clauses(ad: Ad) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
     """Of a Chinese ad its names, what may be quoted besides, and values of attributes that may describe it; without
     punctuation."""
     title = fold(ad.title)
-    names = {_POINTS.sub("", title), *_POINTS.split(title)}
-    names.update(re.sub(r"\s", "", part) for part in re.split(r"[，：:|（(]", title))
+    names = {_written(title), _bare(title), *_POINTS.split(title)}
+    names.update(_bare(part) for part in re.split(r"[，：:|（(]", title))
     if ad.brand:
-        names.add(fold(ad.brand))
+        names.add(_bare(fold(ad.brand)))
     quotable: set[str] = set()
     for sentence in sentences(fold(ad.description)):
         # A list is one piece: 教育、医疗行业的服务 is no 教育.
         parts = [part for part in map(_bare, _PHRASE.split(sentence)) if part]
         if _turns(sentence):
-            quotable.add("".join(parts))
+            quotable.add("\n".join(parts))
             continue
         for first, part in enumerate(parts):
             if first and part.startswith(tuple(beside("zh", "leaning"))):
                 continue
             quotable.update(
-                "".join(parts[first:last]) for last in range(first + 1, min(len(parts), first + _PHRASES) + 1)
+                "\n".join(parts[first:last]) for last in range(first + 1, min(len(parts), first + _PHRASES) + 1)
             )
     values: set[str] = set()
     for name, value in ad.attributes.items():
-        key, said = _POINTS.sub("", fold(name)), fold(f"{value:g}" if isinstance(value, float) else str(value))
-        whole = _POINTS.sub("", said)
+        key, said = _bare(fold(name)), fold(f"{value:g}" if isinstance(value, float) else str(value))
+        whole = _written(said)
         pieces = {whole} if _turns(said) else {whole, *_POINTS.split(said), *re.split(r"[/、]", said)}
         for part in pieces - {""}:
             quotable |= {key + part, part + key, f"{key}是{part}", f"{key}为{part}", f"{part}的{key}", f"{key}有{part}"}

@@ -86,6 +86,8 @@ def test_quotations_and_what_states_nothing_hold(text: str, facts: dict[str, Any
         ("We always sing in a circle.", CHOIR, "We always sing in a circle."),
         ("Everything is yours.", CHOIR, "Everything is yours."),
         ("免运费，来看看吧。", MUG, "免运费"),
+        ("磨砂材质，来看看吧。", MUG, "磨砂材质"),
+        ("看看复古牛仔布。", MUG | {"description": "复古，牛仔布。"}, "看看复古牛仔布"),
         ("看看青禾保温杯，赠品另计。", MUG, "赠品另计"),
         ("不锈钢杯身，来看看吧。", MUG, "不锈钢杯身"),
         ("免费送你，来看看吧。", MUG, "免费送你"),
