@@ -21,6 +21,7 @@ _BREAK = re.compile(r"[,;:()–—|.!?]|^\s*-\s*$")
 _ENDS_BEFORE = frozenset(("and", "with", "for", "in", "from", "by", "at", "on", "to", "where", "who", "that", "plus"))
 _PART = re.compile(r"[^.!?;—–]*(?:\.(?=\S)[^.!?;—–]*)*[.!?;—–]?")
 _COLON = re.compile(r"[^:]*(?::(?=\S)[^:]*)*:?")
+_TURNS = re.compile(r"(?:except|but|however|yet|unless|though|although|unfortunately|sorry|only not)\b", re.I)
 _NUMBER = re.compile(r"[\d.,:/+–-]+")
 _CUT_OFF = re.compile(r"(?:…|\.\.\.?)[\])]*$")
 _PIECES = re.compile(r"(,(?=\s)|[()])")
@@ -43,6 +44,20 @@ class _Passage:
     name: bool = False
     sentence: bool = False
 
+    def names(self, group: Sequence[str]) -> bool:
+        """Whether these words stand here in a row, and no other that belongs to them comes after."""
+        length = len(group)
+        for start in range(len(self.words) - length + 1):
+            end = start + length
+            if self.words[start:end] == tuple(group) and (
+                end == len(self.words)
+                or end in self.breaks
+                or self.words[end] in _ENDS_BEFORE
+                or stem(self.words[end]) in plain_words()[0]
+            ):
+                return True
+        return False
+
 
 def words_of(text: str) -> list[tuple[str, int, int]]:
     return [(match[0].lower().replace("’", "'"), *match.span()) for match in _WORD.finditer(text)]
@@ -62,7 +77,11 @@ def _limits(text: str) -> bool:
 def sentences(description: str) -> list[str]:
     """The sentences of a description that may be quoted, as they stand there."""
     found = []
-    for sentence in (one.strip() for one in _SENTENCE.split(description)):
+    parts = [one.strip() for one in _SENTENCE.split(description)]
+    for before, sentence, after in zip(["", *parts], parts, [*parts[1:], ""], strict=False):
+        # *Rained out? You choose.* and *You know us. Except we have moved.* say nothing of the kind apart.
+        if before.endswith("?") or _TURNS.match(after):
+            continue
         words = words_of(sentence)
         begins = {" ".join(word for word, _, _ in words[:length]) for length in (1, 2, 3)}
         stands = beside("en", "pronouns").isdisjoint(word for word, _, _ in words)
@@ -79,7 +98,7 @@ def plain_english(text: str) -> bool:
 
 def only_calls(text: str) -> bool:
     """Whether a sentence is a call or a greeting, and states nothing."""
-    return _Sentence(text, (), frozenset(), frozenset()).holds()
+    return _Sentence(text, (), frozenset()).holds()
 
 
 def _passages(ad: Ad) -> Iterator[_Passage]:
@@ -150,7 +169,6 @@ class EnglishQuotations:
 
     def __init__(self, ad: Ad, phrases: Iterable[str]) -> None:
         self._passages = (*_passages(ad), *(_passage(phrase, whole=True) for phrase in phrases))
-        self._own = frozenset(word for one in self._passages for word in one.words if not _DIGIT.search(word))
 
     def unquoted(self, text: str, audience: Sequence[str]) -> Iterator[tuple[int, int]]:
         """The parts of a text that are no quotation and may state something."""
@@ -166,21 +184,21 @@ class EnglishQuotations:
     def _holds(self, text: str, audience: frozenset[str]) -> bool:
         if len(text) > LONGEST:
             return False
-        return not text.strip() or _Sentence(text, self._passages, self._own, audience).holds()
+        return not text.strip() or _Sentence(text, self._passages, audience).holds()
 
 
 class _Sentence:
     """A sentence of an English copy, as words and commas, and whether it is made of quotations and what may stand
     beside them."""
 
-    def __init__(self, text: str, passages: Sequence[_Passage], own: frozenset[str], audience: frozenset[str]) -> None:
+    def __init__(self, text: str, passages: Sequence[_Passage], audience: frozenset[str]) -> None:
         self._units: list[str] = []
         for piece in _PIECES.split(text):
             if piece in (",", "(", ")"):
                 self._units.append(",")
             else:
                 self._units += [word for word, _, _ in words_of(piece) if word not in _ARTICLES]
-        self._passages, self._audience, self._own = passages, audience, own
+        self._passages, self._audience = passages, audience
         end = text.rstrip()[-1:]
         self._question, self._asks = end == "?", end in ("?", ":")
         self._known: dict[int, bool] = {}
@@ -279,6 +297,17 @@ class _Sentence:
         end = self._comma(place)
         return " ".join(units[place:end]) in beside("en", "tails") and self._clause(end)
 
+    def _named(self, words: Sequence[str], strange: Sequence[str]) -> bool:
+        """Whether all words of a question that are not plain are the ad's, and what they name is whole there: *legal
+        malpractice* is not what sells *legal malpractice insurance*."""
+        groups: list[list[str]] = [[]]
+        for word in words:
+            if word in strange:
+                groups[-1].append(word)
+            elif groups[-1]:
+                groups.append([])
+        return all(any(one.names(group) for one in self._passages) for group in groups if group)
+
     def _states_nothing(self, words: Sequence[str]) -> bool:
         """Whether they are a question, a call, or an address to the audience, in plain words."""
         plain, spoken = plain_words()[0], beside("en", "spoken")
@@ -289,8 +318,8 @@ class _Sentence:
         if any(word in beside("en", "stating") for word in words):
             return False
         strange = [word for word in words if not (word in self._audience or word in spoken or stem(word) in plain)]
-        if self._question and len(words) <= _ASKED:
-            strange = [word for word in strange if word not in self._own or _limits(word)]
+        if self._question and len(words) <= _ASKED and not any(map(_limits, strange)):
+            strange = [] if self._named(words, strange) else strange
         if strange:
             return False
         return self._asks or words[0] in beside("en", "calls") or not self._audience.isdisjoint(words)

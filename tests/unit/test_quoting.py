@@ -35,6 +35,12 @@ SCHOOL: dict[str, Any] = CHOIR | {
     "description": "We teach singing, piano and music theory lessons. We help you see [...]",
     "attributes": {},
 }
+COVER: dict[str, Any] = CHOIR | {
+    "title": "Fenwick",
+    "description": "Legal malpractice insurance for firms. Rained out? You choose a refund. We make videos. Except we "
+    "moved.",
+    "attributes": {},
+}
 LEDGER = Path(__file__).parents[2] / "infra" / "training" / "ledger"
 
 
@@ -60,6 +66,7 @@ def loose(text: str, facts: dict[str, Any], audience: Sequence[str] = ()) -> lis
         ("Moss and clay. Find out more today.", CHOIR),
         ("£12: want to know more?", CHOIR),
         ("No concerts, no auditions.", CHOIR),
+        ("Thinking about legal malpractice insurance? Talk to us.", COVER),
         ("想要青禾保温杯？304不锈钢内胆，哑光漆面，来看看吧。", MUG),
         ("看看这款雾灰的青禾保温杯，底部防滑。", MUG),
         ("青禾保温杯，容量500毫升，磨砂工艺。", MUG),
@@ -85,6 +92,10 @@ def test_quotations_and_what_states_nothing_hold(text: str, facts: dict[str, Any
         ("提供教育，了解一下。", MUG | {"description": "提供教育、医疗行业的服务。"}, "提供教育"),
         ("We always sing in a circle.", CHOIR, "We always sing in a circle."),
         ("Everything is yours.", CHOIR, "Everything is yours."),
+        ("Thinking about legal malpractice?", COVER, "Thinking about legal malpractice?"),
+        ("You choose a refund. Come along.", COVER, "You choose a refund."),
+        ("We make videos. Come along.", COVER, "We make videos."),
+        ("底部防滑，让你轻松喝。", MUG, "让你轻松喝"),
         ("免运费，来看看吧。", MUG, "免运费"),
         ("磨砂材质，来看看吧。", MUG, "磨砂材质"),
         ("看看复古牛仔布。", MUG | {"description": "复古，牛仔布。"}, "看看复古牛仔布"),
@@ -150,4 +161,4 @@ def test_what_a_model_wrote_in_quotations_is_true(language: str) -> None:
             told["true"] += sum(not quotations.unquoted(text) for text in row["true"])
             told["planted"] += sum(not quotations.unquoted(one["text"]) for one in row["planted"])
     assert told["true"] >= (110 if language == "en" else 35)
-    assert told["planted"] <= 0.04 * told["true"]
+    assert told["planted"] <= 0.01 * told["true"]
