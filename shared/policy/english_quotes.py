@@ -26,6 +26,7 @@ _NUMBER = re.compile(r"[\d.,:/+–-]+")
 _CUT_OFF = re.compile(r"(?:…|\.\.\.?)[\])]*$")
 _PIECES = re.compile(r"(,(?=\s)|[()])")
 _PARTICIPLES = ("ed", "ing")
+_TAKEN_BACK = 2  # sentences within which one is taken back
 _ITEM = 4  # words of a list's item
 LONGEST = 400  # characters of a sentence that is read
 _LEADS = 3  # that may stand before a quotation
@@ -78,9 +79,10 @@ def sentences(description: str) -> list[str]:
     """The sentences of a description that may be quoted, as they stand there."""
     found = []
     parts = [one.strip() for one in _SENTENCE.split(description)]
-    for before, sentence, after in zip(["", *parts], parts, [*parts[1:], ""], strict=False):
-        # *Rained out? You choose.* and *You know us. Except we have moved.* say nothing of the kind apart.
-        if before.endswith("?") or _TURNS.match(after):
+    for place, sentence in enumerate(parts):
+        # *Rained out? You choose.* and *You know us. Welcome. Except we have moved.* say nothing of the kind apart.
+        answers = place > 0 and parts[place - 1].endswith("?")
+        if answers or any(map(_TURNS.match, parts[place + 1 : place + 1 + _TAKEN_BACK])):
             continue
         words = words_of(sentence)
         begins = {" ".join(word for word, _, _ in words[:length]) for length in (1, 2, 3)}
