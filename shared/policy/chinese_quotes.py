@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 from shared.domain import Ad
 from shared.policy.characters import fold
@@ -20,6 +20,9 @@ _COUNTED = re.compile(
 )
 _PHRASE = re.compile(r"[，：:,（）()“”\"「」—]+|(?<![A-Za-z0-9])\s+(?![A-Za-z0-9])")
 _CUT_OFF = re.compile(r"[^，,。！？!?；;\n]*(?:…+|\.{3,})")
+_TAKES_BACK = re.compile(r"^\s*(?:仅|除|限|须|需|但|不过|然而|可惜|只)|除外")
+_HEADS = re.compile(r"[不未无非除][^。！？；;]*[：:]")
+_NAMED_BY = re.compile(r"适用|兼容|支持")  # whose title names another's thing
 _PHRASES = 4  # clauses in a row that a quotation may have
 _CLAUSES = 8  # clauses of a copy that are one quotation at most
 _PLAIN = 6  # characters of a plain word
@@ -52,7 +55,7 @@ class ChineseQuotations:
 
     def _says(self, clause: str, audience: tuple[str, ...], asked: bool) -> bool:
         quotable = self._clauses | self._names
-        if clause in quotable or plain_chinese(clause, audience, self._own if asked else ""):
+        if clause in quotable or _states_nothing(clause, audience, self._own if asked else None):
             return True
         rests = {clause}
         for _ in range(_LEADS):
@@ -82,7 +85,19 @@ class ChineseQuotations:
 
 def sentences(description: str) -> list[str]:
     """The sentences of a description that may be quoted, as they stand there."""
-    return [part for part in (one.strip() for one in _STOPS.split(_CUT_OFF.sub("", description))) if part]
+    found = []
+    whole = _CUT_OFF.sub("", description)
+    spans = list(_between(_STOPS, whole))
+    for place, (start, end) in enumerate(spans):
+        # 遇上下雨？全额退款。 and 免费停车。仅限会员。 say nothing of the kind apart.
+        answers = start > 0 and whole[start - 1] in "?？"
+        taken_back = place + 1 < len(spans) and _TAKES_BACK.search(whole[slice(*spans[place + 1])])
+        listed = (
+            start > 0 and whole[start - 1] in ";；" and any(_HEADS.search(whole[slice(*one)]) for one in spans[:place])
+        )
+        if not (answers or taken_back or listed) and whole[start:end].strip():
+            found.append(whole[start:end].strip())
+    return found
 
 
 def _bare(text: str) -> str:
@@ -108,8 +123,9 @@ def _clauses(ad: Ad) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
     """Of a Chinese ad its names, what may be quoted besides, and values of attributes that may describe it; without
     punctuation."""
     title = fold(ad.title)
-    names = {_written(title), _bare(title), *_POINTS.split(title)}
-    names.update(_bare(part) for part in re.split(r"[，：:|（(]", title))
+    names = {_written(title), _bare(title)}
+    if not _NAMED_BY.search(title) and not _turns(title):
+        names |= {*_POINTS.split(title), *(_bare(part) for part in re.split(r"[，：:|（(]", title))}
     if ad.brand:
         names.add(_bare(fold(ad.brand)))
     quotable: set[str] = set()
@@ -132,33 +148,53 @@ def _clauses(ad: Ad) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
         pieces = {whole} if _turns(said) else {whole, *_POINTS.split(said), *re.split(r"[/、]", said)}
         for part in pieces - {""}:
             quotable |= {key + part, part + key, f"{key}是{part}", f"{key}为{part}", f"{part}的{key}", f"{key}有{part}"}
-            if not _DIGIT.search(part) and not _turns(key + part) and _HAN.search(part):
+            describes = key.endswith(tuple(beside("zh", "describing"))) and not _turns(key + part)
+            if describes and not _DIGIT.search(part) and _HAN.search(part):
                 values |= {part, part + key}
     return frozenset(names - {""}), frozenset((quotable | values) - {""}), frozenset(values)
 
 
 def _turns(text: str) -> bool:
     """Whether a part of a Chinese text may say something else than the whole."""
-    for word in beside("zh", "harmless"):
-        text = text.replace(word, "")
+    text = without_harmless(text)
     return bool(_BRACKET.search(text)) or any(sign in text for sign in beside("zh", "limits"))
 
 
-def plain_chinese(clause: str, audience: Iterable[str] = (), own: str = "") -> bool:
-    """Whether a Chinese clause consists of plain words, names of the audience and, where it asks, words of its `own`
-    ad."""
+def without_harmless(text: str) -> str:
+    """A text without the words that hold a sign of a limit and limit nothing (不锈钢)."""
+    for word in beside("zh", "harmless"):
+        text = text.replace(word, "")
+    return text
+
+
+def plain_chinese(clause: str) -> bool:
+    """Whether a Chinese clause is of plain words."""
+    return _made_of(clause, plain_words()[1] | beside("zh", "spoken"))
+
+
+def _states_nothing(clause: str, audience: Iterable[str], own: str | None) -> bool:
+    """Whether it is a call, an address to the audience by its names, or, where it asks, a question in plain words,
+    these names and words of its `own` ad."""
     if any(word in clause for word in beside("zh", "stating")):
         return False
-    plain, names = plain_words()[1] | beside("zh", "spoken"), tuple(name for name in audience if name)
+    names = frozenset(name for name in audience if name)
+    if _made_of(clause, beside("zh", "calling") | names):
+        return True
+    if own is None:
+        return False
     own = "" if _DIGIT.search(clause) or _turns(clause) else own
+    return _made_of(clause, plain_words()[1] | beside("zh", "spoken") | names, own)
+
+
+def _made_of(clause: str, words: Collection[str], own: str = "") -> bool:
+    """Whether the words, and pieces of two characters or more of `own`, make up the clause."""
+    longest = max(map(len, words), default=0)
     reached = [True] + [False] * len(clause)
     for place in range(len(clause)):
-        if reached[place]:
-            for length in range(1, min(_PLAIN, len(clause) - place) + 1):
-                part = clause[place : place + length]
-                if part in plain or (length > 1 and part in own):
-                    reached[place + length] = True
-            for name in names:
-                if clause.startswith(name, place):
-                    reached[place + len(name)] = True
+        if not reached[place]:
+            continue
+        for length in range(1, min(longest, len(clause) - place) + 1):
+            part = clause[place : place + length]
+            if part in words or (1 < length <= _PLAIN and part in own):
+                reached[place + length] = True
     return reached[-1]

@@ -16,12 +16,22 @@ _WORD = re.compile(r"[A-Za-z0-9À-ÿ£$€%°&+]+(?:['’.:/,\-–@][A-Za-z0-9À
 _DIGIT = re.compile(r"\d")
 _SENTENCE = re.compile(r"(?<=[.!?…])[\"'”’)]?\s+(?=[\"'“‘(]?[A-Z0-9£$€])|;\s+|\n+")
 _SIGNS = re.compile(r"n['’]t\b|[£$€%:(]", re.I)
-_MAY = re.compile(r"(?<=\S\s)May\b|(?<=-)\w+|\w+(?=-)")  # the month, and parts of compounds
+# The month of May, and compounds that limit nothing: *first-class*, *over-ear*.
+_MAY = re.compile(r"(?<=\S\s)May\b|\b(?!\S*(?:half|non|member|only|free|off|limited|pre|no|not)\b)\w+(?:-\w+)+\b", re.I)
 _BREAK = re.compile(r"[,;:()–—|.!?]|^\s*-\s*$")
-_ENDS_BEFORE = frozenset(("and", "with", "for", "in", "from", "by", "at", "on", "to", "where", "who", "that", "plus"))
+# Before these the thing that is named is complete; a quotation ends before them only where `_ENDS_BEFORE` has them.
+_COMPLETES = frozenset(("and", "with", "for", "in", "from", "by", "at", "on", "to", "where", "who", "that", "plus"))
+_ENDS_BEFORE = frozenset(("with", "plus"))
+_STARTS = frozenset(("with", "in", "from", "by", "at", "on", "for", "made"))
 _PART = re.compile(r"[^.!?;—–]*(?:\.(?=\S)[^.!?;—–]*)*[.!?;—–]?")
 _COLON = re.compile(r"[^:]*(?::(?=\S)[^:]*)*:?")
-_TURNS = re.compile(r"(?:except|but|however|yet|unless|though|although|unfortunately|sorry|only not)\b", re.I)
+_TURNS = re.compile(
+    r"(?:except|but|however|yet|unless|though|although|unfortunately|sorry|only|not|extra|subject|available|terms"
+    r"|excludes|excluding|at extra)\b",
+    re.I,
+)
+_HEADS = re.compile(r"\b(?:not|no|never|without|exclud\w*|except)\b|:", re.I)
+_MONEY = ("£", "$", "€")
 _NUMBER = re.compile(r"[\d.,:/+–-]+")
 _CUT_OFF = re.compile(r"(?:…|\.\.\.?)[\])]*$")
 _PIECES = re.compile(r"(,(?=\s)|[()])")
@@ -53,7 +63,7 @@ class _Passage:
             if self.words[start:end] == tuple(group) and (
                 end == len(self.words)
                 or end in self.breaks
-                or self.words[end] in _ENDS_BEFORE
+                or self.words[end] in _COMPLETES
                 or stem(self.words[end]) in plain_words()[0]
             ):
                 return True
@@ -79,10 +89,16 @@ def sentences(description: str) -> list[str]:
     """The sentences of a description that may be quoted, as they stand there."""
     found = []
     parts = [one.strip() for one in _SENTENCE.split(description)]
+    chains = [place for place, one in enumerate(parts) if place and description[description.find(one) - 2 :][:1] == ";"]
     for place, sentence in enumerate(parts):
         # *Rained out? You choose.* and *You know us. Welcome. Except we have moved.* say nothing of the kind apart.
         answers = place > 0 and parts[place - 1].endswith("?")
         if answers or any(map(_TURNS.match, parts[place + 1 : place + 1 + _TAKEN_BACK])):
+            continue
+        head = place
+        while head in chains:
+            head -= 1
+        if any(map(_HEADS.search, parts[head:place])):  # *Not included: flights; insurance*
             continue
         words = words_of(sentence)
         begins = {" ".join(word for word, _, _ in words[:length]) for length in (1, 2, 3)}
@@ -98,15 +114,28 @@ def plain_english(text: str) -> bool:
     return all(word in spoken or stem(word) in plain for word, _, _ in words_of(text))
 
 
+@cache
+def _frames() -> frozenset[str]:
+    """The clauses that say nothing of the product, without articles."""
+    return frozenset(" ".join(word for word in one.split() if word not in _ARTICLES) for one in beside("en", "frames"))
+
+
+def _framed(words: Sequence[str]) -> bool:
+    """Whether a clause without articles is one of those, with a tail or without."""
+    said = " ".join(words)
+    return any(said.removesuffix(tail).rstrip() in _frames() for tail in ("", *beside("en", "tails")))
+
+
 def only_calls(text: str) -> bool:
-    """Whether a sentence is a call or a greeting, and states nothing."""
-    return _Sentence(text, (), frozenset()).holds()
+    """Whether a sentence is a call or a greeting from the list."""
+    return _framed([word for word, _, _ in words_of(text) if word not in _ARTICLES])
 
 
 def _passages(ad: Ad) -> Iterator[_Passage]:
     # A title that the description begins with is a piece of it, and no name.
     named = not ad.description.lower().startswith(ad.title.lower())
-    found = [_passage(ad.title, name=True), *_short_names(ad)] if named else []
+    limited = bool(_limiting().search(ad.title) or any(sign in ad.title for sign in _MONEY))
+    found = [_passage(ad.title, whole=limited, name=True), *_short_names(ad)] if named else []
     if ad.brand:
         found.append(_passage(ad.brand, whole=True, name=True))
     for sentence in sentences(ad.description):
@@ -115,7 +144,7 @@ def _passages(ad: Ad) -> Iterator[_Passage]:
         name, said = key.replace("_", " "), f"{value:g}" if isinstance(value, float) else str(value)
         found += [_passage(f"{name} {said}", whole=True), _passage(f"{said} {name}", whole=True)]
         if name.lower() in beside("en", "describing") and not _DIGIT.search(said) and not _limits(said):
-            found.append(_passage(said))
+            found.append(_passage(said, whole=True))
     return (one for one in found if one.words)
 
 
@@ -143,9 +172,10 @@ def _passage(text: str, *, whole: bool = False, name: bool = False) -> _Passage:
             breaks.add(place)
             if not whole:
                 ends.add(place)
-                starts.add(place + (word in ("and", "or")))
+                if name or word in _STARTS or word.endswith(_PARTICIPLES):
+                    starts.add(place)
         if words and not whole:
-            if words[-1] == "with":
+            if words[-1] == "with" and not name:
                 starts.add(place)
             if word in _ENDS_BEFORE:
                 ends.add(place)
@@ -154,16 +184,17 @@ def _passage(text: str, *, whole: bool = False, name: bool = False) -> _Passage:
         words.append(word)
         broken = False
     listed = {end for end in ends if _goes_on_listing(words, end, breaks, joins)}
-    ends = ends - listed | {len(words)}
+    starts, ends = starts - listed, ends - listed | {len(words)}
     return _Passage(tuple(words), frozenset(starts), frozenset(ends), frozenset(breaks), name)
 
 
 def _goes_on_listing(words: Sequence[str], end: int, breaks: set[int], joins: set[int]) -> bool:
     """Whether a list goes on there: *fundraising, planning and leadership advice* is no *fundraising*."""
-    first = end + (end in joins)
-    if first >= len(words) or words[first] in _ENDS_BEFORE or words[first].endswith(_PARTICIPLES):
+    if end in joins:
+        return True
+    if end >= len(words) or words[end] in _COMPLETES or words[end].endswith(_PARTICIPLES):
         return False
-    return end in joins or any(place in breaks or place in joins for place in range(end + 1, end + 1 + _ITEM))
+    return any(place in breaks or place in joins for place in range(end + 1, end + 1 + _ITEM))
 
 
 class EnglishQuotations:
@@ -201,8 +232,7 @@ class _Sentence:
             else:
                 self._units += [word for word, _, _ in words_of(piece) if word not in _ARTICLES]
         self._passages, self._audience = passages, audience
-        end = text.rstrip()[-1:]
-        self._question, self._asks = end == "?", end in ("?", ":")
+        self._question = text.rstrip().endswith("?")
         self._known: dict[int, bool] = {}
         self._followed: dict[tuple[int, int], bool] = {}
 
@@ -223,7 +253,7 @@ class _Sentence:
         if units[place] == ",":
             return self._clause(place + 1)
         end = self._comma(place)
-        if self._states_nothing(units[place:end]) and self._clause(end):
+        if self._states_nothing(units[place:end], self._question and end == len(units)) and self._clause(end):
             return True
         joined = self._after({place}, "joints")
         return any(
@@ -261,6 +291,8 @@ class _Sentence:
         for start in passage.starts:
             if beside_it and passage.sentence and not start:
                 continue
+            if led and passage.words[start].startswith(_MONEY):
+                continue
             at, word = place, start
             while word < len(passage.words) and at < len(self._units):
                 if self._units[at] == ",":
@@ -293,6 +325,8 @@ class _Sentence:
         if joint in ("and", "with") or (passage.name and joint in ("by", "from")):
             others = self._passages if joint == "with" or passage.name else (passage,)
             for other in others:
+                if joint in ("by", "from") and not other.name:
+                    continue
                 for stop in self._quoted(place + 1, other, led=joint != "and"):
                     if self._goes_on(stop, other):
                         return True
@@ -310,21 +344,24 @@ class _Sentence:
                 groups.append([])
         return all(any(one.names(group) for one in self._passages) for group in groups if group)
 
-    def _states_nothing(self, words: Sequence[str]) -> bool:
+    def _states_nothing(self, words: Sequence[str], asked: bool) -> bool:
         """Whether they are a question, a call, or an address to the audience, in plain words."""
         plain, spoken = plain_words()[0], beside("en", "spoken")
-        said = " ".join(words)
-        for tail in ("", *beside("en", "tails")):
-            if said.removesuffix(tail).rstrip() in beside("en", "frames"):
-                return True
+        if _framed(words):
+            return True
+        if not self._audience.isdisjoint(words) and all(
+            word in self._audience or word in beside("en", "addressing") for word in words
+        ):
+            return True
         if any(word in beside("en", "stating") for word in words):
             return False
         strange = [word for word in words if not (word in self._audience or word in spoken or stem(word) in plain)]
-        if self._question and len(words) <= _ASKED and not any(map(_limits, strange)):
-            strange = [] if self._named(words, strange) else strange
-        if strange:
-            return False
-        return self._asks or words[0] in beside("en", "calls") or not self._audience.isdisjoint(words)
+        if asked:
+            if len(words) <= _ASKED and not any(map(_limits, strange)) and self._named(words, strange):
+                strange = []
+            return not strange
+        calls = words[0] in beside("en", "calls") and beside("en", "promising").isdisjoint(words)
+        return calls and not strange and self._audience.isdisjoint(words)
 
 
 @cache

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from shared.domain import Ad, Language
 from shared.policy.characters import fold
-from shared.policy.chinese_quotes import ChineseQuotations, plain_chinese
+from shared.policy.chinese_quotes import ChineseQuotations, plain_chinese, without_harmless
 from shared.policy.chinese_quotes import sentences as chinese_sentences
 from shared.policy.english_quotes import EnglishQuotations, plain_english, sentences, words_of
 from shared.policy.plain import beside
@@ -40,7 +40,7 @@ def dissuades(text: str, language: Language) -> bool:
     """Whether a text says what is not to be had: true, and no reason to come."""
     signs = beside(language, "dissuading")
     if language == "zh":
-        return any(sign in text for sign in signs)
+        return any(sign in without_harmless(text) for sign in signs)
     words = [word for word, _, _ in words_of(text)]
     return not signs.isdisjoint(words) or any(word.endswith("n't") for word in words)
 

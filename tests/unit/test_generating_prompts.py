@@ -51,7 +51,7 @@ def test_every_style_is_a_file_that_its_version_names(ad: Ad) -> None:
 DIGESTS = {
     "few-shot-2": "3d9b3e967043a6b7",
     "tuned-3": "3f615c06016aaba1",
-    "instruct-2": "8a2dbcf140375021",
+    "instruct-2": "820d60251ca50b57",
 }
 
 

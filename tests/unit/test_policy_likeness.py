@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from infra.training.train_policy import OUT, PROBABILITY, Line, lines_of, trained
 from shared.policy.likeness import grams, likeness
 from shared.policy.packs import book
+from shared.policy.rules import check
 
 pytestmark = pytest.mark.slow
 
@@ -103,6 +104,13 @@ def test_what_is_shipped_is_what_training_makes(language: str) -> None:
     # Libraries of linear algebra round differently.
     assert len(ours.keys() ^ theirs.keys()) < 0.01 * len(theirs)
     assert all(abs(ours[gram] - theirs[gram]) <= 50 for gram in ours.keys() & theirs.keys())
+
+
+@pytest.mark.parametrize(
+    "text", ["Good for your heart.", "Get your love back today.", "Order now or you will miss it."]
+)
+def test_what_only_looks_like_a_call_is_weighed(text: str) -> None:
+    assert any(check(text, "ecommerce", place) for place in ("EU", "US"))
 
 
 @pytest.mark.parametrize("call", ["call us today.", "get in touch with us today.", "get yours today."])

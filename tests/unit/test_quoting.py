@@ -41,6 +41,13 @@ COVER: dict[str, Any] = CHOIR | {
     "moved.",
     "attributes": {},
 }
+LAPTOP: dict[str, Any] = CHOIR | {
+    "title": "Fenwick",
+    "description": "You will need a laptop, webcam and headphones. The watch is waterproof to 5 metres. Made of solid oak "
+    "and painted MDF. Not included: flights; travel insurance; airport transfers. Fitted by our team. Extra charge "
+    "applies. Half-price entry on Mondays.",
+    "attributes": {},
+}
 LEDGER = Path(__file__).parents[2] / "infra" / "training" / "ledger"
 
 
@@ -96,6 +103,20 @@ def test_quotations_and_what_states_nothing_hold(text: str, facts: dict[str, Any
         ("You choose a refund. Come along.", COVER, "You choose a refund."),
         ("We make videos. Come along.", COVER, "We make videos."),
         ("底部防滑，让你轻松喝。", MUG, "让你轻松喝"),
+        ("Our customers love it, so why wait?", CHOIR, "Our customers love it, so why wait?"),
+        ("Order now and get a gift.", CHOIR, "Order now and get a gift."),
+        ("Good for your heart.", CHOIR, "Good for your heart."),
+        ("Looking for us? Webcam and headphones.", LAPTOP, "Webcam and headphones."),
+        ("The watch is waterproof.", LAPTOP, "The watch is waterproof."),
+        ("Made of solid oak.", LAPTOP, "Made of solid oak."),
+        ("Airport transfers.", LAPTOP, "Airport transfers."),
+        ("Fitted by our team.", LAPTOP, "Fitted by our team."),
+        ("Half-price entry.", LAPTOP, "Half-price entry."),
+        ("Now £12.", CHOIR, "Now £12."),
+        ("一学就会，来看看吧。", MUG, "一学就会"),
+        ("支持七天退货，来看看吧。", MUG | {"description": "支持七天退货。定制款除外。"}, "支持七天退货"),
+        ("还有色素，来看看吧。", MUG | {"description": "未添加香精，色素，防腐剂。"}, "还有色素"),
+        ("带走小米手机。", MUG | {"title": "数据线 适用 小米 手机"}, "带走小米手机"),
         ("免运费，来看看吧。", MUG, "免运费"),
         ("磨砂材质，来看看吧。", MUG, "磨砂材质"),
         ("看看复古牛仔布。", MUG | {"description": "复古，牛仔布。"}, "看看复古牛仔布"),
@@ -109,6 +130,9 @@ def test_what_is_put_together_anew_does_not(text: str, facts: dict[str, Any], fo
 
 
 def test_an_audience_may_be_addressed_by_its_name() -> None:
+    assert loose("For bird watching people: a choir in a circle.", CHOIR, ["Bird Watching"]) == []
+    assert loose("We offer bird watching.", CHOIR, ["Bird Watching"]) == ["We offer bird watching."]
+    assert loose("我们有露营，来看看吧。", MUG, ["露营"]) == ["我们有露营"]
     assert loose("Love bird watching? A choir in a circle.", CHOIR, ["Bird Watching"]) == []
     assert loose("Love bird watching? A choir in a circle.", CHOIR) == ["Love bird watching?"]
     assert loose("爱露营的你，看过来：底部防滑。", MUG, ["露营"]) == []
@@ -160,5 +184,5 @@ def test_what_a_model_wrote_in_quotations_is_true(language: str) -> None:
             quotations = Quotations(ad, ad.language, attribute_facts(ad, ad.language, named=True))
             told["true"] += sum(not quotations.unquoted(text) for text in row["true"])
             told["planted"] += sum(not quotations.unquoted(one["text"]) for one in row["planted"])
-    assert told["true"] >= (110 if language == "en" else 35)
-    assert told["planted"] <= 0.01 * told["true"]
+    assert told["true"] >= (90 if language == "en" else 30)
+    assert told["planted"] == 0
