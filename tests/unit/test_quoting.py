@@ -43,8 +43,8 @@ COVER: dict[str, Any] = CHOIR | {
 }
 LAPTOP: dict[str, Any] = CHOIR | {
     "title": "Fenwick",
-    "description": "You will need a laptop, webcam and headphones. The watch is waterproof to 5 metres. Made of solid oak "
-    "and painted MDF. Not included: flights; travel insurance; airport transfers. Fitted by our team. Extra charge "
+    "description": "You will need a laptop, webcam and headphones. The watch is waterproof to 5 metres. Made of solid "
+    "oak and painted MDF. Not included: flights; travel insurance; airport transfers. Fitted by our team. Extra charge "
     "applies. Half-price entry on Mondays.",
     "attributes": {},
 }
