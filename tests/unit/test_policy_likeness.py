@@ -106,7 +106,9 @@ def test_what_is_shipped_is_what_training_makes(language: str) -> None:
     assert all(abs(ours[gram] - theirs[gram]) <= 50 for gram in ours.keys() & theirs.keys())
 
 
-@pytest.mark.parametrize("text", ["Good for your heart.", "Get your love back.", "Order now or you will miss it."])
+@pytest.mark.parametrize(
+    "text", ["Good for your heart.", "Get your love back today.", "Order now or you will miss it."]
+)
 def test_what_only_looks_like_a_call_is_weighed(text: str) -> None:
     assert any(check(text, "ecommerce", place) for place in ("EU", "US"))
 
