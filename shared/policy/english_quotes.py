@@ -17,7 +17,9 @@ _DIGIT = re.compile(r"\d")
 _SENTENCE = re.compile(r"(?<=[.!?…])[\"'”’)]?\s+(?=[\"'“‘(]?[A-Z0-9£$€])|;\s+|\n+")
 _SIGNS = re.compile(r"n['’]t\b|[£$€%:(]", re.I)
 # The month of May, and compounds that limit nothing: *first-class*, *over-ear*.
-_MAY = re.compile(r"(?<=\S\s)May\b|\b(?!\S*(?:half|non|member|only|free|off|limited|pre|no|not)\b)\w+(?:-\w+)+\b", re.I)
+_MAY = re.compile(
+    r"(?<=\S\s)(?-i:May)\b|\b(?!\S*(?:half|non|member|only|free|off|limited|pre|no|not)\b)\w+(?:-\w+)+\b", re.I
+)
 _BREAK = re.compile(r"[,;:()–—|.!?]|^\s*-\s*$")
 # Before these the thing that is named is complete; a quotation ends before them only where `_ENDS_BEFORE` has them.
 _COMPLETES = frozenset(("and", "with", "for", "in", "from", "by", "at", "on", "to", "where", "who", "that", "plus"))
@@ -71,6 +73,7 @@ class _Passage:
 
 
 def words_of(text: str) -> list[tuple[str, int, int]]:
+    """The words of an English text in small letters, each with its start and end."""
     return [(match[0].lower().replace("’", "'"), *match.span()) for match in _WORD.finditer(text)]
 
 

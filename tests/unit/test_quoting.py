@@ -112,6 +112,13 @@ def test_quotations_and_what_states_nothing_hold(text: str, facts: dict[str, Any
         ("Airport transfers.", LAPTOP, "Airport transfers."),
         ("Fitted by our team.", LAPTOP, "Fitted by our team."),
         ("Half-price entry.", LAPTOP, "Half-price entry."),
+        (
+            "Guests stay late.",
+            LAPTOP | {"description": "In May guests stay late, they may not dance."},
+            "Guests stay late.",
+        ),
+        ("You choose, with tea.", LAPTOP | {"description": "You may choose, with tea."}, "You choose, with tea."),
+        ("With tea.", LAPTOP | {"description": "You may choose, with tea."}, "With tea."),
         ("Now £12.", CHOIR, "Now £12."),
         ("一学就会，来看看吧。", MUG, "一学就会"),
         ("支持七天退货，来看看吧。", MUG | {"description": "支持七天退货。定制款除外。"}, "支持七天退货"),
