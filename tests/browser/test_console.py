@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.emulator]
 SAMPLE = ROOT / "infra" / "sample"
 PRODUCT = {
     "title": "Aster 4 trail shoe",
-    "description": "A trail running shoe that weighs 285 g, with a 6 mm drop and waterproof. It costs 89 euros.",
+    "description": "A trail running shoe that weighs 285 g. It has a 6 mm drop and is waterproof. It costs 89 euros.",
 }
 VIEWS = ["people/u-multi", "ads/ec-zh-demo-phone", "campaigns", "studio", "models", "uploads"]
 
