@@ -23,11 +23,10 @@ from rich.table import Table
 
 from infra.evaluate.rows import read_jsonl
 from shared.domain import Ad
-from shared.generating.templates import attribute_facts
+from shared.generating.facts import quotations_of
 from shared.models.reader import Readers
 from shared.policy.claims import trace_claims, unsupported
 from shared.policy.literal import literal
-from shared.policy.quoting import Quotations
 
 Span = tuple[int, int]
 Judge = Callable[[str, Ad], list[Span]]
@@ -79,8 +78,8 @@ def literally(text: str, ad: Ad) -> list[Span]:
 
 def quoting(text: str, ad: Ad) -> list[Span]:
     """What the ledger's rules and the quotations refuse of a text that a model wrote."""
-    quotations = Quotations(ad, ad.language, attribute_facts(ad, ad.language, named=True))
-    return [*(claim.span for claim in unsupported(trace_claims(text, ad))), *quotations.unquoted(text)]
+    loose = quotations_of(ad, ad.language).unquoted(text)
+    return [*(claim.span for claim in unsupported(trace_claims(text, ad))), *loose]
 
 
 def strictly(readers: Readers) -> Judge:

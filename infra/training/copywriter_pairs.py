@@ -18,12 +18,11 @@ from typing import Any
 
 from infra.evaluate.rows import read_jsonl
 from shared.domain import Ad, Rejection, Wording
+from shared.generating.facts import quotations_of
 from shared.generating.prompts import build_prompt
-from shared.generating.templates import attribute_facts
 from shared.generating.width import room_in
 from shared.policy.claims import trace_claims, unsupported
 from shared.policy.literal import literal
-from shared.policy.quoting import Quotations
 from shared.policy.rules import blocking, channels, check
 from shared.preprocess import clean_text, match_key, parse_ad
 
@@ -155,8 +154,7 @@ def _objection(pair: Pair, wording: Wording) -> str | None:
         added = literal(pair.copy, pair.ad, claims, audience=pair.audience)
         return f"not in the ad's words: {added[0].text}" if added else None
     if wording == "quoted":
-        quotations = Quotations(pair.ad, pair.ad.language, attribute_facts(pair.ad, pair.ad.language, named=True))
-        loose = quotations.unquoted(pair.copy, pair.audience)
+        loose = quotations_of(pair.ad, pair.ad.language).unquoted(pair.copy, pair.audience)
         return f"not quoted from the ad: {pair.copy[slice(*loose[0])]}" if loose else None
     return None
 

@@ -13,7 +13,7 @@ from shared.domain import Ad, Language
 from shared.generating.orders import commands
 from shared.generating.templates import attribute_facts
 from shared.generating.width import display_width
-from shared.policy.quoting import quotable
+from shared.policy.quoting import Quotations, quotable
 from shared.preprocess import clean_text
 from shared.preprocess.text import visible
 
@@ -81,6 +81,11 @@ def facts_of(
     if brand and ad.brand and ad.brand.lower() not in ad.title.lower():
         facts.insert(0, ("品牌" if language == "zh" else "brand ") + quoted(ad.brand))
     return _without_orders(facts[:most])
+
+
+def quotations_of(ad: Ad, language: Language) -> Quotations:
+    """What of the ad copy may quote, its attributes as the prompt says them among it."""
+    return Quotations(ad, language, attribute_facts(ad, language, named=True))
 
 
 def _without_orders(facts: Sequence[str]) -> list[str]:

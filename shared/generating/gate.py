@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from shared.domain import Ad, Claim, Classification, Finding, Language, RejectedCopy, Wording
 from shared.errors import ArtifactError
+from shared.generating.facts import quotations_of
 from shared.generating.form import form_problems, tidy
 from shared.generating.prompts import repeats_example
 from shared.generating.repeats import COPIED, copied_share
-from shared.generating.templates import attribute_facts
 from shared.generating.trimming import trimmed
 from shared.generating.width import display_width, room_in
 from shared.models.taxonomy import load_taxonomy
-from shared.policy.quoting import dissuades
+from shared.policy.quoting import Quotations, dissuades
 from shared.policy.rules import check, editorial
 from shared.preprocess import clean_text, match_key
 from shared.stores.copies import gate_stamp, text_key
@@ -59,6 +59,7 @@ LENGTH = "editorial.length"  # is judged by what a channel shows, which is less 
 Author = Literal["person", "model", "template"]
 JURISDICTIONS = ("CN", "EU", "US")  # where copy may be shown: it has to be lawful in all of them
 JUDGED = 4096  # judgements of texts that a process remembers
+SUBJECTS = 64  # ads of which it remembers what may be quoted
 
 
 def warm() -> None:
@@ -115,6 +116,11 @@ class _Subject:
 
     facts: str
     ad: Ad = field(compare=False)
+
+
+@lru_cache(maxsize=SUBJECTS)
+def _quotations(subject: _Subject, language: Language) -> Quotations:
+    return quotations_of(subject.ad, language)
 
 
 class Gate:
@@ -252,7 +258,8 @@ class Gate:
         false = unsupported(claims)
         if author == "model" and self.wording == "literal" and not false:
             false = literal(text, ad, claims, audience=audience)
-        loose = _unquoted(text, ad, language, audience) if author == "model" and self.wording == "quoted" else []
+        quotes = author == "model" and self.wording == "quoted"
+        loose = _quotations(subject, language).unquoted(text, audience) if quotes else []
         # A model's text that is refused already stays so, whatever the reader makes of it.
         settled = author == "template" or form or (author == "model" and (false or loose))
         if self._reader is not None and not settled:
@@ -307,13 +314,6 @@ class Gate:
         for result in self._classifier().classify_vectors(vectors, top=1):
             roots.append(tree.path(result.labels[0].id)[0].id if result.labels else None)
         return roots
-
-
-def _unquoted(text: str, ad: Ad, language: Language, audience: Sequence[str]) -> list[tuple[int, int]]:
-    """The parts of a text that the ad does not say in these words, and that may state something."""
-    from shared.policy.quoting import Quotations
-
-    return Quotations(ad, language, attribute_facts(ad, language, named=True)).unquoted(text, audience)
 
 
 @lru_cache(maxsize=JUDGED)

@@ -202,14 +202,12 @@ class Writer:
         parts = [
             str(int(self._clock() // DAY)),
             *gate_stamp(brief.ad).values(),
-            *(
-                self._model,
-                self._gate.wording,
-                prompt_version(self._style),
-                brief.channel,
-                brief.tone or "",
-                brief.adapter or "",
-            ),
+            self._model,
+            self._gate.wording,
+            prompt_version(self._style),
+            brief.channel,
+            brief.tone or "",
+            brief.adapter or "",
         ]
         return blake2b("|".join(parts).encode(), digest_size=8).hexdigest()
 

@@ -92,7 +92,7 @@ def sentences(description: str) -> list[str]:
     """The sentences of a description that may be quoted, as they stand there."""
     found = []
     parts = [one.strip() for one in _SENTENCE.split(description)]
-    chains = [place for place, one in enumerate(parts) if place and description[description.find(one) - 2 :][:1] == ";"]
+    chains = {place for place, end in enumerate(_SENTENCE.findall(description), 1) if end.startswith(";")}
     for place, sentence in enumerate(parts):
         # *Rained out? You choose.* and *You know us. Welcome. Except we have moved.* say nothing of the kind apart.
         answers = place > 0 and parts[place - 1].endswith("?")

@@ -3,8 +3,9 @@
 What a small model puts together anew of an ad's words says something else every second time, and no reading of the
 result finds out reliably. A phrase that stands in the copy as it stands in the ad says there what it says here, as
 long as nothing that limits it was left behind: so a sentence of the ad that may limit or turn (``not``, ``only``, ``up
-to``, a price) is quoted whole, any other from and to its commas and joining words, and one that leans on another
-(``They …``) not at all. Between quotations a copy has questions, calls and names of its audience, in plain words.
+to``, a price) is quoted whole, any other also to a comma where no list goes on, or from one on, and one that leans on
+another (``They …``) or is taken back by the next not at all. Between quotations a copy has questions, calls and names
+of its audience, in plain words.
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.domain import Ad
-from shared.generating.templates import attribute_facts
+from shared.generating.facts import quotations_of
 from shared.policy.quoting import Quotations, dissuades, quotable
 
 CHOIR: dict[str, Any] = {
@@ -57,8 +57,7 @@ def ad_of(facts: dict[str, Any]) -> Ad:
 
 def loose(text: str, facts: dict[str, Any], audience: Sequence[str] = ()) -> list[str]:
     ad = ad_of(facts)
-    quotations = Quotations(ad, ad.language, attribute_facts(ad, ad.language, named=True))
-    return [text[start:end] for start, end in quotations.unquoted(text, audience)]
+    return [text[start:end] for start, end in quotations_of(ad, ad.language).unquoted(text, audience)]
 
 
 @pytest.mark.parametrize(
@@ -188,7 +187,7 @@ def test_what_a_model_wrote_in_quotations_is_true(language: str) -> None:
         for line in (LEDGER / f"{name}.{language}.jsonl").read_text(encoding="utf-8").splitlines():
             row = json.loads(line)
             ad = ad_of(row["ad"])
-            quotations = Quotations(ad, ad.language, attribute_facts(ad, ad.language, named=True))
+            quotations = quotations_of(ad, ad.language)
             told["true"] += sum(not quotations.unquoted(text) for text in row["true"])
             told["planted"] += sum(not quotations.unquoted(one["text"]) for one in row["planted"])
     assert told["true"] >= (90 if language == "en" else 30)
