@@ -10,7 +10,7 @@ import numpy as np
 from shared.bandit import arms, choose
 from shared.domain import Ad, Copy
 from shared.stores import Stores
-from shared.stores.copies import ANYONE, gate_stamp, text_key
+from shared.stores.copies import ANYONE, text_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ def variants(
     banked = stores.copies.bank_get_many(tenant, wanted)
     rungs: list[list[Copy]] = []
     for ad, _ in ads:
-        stamp = gate_stamp(ad)
+        stamp = stores.copies.stamp(ad)
         for segment in (*segments, ANYONE):
             # What was checked against other facts or older rules waits until generation has looked at it again.
             held = banked.get((ad.ad_id, segment, ad.language), ())

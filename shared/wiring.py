@@ -45,8 +45,7 @@ if TYPE_CHECKING:
 
 TAXONOMIES = ("adproduct", "content")
 HELD_HEADS = 4  # trained heads that a process keeps loaded
-# Parts that depend on no connection and no caller.
-LEARNED = ("encoder", "readers", "classifiers", "versions", "descriptions")
+LEARNED = ("encoder", "readers", "classifiers", "versions", "descriptions")  # by no connection and no caller
 __all__ = ["TAXONOMIES", "System", "initialization", "system"]
 
 
@@ -138,6 +137,7 @@ class System:
             ad_queue_url=settings.ad_queue_url,
             training_queue_url=settings.training_queue_url,
             pseudonym_key=key,
+            wording=settings.llm_wording,
         )
 
     @cached_property

@@ -25,7 +25,7 @@ from shared.generating.requests import CopyRequest, JobView
 from shared.generating.writing import asked
 from shared.quotas import UNLIMITED, QuotaExceeded, Quotas
 from shared.stores import Stores
-from shared.stores.copies import ANYONE, gate_stamp
+from shared.stores.copies import ANYONE
 from shared.stores.jobs import Job, Progress
 
 MAX_SEGMENTS = 10
@@ -224,7 +224,7 @@ class CataloguePass:
         banked = self._stores.copies.bank_get_many(tenant, wanted)
         missing = []
         for stored, segment, language in children:
-            stamp = gate_stamp(stored.ad)
+            stamp = self._stores.copies.stamp(stored.ad)
             held = banked.get((stored.ad.ad_id, segment, language), ())
             good = [
                 copy

@@ -22,7 +22,7 @@ from shared.models.taxonomy import load_taxonomy
 from shared.policy.quoting import Quotations, dissuades
 from shared.policy.rules import check, editorial
 from shared.preprocess import clean_text, match_key
-from shared.stores.copies import gate_stamp, text_key
+from shared.stores.copies import facts_digest, gate_stamp, text_key
 
 if TYPE_CHECKING:
     import numpy as np
@@ -137,7 +137,7 @@ class Gate:
         check: Check,
         *,
         reader: Callable[[], Reader] | None = None,
-        wording: Wording = "literal",
+        wording: Wording = "quoted",
     ) -> None:
         self._reader = reader
         self.wording: Wording = wording
@@ -154,6 +154,10 @@ class Gate:
             reader = self._reader() if self._reader is not None else None
             self._warming = Thread(target=_warm, args=(reader,), name="ledger", daemon=True)
             self._warming.start()
+
+    def stamp(self, ad: Ad) -> dict[str, str]:
+        """What a text for this ad is checked against here (`shared.stores.copies.gate_stamp`)."""
+        return gate_stamp(ad, self.wording)
 
     def sieve(
         self,
@@ -233,13 +237,13 @@ class Gate:
         Raises:
             ArtifactError: the reader cannot be loaded.
         """
-        judged = self._judged(text, _Subject(gate_stamp(ad)["facts"], ad), language, tuple(audience), author)
+        judged = self._judged(text, _Subject(facts_digest(ad), ad), language, tuple(audience), author)
         against = channel_problems(text, channel, language) if channel is not None else ()
         return [*against, *judged.reasons], judged.claims
 
     def _trimmed(self, text: str, ad: Ad, language: Language, channel: str, audience: Sequence[str]) -> str | None:
         """The part of a text that may hold; None where it holds as a whole, or nothing of it would."""
-        judged = self._judged(text, _Subject(gate_stamp(ad)["facts"], ad), language, tuple(audience), "model")
+        judged = self._judged(text, _Subject(facts_digest(ad), ad), language, tuple(audience), "model")
         if judged.whole:
             return None
         spans = [*judged.spans, *((one.start, one.end) for one in channel_findings(text, channel))]

@@ -21,7 +21,7 @@ from shared.generating.requests import Brief
 from shared.generating.templates import fill_templates, templates_version
 from shared.generating.width import display_width, room_in
 from shared.preprocess import clean_text, match_key
-from shared.stores.copies import ANYONE, Banked, Change, gate_stamp, text_key
+from shared.stores.copies import ANYONE, Banked, Change, text_key
 from shared.telemetry import logger
 
 BANKED = 8  # variants kept of each length, short and long
@@ -76,7 +76,7 @@ class Ladder:
         if self._bank is None or not segments:
             return Found()
         read = read or self._bank.bank_read(tenant, brief.ad.ad_id, segments, brief.language)
-        stamp = gate_stamp(brief.ad)
+        stamp = self._gate.stamp(brief.ad)
         found: list[Copy] = []
         rejected: list[RejectedCopy] = []
         for segment in segments:
@@ -151,7 +151,7 @@ class Ladder:
         """Up to n sentences of the ad's own facts."""
         copies: list[Copy] = []
         rejected: list[RejectedCopy] = []
-        stamp = gate_stamp(brief.ad)
+        stamp = self._gate.stamp(brief.ad)
         width = room_in(brief.channel, brief.language)
         for text in fill_templates(brief.ad, brief.language, n + 4, width=width):
             if len(copies) == n:
@@ -184,7 +184,7 @@ class Ladder:
             if against:
                 rejected.append(RejectedCopy(text, tuple(against)))
                 continue
-            record = provenance("advertiser", text, at=None, gate=gate_stamp(ad))
+            record = provenance("advertiser", text, at=None, gate=self._gate.stamp(ad))
             return [Copy(text, ad.language, "advertiser", _supported(claims), None, record)], rejected
         return [], rejected
 

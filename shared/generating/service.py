@@ -60,7 +60,7 @@ class Generating:
         price_per_hour: float = 0.0,
         constrained: bool = False,
         reader: Callable[[], Reader] | None = None,
-        wording: Wording = "literal",
+        wording: Wording = "quoted",
         text_clicks: Callable[[str], Found[TextClicks]] = untrained,
         quotas: Quotas = UNLIMITED,
     ) -> None:

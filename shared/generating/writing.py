@@ -28,7 +28,7 @@ from shared.generating.templates import templates_version
 from shared.generating.width import room_in
 from shared.models.generator import ChatRequest, TextGenerator
 from shared.policy.versions import claims_version, packs_version
-from shared.stores.copies import Banked, gate_stamp
+from shared.stores.copies import Banked
 from shared.telemetry import MetricUnit, logger, metrics
 from shared.trained import Found
 
@@ -201,9 +201,8 @@ class Writer:
         """What has to be the same for the model to write no better: today, and all that it and the gate go by."""
         parts = [
             str(int(self._clock() // DAY)),
-            *gate_stamp(brief.ad).values(),
+            *self._gate.stamp(brief.ad).values(),
             self._model,
-            self._gate.wording,
             prompt_version(self._style),
             brief.channel,
             brief.tone or "",
@@ -303,7 +302,7 @@ class Writer:
     def _generated(
         self, brief: Brief, passed: Sequence[Passed], predicted: Sequence[float], click_model: str | None, model: str
     ) -> list[Copy]:
-        stamp, at, label = gate_stamp(brief.ad), self._clock(), label_of("llm")
+        stamp, at, label = self._gate.stamp(brief.ad), self._clock(), label_of("llm")
         copies = []
         for one, score in zip_longest(passed, predicted):
             record = provenance(

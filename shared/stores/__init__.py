@@ -11,7 +11,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from shared.domain import CatalogueAd
+from shared.domain import CatalogueAd, Wording
 from shared.stores.catalogue import Catalogue
 from shared.stores.copies import Banked, Copies
 from shared.stores.delivery import Delivery
@@ -69,13 +69,14 @@ def open_stores(
     ad_queue_url: str,
     pseudonym_key: bytes,
     training_queue_url: str = "",
+    wording: Wording = "quoted",
 ) -> Stores:
-    """Stores on the given boto3 clients. training_queue_url: empty but in the local run."""
+    """Stores on the given boto3 clients. training_queue_url: empty but in the local run. wording: see `Copies`."""
     table = Table(dynamodb, table_name)
     return Stores(
         people=People(table, pseudonym_key),
         catalogue=Catalogue(table),
-        copies=Copies(table),
+        copies=Copies(table, wording),
         jobs=Jobs(table),
         runs=Runs(table),
         heads=Heads(table),

@@ -19,7 +19,7 @@ from typing import Any
 
 import orjson
 
-from shared.domain import LANGUAGES, Ad, Claim, Copy, Language
+from shared.domain import LANGUAGES, Ad, Claim, Copy, Language, Wording
 from shared.errors import Conflict, Unprocessable
 from shared.policy.versions import claims_version, packs_version
 from shared.preprocess import match_key
@@ -73,19 +73,29 @@ def text_key(text: str) -> str:
     return blake2b((match_key(text) or text).encode(), digest_size=8).hexdigest()
 
 
-def gate_stamp(ad: Ad) -> dict[str, str]:
-    """What a text for this ad is checked against: the rules' versions and the ad's facts. A text that was checked
-    against the same needs no second look; one with another stamp must not be shown without one."""
+def facts_digest(ad: Ad) -> str:
+    """What identifies all that an ad says of itself: 16 hexadecimal characters."""
     facts = [ad.title, ad.description, ad.brand, ad.attributes, ad.domain, ad.language, ad.start, ad.end]
-    digest = blake2b(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()
-    return {"claims": claims_version(), "policy": packs_version(), "facts": digest}
+    return blake2b(orjson.dumps(facts, option=orjson.OPT_SORT_KEYS), digest_size=8).hexdigest()
+
+
+def gate_stamp(ad: Ad, wording: Wording = "quoted") -> dict[str, str]:
+    """What a text for this ad is checked against: the rules' versions, what a model's text may consist of, and the ad's
+    facts. A text that was checked against the same needs no second look; one with another stamp must not be shown
+    without one."""
+    return {"claims": claims_version(), "policy": packs_version(), "wording": wording, "facts": facts_digest(ad)}
 
 
 class Copies:
-    """Store of the variant bank and of reviews."""
+    """Store of the variant bank and of reviews. wording: what a model's text may consist of, in this deployment."""
 
-    def __init__(self, table: Table) -> None:
+    def __init__(self, table: Table, wording: Wording = "quoted") -> None:
         self._table = table
+        self._wording: Wording = wording
+
+    def stamp(self, ad: Ad) -> dict[str, str]:
+        """The `gate_stamp` of this deployment."""
+        return gate_stamp(ad, self._wording)
 
     # Bank -------------------------------------------------------------------------------------------------------
 

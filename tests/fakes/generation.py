@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from shared.domain import Ad
@@ -14,6 +14,7 @@ from shared.models.generator import ChatRequest, Completions, Message, Usage
 from shared.policy.rules import check
 from shared.preprocess import parse_ad
 from shared.stores import Stores
+from shared.stores.copies import Copies
 from tests.conftest import TENANT
 from tests.fakes.models import TopicClassifier
 from tests.fakes.system import FakeSystem
@@ -133,11 +134,17 @@ class World:
 
 def make_world(stores: Stores) -> World:
     """A phone's ad in the catalogue, nobody known, and a generator that answers with good and bad lines."""
+    stores = replace(stores, copies=Copies(stores.table, "literal"))
     system = FakeSystem(stores)
     generator = ScriptedGenerator([*GOOD, *BAD])
 
     def build(**changes: Any) -> Generating:
-        parts: dict[str, Any] = {"generator": generator, "k_floor": system.k_floor, "clock": system.clock}
+        parts: dict[str, Any] = {
+            "generator": generator,
+            "wording": "literal",
+            "k_floor": system.k_floor,
+            "clock": system.clock,
+        }
         encoder = changes.pop("encoder", lambda: system.encoder)
         return Generating(
             stores,

@@ -184,6 +184,16 @@ def test_a_predicted_winner_is_shown_more_from_the_first_day(system: FakeSystem)
     assert seen["phone text 1"] > 20
 
 
+def test_copy_that_was_checked_against_another_wording_waits(system: FakeSystem) -> None:
+    catalogue(system, ad("p", "phone"))
+    stored = system.stores.catalogue.get_ad(TENANT, "p")
+    assert stored is not None
+    free = Copy("phones made of dreams", "en", "llm", provenance={"gate": gate_stamp(stored.ad, "free")})
+    quoted = Copy("see the phone", "en", "llm", provenance={"gate": gate_stamp(stored.ad, "quoted")})
+    system.stores.copies.bank_put(TENANT, "p", ANYONE, "en", [free, quoted])
+    assert {system.recommending.recommend(TENANT, f"u{n}", n=1).ads[0].copy for n in range(9)} == {quoted.text}
+
+
 # Reasons ------------------------------------------------------------------------------------------------------------
 
 

@@ -237,7 +237,7 @@ class WordEncoder:
 
 
 def test_what_speaks_to_the_reader_comes_first() -> None:
-    gate = Gate(WordEncoder, TopicClassifier, check)
+    gate = Gate(WordEncoder, TopicClassifier, check, wording="literal")
     written = ["A bright phone for the road.", "A bright phone for the desk."]
     assert isinstance(PHONE_EN, Ad)
     for audience, first in (("road", written[0]), ("desk", written[1])):

@@ -136,7 +136,7 @@ def test_an_answer_says_where_each_text_comes_from(api: TestClient) -> None:
     )
     assert written["provenance"]["digital_source_type"] == f"{IPTC}trainedAlgorithmicMedia"
     assert written["provenance"]["aigc"]["Label"] == "1" and written["label"][written["language"]]
-    assert set(written["provenance"]["gate"]) == {"claims", "policy", "facts"}
+    assert set(written["provenance"]["gate"]) == {"claims", "policy", "wording", "facts"}
     assert filled["served_by"] == "template" and filled["label"] is None and "aigc" not in filled["provenance"]
     assert filled["provenance"]["digital_source_type"] == f"{IPTC}algorithmicMedia"
 

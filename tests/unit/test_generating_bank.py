@@ -145,7 +145,17 @@ def test_changed_rules_make_the_bank_look_again_once(world: World, stores: Store
     stored = stores.catalogue.get_ad(TENANT, "p1")
     assert stored
     stamps = [copy.provenance["gate"] for copy in stores.copies.bank_get(TENANT, "p1", ANYONE, "en")]
-    assert stamps[:3] == [gate_stamp(stored.ad)] * 3
+    assert stamps[:3] == [gate_stamp(stored.ad, "literal")] * 3
+
+
+def test_a_change_of_the_wording_makes_the_bank_look_again(world: World, stores: Stores) -> None:
+    world.copy(n=3)
+    held = texts(world.copy(n=3))
+    assert len(world.generator.asked) == 1
+    result = world.build(wording="quoted", generator=None).copy(TENANT, CopyRequest("p1", n=3))
+    assert isinstance(result, CopyResult)
+    gone = {one.text for one in result.rejected if "not quoted" in " ".join(one.reasons)}
+    assert gone and gone <= set(held) and not gone & set(texts(result))
 
 
 # Reviews ------------------------------------------------------------------------------------------------------------

@@ -190,7 +190,7 @@ def test_other_settings_make_another_version(function: str) -> None:
         assert name in declared["Release"]["Description"] or name.startswith("SageMaker"), name
     longest = {"Release": 32, "Stage": 16, "Tenant": 64, "KFloor": 12, "TcfVendorId": 5, "LlmPricePerHour": 12}
     longest |= {"OpenRtbTenant": 64, "OpenRtbCurrency": 3}
-    longest |= {"TrainingMaxSeconds": 12, "Exploration": 12, "Rotation": 12, "DecisionLogDays": 12}
+    longest |= {"TrainingMaxSeconds": 12, "Exploration": 8, "Rotation": 8, "DecisionLogDays": 12}
     for name in described:
         values = declared[name].get("AllowedValues", ["x" * longest.get(name, 0)])
         longest[name] = max(len(str(value)) for value in values)
