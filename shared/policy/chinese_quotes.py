@@ -10,7 +10,8 @@ from shared.policy.characters import fold
 from shared.policy.plain import beside, plain_words
 
 _DIGIT = re.compile(r"\d")
-_BRACKET = re.compile(r"[（(]")  # what stands in brackets is said of what stands before
+# What stands in brackets is said of what stands before, and what in quotation marks by somebody else.
+_BRACKET = re.compile(r"[（(“「『]")
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _STOPS = re.compile(r"[。！？!?；;\n]+")
 _POINTS = re.compile(r"[，、：:；;。！？!?,\s（）()“”\"「」—…·]+")
@@ -19,9 +20,29 @@ _COUNTED = re.compile(
     r"[款件条双套本门只台份场支张个把盒瓶杯碗间家顶块串部节次袋包枚盏幅首趟位座辆副]"
 )
 _PHRASE = re.compile(r"[，：:,（）()“”\"「」—]+|(?<![A-Za-z0-9])\s+(?![A-Za-z0-9])")
-_CUT_OFF = re.compile(r"[^，,。！？!?；;\n]*(?:…+|\.{3,})")
-_TAKES_BACK = re.compile(r"^\s*(?:仅|除|限|须|需|但|不过|然而|可惜|只)|除外")
-_HEADS = re.compile(r"[不未无非除][^。！？；;]*[：:]")
+_CLAUSE = re.compile(r"[^，,。！？!?；;\n]+")
+_CUT_OFF = re.compile(r"…+|\.{3,}")
+_TAKES_BACK = re.compile(r"^\s*(?:仅|除|限|须|需|但|不过|然而|可惜|只)|除外|售罄|缺货|差价|加收")
+_OFFERS = re.compile(r"免|送|赠|减|折|优惠|包邮|退|换|试用|省|全场|得|支持|提供")
+_CONDITIONS = re.compile(
+    r"^\s*(?:满|凭|前[0-9一二三两四五六七八九十百]+[名位]|活动|会员|专享|偏远|大促|押金|以上|定制|费用|自费|请自行|因人而异)"
+)
+_OVER = re.compile(r"已(?:经)?(?:结束|停|满|截止)|以上为|待定")  # nothing of the ad holds any more
+_DENIES = re.compile(r"不支持|不含|不能|不可|不带|收费|押金|加收|休息|闭馆|另")  # where it speaks of the same
+_TOLD = re.compile(r"误区|谣言|话术|识破|查证|说法|骗局|辟谣|[说写道][：:，,]?[“「『\"]")
+_HEADS = re.compile(r"(?:[不未无非除禁慎忌缺]|选购|零添加|会员|自理|自带|自备)[^。！？；;]*[：:]")
+_COLON = re.compile(r"(?<!\d)[：:]|[：:](?!\d)")
+# 标准款，续航20小时: what comes after it is said of this one alone.
+_VARIANT = re.compile(r"(?:^|[，,；;])[^，,：:]{1,6}[款版装码班档房票组号][，,：:]")
+_WHEN = re.compile(
+    r"(?:[每逢周星期]|礼拜)?(?:[周一二三四五六日天末至到和]|春节|国庆|元旦|节假日|[上下]午|早上|晚上|[0-9点半:]|今天|明天)+"
+)
+_TITLE = re.compile(r"[，：:|（(·\s]+")
+# Titles of what belongs to a thing, or is about it: no part of them is its name.
+_BELONGS = re.compile(
+    r"壳|(?<!外)套(?!装|餐|头)|膜|表带|滤芯|罩|模具|蚊帐|配件|支架|键帽|贴纸|仿|二手|指导|讲解|申请|粉碎|试听|早鸟|旁听|解说|须知|攻略"
+    r"|谣言|辟谣|海报|模型|讲座|问答|体验课|导览|测评|[?？“]|十件事"
+)
 _NAMED_BY = re.compile(r"适用|兼容|支持")  # whose title names another's thing
 _PHRASES = 4  # clauses in a row that a quotation may have
 _CLAUSES = 8  # clauses of a copy that are one quotation at most
@@ -35,10 +56,17 @@ class ChineseQuotations:
     def __init__(self, ad: Ad, phrases: Iterable[str]) -> None:
         self._names, clauses, self._values = _clauses(ad)
         self._clauses = clauses | {_written(fold(phrase)) for phrase in phrases}
-        self._own = fold("\n".join([ad.title, ad.description, *map(str, ad.attributes.values())]))
+        # What may be not so is not asked after: 想降血糖？ of what cannot.
+        said = [*sentences(ad.description), *map(str, ad.attributes.values())]
+        self._own = fold("\n".join([ad.title, *(one for one in said if not _turns(fold(one)))]))
+        parts = [*_STOPS.split(ad.description), *(f"{name} {value}" for name, value in ad.attributes.items())]
+        signs = beside("zh", "dissuading")
+        self._denied = fold("\n".join(part for part in parts if any(sign in part for sign in signs)))
+        self._title = fold(ad.title)
 
     def unquoted(self, text: str, audience: tuple[str, ...]) -> Iterator[tuple[int, int]]:
         """The parts of a folded text that are no quotation and may state something."""
+        audience = tuple(name for name in audience if name in self._title or name not in self._denied)
         for low, high in _between(_STOPS, text):
             clauses = [(low + start, low + end) for start, end in _between(_PHRASE, text[low:high])]
             place = 0
@@ -86,18 +114,33 @@ class ChineseQuotations:
 def sentences(description: str) -> list[str]:
     """The sentences of a description that may be quoted, as they stand there."""
     found = []
-    whole = _CUT_OFF.sub("", description)
+    whole = _CLAUSE.sub(lambda clause: _CUT_OFF.split(clause[0])[-1], description)
+    if _OVER.search(whole):
+        return []
     spans = list(_between(_STOPS, whole))
+    listed = False
     for place, (start, end) in enumerate(spans):
         # 遇上下雨？全额退款。 and 免费停车。仅限会员。 say nothing of the kind apart.
         answers = start > 0 and whole[start - 1] in "?？"
-        taken_back = place + 1 < len(spans) and _TAKES_BACK.search(whole[slice(*spans[place + 1])])
-        listed = (
-            start > 0 and whole[start - 1] in ";；" and any(_HEADS.search(whole[slice(*one)]) for one in spans[:place])
+        chained = start > 0 and whole[start - 1] in ";；\n"
+        listed = chained and (listed or bool(_HEADS.search(whole[slice(*spans[place - 1])])))
+        asks = whole[end : end + 1] in ("?", "？")
+        following = whole[slice(*spans[place + 1])] if place + 1 < len(spans) else ""
+        said = whole[start:end]
+        taken_back = (
+            _TAKES_BACK.search(following)
+            or (_CONDITIONS.search(following) and _OFFERS.search(said))
+            or (_DENIES.search(following) and _shared(said, following))
         )
-        if not (answers or taken_back or listed) and whole[start:end].strip():
-            found.append(whole[start:end].strip())
+        if not (answers or asks or taken_back or listed or _TOLD.search(said)) and said.strip():
+            found.append(said.strip())
     return found
+
+
+def _shared(text: str, other: str) -> bool:
+    """Whether two sentences have two Chinese characters in a row in common."""
+    pairs = {text[place : place + 2] for place in range(len(text) - 1)}
+    return any(_HAN.match(pair) and _HAN.match(pair[1:]) and pair in other for pair in pairs)
 
 
 def _bare(text: str) -> str:
@@ -124,31 +167,37 @@ def _clauses(ad: Ad) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
     punctuation."""
     title = fold(ad.title)
     names = {_written(title), _bare(title)}
-    if not _NAMED_BY.search(title) and not _turns(title):
-        names |= {*_POINTS.split(title), *(_bare(part) for part in re.split(r"[，：:|（(]", title))}
+    if not (_NAMED_BY.search(title) or _turns(title) or _BELONGS.search(title)):
+        names |= {_bare(part) for part in (*_TITLE.split(title), *re.split(r"[，：:|（(]", title))}
+    elif not _turns(title):
+        names |= {_bare(part) for part in _TITLE.split(title) if _BELONGS.search(part)}
     if ad.brand:
         names.add(_bare(fold(ad.brand)))
     quotable: set[str] = set()
     for sentence in sentences(fold(ad.description)):
         # A list is one piece: 教育、医疗行业的服务 is no 教育.
         parts = [part for part in map(_bare, _PHRASE.split(sentence)) if part]
-        if _turns(sentence):
+        if _turns(sentence) or _VARIANT.search(sentence):
             quotable.add("\n".join(parts))
             continue
+        # What comes after a colon is said under its head.
+        heads = len([part for part in map(_bare, _PHRASE.split(_COLON.split(sentence)[0])) if part])
         for first, part in enumerate(parts):
-            if first and part.startswith(tuple(beside("zh", "leaning"))):
+            if first and (first >= heads or part.startswith(tuple(beside("zh", "leaning")))):
                 continue
             quotable.update(
                 "\n".join(parts[first:last]) for last in range(first + 1, min(len(parts), first + _PHRASES) + 1)
             )
+    quotable = {one for one in quotable if not _WHEN.fullmatch(one)}
     values: set[str] = set()
     for name, value in ad.attributes.items():
         key, said = _bare(fold(name)), fold(f"{value:g}" if isinstance(value, float) else str(value))
         whole = _written(said)
-        pieces = {whole} if _turns(said) else {whole, *_POINTS.split(said), *re.split(r"[/、]", said)}
+        limited = _turns(said) or _turns(key) or _DIGIT.search(said) or "：" in said or ":" in said
+        pieces = {whole} if limited else {whole, *_POINTS.split(said), *re.split(r"[/、]", said)}
         for part in pieces - {""}:
             quotable |= {key + part, part + key, f"{key}是{part}", f"{key}为{part}", f"{part}的{key}", f"{key}有{part}"}
-            describes = key.endswith(tuple(beside("zh", "describing"))) and not _turns(key + part)
+            describes = key in beside("zh", "describing") and not _turns(key + part)
             if describes and not _DIGIT.search(part) and _HAN.search(part):
                 values |= {part, part + key}
     return frozenset(names - {""}), frozenset((quotable | values) - {""}), frozenset(values)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import pairwise
 
 from shared.domain import Ad
 from shared.policy.plain import beside, plain_words
@@ -23,20 +24,43 @@ _MAY = re.compile(
 _BREAK = re.compile(r"[,;:()–—|.!?]|^\s*-\s*$")
 # Before these the thing that is named is complete; a quotation ends before them only where `_ENDS_BEFORE` has them.
 _COMPLETES = frozenset(("and", "with", "for", "in", "from", "by", "at", "on", "to", "where", "who", "that", "plus"))
-_ENDS_BEFORE = frozenset(("with", "plus"))
 _STARTS = frozenset(("with", "in", "from", "by", "at", "on", "for", "made"))
+# What comes after such a word is said of what stands before it: *lasts 40 hours, on the lowest setting*.
+_PREPOSITIONS = _STARTS - {"made"} | {"under", "during", "given", "without", "within", "plus", "bar"}
+_BEGAN = frozenset(("founded", "established", "born", "based", "run", "owned", "made", "led"))
+# Sentences of what is, whose further words are of the same thing: *We are a bakery, based in Kent*.
+_COPULA = re.compile(r"(?:we are|we're|(?:\S+ ){1,6}?(?:is|are) an?)\b", re.I)
 _PART = re.compile(r"[^.!?;—–]*(?:\.(?=\S)[^.!?;—–]*)*[.!?;—–]?")
 _COLON = re.compile(r"[^:]*(?::(?=\S)[^:]*)*:?")
 _TURNS = re.compile(
     r"(?:except|but|however|yet|unless|though|although|unfortunately|sorry|only|not|extra|subject|available|terms"
-    r"|excludes|excluding|at extra)\b",
+    r"|excludes|excluding|at extra|none|never|closed|ended|paused|cancelled|postponed|sadly|charges|conditions)\b",
     re.I,
+)
+_OFFERS = re.compile(
+    r"\b(?:free|off|delivery|delivered|returns?|refund\w*|discount\w*|parking|lesson|for £?\d+)\b|[£$€%]", re.I
+)
+_CONDITIONS = re.compile(r"\b(?:exclud\w+|qualif\w+|eligib\w+|apply|applies|valid|ended|expire[sd]?|needed)\b", re.I)
+# Somebody else's words, or what is only told.
+_SPOKEN_BY = re.compile(r"[“”\"]|(?:^|\s)['‘]\w|\b(?:says?|said|writes?|wrote|claims?)\b", re.I)
+_LATER = re.compile(
+    r"\b(?:starts?|opens?|opening|pre-?order|waiting list|coming|planned|made to order|full|closed|postponed|paused"
+    r"|(?:mon|tues|wednes|thurs|fri|satur|sun)days?|january|february|march|april|june|july|august|september|october"
+    r"|november|december)\b"
+)
+_REMOTE = re.compile(r"\b(?:online|video|zoom|from home|by post|by email|by phone|closed|app)\b")
+_SKILLED = re.compile(r"\b(?:advanced|intermediate|experienced?|refresher|assumed|fluent)\b")
+# A line without a stop over others: *Not included*, *What you bring*.
+_HEADING = re.compile(
+    r"(?=.*\b(?:not|no|optional|options?|extras?|need|bring|pack|coming|sold|out|add-ons?)\b)(?:\S+ ?){1,5}", re.I
 )
 _HEADS = re.compile(r"\b(?:not|no|never|without|exclud\w*|except)\b|:", re.I)
 _MONEY = ("£", "$", "€")
 _NUMBER = re.compile(r"[\d.,:/+–-]+")
 _CUT_OFF = re.compile(r"(?:…|\.\.\.?)[\])]*$")
+_CLAUSE = re.compile(r"[,;:()–—]\s+")
 _PIECES = re.compile(r"(,(?=\s)|[()])")
+_DENYING = frozenset(("no", "none", "false", "-", "n/a"))
 _PARTICIPLES = ("ed", "ing")
 _TAKEN_BACK = 2  # sentences within which one is taken back
 _ITEM = 4  # words of a list's item
@@ -48,7 +72,8 @@ _ASKED = 6  # words of a question that uses the ad's words as it likes
 @dataclass(frozen=True, slots=True)
 class _Passage:
     """Words of the ad without articles, where a quotation of them may start and end, and the `breaks` before which the
-    ad has a comma or the like. name: the ad is called so. sentence: of the description."""
+    ad has a comma or the like. name: the ad is called so. sentence: of the description. value: of an attribute alone.
+    limited: what it names may be what is not to be had."""
 
     words: tuple[str, ...]
     starts: frozenset[int]
@@ -56,6 +81,8 @@ class _Passage:
     breaks: frozenset[int]
     name: bool = False
     sentence: bool = False
+    value: bool = False
+    limited: bool = False
 
     def names(self, group: Sequence[str]) -> bool:
         """Whether these words stand here in a row, and no other that belongs to them comes after."""
@@ -85,23 +112,31 @@ def _limiting() -> re.Pattern[str]:
 
 def _limits(text: str) -> bool:
     """Whether a part of an English text may say something else than the whole."""
-    return bool(_limiting().search(_MAY.sub("", text)) or _SIGNS.search(text))
+    # No copy is as long, and the patterns take longer than it is worth.
+    return len(text) > 2 * LONGEST or bool(_limiting().search(_MAY.sub("", text)) or _SIGNS.search(text))
 
 
 def sentences(description: str) -> list[str]:
     """The sentences of a description that may be quoted, as they stand there."""
     found = []
     parts = [one.strip() for one in _SENTENCE.split(description)]
-    chains = {place for place, end in enumerate(_SENTENCE.findall(description), 1) if end.startswith(";")}
+    between = _SENTENCE.findall(description)
+    chains = {place for place, end in enumerate(between, 1) if end.startswith(";")}
+    lines = {place for place, end in enumerate(between, 1) if "\n" in end}
+    under_line = in_chain = False  # of what is denied: *Not included: flights; insurance*
     for place, sentence in enumerate(parts):
+        above = parts[place - 1] if place else ""
+        in_chain = place in chains and (in_chain or bool(_HEADS.search(above)))
+        ends = place not in lines or above.endswith((".", "!", "?"))
+        under_line = under_line or bool(not ends and _HEADING.fullmatch(above))
+        following = parts[place + 1 : place + 1 + _TAKEN_BACK]
+        taken_back = any(map(_TURNS.match, following)) or (
+            _OFFERS.search(sentence) and any(map(_CONDITIONS.search, following))
+        )
         # *Rained out? You choose.* and *You know us. Welcome. Except we have moved.* say nothing of the kind apart.
-        answers = place > 0 and parts[place - 1].endswith("?")
-        if answers or any(map(_TURNS.match, parts[place + 1 : place + 1 + _TAKEN_BACK])):
+        if above.endswith("?") or sentence.endswith("?") or taken_back:
             continue
-        head = place
-        while head in chains:
-            head -= 1
-        if any(map(_HEADS.search, parts[head:place])):  # *Not included: flights; insurance*
+        if under_line or in_chain or _SPOKEN_BY.search(sentence):
             continue
         words = words_of(sentence)
         begins = {" ".join(word for word, _, _ in words[:length]) for length in (1, 2, 3)}
@@ -123,10 +158,11 @@ def _frames() -> frozenset[str]:
     return frozenset(" ".join(word for word in one.split() if word not in _ARTICLES) for one in beside("en", "frames"))
 
 
-def _framed(words: Sequence[str]) -> bool:
-    """Whether a clause without articles is one of those, with a tail or without."""
+def _framed(words: Sequence[str], refused: frozenset[str] = frozenset()) -> bool:
+    """Whether a clause without articles is one of those, with a tail or without, and none of the `refused`."""
     said = " ".join(words)
-    return any(said.removesuffix(tail).rstrip() in _frames() for tail in ("", *beside("en", "tails")))
+    tails = ("", *(beside("en", "tails") - refused))
+    return any((bare := said.removesuffix(tail).rstrip()) in _frames() and bare not in refused for tail in tails)
 
 
 def only_calls(text: str) -> bool:
@@ -142,60 +178,115 @@ def _passages(ad: Ad) -> Iterator[_Passage]:
     if ad.brand:
         found.append(_passage(ad.brand, whole=True, name=True))
     for sentence in sentences(ad.description):
-        found.append(replace(_passage(sentence, whole=_limits(sentence)), sentence=True))
+        limited = _limits(sentence)
+        found.append(replace(_passage(sentence, whole=limited), sentence=True, limited=limited))
     for key, value in ad.attributes.items():
         name, said = key.replace("_", " "), f"{value:g}" if isinstance(value, float) else str(value)
-        found += [_passage(f"{name} {said}", whole=True), _passage(f"{said} {name}", whole=True)]
-        if name.lower() in beside("en", "describing") and not _DIGIT.search(said) and not _limits(said):
-            found.append(_passage(said, whole=True))
+        limited = _limits(said) or _limits(name) or said.lower() in _DENYING
+        found += [replace(_passage(one, whole=True), limited=limited) for one in (f"{name} {said}", f"{said} {name}")]
+        if name.lower() in beside("en", "describing") and not _DIGIT.search(said) and not limited:
+            found.append(replace(_passage(said, whole=True), value=True))
     return (one for one in found if one.words)
+
+
+def _denied(ad: Ad) -> frozenset[str]:
+    """Stems of what an ad says of what is not to be had: *Dogs are not allowed*."""
+    parts = [part for one in _SENTENCE.split(ad.description) for part in _CLAUSE.split(one)]
+    parts += [f"{name} {value}" for name, value in ad.attributes.items()]
+    signs = beside("en", "dissuading") | beside("en", "refusing") | _DENYING
+    found: set[str] = set()
+    for part in parts:
+        words = {word for word, _, _ in words_of(part)}
+        if not signs.isdisjoint(words) or any(word.endswith("n't") for word in words):
+            found |= set(map(stem, words))
+    return frozenset(found)
 
 
 def _short_names(ad: Ad) -> Iterator[_Passage]:
     """Beginnings of the title by which the description calls the thing."""
     title = list(_WORD.finditer(ad.title))
-    for last in title[:-1]:
+    for last, following in pairwise(title):
         name = ad.title[: last.end()]
-        if name[:1].isupper() and re.search(rf"\b{re.escape(name)}\b", ad.description):
+        # *Canon EOS R6 battery grip* is no Canon EOS R6, also where it is said to fit one.
+        ends = following[0].lower() in _COMPLETES or _BREAK.search(ad.title[last.end() : following.start()])
+        of_another = re.search(
+            rf"\b(?:for|fits?|holds?|with|like|from|of) (?:the |an? )?{re.escape(name)}\b", ad.description
+        )
+        if ends and not of_another and name[:1].isupper() and re.search(rf"\b{re.escape(name)}\b", ad.description):
             yield _passage(name, whole=True, name=True)
 
 
 def _passage(text: str, *, whole: bool = False, name: bool = False) -> _Passage:
     """whole: it is quoted as a whole or not at all."""
+    said = words_of(text)
+    # *For a small fee, engraved with a name*, *Add a stone, set in gold*.
+    whole = whole or (
+        not name and bool(said) and (said[0][0] in _PREPOSITIONS or said[0][0] in beside("en", "fronted"))
+    )
+    copula = bool(_COPULA.match(text))
+    # A name is not cut before what makes another thing of it, nor a sentence before what limits it.
+    turning = beside("en", "turning") if name else beside("en", "conditions")
+    last_turn = max((place for place, (word, _, _) in enumerate(said) if _turns(word, turning, name)), default=-1)
     words: list[str] = []
     starts, ends, breaks, joins = {0}, set[int](), set[int](), set[int]()
-    last, broken = 0, False
-    for word, start, end in words_of(text):
+    last, broken, colon, does, counts, turned = 0, False, False, False, False, False
+    for number, (word, start, end) in enumerate(said):
         broken = broken or bool(words and _BREAK.search(text[last:start]))
+        colon = colon or ":" in text[last:start]
         last = end
         if word in _ARTICLES:
             continue
         place = len(words)
         if broken:
             breaks.add(place)
-            if not whole:
-                ends.add(place)
-                if name or word in _STARTS or word.endswith(_PARTICIPLES):
+            if not whole and name:
+                if number > last_turn:
+                    ends.add(place)
+                if colon and not turned:
                     starts.add(place)
-        if words and not whole:
-            if words[-1] == "with" and not name:
-                starts.add(place)
-            if word in _ENDS_BEFORE:
-                ends.add(place)
+            elif not whole:
+                cut = number > last_turn and _complete(words, word, counts=counts, nominal=not (does or copula))
+                if cut or word in _BEGAN:
+                    ends.add(place)
+                if not does and (word in _STARTS or word.endswith(_PARTICIPLES)):
+                    starts.add(place)
+        if words and name and not whole and word == "with":
+            ends.add(place)
+        if words and words[-1] == "with" and place - 1 in starts - {0}:
+            starts.add(place)
         if word in ("and", "or"):
             joins.add(place)
+        does = does or word in beside("en", "doing") or (not copula and word in beside("en", "being"))
+        counts, turned = counts or bool(_DIGIT.search(word)), turned or word in turning
         words.append(word)
-        broken = False
+        broken, colon = False, False
     listed = {end for end in ends if _goes_on_listing(words, end, breaks, joins)}
     starts, ends = starts - listed, ends - listed | {len(words)}
     return _Passage(tuple(words), frozenset(starts), frozenset(ends), frozenset(breaks), name)
+
+
+def _turns(word: str, turning: Collection[str], name: bool) -> bool:
+    return word in turning or (not name and bool(_DIGIT.search(word)))
+
+
+def _complete(words: Sequence[str], following: str, *, counts: bool, nominal: bool) -> bool:
+    """Whether what stands before a comma says the same without what comes after it: *Lasts 40 hours, on the lowest
+    setting* does not. counts: there is a figure in it; nominal: no verb."""
+    participle = following.endswith(_PARTICIPLES)
+    if counts:
+        return not (following in _PREPOSITIONS or participle)
+    if words[0].endswith(_PARTICIPLES):  # *Accredited by the CPD, our sister school runs the exam*
+        return following in ("and", "or") or participle
+    return nominal or following not in _PREPOSITIONS
 
 
 def _goes_on_listing(words: Sequence[str], end: int, breaks: set[int], joins: set[int]) -> bool:
     """Whether a list goes on there: *fundraising, planning and leadership advice* is no *fundraising*."""
     if end in joins:
         return True
-    if end >= len(words) or words[end] in _COMPLETES or words[end].endswith(_PARTICIPLES):
+    if end >= len(words) or words[end] in _COMPLETES:
+        return False
+    if words[end].endswith(_PARTICIPLES) and end + 1 not in joins and end + 1 not in breaks:
         return False
     return any(place in breaks or place in joins for place in range(end + 1, end + 1 + _ITEM))
 
@@ -204,11 +295,20 @@ class EnglishQuotations:
     """What of an English ad copy may quote. phrases: the ad's attributes as they are said."""
 
     def __init__(self, ad: Ad, phrases: Iterable[str]) -> None:
-        self._passages = (*_passages(ad), *(_passage(phrase, whole=True) for phrase in phrases))
+        said = (replace(_passage(phrase, whole=True), limited=_limits(phrase)) for phrase in phrases)
+        self._passages = (*_passages(ad), *said)
+        told = " ".join([ad.title, ad.description, *map(str, ad.attributes.values())]).lower()
+        self._refused = frozenset(
+            name
+            for name, reason in (("later", _LATER), ("visiting", _REMOTE), ("beginning", _SKILLED))
+            if reason.search(told)
+            for name in beside("en", name)
+        )
+        self._denied = _denied(ad) - {stem(word) for word, _, _ in words_of(ad.title)}
 
     def unquoted(self, text: str, audience: Sequence[str]) -> Iterator[tuple[int, int]]:
         """The parts of a text that are no quotation and may state something."""
-        names = frozenset(word for name in audience for word, _, _ in words_of(name))
+        names = frozenset(word for name in audience for word, _, _ in words_of(name) if stem(word) not in self._denied)
         for sentence in _PART.finditer(text):
             if self._holds(sentence[0], names):
                 continue
@@ -220,14 +320,22 @@ class EnglishQuotations:
     def _holds(self, text: str, audience: frozenset[str]) -> bool:
         if len(text) > LONGEST:
             return False
-        return not text.strip() or _Sentence(text, self._passages, audience).holds()
+        return not text.strip() or _Sentence(text, self._passages, audience, self._refused, self._denied).holds()
 
 
 class _Sentence:
     """A sentence of an English copy, as words and commas, and whether it is made of quotations and what may stand
     beside them."""
 
-    def __init__(self, text: str, passages: Sequence[_Passage], audience: frozenset[str]) -> None:
+    def __init__(
+        self,
+        text: str,
+        passages: Sequence[_Passage],
+        audience: frozenset[str],
+        refused: frozenset[str],
+        denied: frozenset[str],
+    ) -> None:
+        self._refused, self._denied = refused, denied
         self._units: list[str] = []
         for piece in _PIECES.split(text):
             if piece in (",", "(", ")"):
@@ -291,6 +399,8 @@ class _Sentence:
         led: by a word that wants a thing and no statement; after ``with`` the thing is not the sentence's own.
         """
         beside_it = place > 0 and self._units[place - 1] == "with"
+        if passage.value and (led or beside_it):  # *Meet the ring with silver*
+            return
         for start in passage.starts:
             if beside_it and passage.sentence and not start:
                 continue
@@ -334,7 +444,8 @@ class _Sentence:
                     if self._goes_on(stop, other):
                         return True
         end = self._comma(place)
-        return " ".join(units[place:end]) in beside("en", "tails") and self._clause(end)
+        tail = " ".join(units[place:end])
+        return tail in beside("en", "tails") and tail not in self._refused and self._clause(end)
 
     def _named(self, words: Sequence[str], strange: Sequence[str]) -> bool:
         """Whether all words of a question that are not plain are the ad's, and what they name is whole there: *legal
@@ -345,12 +456,19 @@ class _Sentence:
                 groups[-1].append(word)
             elif groups[-1]:
                 groups.append([])
-        return all(any(one.names(group) for one in self._passages) for group in groups if group)
+        said = [group for group in groups if group]
+        if any(
+            stem(word) in self._denied for group in said for word in group
+        ):  # *Dogs are not allowed* is no *Got dogs?*
+            return False
+        return any(not one.limited and all(map(one.names, said)) for one in self._passages)
 
     def _states_nothing(self, words: Sequence[str], asked: bool) -> bool:
         """Whether they are a question, a call, or an address to the audience, in plain words."""
         plain, spoken = plain_words()[0], beside("en", "spoken")
-        if _framed(words):
+        if " ".join(words) in self._refused:
+            return False
+        if _framed(words, self._refused):
             return True
         if not self._audience.isdisjoint(words) and all(
             word in self._audience or word in beside("en", "addressing") for word in words
