@@ -5,8 +5,7 @@ ads out, learns an adapter to an encoder out of a wheel (`zh`: RoFormer-Sim smal
 also reads texts in another language than their ad's), fits what the reader and the ledger's rules are worth beside each
 other on lines of writers whom neither knows, prints how good both are there beside the rules alone, and writes
 ``infra/training/ledger/reader-LANGUAGE``. ``make models`` builds what is served. On two cores 20 to 40 minutes; several
-processes with ``torchrun``. What is shipped: ``zh``; ``en --epochs 2``, and after it ``en --go-on --longer --epochs .35
---rate 3e-4`` with the model's lines twice more (``--lines infra/training/ledger/model.en.jsonl``).
+processes with ``torchrun``. What is shipped: ``zh --epochs 3`` and ``en --epochs 2``, two processes each.
 """
 
 from __future__ import annotations

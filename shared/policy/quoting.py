@@ -2,10 +2,11 @@
 
 What a small model puts together anew of an ad's words says something else every second time, and no reading of the
 result finds out reliably. A phrase that stands in the copy as it stands in the ad says there what it says here, as
-long as nothing that limits it was left behind: so a sentence of the ad that may limit or turn (``not``, ``only``, ``up
-to``, a price) is quoted whole, any other also to a comma where no list goes on, or from one on, and one that leans on
-another (``They …``) or is taken back by the next not at all. Between quotations a copy has questions, calls and names
-of its audience, in plain words.
+long as nothing that limited it was left behind: so a sentence of the ad that may limit or turn (``not``, ``only``, ``up
+to``, a price) is quoted whole. Any other may end at a comma where no list goes on and nothing after it limits it, and
+begin after one where no verb stands before it. One that asks, tells what somebody said, leans on another (``They …``)
+or is taken back by the next is not quoted at all. Between quotations a copy has questions, calls and names of its
+audience, in plain words, and asks after nothing that the ad denies.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from shared.domain import Claim
 
-VERSION = "2"  # of the readers and their weights; texts that another one judged are looked at again
+VERSION = "3"  # of the readers and their weights; texts that another one judged are looked at again
 READING = "reading"  # the support of a claim that rules found none for, and the reader did
 STATEMENT = "statement"  # the kind of a claim that the reader found
 Doubted = tuple[float, tuple[int, int]]
