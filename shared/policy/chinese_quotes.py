@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
 
 from shared.domain import Ad
 from shared.policy.characters import fold
@@ -37,6 +38,14 @@ _VARIANT = re.compile(r"(?:^|[，,；;])[^，,：:]{1,6}[款版装码班档房�
 _WHEN = re.compile(
     r"(?:[每逢周星期]|礼拜)?(?:[周一二三四五六日天末至到和]|春节|国庆|元旦|节假日|[上下]午|早上|晚上|[0-9点半:]|今天|明天)+"
 )
+_KINDS = (
+    (re.compile(r"裤"), re.compile(r"[这一那][件个份双只套]")),
+    (re.compile(r"裙"), re.compile(r"[这一那][个份双只]")),
+    (re.compile(r"衫|衣|外套|T恤|t恤|夹克|马甲|西装|背心"), re.compile(r"[这一那][条个份双只]")),
+)
+_ASKING = re.compile(r"什么|怎|哪|谁|几|多少|如何|要不要|何不")
+_LEAKED = re.compile(r"^(?:裙衣|[衣裙裤](?:款式|样式|类型))")
+_NEVER = re.compile(r"(?!)")
 _TITLE = re.compile(r"[，：:|（(·\s]+")
 # Titles of what belongs to a thing, or is about it: no part of them is its name.
 _BELONGS = re.compile(
@@ -46,8 +55,17 @@ _BELONGS = re.compile(
 _NAMED_BY = re.compile(r"适用|兼容|支持")  # whose title names another's thing
 _PHRASES = 4  # clauses in a row that a quotation may have
 _CLAUSES = 8  # clauses of a copy that are one quotation at most
-_PLAIN = 6  # characters of a plain word
+_PLAIN = 12  # characters of the ad that a question names in a row
 _LEADS = 3  # that may stand before a quotation
+
+
+@dataclass(frozen=True, slots=True)
+class _Own:
+    """What of an ad a question may name: its text, its title, and values that describe the thing."""
+
+    text: str
+    title: str
+    values: frozenset[str]
 
 
 class ChineseQuotations:
@@ -58,11 +76,14 @@ class ChineseQuotations:
         self._clauses = clauses | {_written(fold(phrase)) for phrase in phrases}
         # What may be not so is not asked after: 想降血糖？ of what cannot.
         said = [*sentences(ad.description), *map(str, ad.attributes.values())]
-        self._own = fold("\n".join([ad.title, *(one for one in said if not _turns(fold(one)))]))
+        text = fold("\t".join([ad.title, *(one for one in said if not _turns(fold(one)))]))
+        self._own = _Own(text, fold(ad.title), self._values)
         parts = [*_STOPS.split(ad.description), *(f"{name} {value}" for name, value in ad.attributes.items())]
         signs = beside("zh", "dissuading")
         self._denied = fold("\n".join(part for part in parts if any(sign in part for sign in signs)))
         self._title = fold(ad.title)
+        # 一条衬衫, 这件裤: no good Chinese.
+        self._miscounts = next((wrong for kind, wrong in _KINDS if kind.search(self._title[-3:])), _NEVER)
 
     def unquoted(self, text: str, audience: tuple[str, ...]) -> Iterator[tuple[int, int]]:
         """The parts of a folded text that are no quotation and may state something."""
@@ -82,6 +103,8 @@ class ChineseQuotations:
                     place += 1
 
     def _says(self, clause: str, audience: tuple[str, ...], asked: bool) -> bool:
+        if self._miscounts.search(clause) or (clause.endswith("呢") and not _ASKING.search(clause)):
+            return False
         quotable = self._clauses | self._names
         if clause in quotable or _states_nothing(clause, audience, self._own if asked else None):
             return True
@@ -196,10 +219,12 @@ def _clauses(ad: Ad) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
         limited = _turns(said) or _turns(key) or _DIGIT.search(said) or "：" in said or ":" in said
         pieces = {whole} if limited else {whole, *_POINTS.split(said), *re.split(r"[/、]", said)}
         for part in pieces - {""}:
-            quotable |= {key + part, part + key, f"{key}是{part}", f"{key}为{part}", f"{part}的{key}", f"{key}有{part}"}
+            if not _LEAKED.match(key):
+                quotable |= {key + part, part + key, f"{key}是{part}", f"{key}为{part}"}
+                quotable |= {f"{part}的{key}", f"{key}有{part}"}
             describes = key in beside("zh", "describing") and not _turns(key + part)
             if describes and not _DIGIT.search(part) and _HAN.search(part):
-                values |= {part, part + key}
+                values |= {part} if _LEAKED.match(key) else {part, part + key}
     return frozenset(names - {""}), frozenset((quotable | values) - {""}), frozenset(values)
 
 
@@ -221,7 +246,7 @@ def plain_chinese(clause: str) -> bool:
     return _made_of(clause, plain_words()[1] | beside("zh", "spoken"))
 
 
-def _states_nothing(clause: str, audience: Iterable[str], own: str | None) -> bool:
+def _states_nothing(clause: str, audience: Iterable[str], own: _Own | None) -> bool:
     """Whether it is a call, an address to the audience by its names, or, where it asks, a question in plain words,
     these names and words of its `own` ad."""
     if any(word in clause for word in beside("zh", "stating")):
@@ -231,19 +256,26 @@ def _states_nothing(clause: str, audience: Iterable[str], own: str | None) -> bo
         return True
     if own is None:
         return False
-    own = "" if _DIGIT.search(clause) or _turns(clause) else own
-    return _made_of(clause, plain_words()[1] | beside("zh", "spoken") | names, own)
+    used = None if _DIGIT.search(clause) or _turns(clause) else own
+    return _made_of(clause, plain_words()[1] | beside("zh", "spoken") | names, used)
 
 
-def _made_of(clause: str, words: Collection[str], own: str = "") -> bool:
-    """Whether the words, and pieces of two characters or more of `own`, make up the clause."""
-    longest = max(map(len, words), default=0)
-    reached = [True] + [False] * len(clause)
+def _made_of(clause: str, words: Collection[str], own: _Own | None = None) -> bool:
+    """Whether words, and pieces of two characters or more of an `own` ad, make up the clause. Of these no two touch,
+    but a value and a piece of the title: a coat lined with silk is no 真丝大衣, one of the colour 粉色 a 粉色大衣."""
+    longest = max(max(map(len, words), default=0), _PLAIN)
+    # Whether words have come so far, and with what: a word, a value of an attribute, another piece of the ad.
+    free, valued, owned = ([start] + [False] * len(clause) for start in (True, False, False))
     for place in range(len(clause)):
-        if not reached[place]:
+        if not (free[place] or valued[place] or owned[place]):
             continue
         for length in range(1, min(longest, len(clause) - place) + 1):
-            part = clause[place : place + length]
-            if part in words or (1 < length <= _PLAIN and part in own):
-                reached[place + length] = True
-    return reached[-1]
+            part, end = clause[place : place + length], place + length
+            if part in words:
+                free[end] = True
+            elif own is not None and 1 < length <= _PLAIN:
+                if free[place] and part in own.values:
+                    valued[end] = True
+                if (free[place] and part in own.text) or (valued[place] and part in own.title):
+                    owned[end] = True
+    return free[-1] or valued[-1] or owned[-1]

@@ -25,7 +25,6 @@ _BREAK = re.compile(r"[,;:()–—|.!?]|^\s*-\s*$")
 # Before these the thing that is named is complete; a quotation ends before them only where `_ENDS_BEFORE` has them.
 _COMPLETES = frozenset(("and", "with", "for", "in", "from", "by", "at", "on", "to", "where", "who", "that", "plus"))
 _STARTS = frozenset(("with", "in", "from", "by", "at", "on", "for", "made"))
-# What comes after such a word is said of what stands before it: *lasts 40 hours, on the lowest setting*.
 _PREPOSITIONS = _STARTS - {"made"} | {"under", "during", "given", "without", "within", "plus", "bar"}
 _BEGAN = frozenset(("founded", "established", "born", "based", "run", "owned", "made", "led"))
 # Sentences of what is, whose further words are of the same thing: *We are a bakery, based in Kent*.
@@ -50,7 +49,6 @@ _LATER = re.compile(
 )
 _REMOTE = re.compile(r"\b(?:online|video|zoom|from home|by post|by email|by phone|closed|app)\b")
 _SKILLED = re.compile(r"\b(?:advanced|intermediate|experienced?|refresher|assumed|fluent)\b")
-# A line without a stop over others: *Not included*, *What you bring*.
 _HEADING = re.compile(
     r"(?=.*\b(?:not|no|optional|options?|extras?|need|bring|pack|coming|sold|out|add-ons?)\b)(?:\S+ ?){1,5}", re.I
 )
@@ -65,7 +63,7 @@ _PARTICIPLES = ("ed", "ing")
 _TAKEN_BACK = 2  # sentences within which one is taken back
 _ITEM = 4  # words of a list's item
 LONGEST = 400  # characters of a sentence that is read
-_LEADS = 3  # that may stand before a quotation
+_LEADS = 3
 _ASKED = 6  # words of a question that uses the ad's words as it likes
 
 
@@ -73,7 +71,7 @@ _ASKED = 6  # words of a question that uses the ad's words as it likes
 class _Passage:
     """Words of the ad without articles, where a quotation of them may start and end, and the `breaks` before which the
     ad has a comma or the like. name: the ad is called so. sentence: of the description. value: of an attribute alone.
-    limited: what it names may be what is not to be had."""
+    limited: it may name what is not to be had."""
 
     words: tuple[str, ...]
     starts: frozenset[int]
@@ -83,6 +81,16 @@ class _Passage:
     sentence: bool = False
     value: bool = False
     limited: bool = False
+
+    def states(self, place: int) -> bool:
+        """Whether that word makes a whole statement of it, which follows no verb or preposition that wants a thing."""
+        word = self.words[place]
+        own = self.sentence and self.words[0] in ("our", "we", "you") and word in beside("en", "doing")
+        return own or word in beside("en", "verbs") or (self.sentence and word in beside("en", "asserting"))
+
+    def orders(self) -> bool:
+        """Whether it begins as no thing does: *Make friends with it*."""
+        return self.sentence and self.words[0] in beside("en", "ordering")
 
     def names(self, group: Sequence[str]) -> bool:
         """Whether these words stand here in a row, and no other that belongs to them comes after."""
@@ -404,7 +412,7 @@ class _Sentence:
         for start in passage.starts:
             if beside_it and passage.sentence and not start:
                 continue
-            if led and passage.words[start].startswith(_MONEY):
+            if led and (passage.words[start].startswith(_MONEY) or (not start and passage.orders())):
                 continue
             at, word = place, start
             while word < len(passage.words) and at < len(self._units):
@@ -413,7 +421,7 @@ class _Sentence:
                         break
                     at += 1
                     continue
-                if self._units[at] != passage.words[word] or (led and passage.words[word] in beside("en", "verbs")):
+                if self._units[at] != passage.words[word] or (led and passage.states(word)):
                     break
                 at, word = at + 1, word + 1
                 alone = word - start == len(passage.words) and not _NUMBER.fullmatch("".join(passage.words))
