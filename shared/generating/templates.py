@@ -47,7 +47,7 @@ def attribute_facts(ad: Ad, language: Language, *, named: bool = False) -> list[
 
 
 def _phrase(ad: Ad, key: str, value: str | float, language: Language) -> str | None:
-    shown = f"{value:g}" if isinstance(value, float) else str(value)
+    shown = f"{value:.15g}" if isinstance(value, float) else str(value)
     if _MONEY.search(key):
         if _number(value) is None or _number(value) == 0:
             return None

@@ -36,7 +36,7 @@ _COLON = re.compile(r"(?<!\d)[：:]|[：:](?!\d)")
 # 标准款，续航20小时: what comes after it is said of this one alone.
 _VARIANT = re.compile(r"(?:^|[，,；;])[^，,：:]{1,6}[款版装码班档房票组号][，,：:]")
 _WHEN = re.compile(
-    r"(?:[每逢周星期]|礼拜)?(?:[周一二三四五六日天末至到和]|春节|国庆|元旦|节假日|[上下]午|早上|晚上|[0-9点半:]|今天|明天)+"
+    r"(?:[每逢]?(?:周|星期|礼拜)?(?:[一二三四五六日天末至到和]|春节|国庆|元旦|节假日|[上下]午|早上|晚上|[0-9点半:]|今天|明天))+"
 )
 _KINDS = (
     (re.compile(r"裤"), re.compile(r"[这一那][件个份双只套]")),
@@ -80,7 +80,7 @@ class ChineseQuotations:
         self._own = _Own(text, fold(ad.title), self._values)
         parts = [*_STOPS.split(ad.description), *(f"{name} {value}" for name, value in ad.attributes.items())]
         signs = beside("zh", "dissuading")
-        self._denied = fold("\n".join(part for part in parts if any(sign in part for sign in signs)))
+        self._denied = fold("\n".join(part for part in parts if any(sign in without_harmless(part) for sign in signs)))
         self._title = fold(ad.title)
         # 一条衬衫, 这件裤: no good Chinese.
         self._miscounts = next((wrong for kind, wrong in _KINDS if kind.search(self._title[-3:])), _NEVER)
@@ -103,10 +103,12 @@ class ChineseQuotations:
                     place += 1
 
     def _says(self, clause: str, audience: tuple[str, ...], asked: bool) -> bool:
+        quotable = self._clauses | self._names
+        if clause in quotable:
+            return True
         if self._miscounts.search(clause) or (clause.endswith("呢") and not _ASKING.search(clause)):
             return False
-        quotable = self._clauses | self._names
-        if clause in quotable or _states_nothing(clause, audience, self._own if asked else None):
+        if _states_nothing(clause, audience, self._own if asked else None):
             return True
         rests = {clause}
         for _ in range(_LEADS):
@@ -214,7 +216,7 @@ def _clauses(ad: Ad) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
     quotable = {one for one in quotable if not _WHEN.fullmatch(one)}
     values: set[str] = set()
     for name, value in ad.attributes.items():
-        key, said = _bare(fold(name)), fold(f"{value:g}" if isinstance(value, float) else str(value))
+        key, said = _bare(fold(name)), fold(f"{value:.15g}" if isinstance(value, float) else str(value))
         whole = _written(said)
         limited = _turns(said) or _turns(key) or _DIGIT.search(said) or "：" in said or ":" in said
         pieces = {whole} if limited else {whole, *_POINTS.split(said), *re.split(r"[/、]", said)}

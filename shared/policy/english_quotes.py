@@ -19,20 +19,21 @@ _SENTENCE = re.compile(r"(?<=[.!?…])[\"'”’)]?\s+(?=[\"'“‘(]?[A-Z0-9£$
 _SIGNS = re.compile(r"n['’]t\b|[£$€%:(]", re.I)
 # The month of May, and compounds that limit nothing: *first-class*, *over-ear*.
 _MAY = re.compile(
-    r"(?<=\S\s)(?-i:May)\b|\b(?!\S*(?:half|non|member|only|free|off|limited|pre|no|not)\b)\w+(?:-\w+)+\b", re.I
+    r"(?<=\S\s)(?-i:May)\b|\b(?!\S*(?:half|non|member|only|free|off|limited|pre|no|not|come|served|under|to|except|minimum)\b|over-(?!ear))\w+(?:-\w+)+\b",
+    re.I,
 )
 _BREAK = re.compile(r"[,;:()–—|.!?]|^\s*-\s*$")
-# Before these the thing that is named is complete; a quotation ends before them only where `_ENDS_BEFORE` has them.
+# Before these the thing that is named is complete.
 _COMPLETES = frozenset(("and", "with", "for", "in", "from", "by", "at", "on", "to", "where", "who", "that", "plus"))
 _STARTS = frozenset(("with", "in", "from", "by", "at", "on", "for", "made"))
 _PREPOSITIONS = _STARTS - {"made"} | {"under", "during", "given", "without", "within", "plus", "bar"}
 _BEGAN = frozenset(("founded", "established", "born", "based", "run", "owned", "made", "led"))
 # Sentences of what is, whose further words are of the same thing: *We are a bakery, based in Kent*.
-_COPULA = re.compile(r"(?:we are|we're|(?:\S+ ){1,6}?(?:is|are) an?)\b", re.I)
+_COPULA = re.compile(r"(?:we are|we['’]re|(?:\S+ ){1,6}?(?:is|are) an?)\b", re.I)
 _PART = re.compile(r"[^.!?;—–]*(?:\.(?=\S)[^.!?;—–]*)*[.!?;—–]?")
 _COLON = re.compile(r"[^:]*(?::(?=\S)[^:]*)*:?")
 _TURNS = re.compile(
-    r"(?:except|but|however|yet|unless|though|although|unfortunately|sorry|only|not|extra|subject|available|terms"
+    r"[\W_]*(?:except|but|however|yet|unless|though|although|unfortunately|sorry|only|not|extra|subject|available|terms"
     r"|excludes|excluding|at extra|none|never|closed|ended|paused|cancelled|postponed|sadly|charges|conditions)\b",
     re.I,
 )
@@ -49,9 +50,6 @@ _LATER = re.compile(
 )
 _REMOTE = re.compile(r"\b(?:online|video|zoom|from home|by post|by email|by phone|closed|app)\b")
 _SKILLED = re.compile(r"\b(?:advanced|intermediate|experienced?|refresher|assumed|fluent)\b")
-_HEADING = re.compile(
-    r"(?=.*\b(?:not|no|optional|options?|extras?|need|bring|pack|coming|sold|out|add-ons?)\b)(?:\S+ ?){1,5}", re.I
-)
 _HEADS = re.compile(r"\b(?:not|no|never|without|exclud\w*|except)\b|:", re.I)
 _MONEY = ("£", "$", "€")
 _NUMBER = re.compile(r"[\d.,:/+–-]+")
@@ -62,7 +60,9 @@ _DENYING = frozenset(("no", "none", "false", "-", "n/a"))
 _PARTICIPLES = ("ed", "ing")
 _TAKEN_BACK = 2  # sentences within which one is taken back
 _ITEM = 4  # words of a list's item
+_NAME = 4  # words of a name
 LONGEST = 400  # characters of a sentence that is read
+_BREAKS = 40  # and its commas
 _LEADS = 3
 _ASKED = 6  # words of a question that uses the ad's words as it likes
 
@@ -130,13 +130,10 @@ def sentences(description: str) -> list[str]:
     parts = [one.strip() for one in _SENTENCE.split(description)]
     between = _SENTENCE.findall(description)
     chains = {place for place, end in enumerate(between, 1) if end.startswith(";")}
-    lines = {place for place, end in enumerate(between, 1) if "\n" in end}
-    under_line = in_chain = False  # of what is denied: *Not included: flights; insurance*
+    in_chain = False  # of what is denied: *Not included: flights; insurance*
     for place, sentence in enumerate(parts):
         above = parts[place - 1] if place else ""
         in_chain = place in chains and (in_chain or bool(_HEADS.search(above)))
-        ends = place not in lines or above.endswith((".", "!", "?"))
-        under_line = under_line or bool(not ends and _HEADING.fullmatch(above))
         following = parts[place + 1 : place + 1 + _TAKEN_BACK]
         taken_back = any(map(_TURNS.match, following)) or (
             _OFFERS.search(sentence) and any(map(_CONDITIONS.search, following))
@@ -144,11 +141,13 @@ def sentences(description: str) -> list[str]:
         # *Rained out? You choose.* and *You know us. Welcome. Except we have moved.* say nothing of the kind apart.
         if above.endswith("?") or sentence.endswith("?") or taken_back:
             continue
-        if under_line or in_chain or _SPOKEN_BY.search(sentence):
+        if in_chain or _SPOKEN_BY.search(sentence):
             continue
         words = words_of(sentence)
-        begins = {" ".join(word for word, _, _ in words[:length]) for length in (1, 2, 3)}
-        stands = beside("en", "pronouns").isdisjoint(word for word, _, _ in words)
+        said = [word.split("'")[0] for word, _, _ in words]
+        opening = said[1:] if said and said[0] in _ARTICLES else said
+        begins = {" ".join(part[:length]) for part in (said, opening) for length in (1, 2, 3)}
+        stands = beside("en", "pronouns").isdisjoint(said)
         if words and stands and not _CUT_OFF.search(sentence) and begins.isdisjoint(beside("en", "leaning")):
             found.append(sentence.strip(" ."))
     return found
@@ -166,11 +165,10 @@ def _frames() -> frozenset[str]:
     return frozenset(" ".join(word for word in one.split() if word not in _ARTICLES) for one in beside("en", "frames"))
 
 
-def _framed(words: Sequence[str], refused: frozenset[str] = frozenset()) -> bool:
-    """Whether a clause without articles is one of those, with a tail or without, and none of the `refused`."""
+def _framed(words: Sequence[str]) -> bool:
+    """Whether a clause without articles is one of those, with a tail or without."""
     said = " ".join(words)
-    tails = ("", *(beside("en", "tails") - refused))
-    return any((bare := said.removesuffix(tail).rstrip()) in _frames() and bare not in refused for tail in tails)
+    return any(said.removesuffix(tail).rstrip() in _frames() for tail in ("", *beside("en", "tails")))
 
 
 def only_calls(text: str) -> bool:
@@ -179,8 +177,8 @@ def only_calls(text: str) -> bool:
 
 
 def _passages(ad: Ad) -> Iterator[_Passage]:
-    # A title that the description begins with is a piece of it, and no name.
-    named = not ad.description.lower().startswith(ad.title.lower())
+    # A long title that the description begins with is a piece of it, and no name.
+    named = len(ad.title.split()) <= _NAME or not ad.description.lower().startswith(ad.title.lower())
     limited = bool(_limiting().search(ad.title) or any(sign in ad.title for sign in _MONEY))
     found = [_passage(ad.title, whole=limited, name=True), *_short_names(ad)] if named else []
     if ad.brand:
@@ -189,7 +187,7 @@ def _passages(ad: Ad) -> Iterator[_Passage]:
         limited = _limits(sentence)
         found.append(replace(_passage(sentence, whole=limited), sentence=True, limited=limited))
     for key, value in ad.attributes.items():
-        name, said = key.replace("_", " "), f"{value:g}" if isinstance(value, float) else str(value)
+        name, said = key.replace("_", " "), f"{value:.15g}" if isinstance(value, float) else str(value)
         limited = _limits(said) or _limits(name) or said.lower() in _DENYING
         found += [replace(_passage(one, whole=True), limited=limited) for one in (f"{name} {said}", f"{said} {name}")]
         if name.lower() in beside("en", "describing") and not _DIGIT.search(said) and not limited:
@@ -326,7 +324,7 @@ class EnglishQuotations:
                     yield start + len(part[0]) - len(part[0].lstrip()), start + len(part[0].rstrip())
 
     def _holds(self, text: str, audience: frozenset[str]) -> bool:
-        if len(text) > LONGEST:
+        if len(text) > LONGEST or len(_BREAK.findall(text)) > _BREAKS:
             return False
         return not text.strip() or _Sentence(text, self._passages, audience, self._refused, self._denied).holds()
 
@@ -474,9 +472,11 @@ class _Sentence:
     def _states_nothing(self, words: Sequence[str], asked: bool) -> bool:
         """Whether they are a question, a call, or an address to the audience, in plain words."""
         plain, spoken = plain_words()[0], beside("en", "spoken")
-        if " ".join(words) in self._refused:
+        said = " ".join(words)
+        calls = {said.removesuffix(tail).rstrip() for tail in ("", *beside("en", "tails"))}
+        if not {*calls, *(call.removeprefix("come and ") for call in calls)}.isdisjoint(self._refused):
             return False
-        if _framed(words, self._refused):
+        if _framed(words):
             return True
         if not self._audience.isdisjoint(words) and all(
             word in self._audience or word in beside("en", "addressing") for word in words
@@ -489,8 +489,8 @@ class _Sentence:
             if len(words) <= _ASKED and not any(map(_limits, strange)) and self._named(words, strange):
                 strange = []
             return not strange
-        calls = words[0] in beside("en", "calls") and beside("en", "promising").isdisjoint(words)
-        return calls and not strange and self._audience.isdisjoint(words)
+        asks_for = words[0] in beside("en", "calls") and beside("en", "promising").isdisjoint(words)
+        return asks_for and not strange and self._audience.isdisjoint(words)
 
 
 @cache

@@ -82,7 +82,7 @@ def facts_digest(ad: Ad) -> str:
 def gate_stamp(ad: Ad, wording: Wording = "quoted") -> dict[str, str]:
     """What a text for this ad is checked against: the rules' versions, what a model's text may consist of, and the ad's
     facts. A text that was checked against the same needs no second look; one with another stamp must not be shown
-    without one."""
+    without one, whoever wrote it."""
     return {"claims": claims_version(), "policy": packs_version(), "wording": wording, "facts": facts_digest(ad)}
 
 

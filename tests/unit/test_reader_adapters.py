@@ -12,11 +12,11 @@ from tests.data import ROOT
 
 LEDGER = ROOT / "infra" / "training" / "ledger"
 MADE = {
-    "2": {
-        "en/adapter_model.safetensors": "ad50f7f259dd",  # pragma: allowlist secret
-        "en/reader.json": "f3645056d3a9",  # pragma: allowlist secret
-        "zh/adapter_model.safetensors": "61540c0827bc",  # pragma: allowlist secret
-        "zh/reader.json": "e5960f11edd9",  # pragma: allowlist secret
+    "3": {
+        "en/adapter_model.safetensors": "50553943605f",  # pragma: allowlist secret
+        "en/reader.json": "1fa4d87d57c2",  # pragma: allowlist secret
+        "zh/adapter_model.safetensors": "ba457cc76882",  # pragma: allowlist secret
+        "zh/reader.json": "78a2f7150f72",  # pragma: allowlist secret
     }
 }
 
