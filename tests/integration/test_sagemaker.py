@@ -25,7 +25,7 @@ from tests.fakes.chat_server import DONE, ChatServer, chat_server, chunk, replie
 from tests.integration.conftest import LocalSystem
 
 REQUEST = ChatRequest(({"role": "user", "content": "商品：星辰手机\n广告文案："},), n=3, max_tokens=30, stop=("\n",))
-AD = {"title": "星辰智能手机", "description": "6.6 英寸直屏，5000 mAh 电池，活动价 1999 元。"}
+AD = {"title": "星辰智能手机", "description": "6.6 英寸直屏，5000 mAh 电池。活动价 1999 元。"}
 TRUE_TEXTS = ["星辰智能手机，6.6 英寸直屏。", "5000 mAh 电池的星辰智能手机。", "星辰智能手机，活动价 1999 元。"]
 FALSE_TEXT = "星辰智能手机，9999 mAh 电池。"
 
