@@ -381,6 +381,9 @@ def test_an_api_that_asks_for_a_token_is_given_one(console: Console) -> None:
     page.route("**/v1/**", guarded)
     page.get_by_role("tab", name="People").click()
     page.get_by_label("Token (JWT)").fill("secret")
+    late = "{ cancelable: true, detail: { status: 401, message: 'another request' } }"
+    page.evaluate(f"() => {{ dispatchEvent(new CustomEvent('refused', {late})) }}")
+    expect(page.get_by_label("Token (JWT)")).to_have_value("secret")
     page.get_by_role("button", name="Use it").click()
     shown(page)
     assert all("401" in one for one in console.problems)

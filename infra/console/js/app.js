@@ -103,6 +103,7 @@ const unknown = (error) => error.status === 401 || (error.status === 403 && who(
 async function turnedAway(error) {
   leave?.abort();
   await refused();
+  if (main.querySelector(".entrance")) return; // another request was refused before, and somebody types there
   for (const one of document.querySelectorAll("dialog")) one.remove();
   frame();
   const [view] = place();
