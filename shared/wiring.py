@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 
 TAXONOMIES = ("adproduct", "content")
 HELD_HEADS = 4  # trained heads that a process keeps loaded
-LEARNED = ("encoder", "readers", "classifiers", "versions", "descriptions")  # by no connection and no caller
+LEARNED = ("encoder", "readers", "classifiers", "versions", "descriptions")  # whoever calls, on whatever connection
 __all__ = ["TAXONOMIES", "System", "initialization", "system"]
 
 

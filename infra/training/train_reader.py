@@ -5,8 +5,8 @@ ads out, learns an adapter to an encoder out of a wheel (`zh`: RoFormer-Sim smal
 also reads texts in another language than their ad's), fits what the reader and the ledger's rules are worth beside each
 other on lines of writers whom neither knows, prints how good both are there beside the rules alone, and writes
 ``infra/training/ledger/reader-LANGUAGE``. ``make models`` builds what is served. On two cores 20 to 40 minutes; several
-processes with ``torchrun``. What is shipped: ``zh`` on the
-pairs that there were then and after it ``zh --go-on --epochs 1 --rate 5e-4`` on all, and ``en --epochs 2``.
+processes with ``torchrun``. What is shipped: ``en --epochs 2``; ``zh`` on the first 1,074 pairs, and after it ``zh
+--go-on --epochs 1 --rate 5e-4`` on all.
 """
 
 from __future__ import annotations

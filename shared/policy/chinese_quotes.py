@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 
 from shared.domain import Ad
 from shared.policy.characters import fold
@@ -55,7 +56,7 @@ _BELONGS = re.compile(
 _NAMED_BY = re.compile(r"适用|兼容|支持")  # whose title names another's thing
 _PHRASES = 4  # clauses in a row that a quotation may have
 _CLAUSES = 8  # clauses of a copy that are one quotation at most
-_PLAIN = 12  # characters of the ad that a question names in a row
+_PLAIN = 12  # characters of a plain word, and of the ad that a question names in a row, at most
 _LEADS = 3  # that may stand before a quotation
 
 
@@ -73,7 +74,8 @@ class ChineseQuotations:
 
     def __init__(self, ad: Ad, phrases: Iterable[str]) -> None:
         self._names, clauses, self._values = _clauses(ad)
-        self._clauses = clauses | {_written(fold(phrase)) for phrase in phrases}
+        self._quotable = clauses | self._names | {_written(fold(phrase)) for phrase in phrases}
+        self._parts = sorted(self._values | self._names, key=len, reverse=True)
         # What may be not so is not asked after: 想降血糖？ of what cannot.
         said = [*sentences(ad.description), *map(str, ad.attributes.values())]
         text = fold("\t".join([ad.title, *(one for one in said if not _turns(fold(one)))]))
@@ -103,8 +105,7 @@ class ChineseQuotations:
                     place += 1
 
     def _says(self, clause: str, audience: tuple[str, ...], asked: bool) -> bool:
-        quotable = self._clauses | self._names
-        if clause in quotable:
+        if clause in self._quotable:
             return True
         if self._miscounts.search(clause) or (clause.endswith("呢") and not _ASKING.search(clause)):
             return False
@@ -115,21 +116,20 @@ class ChineseQuotations:
             rests |= {rest[len(lead) :] for rest in rests for lead in beside("zh", "leads") if rest.startswith(lead)}
             rests |= {rest[match.end() :] for rest in rests if (match := _COUNTED.match(rest))}
         for rest in rests - {""}:
-            if rest in quotable or self._described(rest):
+            if rest in self._quotable or self._described(rest):
                 return True
             for tail in beside("zh", "tails"):
-                if rest.endswith(tail) and rest.removesuffix(tail) in quotable:
+                if rest.endswith(tail) and rest.removesuffix(tail) in self._quotable:
                     return True
         return False
 
     def _described(self, text: str) -> bool:
         """Whether it is the ad's name with values of its attributes before it."""
-        parts = sorted(self._values | self._names, key=len, reverse=True)
         for name in self._names:
             rest = text.removesuffix(name) if text.endswith(name) else None
             while rest:
                 rest = rest.removesuffix("的")
-                part = next((one for one in parts if rest.endswith(one)), None)
+                part = next((one for one in self._parts if rest.endswith(one)), None)
                 rest = rest.removesuffix(part) if part else None
             if rest == "":
                 return True
@@ -245,7 +245,7 @@ def without_harmless(text: str) -> str:
 
 def plain_chinese(clause: str) -> bool:
     """Whether a Chinese clause is of plain words."""
-    return _made_of(clause, plain_words()[1] | beside("zh", "spoken"))
+    return _made_of(clause, _asked())
 
 
 def _states_nothing(clause: str, audience: Iterable[str], own: _Own | None) -> bool:
@@ -254,18 +254,24 @@ def _states_nothing(clause: str, audience: Iterable[str], own: _Own | None) -> b
     if any(word in clause for word in beside("zh", "stating")):
         return False
     names = frozenset(name for name in audience if name)
-    if _made_of(clause, beside("zh", "calling") | names):
+    if _made_of(clause, beside("zh", "calling"), names):
         return True
     if own is None:
         return False
     used = None if _DIGIT.search(clause) or _turns(clause) else own
-    return _made_of(clause, plain_words()[1] | beside("zh", "spoken") | names, used)
+    return _made_of(clause, _asked(), names, used)
 
 
-def _made_of(clause: str, words: Collection[str], own: _Own | None = None) -> bool:
-    """Whether words, and pieces of two characters or more of an `own` ad, make up the clause. Of these no two touch,
-    but a value and a piece of the title: a coat lined with silk is no 真丝大衣, one of the colour 粉色 a 粉色大衣."""
-    longest = max(max(map(len, words), default=0), _PLAIN)
+@cache
+def _asked() -> frozenset[str]:
+    """Words of questions."""
+    return plain_words()[1] | beside("zh", "spoken")
+
+
+def _made_of(clause: str, words: frozenset[str], names: frozenset[str] = frozenset(), own: _Own | None = None) -> bool:
+    """Whether words, names, and pieces of two characters or more of an `own` ad make up the clause. No two of these
+    touch but a value and a piece of the title: a coat lined with silk is no 真丝大衣, a pink one is a 粉色大衣."""
+    longest = max([_PLAIN, *map(len, names)])
     # Whether words have come so far, and with what: a word, a value of an attribute, another piece of the ad.
     free, valued, owned = ([start] + [False] * len(clause) for start in (True, False, False))
     for place in range(len(clause)):
@@ -273,7 +279,7 @@ def _made_of(clause: str, words: Collection[str], own: _Own | None = None) -> bo
             continue
         for length in range(1, min(longest, len(clause) - place) + 1):
             part, end = clause[place : place + length], place + length
-            if part in words:
+            if part in words or part in names:
                 free[end] = True
             elif own is not None and 1 < length <= _PLAIN:
                 if free[place] and part in own.values:

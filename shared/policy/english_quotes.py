@@ -165,15 +165,15 @@ def _frames() -> frozenset[str]:
     return frozenset(" ".join(word for word in one.split() if word not in _ARTICLES) for one in beside("en", "frames"))
 
 
-def _framed(words: Sequence[str]) -> bool:
-    """Whether a clause without articles is one of those, with a tail or without."""
+def _calls(words: Sequence[str]) -> set[str]:
+    """A clause without articles, and what it is without a tail."""
     said = " ".join(words)
-    return any(said.removesuffix(tail).rstrip() in _frames() for tail in ("", *beside("en", "tails")))
+    return {said.removesuffix(tail).rstrip() for tail in ("", *beside("en", "tails"))}
 
 
 def only_calls(text: str) -> bool:
     """Whether a sentence is a call or a greeting from the list."""
-    return _framed([word for word, _, _ in words_of(text) if word not in _ARTICLES])
+    return not _calls([word for word, _, _ in words_of(text) if word not in _ARTICLES]).isdisjoint(_frames())
 
 
 def _passages(ad: Ad) -> Iterator[_Passage]:
@@ -463,20 +463,18 @@ class _Sentence:
             elif groups[-1]:
                 groups.append([])
         said = [group for group in groups if group]
-        if any(
-            stem(word) in self._denied for group in said for word in group
-        ):  # *Dogs are not allowed* is no *Got dogs?*
+        # *Dogs are not allowed* is no *Got dogs?*
+        if any(stem(word) in self._denied for group in said for word in group):
             return False
         return any(not one.limited and all(map(one.names, said)) for one in self._passages)
 
     def _states_nothing(self, words: Sequence[str], asked: bool) -> bool:
         """Whether they are a question, a call, or an address to the audience, in plain words."""
         plain, spoken = plain_words()[0], beside("en", "spoken")
-        said = " ".join(words)
-        calls = {said.removesuffix(tail).rstrip() for tail in ("", *beside("en", "tails"))}
+        calls = _calls(words)
         if not {*calls, *(call.removeprefix("come and ") for call in calls)}.isdisjoint(self._refused):
             return False
-        if _framed(words):
+        if not calls.isdisjoint(_frames()):
             return True
         if not self._audience.isdisjoint(words) and all(
             word in self._audience or word in beside("en", "addressing") for word in words
