@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from shared.models.classifier import Head, TaxonomyClassifier
     from shared.models.encoder import Encoder
     from shared.models.generator import Engine, TextGenerator
-    from shared.models.reader import Readers
+    from shared.models.readers import Readers
     from shared.models.sagemaker import SageMakerAsync
     from shared.models.text_clicks import TextClicks
     from shared.models.trained_ranker import TrainedRanker
@@ -175,7 +175,7 @@ class System:
     @cached_property
     def readers(self) -> Readers:
         """The claim ledger's readers; a language's is loaded when it is first asked for."""
-        from shared.models.reader import Readers
+        from shared.models.readers import Readers
 
         return Readers.of(self.settings.artifacts_dir, threads=self.settings.threads)
 

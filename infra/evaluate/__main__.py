@@ -165,7 +165,7 @@ def ledger(
 
     def measure() -> dict[str, Any]:
         from infra.evaluate.ledger_task import run
-        from shared.models.reader import Readers
+        from shared.models.readers import Readers
 
         return run(cases, console, Readers.of(ENCODER.parent, threads=1), show=show)
 
@@ -179,12 +179,13 @@ def policy(
     seed: Seed = 0,
     budget_seconds: Budget = None,
 ) -> None:
-    """Judge labelled lines by the rule packs, beside a list of forbidden words."""
+    """Judge labelled lines by rule packs and readers, beside the packs alone and a list of forbidden words."""
 
     def measure() -> dict[str, Any]:
         from infra.evaluate.policy_task import run
+        from shared.models.readers import Readers
 
-        return run(cases, console, show=show)
+        return run(cases, console, Readers.of(ENCODER.parent, threads=1), show=show)
 
     _answer("policy", measure)
 

@@ -24,7 +24,7 @@ from rich.table import Table
 from infra.evaluate.rows import read_jsonl
 from shared.domain import Ad
 from shared.generating.facts import quotations_of
-from shared.models.reader import Readers
+from shared.models.readers import Readers
 from shared.policy.claims import trace_claims, unsupported
 from shared.policy.literal import literal
 

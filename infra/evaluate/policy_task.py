@@ -1,16 +1,17 @@
 """The rule packs on labelled ad lines: do they find what may not be said, and let what may be said through?
 
 ``python -m infra.evaluate policy --cases F``, rows ``{"text", "jurisdiction", "domain"?, "violation": bool}``. A line
-is positive where `shared.policy.rules.check` has a blocking finding. The baseline looks for the words of `NAIVE`
-anywhere, as a list of forbidden words does. `rewrites` says for how many violations that were found a lawful wording is
+is positive where `shared.policy.rules.check` has a blocking finding, with the readers beside the rules as the gate has
+them. The baselines are the rules with n-grams in the readers' place, and the words of `NAIVE` anywhere, as a list of
+forbidden words looks for them. `rewrites` says for how many violations that were found a lawful wording is
 offered, and how many of these pass the same check.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from infra.evaluate.rows import read_jsonl
-from shared.policy.rules import blocking, check, packs_version
+from shared.domain import Finding
+from shared.policy.rules import LawReader, blocking, check, packs_version
 
 # The words that lists of "forbidden words" for advertisers commonly name.
 NAIVE = (
@@ -90,9 +92,6 @@ class Case:
     violation: bool
 
 
-Judge = Callable[[Case], bool]
-
-
 def read_cases(path: Path) -> Iterator[Case]:
     """The lines of a file.
 
@@ -111,9 +110,9 @@ def read_cases(path: Path) -> Iterator[Case]:
         yield Case(text, jurisdiction.upper(), row.get("domain") or None, violation)
 
 
-def packs(case: Case) -> bool:
-    """Whether the rule packs block the line."""
-    return bool(blocking(check(case.text, case.domain, case.jurisdiction)))
+def judge(case: Case, reader: LawReader | None) -> list[Finding]:
+    """What blocks the line."""
+    return blocking(check(case.text, case.domain, case.jurisdiction, reader=reader))
 
 
 def naive(case: Case) -> bool:
@@ -137,14 +136,15 @@ def rates(cases: Sequence[Case], verdicts: Iterable[bool]) -> dict[str, float | 
     }
 
 
-def run(path: Path, console: Console, *, show: bool = False) -> dict[str, Any]:
-    """The figures of all lines and by jurisdiction, beside the word list's. show: print the lines judged wrongly."""
+def run(path: Path, console: Console, reader: LawReader | None, *, show: bool = False) -> dict[str, Any]:
+    """The figures of all lines and by jurisdiction, beside those of the rules without the reader and of the word list.
+    show: print the lines judged wrongly."""
     cases = list(read_cases(path))
     if not cases:
         raise ValueError(f"{path.name} has no lines")
-    verdicts = list(map(packs, cases))
+    verdicts = [bool(judge(case, reader)) for case in cases]
     if show:
-        _show(cases, verdicts, console)
+        _show(cases, verdicts, console, reader)
     places: dict[str, list[int]] = defaultdict(list)
     for place, case in enumerate(cases):
         places[case.jurisdiction].append(place)
@@ -157,20 +157,23 @@ def run(path: Path, console: Console, *, show: bool = False) -> dict[str, Any]:
             for name, rows in sorted(places.items())
         },
         "rewrites": rewrites(
-            [case for case, verdict in zip(cases, verdicts, strict=True) if verdict and case.violation]
+            [case for case, verdict in zip(cases, verdicts, strict=True) if verdict and case.violation], reader
         ),
-        "baselines": {"word_list": rates(cases, map(naive, cases))},
+        "baselines": {
+            "rules": rates(cases, (bool(judge(case, None)) for case in cases)),
+            "word_list": rates(cases, map(naive, cases)),
+        },
     }
 
 
-def rewrites(blocked: Sequence[Case]) -> dict[str, float | int]:
+def rewrites(blocked: Sequence[Case], reader: LawReader | None) -> dict[str, float | int]:
     """Of blocked lines: their number, the share with a rewrite, and the share of these that passes (1.0 of none)."""
     offered = passing = 0
     for case in blocked:
-        rewrite = blocking(check(case.text, case.domain, case.jurisdiction))[0].rewrite
+        rewrite = judge(case, reader)[0].rewrite
         if rewrite is not None:
             offered += 1
-            passing += not blocking(check(rewrite, case.domain, case.jurisdiction))
+            passing += not judge(replace(case, text=rewrite), reader)
     return {
         "blocked": len(blocked),
         "offered": offered / len(blocked) if blocked else 1.0,
@@ -178,11 +181,11 @@ def rewrites(blocked: Sequence[Case]) -> dict[str, float | int]:
     }
 
 
-def _show(cases: Sequence[Case], verdicts: Sequence[bool], console: Console) -> None:
+def _show(cases: Sequence[Case], verdicts: Sequence[bool], console: Console, reader: LawReader | None) -> None:
     table = Table("is", "where", "line", "found", title="judged wrongly")
     for case, verdict in zip(cases, verdicts, strict=True):
         if verdict != case.violation:
-            findings = blocking(check(case.text, case.domain, case.jurisdiction))
+            findings = judge(case, reader)
             found = ", ".join(f"{finding.rule}: {case.text[finding.start : finding.end]}" for finding in findings)
             where = f"{case.jurisdiction} {case.domain or ''}".strip()
             table.add_row("a violation" if case.violation else "lawful", where, case.text, found)

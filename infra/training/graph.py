@@ -195,10 +195,35 @@ def _rotary_attention(graph: Graph, layer: str, inputs: list[str], masking: Mask
     return graph.add("MultiHeadAttention", inputs, f"{layer}.attended", FUSED, num_heads=heads)
 
 
+ADAPTED = ("projected", "wide", "narrow")  # the runtime's packed attention takes no other product for query and key
+
+
+def adapter_inputs(weights: Weights, layers: int) -> list[onnx.ValueInfoProto]:
+    """An adapter's matrices, those of a kind of all layers in one: `KIND.down` (layers, in, rank) and `KIND.up`
+    (layers, rank, out). With rank 0 the graph is the one without an adapter."""
+    hidden = weights["embeddings.LayerNorm.weight"].shape[0]
+    wide = weights["encoder.layer.0.intermediate.dense.bias"].shape[0]
+    sizes = {"projected": (hidden, hidden), "wide": (hidden, wide), "narrow": (wide, hidden)}
+    return [
+        helper.make_tensor_value_info(f"{kind}.{part}", TensorProto.FLOAT, [layers, *shape])
+        for kind, (into, out) in sizes.items()
+        for part, shape in (("down", [into, "rank"]), ("up", ["rank", out]))
+    ]
+
+
 def add_layer(
-    graph: Graph, weights: Weights, layer: int, hidden: str, masking: Masking, heads: int, eps: float, rotary: bool
+    graph: Graph,
+    weights: Weights,
+    layer: int,
+    hidden: str,
+    masking: Masking,
+    heads: int,
+    eps: float,
+    rotary: bool,
+    adapted: bool = False,
 ) -> str:
-    """One layer over `hidden`."""
+    """One layer over `hidden`. adapted: what `ADAPTED` matrices give has what a run's adapter makes of the same input
+    added (Hu et al. 2021, LoRA): the graph then has the inputs of `adapter_inputs`."""
 
     def get(name: str) -> NDArray[np.float32]:
         return weights[f"encoder.layer.{layer}.{name}"]
@@ -216,7 +241,15 @@ def add_layer(
         attended = graph.add("Attention", inputs, f"{layer}.attended", FUSED, num_heads=heads)
 
     def dense(name: str, source: str, output: str) -> str:
-        return graph.add("MatMul", [source, put(f"{output}.weight", get(f"{name}.weight").T)], f"{layer}.{output}")
+        weight = put(f"{output}.weight", get(f"{name}.weight").T)
+        if not adapted:
+            return graph.add("MatMul", [source, weight], f"{layer}.{output}")
+        plain = graph.add("MatMul", [source, weight], f"{layer}.{output}.plain")
+        number = graph.constant(f"number.{layer}", np.array(layer, np.int64))
+        for part in ("down", "up"):
+            matrix = graph.add("Gather", [f"{output}.{part}", number], f"{layer}.{output}.{part}")
+            source = graph.add("MatMul", [source, matrix], f"{layer}.{output}.{part}.product")
+        return graph.add("Add", [plain, source], f"{layer}.{output}")
 
     def add_and_norm(name: str, source: str, skip: str, output: str) -> str:
         inputs = [source, skip, put(f"{output}.gamma", get(f"{name}.LayerNorm.weight"))]

@@ -30,7 +30,9 @@ ALPHA = 0.65
 
 
 def _matrix_nodes(model: onnx.ModelProto) -> list[onnx.NodeProto]:
-    return [node for node in model.graph.node if node.op_type in MATRICES]
+    """Those with weights of their own: an adapter's are an input."""
+    constants = {tensor.name for tensor in model.graph.initializer}
+    return [node for node in model.graph.node if node.op_type in MATRICES and node.input[1] in constants]
 
 
 def channel_maxima(model: onnx.ModelProto, tokens: Tokens, texts: Sequence[str]) -> dict[str, NDArray[np.float32]]:
@@ -67,7 +69,7 @@ def smooth(model: onnx.ModelProto, maxima: dict[str, NDArray[np.float32]]) -> on
     constants = {tensor.name: tensor for tensor in result.graph.initializer}
     nodes: list[onnx.NodeProto] = []
     for node in result.graph.node:
-        if node.op_type in MATRICES and node.input[0] in maxima:
+        if node.op_type in MATRICES and node.input[0] in maxima and node.input[1] in constants:
             weight = numpy_helper.to_array(constants[node.input[1]])
             rows = np.maximum(np.abs(weight).max(axis=1), 1e-5)
             factor = np.maximum(maxima[node.input[0]], 1e-5) ** ALPHA / rows ** (1 - ALPHA)

@@ -15,13 +15,14 @@ from infra.training.graph import (
     Graph,
     Masking,
     Weights,
+    adapter_inputs,
     add_layer,
     add_rotary_tables,
     word_embeddings,
 )
 from shared.models.reader import ROW_TOKENS
 
-TEXT, TOKEN = "text", "token"
+TEXT, TOKEN, HIDDEN = "text", "token", "hidden"
 INPUTS = ("input_ids", "positions", "kinds")
 
 
@@ -35,8 +36,8 @@ def reader_graph(weights: Weights, config: Mapping[str, Any], *, quantised_embed
         quantised_embeddings: keeps the word embeddings as int8 with one scale a row, and positions in 16 bits.
 
     Inputs: int64 `input_ids`, `positions`, `kinds` (0: ad, 1: text), (n, tokens); int32 `mask` (n, tokens, tokens), 1
-    where a token may attend to another. Outputs: `text` and `token`, (n, tokens), logits; a text's own is at its first
-    token.
+    where a token may attend to another; float32 an adapter (`adapter_inputs`). Outputs: `text` and `token`, (n,
+    tokens), logits; a text's own is at its first token; and `hidden` (n, tokens, hidden), the last layer's output.
     """
     graph = Graph()
     eps = float(config["layer_norm_eps"])
@@ -63,7 +64,8 @@ def reader_graph(weights: Weights, config: Mapping[str, Any], *, quantised_embed
     said_by = graph.add("Gather", [graph.constant("kinds.table", weights["kinds"]), "kinds"], "kinds.here")
     hidden = graph.add("Add", [normal, said_by], "embedded.kinds")
     for layer in range(config["num_hidden_layers"]):
-        hidden = add_layer(graph, weights, layer, hidden, masking, config["num_attention_heads"], eps, rotary)
+        hidden = add_layer(graph, weights, layer, hidden, masking, config["num_attention_heads"], eps, rotary, True)
+    graph.add("Identity", [hidden], HIDDEN)
 
     def dense(name: str, source: str, output: str) -> str:
         matrix = graph.constant(f"{name}.weight", weights[f"{name}.weight"].T)
@@ -82,8 +84,12 @@ def reader_graph(weights: Weights, config: Mapping[str, Any], *, quantised_embed
             [
                 *(helper.make_tensor_value_info(name, TensorProto.INT64, shape) for name in INPUTS),
                 helper.make_tensor_value_info("mask", TensorProto.INT32, ["n", "tokens", "tokens"]),
+                *adapter_inputs(weights, config["num_hidden_layers"]),
             ],
-            [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in (TEXT, TOKEN)],
+            [
+                *(helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name in (TEXT, TOKEN)),
+                helper.make_tensor_value_info(HIDDEN, TensorProto.FLOAT, [*shape, config["hidden_size"]]),
+            ],
             list(graph.constants.values()),
         ),
         opset_imports=[helper.make_opsetid("", OPSET), helper.make_opsetid(FUSED, 1)],

@@ -84,13 +84,18 @@ class ReaderNet(nn.Module):
 
     def forward(self, rows: Rows, drop: Drop | None = None) -> tuple[torch.Tensor, torch.Tensor]:
         """The texts' logits (texts,) and the tokens' (n, tokens), float32."""
+        hidden = self.hidden(rows, drop)
+        first = hidden[rows.heads[:, 0], rows.heads[:, 1]]
+        return self.text(first).squeeze(-1).float(), self.token(hidden).squeeze(-1).float()
+
+    def hidden(self, rows: Rows, drop: Drop | None = None) -> torch.Tensor:
+        """The last layer's output, (n, tokens, hidden)."""
         # A rotary encoder's layers know the positions, another's embeddings.
         places = {} if self.layers[0].rotary else {"position_ids": rows.positions}
         hidden = self.embeddings(input_ids=rows.ids, **places) + self.kinds(rows.kinds)
         for layer in self.layers:
             hidden = layer(hidden, rows.allowed, drop, positions=rows.positions)
-        first = hidden[rows.heads[:, 0], rows.heads[:, 1]]
-        return self.text(first).squeeze(-1).float(), self.token(hidden).squeeze(-1).float()
+        return hidden
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """Its weights under the names that `reader_graph` takes; an adapter has to be merged before."""

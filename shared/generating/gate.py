@@ -20,7 +20,7 @@ from shared.generating.trimming import trimmed
 from shared.generating.width import display_width, room_in
 from shared.models.taxonomy import load_taxonomy
 from shared.policy.quoting import Quotations, dissuades
-from shared.policy.rules import check, editorial
+from shared.policy.rules import LawReader, check, editorial
 from shared.preprocess import clean_text, match_key
 from shared.stores.copies import facts_digest, gate_stamp, text_key
 
@@ -46,7 +46,7 @@ class Classifier(Protocol):
     def classify_vectors(self, vectors: NDArray[np.float32], top: int = 3) -> list[Classification]: ...
 
 
-class Reader(Protocol):
+class Reader(LawReader, Protocol):
     def weigh(
         self, text: str, ad: Ad, claims: Sequence[Claim], *, audience: Sequence[str] = (), strict: bool = False
     ) -> list[Claim]: ...
@@ -126,8 +126,9 @@ def _quotations(subject: _Subject, language: Language) -> Quotations:
 class Gate:
     """Checks texts against an ad. `check` is the policy check (`shared.policy.rules.check`).
 
-    wording: what a model's text may consist of. reader: heard beside the ledger's rules (`shared.models.reader`); it
-    may refuse what they let through, and let through what they refuse of a person's. None: rules alone.
+    wording: what a model's text may consist of. reader: heard beside the ledger's rules and the law's
+    (`shared.models.readers`); it may refuse what they let through, and let through what they refuse: of claims in a
+    person's text alone. None: rules alone.
     """
 
     def __init__(
@@ -269,11 +270,13 @@ class Gate:
         if self._reader is not None and not settled:
             claims = self._reader().weigh(text, ad, claims, audience=audience, strict=author == "model")
             false = unsupported(claims)
+        # What is refused already is not read again for the law: its words are looked at, so that they can be cut out.
+        law = None if settled or self._reader is None else self._reader()
         names = [name for name in (ad.brand, str(ad.attributes.get("model", ""))) if name]
         unlawful = [
             finding
             for jurisdiction in JURISDICTIONS
-            for finding in self._check(text, ad.domain, jurisdiction, names=names)
+            for finding in self._check(text, ad.domain, jurisdiction, names=names, reader=law)
             if finding.severity == "block"
         ]
         reasons = [

@@ -11,21 +11,20 @@ from __future__ import annotations
 import gzip
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from threading import Lock
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.domain import Ad, Claim, Language
+from shared.domain import Ad, Language
 from shared.errors import ArtifactError
 from shared.models.artifacts import Manifest, verify
 from shared.models.sessions import open_session
-from shared.policy.reading import SIGNS, weighed
+from shared.policy.reading import SIGNS
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -37,6 +36,7 @@ MODEL, TOKENIZER = "model.onnx.gz", "tokenizer.json.gz"
 AD_TOKENS = 384  # of an ad; of a longer one nothing is said
 TEXT_TOKENS = 96  # of a text; a longer one is read in parts
 ROW_TOKENS = 1536  # of an ad and texts together
+ADAPTER_PARTS = (".down", ".up")  # ends of the names of the graph's inputs that an adapter is
 
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _SENTENCE = re.compile(r"(?<=[。！？；!?;\n])|(?<=\.)\s+")
@@ -140,6 +140,12 @@ class ClaimReader:
         self._tokenizer = tokenizer
         self.metadata = metadata
         self.version = version
+        # Of rank 0: the claims are read without an adapter.
+        self._unadapted = {
+            one.name: np.zeros([0 if isinstance(size, str) else size for size in one.shape], np.float32)
+            for one in session.get_inputs()
+            if one.name.endswith(ADAPTER_PARTS)
+        }
 
     @classmethod
     def load(cls, folder: Path, threads: int = 0) -> ClaimReader:
@@ -193,9 +199,27 @@ class ClaimReader:
         if not waiting:
             return []
         row = pack(facts, [one[2].ids[:TEXT_TOKENS] for one in waiting])
-        texts, tokens = self._session.run(None, row.inputs())
+        texts, tokens = self._session.run(["text", "token"], row.inputs() | self._unadapted)
         ends = [*row.starts[1:], len(row.ids)]
         return [(float(texts[0, start]), tokens[0, start:end]) for start, end in zip(row.starts, ends, strict=True)]
+
+    def ids(self, text: str) -> list[int]:
+        """Token ids of a text, from the first to the last special token."""
+        found: list[int] = self._tokenizer.encode(text).ids
+        return found
+
+    def parts(self, text: str) -> list[tuple[int, str]]:
+        """See `parts`."""
+        return parts(text, self._tokenizer)
+
+    def states(
+        self, head: Sequence[int], rows: Sequence[Sequence[int]], adapter: Mapping[str, NDArray[np.float32]]
+    ) -> NDArray[np.float32]:
+        """What the last layer makes of the first token of each row after `head`, (rows, hidden), with another adapter
+        than that for claims. Together at most `ROW_TOKENS`."""
+        row = pack(head, [list(one[:TEXT_TOKENS]) for one in rows])
+        (hidden,) = self._session.run(["hidden"], row.inputs() | dict(adapter))
+        return np.asarray(hidden[0, list(row.starts)])
 
 
 def check_worth(manifest: Manifest) -> None:
@@ -209,54 +233,6 @@ def check_worth(manifest: Manifest) -> None:
             f"artefact {manifest.name} does not say what it is worth: build it again (`make models`), after "
             "`python -m infra.training.train_reader LANGUAGE --keep` where the adapter is your own"
         )
-
-
-class Readers:
-    """The ledger with the readers beside its rules. `load` gives a language's reader; what it gave is kept, and why it
-    could not give one too."""
-
-    def __init__(self, load: Callable[[Language], ClaimReader]) -> None:
-        self._load_one = load
-        self._loaded: dict[Language, ClaimReader | ArtifactError] = {}
-        self._lock = Lock()
-
-    def _load(self, language: Language) -> ClaimReader:
-        with self._lock:
-            if language not in self._loaded:
-                try:
-                    self._loaded[language] = self._load_one(language)
-                except ArtifactError as error:
-                    self._loaded[language] = error
-            found = self._loaded[language]
-        if isinstance(found, ArtifactError):
-            raise ArtifactError(found.detail)
-        return found
-
-    @classmethod
-    def of(cls, artifacts: Path, threads: int = 0) -> Readers:
-        """The readers among the artefacts."""
-        return cls(lambda language: ClaimReader.load(artifacts / f"{KIND}-{language}", threads))
-
-    def warm(self) -> None:
-        """Loads the readers and has each read something."""
-        facts = Ad(ad_id="-", title="-", landing_url="-", language="zh", domain="ecommerce")
-        for text in ("一", "one"):
-            self._load(reader_for(text, facts)).read(facts, [text])
-
-    def weigh(
-        self, text: str, ad: Ad, claims: Sequence[Claim], *, audience: Sequence[str] = (), strict: bool = False
-    ) -> list[Claim]:
-        """The claims of a text after the reader was heard (`shared.policy.reading.weighed`); as they are where the ad
-        is too long for it.
-
-        Raises:
-            ArtifactError: the reader cannot be loaded.
-        """
-        reader = self._load(reader_for(text, ad))
-        (doubt,) = reader.read(ad, [text], audience)
-        if doubt is None:
-            return list(claims)
-        return weighed(claims, text, (doubt.logit, doubt.span), reader.metadata["weights"], strict=strict)
 
 
 def _doubted(encoding: Any, logits: NDArray[np.float32]) -> tuple[int, int]:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal, Protocol
 
 from shared.domain import Finding
 from shared.policy.editorial import Channel, channels, editorial
 from shared.policy.folding import Folded, fold_text
+from shared.policy.likeness import Like
 from shared.policy.likeness import likeness as alike
 from shared.policy.packs import Book, Near, Rule, Use, book, lift
 from shared.policy.rewriting import Change, rewrite
@@ -29,6 +31,19 @@ MARGIN = 0.6  # log-odds by which a rewrite is to be less like a violation than 
 TERM_LEAD = 2  # characters that a pattern must cover beyond a literal term to be preferred to it
 _SENTENCE_END = re.compile(r"[。！!\n]|[.;；](?=\s)")  # a question is asked to be answered: 脱发？三天就好
 Span = tuple[int, int]
+Severity = Literal["block", "warn"]
+
+
+class LawReader(Protocol):
+    """Who reads folded texts and judges what they mean (`shared.models.policy_reader`)."""
+
+    def alike(
+        self, text: str, domain: str | None, jurisdiction: str, rules: Container[str], margin: float
+    ) -> Iterable[Like]:
+        """What breaks one of the rules; `margin`: how much nearer than usual (log-odds) it is stopped."""
+
+    def lifts(self, text: str, domain: str | None, jurisdiction: str) -> Container[str]:
+        """The rules whose words mean something else in the text: those the reader knows, where it is surely lawful."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +51,7 @@ class _Match:
     """A match of a rule in the folded text.
 
     instead: the wording that may stand there, None: none. term: whether it is one of the rule's literal terms.
-    like: whether it only reads like what breaks the rule.
+    like: whether it only reads like what breaks the rule. lifted: whether the text reads as a lawful one.
     """
 
     start: int
@@ -45,40 +60,75 @@ class _Match:
     instead: str | None
     term: bool = False
     like: bool = False
+    lifted: bool = False
+
+    @property
+    def severity(self) -> Severity:
+        return "warn" if self.lifted else self.rule.severity
+
+    @property
+    def reason(self) -> str:
+        chinese, _, english = self.rule.reason.partition(" / ")
+        if self.like:
+            return f"读来像：{chinese} / reads like: {english}"
+        return (
+            f"字面上：{chinese}，读来合法 / by its words: {english}, reads as lawful"
+            if self.lifted
+            else self.rule.reason
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _View:
+    """What a text is looked at for; see `check`."""
+
+    domain: str | None
+    jurisdiction: str
+    names: Sequence[str]
+    likeness: bool
+    reader: LawReader | None
 
 
 def check(
-    text: str, domain: str | None, jurisdiction: str = "CN", *, names: Sequence[str] = (), likeness: bool = True
+    text: str,
+    domain: str | None,
+    jurisdiction: str = "CN",
+    *,
+    names: Sequence[str] = (),
+    likeness: bool = True,
+    reader: LawReader | None = None,
 ) -> list[Finding]:
     """Findings of every rule that applies, in the order of the text, the longest of each rule at a place.
 
     domain: of the ad; None where it is not known: rules of one domain then apply where the text's words show it.
     names: product names, models and trade marks; a term within one only refers to the product (absolute-terms guidance,
     article 6(4)) and is no finding of the absolute-terms rules.
-    likeness: whether sentences that only read like a violation are findings, too (`shared.policy.likeness`).
+    likeness: whether sentences that only read like a violation are findings, too: by their n-grams
+    (`shared.policy.likeness`), or as `reader` reads them, where there is one; what rules that it knows find in a text
+    that it is sure is lawful is then a warning.
     Every blocking finding has the same rewrite: the text with all of them mended; None where nothing lawful is left.
     """
     folded = fold_text(text)
-    matches = _matches(folded, domain, jurisdiction, names, likeness)
+    view = _View(domain, jurisdiction, names, likeness, reader)
+    matches = _matches(folded, view)
     if not matches:
         return []
 
     def changes(draft: str) -> list[Change]:
         again = folded if draft == text else fold_text(draft)
-        found = matches if draft == text else _matches(again, domain, jurisdiction, names, likeness, margin)
-        return [(*again.span(m.start, m.end), m.instead) for m in found if m.rule.severity == "block"]
+        found = matches if draft == text else _matches(again, view, margin)
+        return [(*again.span(m.start, m.end), m.instead) for m in found if m.severity == "block"]
 
-    blocked = [match for match in matches if match.rule.severity == "block"]
+    blocked = [match for match in matches if match.severity == "block"]
     # What stands beside a claim that had to go is likely to be part of it.
     margin = MARGIN if any(match.instead is None for match in blocked) else 0.0
     lawful = rewrite(text, changes) if blocked else None
     findings = []
     for match in matches:
         start, end = folded.span(match.start, match.end)
-        mended = lawful if match.rule.severity == "block" else None
+        mended = lawful if match.severity == "block" else None
         rule = match.rule
-        reason = f"读来像：{rule.reason.replace(' / ', ' / reads like: ', 1)}" if match.like else rule.reason
-        findings.append(Finding(start, end, rule.id, rule.severity, reason, rule.citation, mended))
+        findings.append(Finding(start, end, rule.id, match.severity, match.reason, rule.citation, mended))
     return sorted(findings, key=lambda finding: (finding.start, -finding.end, finding.rule))
 
 
@@ -87,29 +137,37 @@ def blocking(findings: Sequence[Finding]) -> list[Finding]:
     return [finding for finding in findings if finding.severity == "block"]
 
 
-def _matches(
-    folded: Folded, domain: str | None, jurisdiction: str, names: Sequence[str], likeness: bool, margin: float = 0.0
-) -> list[_Match]:
+def _matches(folded: Folded, view: _View, margin: float = 0.0) -> list[_Match]:
     packs = book()
     text = folded.text
     hits = _hits(packs, text)
     found: dict[int, list[_Match]] = {}
     for number, uses in hits.items():
         rule = packs.rules[number]
-        if rule.applies(domain, jurisdiction, "context" in uses, "unless" in uses):
+        if rule.applies(view.domain, view.jurisdiction, "context" in uses, "unless" in uses):
             matches = list(_matches_of(rule, text, uses))
             if matches:
                 found[number] = matches
-    named = [span for name in names for span in _occurrences(text, fold_text(name).text)] if found else []
+    named = [span for name in view.names for span in _occurrences(text, fold_text(name).text)] if found else []
     kept: list[_Match] = []
     for number, matches in sorted(found.items()):
         kept += _longest(_standing(packs.rules[number], text, matches, hits[number], named))
-    if likeness:
-        blocked = [match for match in kept if match.rule.severity == "block"]
-        for like in alike(text, packs.ids(jurisdiction), english=jurisdiction != "CN", margin=margin):
+    blocked = [match for match in kept if match.rule.severity == "block"]
+    if view.reader is not None and blocked:
+        lifted = view.reader.lifts(text, view.domain, view.jurisdiction)
+        kept = [replace(match, lifted=match in blocked and match.rule.id in lifted) for match in kept]
+        blocked = [match for match in kept if match.severity == "block"]
+    if view.likeness:
+        for like in _alike(text, view, packs.ids(view.jurisdiction), margin):
             if not any(match.start < like.end and like.start < match.end for match in blocked):
                 kept.append(_Match(like.start, like.end, packs.by_id[like.rule], None, like=True))
     return kept
+
+
+def _alike(text: str, view: _View, rules: Container[str], margin: float) -> Iterable[Like]:
+    if view.reader is not None:
+        return view.reader.alike(text, view.domain, view.jurisdiction, rules, margin)
+    return alike(text, rules, english=view.jurisdiction != "CN", margin=margin)
 
 
 def _hits(packs: Book, text: str) -> dict[int, dict[Use, list[Span]]]:

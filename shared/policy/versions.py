@@ -10,6 +10,7 @@ from shared.policy.reading import VERSION as READING_VERSION
 from shared.policy.vocabulary import VERSION
 
 QUOTING = "quoting-2"  # of what may be quoted, and of what may stand beside it
+LAW = "law-1"  # of the readers of ad law
 
 
 def claims_version() -> str:
@@ -19,5 +20,5 @@ def claims_version() -> str:
 
 
 def packs_version() -> str:
-    """Versions of the rule packs, as responses name them."""
-    return f"{packs_names()}+likeness-{likeness_version()}"
+    """Versions of the rule packs, as responses name them, and of the readers beside them."""
+    return f"{packs_names()}+likeness-{likeness_version()}+{LAW}"

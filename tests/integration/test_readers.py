@@ -12,7 +12,8 @@ from rich.console import Console
 from infra.evaluate.ledger_task import run
 from shared.domain import Ad
 from shared.models.artifacts import load_manifest
-from shared.models.reader import ClaimReader, Readers
+from shared.models.reader import ClaimReader
+from shared.models.readers import Readers
 from shared.policy.claims import trace_claims, unsupported
 from tests.data import ROOT, artifact
 
@@ -22,7 +23,7 @@ LANGUAGES = ("zh", "en")
 
 @pytest.fixture(scope="module")
 def readers() -> Readers:
-    return Readers(lambda language: ClaimReader.load(artifact(f"reader-{language}"), threads=1))
+    return Readers.of(artifact("reader-zh").parent, threads=1)
 
 
 def ad(language: str = "en", **facts: object) -> Ad:

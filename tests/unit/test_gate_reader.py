@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from threading import Event
 from typing import Any
@@ -14,12 +14,15 @@ from shared.errors import ArtifactError
 from shared.generating import Review
 from shared.generating.gate import Author, Gate
 from shared.generating.templates import fill_templates
+from shared.policy.likeness import Like
+from shared.policy.packs import book
 from shared.policy.reading import READING, STATEMENT
 from shared.policy.rules import check
 from shared.stores import Stores
 from tests.conftest import TENANT
 from tests.fakes.generation import GOOD, PHONE_EN, PHONE_ZH, make_world, texts
 from tests.fakes.models import TopicClassifier, TopicEncoder
+from tests.fakes.readers import RulesAlone
 
 assert isinstance(PHONE_EN, Ad)
 PHONE = PHONE_EN
@@ -28,7 +31,7 @@ INVENTED = "The phone has a 9000 mAh battery."
 
 
 @dataclass
-class Judge:
+class Judge(RulesAlone):
     """Doubts the texts that hold one of its words, and believes all others as far as it may."""
 
     doubts: Sequence[str] = ()
@@ -189,6 +192,50 @@ def test_copy_is_read_on_its_way_to_the_answer_and_the_fallback_is_not(stores: S
     assert [one.reasons for one in result.rejected if one.text == GOOD[0]] == [("unsupported statement: 5000 mAh",)]
     assert len(texts(result)) == 3 and {text for text, _ in judge.asked} == set(GOOD)
     assert all(strict for _, strict in judge.asked)
+
+
+@dataclass
+class Reviewer(Judge):
+    """Stops what holds one word for the law's sake, and takes a text with another one for surely lawful."""
+
+    stops: str = ""
+    believes: str = ""
+    read: list[str] = field(default_factory=list)
+
+    def alike(
+        self, text: str, domain: str | None, jurisdiction: str, rules: Container[str], margin: float
+    ) -> Iterable[Like]:
+        self.read.append(text)
+        start = text.find(self.stops) if self.stops else -1
+        return [Like(start, start + len(self.stops), "en.cure")] if start >= 0 and "en.cure" in rules else []
+
+    def lifts(self, text: str, domain: str | None, jurisdiction: str) -> Container[str]:
+        return book().ids(jurisdiction) if self.believes and self.believes in text else frozenset()
+
+
+@pytest.mark.parametrize("author", ["person", "model"])
+def test_what_reads_like_a_violation_is_not_shown(author: Author) -> None:
+    gate = make_gate(Reviewer(stops="5000 mah"))
+    reasons, _ = gate.reasons(GOOD[0], PHONE, "en", author=author)
+    assert len(reasons) == 1 and reasons[0].startswith("policy en.cure: 5000 mAh (")
+    assert gate.reasons(GOOD[1], PHONE, "en", author=author)[0] == []
+
+
+def test_what_rules_find_in_a_text_that_is_surely_lawful_may_be_shown() -> None:
+    risky = "The Larkspur phone is never a risk-free investment."
+    alone = [one for one in make_gate(Judge()).reasons(risky, PHONE, "en")[0] if one.startswith("policy")]
+    assert alone
+    lifted = make_gate(Reviewer(believes="never a risk")).reasons(risky, PHONE, "en")[0]
+    assert not [one for one in lifted if one.startswith("policy")]
+
+
+def test_the_law_is_not_read_of_a_template_nor_of_what_is_refused_already() -> None:
+    reviewer = Reviewer(stops="phone")
+    gate = make_gate(reviewer, wording="literal")
+    text = fill_templates(PHONE, "en", 1)[0]
+    assert gate.reasons(text, PHONE, "en", author="template")[0] == []
+    assert gate.reasons(LIVELY, PHONE, "en", author="model")[0]
+    assert reviewer.read == []
 
 
 def broken() -> Judge:

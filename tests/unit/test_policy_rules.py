@@ -15,6 +15,7 @@ from shared.policy import likeness
 from shared.policy.folding import fold_text
 from shared.policy.packs import PACKS, book, document
 from shared.policy.rules import blocking, check, packs_version
+from shared.policy.versions import LAW
 from tests.data import shared_data
 
 FOLDER = Path(rules.__file__).with_name("packs")
@@ -332,6 +333,6 @@ def test_every_exception_says_why() -> None:
 def test_packs_are_versioned_and_ids_are_unique() -> None:
     packs = [json.loads((FOLDER / f"{name}.json").read_text(encoding="utf-8")) for name in PACKS]
     versions = [f"{pack['pack']}-{pack['version']}" for pack in packs]
-    assert packs_version() == "+".join([*versions, f"likeness-{likeness.version()}"])
+    assert packs_version() == "+".join([*versions, f"likeness-{likeness.version()}", LAW])
     ids = [rule.id for rule in book().rules]
     assert len(ids) == len(set(ids))

@@ -29,7 +29,7 @@ def cases(folder: Path, rows: list[dict[str, Any]]) -> Path:
 
 
 def test_figures_of_all_lines_by_jurisdiction_and_of_the_word_list(tmp_path: Path) -> None:
-    result = run(cases(tmp_path, ROWS), Console(file=io.StringIO()))
+    result = run(cases(tmp_path, ROWS), Console(file=io.StringIO()), None)
     assert (result["precision"], result["recall"]) == (1.0, 0.75)
     assert (result["false_alarms"], result["misses"], result["n"], result["violations"]) == (0, 1, 6, 4)
     assert list(result["by_jurisdiction"]) == ["CN", "EU", "US"]
@@ -40,7 +40,7 @@ def test_figures_of_all_lines_by_jurisdiction_and_of_the_word_list(tmp_path: Pat
 
 def test_it_shows_what_is_judged_wrongly(tmp_path: Path) -> None:
     out = io.StringIO()
-    run(cases(tmp_path, ROWS), Console(file=out, width=200), show=True)
+    run(cases(tmp_path, ROWS), Console(file=out, width=200), None, show=True)
     assert "A sentence that breaks no rule" in out.getvalue()
     assert "Brooklyn" not in out.getvalue()
 
@@ -59,4 +59,4 @@ def test_a_row_that_is_no_case_is_named(tmp_path: Path, row: dict[str, Any], mes
 
 def test_an_empty_file_cannot_be_measured_on(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="has no lines"):
-        run(cases(tmp_path, []), Console(file=io.StringIO()))
+        run(cases(tmp_path, []), Console(file=io.StringIO()), None)

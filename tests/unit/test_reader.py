@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from pathlib import Path
 from threading import Thread
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -22,12 +24,13 @@ from shared.models.reader import (
     TEXT_TOKENS,
     ClaimReader,
     Doubt,
-    Readers,
     pack,
     parts,
     reader_for,
     told,
 )
+from shared.models.readers import Loaded, Readers
+from shared.policy.likeness import Like
 from shared.policy.reading import READING, SIGNS, STATEMENT
 
 UNKNOWN, BEGIN, END, PERHAPS, FALSE = range(5)
@@ -67,7 +70,12 @@ class WordSession:
     def __init__(self) -> None:
         self.rows: list[dict[str, Any]] = []
 
-    def run(self, names: None, inputs: dict[str, Any]) -> list[Any]:
+    def get_inputs(self) -> list[Any]:
+        return [SimpleNamespace(name="wide.down", shape=[2, 3, "rank"])]
+
+    def run(self, names: list[str], inputs: dict[str, Any]) -> list[Any]:
+        assert names == ["text", "token"]
+        assert inputs.pop("wide.down").shape == (2, 3, 0), "claims are read without another adapter"
         self.rows.append(inputs)
         ids, mask, kinds = inputs["input_ids"][0], inputs["mask"][0].astype(bool), inputs["kinds"][0]
         worded = (kinds == 1) & (ids != BEGIN) & (ids != END)
@@ -259,18 +267,33 @@ def test_what_stands_at_the_end_of_an_endless_sentence_is_read() -> None:
 # Readers ------------------------------------------------------------------------------------------------------------
 
 
+class Lawful:
+    """Reads every line as a lawful one."""
+
+    def alike(self, *_: Any) -> list[Like]:
+        return []
+
+    def lifts(self, *_: Any) -> frozenset[str]:
+        return frozenset()
+
+
 @pytest.fixture
 def loaded() -> list[Language]:
     return []
 
 
+def loading(loaded: list[Language], seconds: float = 0.0) -> Callable[[Language], Loaded]:
+    def load(language: Language) -> Loaded:
+        time.sleep(seconds)
+        loaded.append(language)
+        return make_reader(), Lawful()  # type: ignore[return-value]
+
+    return load
+
+
 @pytest.fixture
 def readers(loaded: list[Language]) -> Readers:
-    def load(language: Language) -> ClaimReader:
-        loaded.append(language)
-        return make_reader()
-
-    return Readers(load)
+    return Readers(loading(loaded))
 
 
 def test_each_languages_reader_is_loaded_once_and_when_it_is_needed(readers: Readers, loaded: list[Language]) -> None:
@@ -294,12 +317,7 @@ def test_a_text_in_the_ads_own_words_is_read_too(readers: Readers, strict: bool)
 
 
 def test_two_who_ask_at_once_load_a_reader_once(loaded: list[Language]) -> None:
-    def load(language: Language) -> ClaimReader:
-        time.sleep(0.05)
-        loaded.append(language)
-        return make_reader()
-
-    readers = Readers(load)
+    readers = Readers(loading(loaded, seconds=0.05))
     threads = [Thread(target=readers.weigh, args=("a word", phone(), [])) for _ in range(4)]
     for thread in threads:
         thread.start()
@@ -309,7 +327,7 @@ def test_two_who_ask_at_once_load_a_reader_once(loaded: list[Language]) -> None:
 
 
 def test_a_reader_that_cannot_be_loaded_is_tried_once(loaded: list[Language]) -> None:
-    def load(language: Language) -> ClaimReader:
+    def load(language: Language) -> Loaded:
         loaded.append(language)
         raise ArtifactError("artefact reader-en: model.onnx.gz is missing")
 

@@ -20,7 +20,7 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 from transformers import RoFormerConfig, RoFormerModel
 
-from infra.training import build_reader, loop, reader_source, train_reader
+from infra.training import build_reader, loop, reader_source, train_policy_reader, train_reader
 from infra.training.build_reader import Refused, build, recipe
 from infra.training.frozen import Body
 from infra.training.loop import Batch
@@ -28,10 +28,12 @@ from infra.training.reader_lines import Ids, encode, read_labelled
 from infra.training.reader_net import ReaderNet, adapted, collate
 from infra.training.recipe import Recipe
 from infra.training.source import Source, bert_tokenizer
+from infra.training.train_policy_reader import Line, PolicyNet, judged
 from infra.training.train_reader import GIVEN_UP, MISSED, ReaderTask, careful, weigh
 from shared.domain import Claim
 from shared.errors import ArtifactError
 from shared.models.artifacts import load_manifest
+from shared.models.policy_reader import PolicyReader
 from shared.models.reader import ClaimReader
 from shared.policy.reading import SIGNS, doubt
 
@@ -80,6 +82,21 @@ def rows(gift: str = "") -> Iterator[dict[str, Any]]:
             "true": [f"来看{colour}的", f"一把{colour}{thing}"],
             "planted": [{"text": text, "span": other} for text in wrong],
         }
+
+
+def law_lines() -> Iterator[dict[str, Any]]:
+    """Lines that break a rule where they give something away, to readers who know of nothing else."""
+    for colour, thing, material in product(COLOURS, THINGS, MATERIALS):
+        for text in (f"送{colour}{thing}", f"{material}的{thing}，送{colour}"):
+            yield {
+                "text": text,
+                "jurisdiction": "CN",
+                "domain": "ecommerce",
+                "violation": True,
+                "rule": "cn.gift-terms",
+            }
+        for text in (f"看{colour}{thing}", f"{material}的{thing}，来看{colour}"):
+            yield {"text": text, "jurisdiction": "CN", "domain": "ecommerce", "violation": False, "rule": "cn.minors"}
 
 
 def write(path: Path, some: Iterator[dict[str, Any]]) -> Path:
@@ -242,6 +259,13 @@ def small(patch: pytest.MonkeyPatch, ledger: Path) -> None:
     patch.setattr(train_reader, "HELD_OUT", 4)
 
 
+def small_law(patch: pytest.MonkeyPatch, ledger: Path) -> None:
+    """Has the trainer of the law learn that encoder from lines beside that ledger."""
+    patch.setattr(train_policy_reader, "open_source", open_source)
+    patch.setattr(train_policy_reader, "LEDGER", ledger)
+    patch.setattr(train_policy_reader, "LINES", ledger / "law.jsonl")
+
+
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A ledger with a trained adapter."""
@@ -252,6 +276,9 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         small(patch, ledger)
         train_reader.main("zh", epochs=20.0, rate=4e-3, rank=8)
+        write(ledger / "law.jsonl", law_lines())
+        small_law(patch, ledger)
+        train_policy_reader.main("zh", out=ledger / "law" / "reader-zh", epochs=10.0, rate=1e-2, rank=4)
     return ledger
 
 
@@ -261,6 +288,7 @@ def tiny(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path
     monkeypatch.setattr(reader_source, "open_source", open_source)
     monkeypatch.setattr(build_reader, "LEDGER", trained)
     monkeypatch.setattr(build_reader, "SHOWN", 12)
+    monkeypatch.setattr(train_policy_reader, "LINES", trained / "law.jsonl")
     return Path(shutil.copytree(trained, tmp_path / "ledger"))
 
 
@@ -353,12 +381,13 @@ def test_a_reader_is_built_once_and_tells_lines_apart(
 ) -> None:
     monkeypatch.setattr(build_reader, "LEAST_AGREEMENT", 0.9)
     out = tmp_path / "out"
-    build("zh", out, tiny)
+    build("zh", out, tiny, tiny / "law")
     manifest = load_manifest(out / "reader-zh")
-    assert set(manifest.files) == {"model.onnx.gz", "tokenizer.json.gz"}
-    assert manifest.metadata["recipe"] == recipe(tiny / "reader-zh")
-    assert manifest.metadata["agreement"]["lines"] == 12 * 4
-    assert manifest.metadata["agreement"]["logit_apart"] < 1
+    assert set(manifest.files) == {"model.onnx.gz", "tokenizer.json.gz", "policy.npz"}
+    assert manifest.metadata["recipe"] == recipe(tiny / "reader-zh", tiny / "law" / "reader-zh")
+    agreement = manifest.metadata["agreement"]
+    assert agreement["lines"] == 12 * 4 and agreement["logit_apart"] < 1
+    assert agreement["policy_lines"] > 5 and agreement["same_policy"] > 0.9
 
     read = ClaimReader.load(out / "reader-zh", threads=1)
     found, planted = [], []
@@ -369,12 +398,12 @@ def test_a_reader_is_built_once_and_tells_lines_apart(
     assert roc_auc_score(planted, found) > 0.9
 
     before = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
-    build("zh", out, tiny)
+    build("zh", out, tiny, tiny / "law")
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == before
     (tiny / "reader-zh" / "reader.json").write_text(
         json.dumps(manifest.metadata | {"seed": 1}, ensure_ascii=False), encoding="utf-8"
     )
-    build("zh", out, tiny)
+    build("zh", out, tiny, tiny / "law")
     assert load_manifest(out / "reader-zh").metadata["seed"] == 1
 
 
@@ -385,15 +414,104 @@ def _opposite(ours: np.ndarray, theirs: np.ndarray) -> dict[str, float]:
 _agreement: Callable[..., dict[str, float]] = build_reader._agreement
 
 
+# The law ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def law_folder(trained: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The readers as they are built."""
+    out = tmp_path_factory.mktemp("artifacts")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reader_source, "open_source", open_source)
+        patch.setattr(build_reader, "LEDGER", trained)
+        patch.setattr(build_reader, "SHOWN", 12)
+        patch.setattr(build_reader, "LEAST_AGREEMENT", 0.9)
+        patch.setattr(train_policy_reader, "LINES", trained / "law.jsonl")
+        build("zh", out, trained, trained / "law")
+    return out / "reader-zh"
+
+
+@pytest.fixture(scope="module")
+def law(law_folder: Path) -> PolicyReader:
+    return PolicyReader(ClaimReader.load(law_folder, threads=1), law_folder)
+
+
+def test_what_training_for_the_law_writes(trained: Path) -> None:
+    folder = trained / "law" / "reader-zh"
+    assert {path.name for path in folder.iterdir()} == {"policy.npz", "reader.json"}
+    card = json.loads((folder / "reader.json").read_text(encoding="utf-8"))
+    assert 100 < card["lines"] < 128 and card["lines"] + card["held_out"]["lines"] == 128
+    assert card["held_out"]["area_under_curve"] > 0.95
+    assert card["lifted"] <= card["threshold"]
+    assert {"cn.gift-terms", "cn.minors"} <= set(card["rules"])
+
+
+def test_a_line_is_stopped_for_what_it_says_and_the_clause_is_named(law: PolicyReader) -> None:
+    rules = {"cn.gift-terms", "cn.minors"}
+    (found,) = law.alike("棉的鞋，送红", "ecommerce", "CN", rules, 0.0)
+    assert (found.start, found.end, found.rule) == (4, 6, "cn.gift-terms")
+    assert not list(law.alike("棉的鞋，来看红", "ecommerce", "CN", rules, 0.0))
+    assert list(law.alike("棉的鞋，来看红", "ecommerce", "CN", rules, 99.0)), "a margin that nothing passes"
+    assert not list(law.alike("棉的鞋，送红", "ecommerce", "CN", set(), 0.0)), "no rule of this place can be broken"
+    (other,) = law.alike("棉的鞋，送红", "ecommerce", "CN", {"cn.minors"}, 0.0)
+    assert other.rule == "cn.minors", "the likeliest of those in force"
+
+
+def test_a_text_that_is_surely_lawful_is_told_and_a_long_one_never(law: PolicyReader, law_folder: Path) -> None:
+    assert not law.lifts("棉的鞋，来看红", "ecommerce", "CN"), "the rules were right of all lines held out"
+    claims = ClaimReader.load(law_folder, threads=1)
+    claims.metadata["policy"]["lifted"] = claims.metadata["policy"]["threshold"]
+    bold = PolicyReader(claims, law_folder)
+    assert "cn.gift-terms" in bold.lifts("棉的鞋，来看红", "ecommerce", "CN")
+    assert not bold.lifts("棉的鞋，送红", "ecommerce", "CN")
+    assert not bold.lifts("看红鞋。" * 60, "ecommerce", "CN")
+
+
+def test_of_a_long_text_each_part_is_judged(law: PolicyReader) -> None:
+    lawful = "看红鞋。" * 48
+    found = list(law.alike(lawful + "送红鞋。" * 24, "ecommerce", "CN", {"cn.gift-terms"}, 0.0))
+    assert found and all(one.start >= len(lawful) for one in found)
+    assert not list(law.alike(lawful, "ecommerce", "CN", {"cn.gift-terms"}, 0.0))
+
+
+def test_a_reader_that_says_nothing_of_the_law_is_not_loaded(law_folder: Path) -> None:
+    claims = ClaimReader.load(law_folder, threads=1)
+    del claims.metadata["policy"]
+    with pytest.raises(ArtifactError, match=r"reader-zh says nothing of its policy\.npz"):
+        PolicyReader(claims, law_folder)
+
+
+def test_an_adapter_comes_back_as_it_was_written(trained: Path) -> None:
+    opened, _ = open_source("zh")
+    card = json.loads((trained / "law" / "reader-zh" / "reader.json").read_text(encoding="utf-8"))
+    with np.load(trained / "law" / "reader-zh" / "policy.npz") as arrays:
+        body = Body(opened.model, opened.model.config.pad_token_id, CPU, bfloat16=False)
+        net = PolicyNet(ReaderNet(body), card["rank"], len(card["rules"])).load(arrays)
+        again = net.arrays()
+        assert set(again) == set(arrays.files)
+        for name in arrays.files:
+            assert np.array_equal(again[name], arrays[name]), name
+
+
+def test_levels_are_those_of_fewest_mistakes_and_a_finding_is_lifted_by_a_sure_reader() -> None:
+    lawful, unlawful = "本店最后一天营业", "全网最好的锅"
+    lines = [Line(lawful, "CN", "ecommerce", False, ""), Line(unlawful, "CN", "ecommerce", True, "")] * 3
+    lines += [Line("最好的锅，没有之一", "CN", "ecommerce", False, "")]  # as if the rules were wrong
+    figures = judged(np.array([-3.0, 2.0] * 3 + [-5.0]), lines)
+    assert -5.0 < figures["lifted"] <= figures["threshold"] < 2.0
+    assert figures["together"] == {"recall": 1.0, "precision": 1.0}
+    assert figures["rules_alone"]["precision"] < 1.0
+
+
 def test_a_reader_that_does_not_agree_is_not_written(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(build_reader, "_agreement", _opposite)
     with pytest.raises(Refused, match=r"reader-zh gives torch's verdict on \d+\.\d% of the lines only"):
-        build("zh", tmp_path / "out", tiny)
+        build("zh", tmp_path / "out", tiny, tiny / "law")
     assert not (tmp_path / "out").exists()
     with pytest.raises(typer.Exit):
-        build_reader.main(tmp_path / "out", tiny)
+        build_reader.main(tmp_path / "out", tiny, tiny / "law")
     assert "not built: reader-zh gives" in capsys.readouterr().err
 
 
@@ -401,18 +519,18 @@ def test_an_older_reader_stays_where_a_new_one_is_refused(
     tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(build_reader, "LEAST_AGREEMENT", 0.0)
-    build("zh", tmp_path / "out", tiny)
+    build("zh", tmp_path / "out", tiny, tiny / "law")
     version = load_manifest(tmp_path / "out" / "reader-zh").version
     (tiny / "reader-zh" / "more.txt").write_text("another recipe")
     monkeypatch.setattr(build_reader, "LEAST_AGREEMENT", 1.01)
     with pytest.raises(Refused):
-        build("zh", tmp_path / "out", tiny)
+        build("zh", tmp_path / "out", tiny, tiny / "law")
     assert load_manifest(tmp_path / "out" / "reader-zh").version == version
 
 
 def test_a_language_without_an_adapter_is_not_built(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(typer.Exit):
-        build_reader.main(tmp_path / "out", tmp_path)
+        build_reader.main(tmp_path / "out", tmp_path, tmp_path)
     assert "reader-zh" in capsys.readouterr().err
     with pytest.raises(ArtifactError):
         ClaimReader.load(tmp_path / "out" / "reader-zh")
