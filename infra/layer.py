@@ -15,6 +15,7 @@ from pathlib import Path
 
 from shared.errors import ArtifactError
 from shared.models.artifacts import find, verify
+from shared.models.policy_reader import learned
 from shared.models.reader import KIND as READER
 from shared.models.reader import check_worth
 
@@ -108,6 +109,7 @@ def artefacts() -> dict[str, Path]:
             manifest = verify(folder)
             if manifest.kind == READER:
                 check_worth(manifest)
+                learned(manifest.name, manifest.metadata)
     except ArtifactError as error:
         raise BuildError(f"the layer needs the model files. {error.detail}") from error
     return folders

@@ -84,6 +84,7 @@ FIGURES = (
     Figure("reader-zh", "python -m infra.training.train_reader zh --measure"),
     Figure("reader-en", "python -m infra.training.train_reader en --measure"),
     Figure("policy", "python -m infra.evaluate policy --cases tests/labelled/policy.jsonl"),
+    Figure("policy-fresh", "python -m infra.evaluate policy --cases infra/training/policy/fresh.jsonl"),
     Figure("copywriter", "python -m infra.training.train_copywriter"),
     Figure(
         "thucnews",
@@ -168,6 +169,7 @@ ROWS = {
     "reader-zh": "the readers, asked of every line",
     "reader-en": "the readers, asked of every line",
     "policy": "policy packs",
+    "policy-fresh": "the same on 620 lines",
     "copywriter": "the copywriter adapter",
     "thucnews": "classify, thucnews",
     "queries": "classify, medical queries",

@@ -13,6 +13,8 @@ import hashlib
 import json
 import tempfile
 import time
+import zlib
+from collections.abc import Mapping
 from importlib.metadata import version as installed
 from itertools import islice
 from pathlib import Path
@@ -27,7 +29,7 @@ from infra.training.install import install, is_current
 from shared.errors import ArtifactError
 from shared.models.artifacts import load_manifest, sha256, write_manifest
 from shared.models.policy_reader import ADAPTER, PolicyReader
-from shared.models.reader import KIND, MODEL, TOKENIZER, ClaimReader, pack
+from shared.models.reader import ADAPTER_PARTS, KIND, MODEL, TOKENIZER, ClaimReader, pack
 
 if TYPE_CHECKING:
     from infra.training.reader_lines import Ids, Labelled
@@ -79,6 +81,11 @@ def recipe(*adapters: Path) -> str:
     return digest.hexdigest()[:16]
 
 
+def fingerprint(adapter: Path) -> int:
+    """Tells an adapter for claims from another one."""
+    return zlib.crc32((adapter / "adapter_model.safetensors").read_bytes())
+
+
 def build(language: str, out: Path, ledger: Path, policy: Path) -> None:
     """Builds the reader of a language into ``out/reader-LANGUAGE``, unless it is there.
 
@@ -97,6 +104,8 @@ def build(language: str, out: Path, ledger: Path, policy: Path) -> None:
         built.mkdir()
         card = json.loads((adapter / CARD).read_text(encoding="utf-8"))
         card["policy"] = json.loads((law / CARD).read_text(encoding="utf-8"))
+        if card["policy"]["claims"] != fingerprint(adapter):
+            raise Refused(f"{folder.name}: the law's adapter was trained on another one for claims: train it again")
         agreement = _write(language, adapter, law, card, built)
         for name in ("same_verdict", "same_policy"):
             if agreement[name] < LEAST_AGREEMENT:
@@ -144,7 +153,8 @@ def _write(language: str, adapter: Path, law: Path, card: dict[str, Any], built:
     with tempfile.TemporaryDirectory() as scratch:
         quantise(smooth(reader_graph(weights, config), maxima), Path(scratch) / "model.onnx")
         _zip(built / MODEL, (Path(scratch) / "model.onnx").read_bytes())
-    (built / ADAPTER).write_bytes((law / ADAPTER).read_bytes())
+    with np.load(law / ADAPTER) as arrays:
+        np.savez(built / ADAPTER, **in_bytes(dict(arrays)))  # type: ignore[arg-type]
     write_manifest(built, KIND, built.name, metadata=card | {"recipe": "unchecked"})
     reader = ClaimReader.load(built, threads=1)
     ours: list[float] = []
@@ -156,17 +166,29 @@ def _write(language: str, adapter: Path, law: Path, card: dict[str, Any], built:
         ours += read
         with torch.inference_mode():
             theirs += net(collate([row], body.pad, body.where))[0].tolist()
-    return _agreement(np.array(ours), np.array(theirs)) | _on_the_law(reader, built, net, body, tokenizer)
+    return _agreement(np.array(ours), np.array(theirs)) | _on_the_law(reader, law, built, net, body, tokenizer)
 
 
-def _on_the_law(reader: ClaimReader, built: Path, net: Any, body: Any, tokenizer: Any) -> dict[str, float]:
+def in_bytes(arrays: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
+    """The adapter's matrices in int8, each with a scale for every column (`NAME.scale`); all else as it is."""
+    found: dict[str, NDArray[Any]] = {}
+    for name, value in arrays.items():
+        found[name] = value
+        if name.endswith(ADAPTER_PARTS):
+            scale = np.maximum(np.abs(value).max(axis=1, keepdims=True).astype(np.float32), 1e-6) / 127
+            found[name] = np.rint(value / scale).astype(np.int8)
+            found[f"{name}.scale"] = scale
+    return found
+
+
+def _on_the_law(reader: ClaimReader, law: Path, built: Path, net: Any, body: Any, tokenizer: Any) -> dict[str, float]:
     """How the served reader of ad law compares with torch on lines that it was not trained on."""
     import torch
 
     from infra.training.reader_net import collate
     from infra.training.train_policy_reader import LINES, PolicyNet, packed, read, split
 
-    with np.load(built / ADAPTER) as arrays:
+    with np.load(law / ADAPTER) as arrays:
         about = reader.metadata["policy"]
         model = PolicyNet(net, about["rank"], len(about["rules"])).load(arrays).eval()
     lines = split(read([LINES], about["language"]))[1][:CHECKED]

@@ -33,7 +33,7 @@ from shared.policy.rules import blocking, check
 
 HERE = Path(__file__).parent
 OUT = HERE.parents[1] / "shared" / "policy" / "packs" / "likeness.json"
-VERSION = "2"
+VERSION = "3"
 SMALLEST = 0.3  # weights below are left out
 STRENGTH = 10.0  # inverse of the regularisation, by cross-validation
 TELLING = 0.35  # share of the rules broken by lines with an n-gram from which it speaks for one
@@ -109,7 +109,7 @@ def _matrix(rows: Sequence[set[str]], columns: dict[str, int]) -> csr_matrix:
     for row in rows:
         own = sorted(columns[gram] for gram in row if gram in columns)
         places += own
-        values += [len(row) ** -0.5] * len(own)
+        values += [max(1, len(row)) ** -0.5] * len(own)
         ends.append(len(places))
     return csr_matrix((values, places, ends), shape=(len(rows), len(columns)))
 

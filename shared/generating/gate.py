@@ -276,7 +276,7 @@ class Gate:
         unlawful = [
             finding
             for jurisdiction in JURISDICTIONS
-            for finding in self._check(text, ad.domain, jurisdiction, names=names, reader=law)
+            for finding in self._check(text, ad.domain, jurisdiction, names=names, reader=law, mend=False)
             if finding.severity == "block"
         ]
         reasons = [

@@ -9,7 +9,7 @@ their own (`shared.policy.rules`) are heard besides.
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -24,29 +24,31 @@ from shared.policy.likeness import Like, likeness
 
 ADAPTER = "policy.npz"
 REMEMBERED = 4096  # lines
-# Of a longer text the rest is judged by its n-grams: a page of 10,000 characters would take the reader a second.
-MOST_PARTS = 12
+ALONE = 1.0
+# Of a longer text the rest is judged by its n-grams: so many parts take the reader half a second.
+MOST_PARTS = 64
 
 _HAN = re.compile(r"[\u3400-\u9fff]")
-_CLAUSE = re.compile(r"[^，；：。！？,;:.!?\n]+(?:[，；：。！？,;:.!?\n]+|$)")
+# A sign with a figure behind it stands within a number or a time.
+_CLAUSE = re.compile(r"(?:[^，；：。！？,;:.!?\n]|[,:.](?=\d))+(?:[，；：。！？,;:.!?\n]+|$)")
+_SENTENCE = re.compile(r"(?:[^。！？!?.\n]|\.(?=\S))+(?:[。！？!?.\n]+\s*|$)")
 
 
 class PolicyReader:
     """Reads lines of one language. `reader`: whose encoder it uses; `folder`: of its artefact."""
 
     def __init__(self, reader: ClaimReader, folder: Path) -> None:
+        about = learned(folder.name, reader.metadata)
         with np.load(folder / ADAPTER) as arrays:
-            values = {name: np.asarray(arrays[name], np.float32) for name in arrays.files}
-        about: dict[str, Any] = reader.metadata.get("policy", {})
-        if not {"threshold", "lifted", "rules"} <= set(about):
-            raise ArtifactError(f"artefact {folder.name} says nothing of its {ADAPTER}: build it again (`make models`)")
+            given = {name: np.asarray(arrays[name], np.float32) for name in arrays.files}
+        values = {name: value * given.get(f"{name}.scale", 1.0) for name, value in given.items()}
         self._reader = reader
         self._adapter = {name: value for name, value in values.items() if name.endswith(ADAPTER_PARTS)}
-        self._heads = {name: value for name, value in values.items() if name not in self._adapter}
+        self._heads = {name: value for name, value in values.items() if name.endswith((".weight", ".bias"))}
         self._threshold = float(about["threshold"])
         self._lifted = float(about["lifted"]) - self._threshold
         self._rules: list[str] = list(about["rules"])
-        self._known = frozenset(self._rules)
+        self._known = frozenset(about["lifts"])
         self.judged = lru_cache(maxsize=REMEMBERED)(self._judged)
 
     def alike(
@@ -58,21 +60,34 @@ class PolicyReader:
         """
         parts = self._reader.parts(text)
         for start, part in parts[:MOST_PARTS]:
-            odds, order = self.judged(part, domain, jurisdiction)
+            if not any(map(str.isalnum, part)):
+                continue
+            odds, order = self._told(part, domain, jurisdiction)
             rule = next((self._rules[place] for place in order if self._rules[place] in rules), None)
-            if odds > -margin and rule is not None:
+            if not odds <= -margin and rule is not None:  # what is no number is a doubt
                 low, high = self._worst(part, domain, jurisdiction)
                 yield Like(start + low, start + high, rule)
         for start, part in parts[MOST_PARTS:]:
             for like in likeness(part, rules, english=jurisdiction != "CN", margin=margin):
                 yield Like(start + like.start, start + like.end, like.rule)
 
-    def lifts(self, text: str, domain: str | None, jurisdiction: str) -> frozenset[str]:
-        """The rules whose words mean something else in a folded text: all that the reader has learned where the text is
-        surely lawful, none in a text that is too long to be read at once."""
-        if len(self._reader.parts(text)) > 1 or self.judged(text, domain, jurisdiction)[0] >= self._lifted:
+    def _told(self, part: str, domain: str | None, jurisdiction: str) -> tuple[float, tuple[int, ...]]:
+        """`judged` of a part as a whole, or of the sentence in it that is worst alone: what lawful sentences around a
+        violation hide. A sentence is more surely read beside the others, so that alone it needs `ALONE` more."""
+        whole = self.judged(part, domain, jurisdiction)
+        sentences = [match[0].strip() for match in _SENTENCE.finditer(part) if any(map(str.isalnum, match[0]))]
+        alone = [self.judged(one, domain, jurisdiction) for one in sentences if len(sentences) > 1]
+        worst = max(alone, key=lambda one: one[0], default=whole)
+        return whole if whole[0] >= worst[0] - ALONE else (worst[0] - ALONE, worst[1])
+
+    def lifts(self, text: str, place: int, domain: str | None, jurisdiction: str) -> frozenset[str]:
+        """The rules whose words at that place of a folded text mean something else: all that the reader has learned,
+        where the text and the sentence there are surely lawful; none in a text that is too long to be read at once."""
+        if len(self._reader.parts(text)) > 1:
             return frozenset()
-        return self._known
+        own = next((match[0] for match in _SENTENCE.finditer(text) if match.start() <= place < match.end()), text)
+        sure = all(self.judged(one, domain, jurisdiction)[0] < self._lifted for one in dict.fromkeys((text, own)))
+        return self._known if sure else frozenset()
 
     def _judged(self, line: str, domain: str | None, jurisdiction: str) -> tuple[float, tuple[int, ...]]:
         """Log-odds beyond the threshold that the line breaks a rule, and the rules' numbers, the likeliest first."""
@@ -104,6 +119,18 @@ class PolicyReader:
 
     def _odds(self, state: NDArray[np.float32]) -> float:
         return float(self._head("odds", state)[0]) - self._threshold
+
+
+def learned(name: str, metadata: Mapping[str, Any]) -> dict[str, Any]:
+    """What a reader's artefact says of its adapter for ad law.
+
+    Raises:
+        ArtifactError: nothing, or not all of it.
+    """
+    about: dict[str, Any] = metadata.get("policy", {})
+    if not {"threshold", "lifted", "lifts", "rules"} <= set(about):
+        raise ArtifactError(f"artefact {name} says nothing of its {ADAPTER}: build it again (`make models`)")
+    return about
 
 
 def header(domain: str | None, jurisdiction: str) -> str:

@@ -52,7 +52,7 @@ class Readers:
         facts = Ad(ad_id="-", title="-", landing_url="-", language="zh", domain="ecommerce")
         for text, jurisdiction in (("一", "CN"), ("one", "EU")):
             self._load(reader_for(text, facts))[0].read(facts, [text])
-            self.lifts(text, None, jurisdiction)
+            self.lifts(text, 0, None, jurisdiction)
 
     def weigh(
         self, text: str, ad: Ad, claims: Sequence[Claim], *, audience: Sequence[str] = (), strict: bool = False
@@ -82,11 +82,11 @@ class Readers:
             return likeness(text, rules, english=jurisdiction != "CN", margin=margin)
         return self._load(language)[1].alike(text, domain, jurisdiction, rules, margin)
 
-    def lifts(self, text: str, domain: str | None, jurisdiction: str) -> frozenset[str]:
+    def lifts(self, text: str, place: int, domain: str | None, jurisdiction: str) -> frozenset[str]:
         """See `PolicyReader.lifts`; none where nobody reads such texts.
 
         Raises:
             ArtifactError: the reader cannot be loaded.
         """
         language = reads(text, jurisdiction)
-        return self._load(language)[1].lifts(text, domain, jurisdiction) if language is not None else frozenset()
+        return self._load(language)[1].lifts(text, place, domain, jurisdiction) if language is not None else frozenset()

@@ -42,8 +42,8 @@ class LawReader(Protocol):
     ) -> Iterable[Like]:
         """What breaks one of the rules; `margin`: how much nearer than usual (log-odds) it is stopped."""
 
-    def lifts(self, text: str, domain: str | None, jurisdiction: str) -> Container[str]:
-        """The rules whose words mean something else in the text: those the reader knows, where it is surely lawful."""
+    def lifts(self, text: str, place: int, domain: str | None, jurisdiction: str) -> Container[str]:
+        """The rules whose words at that place mean something else: of those it knows, where all is surely lawful."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,7 @@ def check(
     names: Sequence[str] = (),
     likeness: bool = True,
     reader: LawReader | None = None,
+    mend: bool = True,
 ) -> list[Finding]:
     """Findings of every rule that applies, in the order of the text, the longest of each rule at a place.
 
@@ -106,7 +107,8 @@ def check(
     likeness: whether sentences that only read like a violation are findings, too: by their n-grams
     (`shared.policy.likeness`), or as `reader` reads them, where there is one; what rules that it knows find in a text
     that it is sure is lawful is then a warning.
-    Every blocking finding has the same rewrite: the text with all of them mended; None where nothing lawful is left.
+    Every blocking finding has the same rewrite: the text with all of them mended; None where nothing lawful is left, or
+    where nobody asks for one (`mend`).
     """
     folded = fold_text(text)
     view = _View(domain, jurisdiction, names, likeness, reader)
@@ -122,7 +124,7 @@ def check(
     blocked = [match for match in matches if match.severity == "block"]
     # What stands beside a claim that had to go is likely to be part of it.
     margin = MARGIN if any(match.instead is None for match in blocked) else 0.0
-    lawful = rewrite(text, changes) if blocked else None
+    lawful = rewrite(text, changes) if blocked and mend else None
     findings = []
     for match in matches:
         start, end = folded.span(match.start, match.end)
@@ -154,14 +156,20 @@ def _matches(folded: Folded, view: _View, margin: float = 0.0) -> list[_Match]:
         kept += _longest(_standing(packs.rules[number], text, matches, hits[number], named))
     blocked = [match for match in kept if match.rule.severity == "block"]
     if view.reader is not None and blocked:
-        lifted = view.reader.lifts(text, view.domain, view.jurisdiction)
-        kept = [replace(match, lifted=match in blocked and match.rule.id in lifted) for match in kept]
+        kept = [_read(match, text, view, view.reader) for match in kept]
         blocked = [match for match in kept if match.severity == "block"]
     if view.likeness:
         for like in _alike(text, view, packs.ids(view.jurisdiction), margin):
             if not any(match.start < like.end and like.start < match.end for match in blocked):
                 kept.append(_Match(like.start, like.end, packs.by_id[like.rule], None, like=True))
     return kept
+
+
+def _read(match: _Match, text: str, view: _View, reader: LawReader) -> _Match:
+    """The match, lifted where the reader takes its words for something else."""
+    if match.rule.severity != "block":
+        return match
+    return replace(match, lifted=match.rule.id in reader.lifts(text, match.start, view.domain, view.jurisdiction))
 
 
 def _alike(text: str, view: _View, rules: Container[str], margin: float) -> Iterable[Like]:

@@ -15,5 +15,5 @@ class RulesAlone:
     ) -> Iterable[Like]:
         return likeness(text, rules, english=jurisdiction != "CN", margin=margin)
 
-    def lifts(self, text: str, domain: str | None, jurisdiction: str) -> Container[str]:
+    def lifts(self, text: str, place: int, domain: str | None, jurisdiction: str) -> Container[str]:
         return frozenset()

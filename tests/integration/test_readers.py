@@ -10,14 +10,18 @@ import pytest
 from rich.console import Console
 
 from infra.evaluate.ledger_task import run
+from infra.evaluate.policy_task import run as run_policy
 from shared.domain import Ad
 from shared.models.artifacts import load_manifest
 from shared.models.reader import ClaimReader
 from shared.models.readers import Readers
 from shared.policy.claims import trace_claims, unsupported
+from shared.policy.packs import book
+from shared.policy.rules import blocking, check
 from tests.data import ROOT, artifact
 
 LEDGER = ROOT / "infra" / "training" / "ledger"
+POLICY = ROOT / "infra" / "training" / "policy"
 LANGUAGES = ("zh", "en")
 
 
@@ -104,3 +108,78 @@ def test_of_a_models_texts_readers_find_some_that_rules_and_literal_reading_let_
     refused = figures["model_false_rejections"] - figures["literal_false_rejections"]
     assert found > 0.3 * let_through
     assert found / let_through > refused / (1 - figures["literal_false_rejections"])
+
+
+# Ad law -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_law_is_read_by_what_was_trained(language: str) -> None:
+    served = load_manifest(artifact(f"reader-{language}")).metadata
+    card = json.loads((POLICY / f"reader-{language}" / "reader.json").read_text(encoding="utf-8"))
+    assert served["policy"] == card
+    assert served["agreement"]["same_policy"] >= 0.95
+    known = frozenset.union(*(book().ids(one) for one in (("CN",) if language == "zh" else ("EU", "US"))))
+    assert set(card["lifts"]) <= set(card["rules"]) <= known, "a rule went: train the reader again"
+
+
+def test_what_no_rule_has_words_for_is_found_and_little_else_is_stopped(readers: Readers, tmp_path: Path) -> None:
+    rows = (POLICY / "fresh.jsonl").read_text(encoding="utf-8").splitlines()
+    some = tmp_path / "some.jsonl"
+    some.write_text("\n".join(rows[::3]), encoding="utf-8")
+    figures = run_policy(some, Console(quiet=True), readers)
+    rules = figures["baselines"]["rules"]
+    assert figures["recall"] > rules["recall"] + 0.08
+    assert figures["precision"] > rules["precision"] - 0.02
+    assert figures["rewrites"]["passing"] == 1.0
+
+
+@pytest.mark.parametrize(
+    ("text", "domain", "jurisdiction", "rule"),
+    [
+        ("把闲钱交给老周，年底回来的时候它会多长三成", "social", "CN", "cn.investment-promise"),
+        ("报了这个班，二本娃的爸妈只用等着拆录取通知书", "education", "CN", "cn.education-promise"),
+        ("Skip the oncologist, our juice bar sees you first.", "health", "EU", "en.cure"),
+        ("Grandma threw away her cane after three weeks on our drops.", "health", "US", "en.cure"),
+    ],
+)
+def test_a_violation_that_no_rule_has_words_for_is_found_and_its_rule_named(
+    readers: Readers, text: str, domain: str, jurisdiction: str, rule: str
+) -> None:
+    assert blocking(check(text, domain, jurisdiction, likeness=False)) == []
+    found = blocking(check(text, domain, jurisdiction, reader=readers))
+    assert [one.rule for one in found] == [rule]
+    behind = {"CN": "周六照常营业。", "EU": "Open on Saturdays. ", "US": "Open on Saturdays. "}[jurisdiction] + text
+    assert blocking(check(behind, domain, jurisdiction, reader=readers)), "beside another sentence, too"
+
+
+@pytest.mark.parametrize(
+    ("text", "domain", "jurisdiction"),
+    [
+        ("周五晚七点到九点烧烤店最挤，想少排队请早点来", "social", "CN"),
+        ("铁锅开锅第一步：小火烧热，抹上最薄的一层猪油", "ecommerce", "CN"),
+        ('Scented candle "Old Library": leather, cedar, a hint of pipe smoke. No tobacco inside.', "ecommerce", "EU"),
+        ("Never lose your keys: a hook for the door", None, "US"),
+    ],
+)
+def test_what_rules_find_in_a_plainly_lawful_line_is_a_warning(
+    readers: Readers, text: str, domain: str | None, jurisdiction: str
+) -> None:
+    assert blocking(check(text, domain, jurisdiction, likeness=False))
+    found = check(text, domain, jurisdiction, reader=readers)
+    assert found and blocking(found) == []
+
+
+def test_beside_a_lawful_sentence_what_rules_find_in_another_stands(readers: Readers) -> None:
+    calm = "周末来店里坐坐，靠窗的位置给你留着，咖啡是早上现磨的，面包下午三点出炉，门口可以停车。"
+    assert blocking(check(f"{calm}最好的咖啡。", "ecommerce", reader=readers))
+    assert blocking(check(calm, "ecommerce", reader=readers)) == []
+
+
+def test_a_page_is_read_to_its_end(readers: Readers) -> None:
+    page = "这款保温杯容量 500 毫升，杯身是 304 不锈钢。" * 150
+    told = page + "把闲钱交给老周，年底回来的时候它会多长三成。" * 4
+    assert blocking(check(page, "ecommerce", reader=readers, mend=False)) == []
+    assert blocking(check(told, "ecommerce", likeness=False, mend=False)) == []
+    found = blocking(check(told, "ecommerce", reader=readers, mend=False))
+    assert found and all(one.start >= len(page) - 100 for one in found)

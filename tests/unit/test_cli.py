@@ -21,6 +21,7 @@ from infra.cli.__main__ import app
 from infra.cli.place import Place, outputs_of
 from shared.domain import IngestReport
 from tests.conftest import Aws, stores_on
+from tests.data import artifact
 
 pytestmark = pytest.mark.slow
 
@@ -445,6 +446,8 @@ def test_training_is_followed_until_it_serves(
 
 
 def test_evaluating_is_the_measuring_command(run: Callable[..., Result]) -> None:
+    for language in ("zh", "en"):
+        artifact(f"reader-{language}")
     result = run("evaluate", "policy", "--cases", "tests/labelled/policy.jsonl", "--json")
     assert result.exit_code == 0
     assert json.loads(result.stdout)["precision"] > 0.9

@@ -209,7 +209,7 @@ class Reviewer(Judge):
         start = text.find(self.stops) if self.stops else -1
         return [Like(start, start + len(self.stops), "en.cure")] if start >= 0 and "en.cure" in rules else []
 
-    def lifts(self, text: str, domain: str | None, jurisdiction: str) -> Container[str]:
+    def lifts(self, text: str, place: int, domain: str | None, jurisdiction: str) -> Container[str]:
         return book().ids(jurisdiction) if self.believes and self.believes in text else frozenset()
 
 

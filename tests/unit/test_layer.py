@@ -79,7 +79,8 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         folder.mkdir(parents=True)
         (folder / "model.bin").write_bytes(b"weights")
         worth = dict.fromkeys((*SIGNS, "bias", "threshold", "strict"), 0.0)
-        write_manifest(folder, name.split("-")[0], name, metadata={"weights": worth})
+        law = {"threshold": 0.0, "lifted": 0.0, "lifts": [], "rules": []}
+        write_manifest(folder, name.split("-")[0], name, metadata={"weights": worth, "policy": law})
     monkeypatch.setattr(layer, "ARTIFACTS", tmp_path / "artifacts")
     monkeypatch.setattr(layer, "install", lambda target: (target / "numpy").mkdir())
     monkeypatch.setattr(layer, "compile_sources", lambda output: None)
@@ -111,6 +112,13 @@ def test_missing_and_changed_artefacts_are_refused(made: Path, tmp_path: Path) -
 def test_a_reader_that_does_not_say_what_it_is_worth_is_refused(made: Path, tmp_path: Path) -> None:
     write_manifest(made / "reader-en", "reader", "reader-en", metadata={"weights": dict.fromkeys(SIGNS, 0.0)})
     with pytest.raises(layer.BuildError, match="reader-en does not say what it is worth"):
+        layer.build(tmp_path / "out")
+
+
+def test_a_reader_that_says_nothing_of_the_law_is_refused(made: Path, tmp_path: Path) -> None:
+    worth = dict.fromkeys((*SIGNS, "bias", "threshold", "strict"), 0.0)
+    write_manifest(made / "reader-zh", "reader", "reader-zh", metadata={"weights": worth})
+    with pytest.raises(layer.BuildError, match=r"reader-zh says nothing of its policy\.npz"):
         layer.build(tmp_path / "out")
 
 

@@ -37,7 +37,7 @@ class Reviewer:
             if (start := text.find(words)) >= 0 and rule in rules:
                 yield Like(start, start + len(words), rule)
 
-    def lifts(self, text: str, domain: str | None, jurisdiction: str) -> Container[str]:
+    def lifts(self, text: str, place: int, domain: str | None, jurisdiction: str) -> Container[str]:
         return self.knows if any(words in text for words in self.believes) else frozenset()
 
 
@@ -85,6 +85,32 @@ def test_who_believes_a_text_that_breaks_no_rule_says_nothing() -> None:
     assert check(CLEAN, "social", reader=Reviewer(believes=("看展",))) == []
 
 
+@dataclass
+class Doubter(Reviewer):
+    """Lifts what stands before a place."""
+
+    until: int = 0
+
+    def lifts(self, text: str, place: int, domain: str | None, jurisdiction: str) -> Container[str]:
+        return self.knows if place < self.until else frozenset()
+
+
+def test_each_finding_is_lifted_or_stands_by_itself() -> None:
+    text = "全网最佳的手机。国家级品质。"
+    found = check(text, "ecommerce", reader=Doubter(until=text.index("国")))
+    assert {one.severity for one in found if one.start < text.index("国")} == {"warn"}
+    assert {one.severity for one in found if one.start >= text.index("国")} == {"block"}
+
+
+def test_nobody_is_asked_for_a_rewrite_that_is_not_wanted() -> None:
+    reviewer, text = Reviewer(), "新款保温杯，全网最低价"
+    (found,) = blocking(check(text, "ecommerce", reader=reviewer, mend=False))
+    assert found.rewrite is None and len(reviewer.asked) == 1
+    (mended,) = blocking(check(text, "ecommerce", reader=reviewer))
+    assert mended.rewrite and mended.start == found.start
+    assert len(reviewer.asked) > 2, "the draft was read"
+
+
 def test_a_place_is_named_once() -> None:
     text = "国家级品质"
     (one,) = blocking(check(text, "ecommerce", likeness=False))
@@ -120,7 +146,7 @@ def test_where_nobody_reads_a_text_its_n_grams_are_looked_at() -> None:
     readers = Readers(load)  # type: ignore[arg-type]
     for text, jurisdiction in (("Our tea cures cancer 茶", "US"), ("our tea cures cancer", "CN")):
         assert check(text, "health", jurisdiction, reader=readers) == check(text, "health", jurisdiction)
-        assert not readers.lifts(text, "health", jurisdiction)
+        assert not readers.lifts(text, 0, "health", jurisdiction)
 
 
 def test_a_line_is_read_after_its_place_and_what_the_ad_is_about() -> None:

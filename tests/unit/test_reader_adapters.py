@@ -8,9 +8,11 @@ import pytest
 
 from shared.models.artifacts import sha256
 from shared.policy.reading import SIGNS, VERSION
+from shared.policy.versions import LAW
 from tests.data import ROOT
 
 LEDGER = ROOT / "infra" / "training" / "ledger"
+POLICY = ROOT / "infra" / "training" / "policy"
 MADE = {
     "3": {
         "en/adapter_model.safetensors": "50553943605f",  # pragma: allowlist secret
@@ -21,10 +23,33 @@ MADE = {
 }
 
 
+READ = {
+    "law-1": {
+        "en/policy.npz": "7761f198ee3f",  # pragma: allowlist secret
+        "en/reader.json": "28268f856abc",  # pragma: allowlist secret
+        "zh/policy.npz": "687ab46acd76",  # pragma: allowlist secret
+        "zh/reader.json": "9075cebcb1e0",  # pragma: allowlist secret
+    }
+}
+
+
 @pytest.mark.parametrize("name", MADE[VERSION])
 def test_another_adapter_or_other_weights_are_another_version(name: str) -> None:
     found = sha256(LEDGER / f"reader-{name}")[:12]
     assert found == MADE[VERSION][name], "raise shared.policy.reading.VERSION, and name the new files here"
+
+
+@pytest.mark.parametrize("name", READ[LAW])
+def test_another_reader_of_the_law_is_another_version(name: str) -> None:
+    found = sha256(POLICY / f"reader-{name}")[:12]
+    assert found == READ[LAW][name], "raise shared.policy.versions.LAW, and name the new files here"
+
+
+@pytest.mark.parametrize("language", ["zh", "en"])
+def test_a_reader_of_the_law_was_better_than_the_rules_on_lines_held_out(language: str) -> None:
+    card = json.loads((POLICY / f"reader-{language}" / "reader.json").read_text(encoding="utf-8"))
+    together, rules = card["held_out"]["together"], card["held_out"]["rules_alone"]
+    assert together["recall"] > rules["recall"] + 0.2 and together["precision"] > rules["precision"] - 0.05
 
 
 @pytest.mark.parametrize("language", ["zh", "en"])

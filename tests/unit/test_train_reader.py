@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -28,7 +29,7 @@ from infra.training.reader_lines import Ids, encode, read_labelled
 from infra.training.reader_net import ReaderNet, adapted, collate
 from infra.training.recipe import Recipe
 from infra.training.source import Source, bert_tokenizer
-from infra.training.train_policy_reader import Line, PolicyNet, judged
+from infra.training.train_policy_reader import Line, PolicyNet, joined, judged
 from infra.training.train_reader import GIVEN_UP, MISSED, ReaderTask, careful, weigh
 from shared.domain import Claim
 from shared.errors import ArtifactError
@@ -36,6 +37,7 @@ from shared.models.artifacts import load_manifest
 from shared.models.policy_reader import PolicyReader
 from shared.models.reader import ClaimReader
 from shared.policy.reading import SIGNS, doubt
+from shared.policy.rules import check
 
 pytestmark = pytest.mark.slow
 
@@ -458,13 +460,13 @@ def test_a_line_is_stopped_for_what_it_says_and_the_clause_is_named(law: PolicyR
 
 
 def test_a_text_that_is_surely_lawful_is_told_and_a_long_one_never(law: PolicyReader, law_folder: Path) -> None:
-    assert not law.lifts("棉的鞋，来看红", "ecommerce", "CN"), "the rules were right of all lines held out"
+    assert not law.lifts("棉的鞋，来看红", 0, "ecommerce", "CN"), "the rules were right of all lines held out"
     claims = ClaimReader.load(law_folder, threads=1)
     claims.metadata["policy"]["lifted"] = claims.metadata["policy"]["threshold"]
     bold = PolicyReader(claims, law_folder)
-    assert "cn.gift-terms" in bold.lifts("棉的鞋，来看红", "ecommerce", "CN")
-    assert not bold.lifts("棉的鞋，送红", "ecommerce", "CN")
-    assert not bold.lifts("看红鞋。" * 60, "ecommerce", "CN")
+    assert "cn.gift-terms" in bold.lifts("棉的鞋，来看红", 0, "ecommerce", "CN")
+    assert not bold.lifts("棉的鞋，送红", 0, "ecommerce", "CN")
+    assert not bold.lifts("看红鞋。" * 60, 0, "ecommerce", "CN")
 
 
 def test_of_a_long_text_each_part_is_judged(law: PolicyReader) -> None:
@@ -491,6 +493,61 @@ def test_an_adapter_comes_back_as_it_was_written(trained: Path) -> None:
         assert set(again) == set(arrays.files)
         for name in arrays.files:
             assert np.array_equal(again[name], arrays[name]), name
+
+
+def test_an_adapter_for_the_law_is_learned_on_with_longer_texts(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    small_law(monkeypatch, tiny)
+    folder = tiny / "law" / "reader-zh"
+    before = json.loads((folder / "reader.json").read_text(encoding="utf-8"))
+    train_policy_reader.main("zh", out=folder, go_on=True, epochs=1.0, rate=1e-3)
+    after = json.loads((folder / "reader.json").read_text(encoding="utf-8"))
+    assert after["after"]["lines"] == before["lines"] < after["lines"], "texts of several lines besides"
+    assert (after["rank"], after["rules"]) == (before["rank"], before["rules"])
+    assert after["held_out"]["area_under_curve"] > 0.9, "it begins with what it knew"
+
+
+def test_texts_of_several_lines_hold_one_violation_or_none() -> None:
+    lawful = [Line(f"第{place}次见面", "CN", "social", False, "") for place in range(9)]
+    unlawful = [Line(f"违规{place}", "CN", "social", True, "cn.morals") for place in range(3)]
+    others = [Line("A walk", "EU", "social", False, ""), Line("A cure", "EU", "social", True, "en.cure")]
+    texts = joined([*lawful, *unlawful, *others], 0)
+    assert texts == joined([*lawful, *unlawful, *others], 0) and len({one.text for one in texts}) > 1
+    for one in texts:
+        if one.jurisdiction == "EU":
+            assert one.text in ("A walk. A cure", "A cure. A walk") and one.violation
+            continue
+        parts = one.text.split("。")
+        assert 2 <= len(parts) <= 3 and set(parts) <= {line.text for line in (*lawful, *unlawful)}
+        assert sum(part.startswith("违规") for part in parts) == one.violation
+        assert one.rule == ("cn.morals" if one.violation else "")
+    assert {one.violation for one in texts} == {True, False}
+
+
+def test_a_law_adapter_of_another_claims_adapter_is_refused(tiny: Path, tmp_path: Path) -> None:
+    weights = tiny / "reader-zh" / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
+    with pytest.raises(Refused, match="trained on another one for claims"):
+        build("zh", tmp_path / "out", tiny, tiny / "law")
+
+
+@pytest.mark.parametrize("text", ["", "!!!", "\u200b", "……", "🎉"])
+def test_what_says_nothing_breaks_nothing(law: PolicyReader, text: str) -> None:
+    assert not list(law.alike(text, "ecommerce", "CN", {"cn.gift-terms"}, 99.0))
+    assert check(text, "ecommerce", "CN", reader=law) == []
+
+
+def test_what_is_no_number_is_a_doubt(law_folder: Path) -> None:
+    law = PolicyReader(ClaimReader.load(law_folder, threads=1), law_folder)
+    law.judged = lambda *_: (math.nan, (0,))  # type: ignore[assignment]
+    rules = {json.loads((law_folder / "manifest.json").read_text())["metadata"]["policy"]["rules"][0]}
+    assert list(law.alike("看红鞋", "ecommerce", "CN", rules, 0.0))
+    assert not law.lifts("看红鞋", 0, "ecommerce", "CN")
+
+
+def test_a_clause_does_not_end_within_a_number(law: PolicyReader) -> None:
+    text = "棉1,499.50的鞋 12:30 送红"
+    (found,) = law.alike(text, "ecommerce", "CN", {"cn.gift-terms"}, 99.0)
+    assert (found.start, found.end) == (0, len(text))
 
 
 def test_levels_are_those_of_fewest_mistakes_and_a_finding_is_lifted_by_a_sure_reader() -> None:
@@ -531,7 +588,7 @@ def test_an_older_reader_stays_where_a_new_one_is_refused(
 def test_a_language_without_an_adapter_is_not_built(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(typer.Exit):
         build_reader.main(tmp_path / "out", tmp_path, tmp_path)
-    assert "reader-zh" in capsys.readouterr().err
+    assert "reader-zh" in capsys.readouterr().err.replace("\n", "")
     with pytest.raises(ArtifactError):
         ClaimReader.load(tmp_path / "out" / "reader-zh")
 
