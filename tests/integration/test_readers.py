@@ -137,7 +137,7 @@ def test_what_no_rule_has_words_for_is_found_and_little_else_is_stopped(readers:
 @pytest.mark.parametrize(
     ("text", "domain", "jurisdiction", "rule"),
     [
-        ("把闲钱交给老周，年底回来的时候它会多长三成", "social", "CN", "cn.investment-promise"),
+        ("跟着我们买，月月有进账，睡觉也在数钱", "social", "CN", "cn.investment-promise"),
         ("报了这个班，二本娃的爸妈只用等着拆录取通知书", "education", "CN", "cn.education-promise"),
         ("Skip the oncologist, our juice bar sees you first.", "health", "EU", "en.cure"),
         ("Grandma threw away her cane after three weeks on our drops.", "health", "US", "en.cure"),
@@ -158,7 +158,11 @@ def test_a_violation_that_no_rule_has_words_for_is_found_and_its_rule_named(
     [
         ("周五晚七点到九点烧烤店最挤，想少排队请早点来", "social", "CN"),
         ("铁锅开锅第一步：小火烧热，抹上最薄的一层猪油", "ecommerce", "CN"),
-        ('Scented candle "Old Library": leather, cedar, a hint of pipe smoke. No tobacco inside.', "ecommerce", "EU"),
+        (
+            "Six evenings, one group, no cigarettes: our stop-smoking course starts on 9 September. €120.",
+            "health",
+            "EU",
+        ),
         ("Never lose your keys: a hook for the door", None, "US"),
     ],
 )

@@ -249,8 +249,8 @@ def test_an_unrelated_view_moves_nothing_else(rows: list[Row]) -> None:
         assert other[key].evidence == one[key].evidence
     order = [key for key in one if key in other]
     assert [key for key in other if key in one] == order
-    for key in one.keys() - other.keys():
-        assert one[key].weight < 0.3  # its share fell under the least one: the view is most of a faint history
+    for key in one.keys() - other.keys():  # its share fell under the least one: the view is most of a faint history
+        assert one[key].strength < 0.03 * (1 + sum(interest.strength for interest in one.values()))
 
 
 # Taxonomies ---------------------------------------------------------------------------------------------------------
