@@ -91,7 +91,7 @@ format: $(INSTALLED) ## Format the code and mend what ruff can mend
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-models: $(MODELS) ## Build the encoder, the taxonomies' label vectors and the ledger's readers
+models: $(MODELS) ## Build the encoder, the taxonomies' label vectors and the readers
 
 report-understanding: $(INSTALLED) $(MODELS) ## Train a head on labels and write a page on how good it is (ARGS="--train F --test F")
 	@$(BIN)/python -m infra.evaluate.understanding_report $(ARGS)

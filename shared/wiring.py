@@ -174,7 +174,7 @@ class System:
 
     @cached_property
     def readers(self) -> Readers:
-        """The claim ledger's readers; a language's is loaded when it is first asked for."""
+        """Those who read claims and the law; a language's are loaded when they are first asked for."""
         from shared.models.readers import Readers
 
         return Readers.of(self.settings.artifacts_dir, threads=self.settings.threads)

@@ -236,7 +236,7 @@ app = create_app("generate", router)
 
 
 def warm() -> None:
-    """Loads what writing needs: the encoder, the categories of ads, the ledger with its readers, and rule packs."""
+    """Loads what writing needs: the encoder, the categories of ads, the ledger with the readers, and rule packs."""
     system().classifiers["adproduct"].classify_vectors(system().encoder.encode(["warm"]))
     system().readers.warm()
     warm_gate()

@@ -1,14 +1,16 @@
-"""The rule packs on labelled ad lines: do they find what may not be said, and let what may be said through?
+"""Rule packs and readers on labelled ad lines: do they find what may not be said, and let what may be said through?
 
 ``python -m infra.evaluate policy --cases F``, rows ``{"text", "jurisdiction", "domain"?, "violation": bool}``. A line
 is positive where `shared.policy.rules.check` has a blocking finding, with the readers beside the rules as the gate has
 them. The baselines are the rules with n-grams in the readers' place, and the words of `NAIVE` anywhere, as a list of
-forbidden words looks for them. `rewrites` says for how many violations that were found a lawful wording is
-offered, and how many of these pass the same check.
+forbidden words looks for them. `among_lawful` has each line among two lawful ones of its place and domain, as a text of
+several sentences: the share of violations found there, and of texts of three lawful lines stopped. `rewrites` says for
+how many violations that the rules found a lawful wording is offered, and how many of these pass the same check.
 """
 
 from __future__ import annotations
 
+import random
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -112,7 +114,7 @@ def read_cases(path: Path) -> Iterator[Case]:
 
 def judge(case: Case, reader: LawReader | None) -> list[Finding]:
     """What blocks the line."""
-    return blocking(check(case.text, case.domain, case.jurisdiction, reader=reader))
+    return blocking(check(case.text, case.domain, case.jurisdiction, reader=reader, mend=False))
 
 
 def naive(case: Case) -> bool:
@@ -156,24 +158,49 @@ def run(path: Path, console: Console, reader: LawReader | None, *, show: bool = 
             name: rates([cases[place] for place in rows], [verdicts[place] for place in rows])
             for name, rows in sorted(places.items())
         },
-        "rewrites": rewrites(
-            [case for case, verdict in zip(cases, verdicts, strict=True) if verdict and case.violation], reader
-        ),
+        "among_lawful": among_lawful(cases, reader),
+        "rewrites": rewrites([case for case in cases if case.violation and judge(case, None)]),
         "baselines": {
-            "rules": rates(cases, (bool(judge(case, None)) for case in cases)),
+            "rules": rates(cases, (bool(judge(case, None)) for case in cases))
+            | {"among_lawful": among_lawful(cases, None)},
             "word_list": rates(cases, map(naive, cases)),
         },
     }
 
 
-def rewrites(blocked: Sequence[Case], reader: LawReader | None) -> dict[str, float | int]:
-    """Of blocked lines: their number, the share with a rewrite, and the share of these that passes (1.0 of none)."""
+def among_lawful(cases: Sequence[Case], reader: LawReader | None) -> dict[str, float | int]:
+    """Of lines that stand among two lawful ones of the same place and domain: how many violations are found, and how
+    many of the texts that hold none are stopped (1.0 and 0.0 of none)."""
+    chosen = random.Random(0)  # nosec B311
+    lawful: dict[tuple[str, str | None], list[str]] = defaultdict(list)
+    for case in cases:
+        if not case.violation:
+            lawful[case.jurisdiction, case.domain].append(case.text)
+    stopped: dict[bool, list[bool]] = {True: [], False: []}
+    for case in cases:
+        others = [text for text in lawful[case.jurisdiction, case.domain] if text != case.text]
+        if len(others) > 1:
+            lines = [*chosen.sample(others, 2), case.text]
+            chosen.shuffle(lines)
+            text = " ".join(line if line[-1] in "。.！!？?…" else f"{line}." for line in lines)
+            stopped[case.violation].append(bool(judge(replace(case, text=text), reader)))
+    found, false = stopped[True], stopped[False]
+    return {
+        "texts": len(found) + len(false),
+        "recall": round(sum(found) / len(found), 4) if found else 1.0,
+        "lawful_stopped": round(sum(false) / len(false), 4) if false else 0.0,
+    }
+
+
+def rewrites(blocked: Sequence[Case]) -> dict[str, float | int]:
+    """Of lines that the rules block, which is where a wording is offered: their number, the share with a rewrite, and
+    the share of these that passes (1.0 of none)."""
     offered = passing = 0
     for case in blocked:
-        rewrite = judge(case, reader)[0].rewrite
+        rewrite = blocking(check(case.text, case.domain, case.jurisdiction))[0].rewrite
         if rewrite is not None:
             offered += 1
-            passing += not judge(replace(case, text=rewrite), reader)
+            passing += not judge(replace(case, text=rewrite), None)
     return {
         "blocked": len(blocked),
         "offered": offered / len(blocked) if blocked else 1.0,

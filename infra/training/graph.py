@@ -203,7 +203,7 @@ def adapter_inputs(weights: Weights, layers: int) -> list[onnx.ValueInfoProto]:
     (layers, rank, out). With rank 0 the graph is the one without an adapter."""
     hidden = weights["embeddings.LayerNorm.weight"].shape[0]
     wide = weights["encoder.layer.0.intermediate.dense.bias"].shape[0]
-    sizes = {"projected": (hidden, hidden), "wide": (hidden, wide), "narrow": (wide, hidden)}
+    sizes = dict(zip(ADAPTED, ((hidden, hidden), (hidden, wide), (wide, hidden)), strict=True))
     return [
         helper.make_tensor_value_info(f"{kind}.{part}", TensorProto.FLOAT, [layers, *shape])
         for kind, (into, out) in sizes.items()

@@ -2,12 +2,11 @@
 
 It reads the project's labelled ad lines (``infra/training/policy/lines.jsonl``, and what ``--lines`` adds), holds a
 twelfth of them out, learns an adapter to the encoder of the language's claim reader, whose own weights stay as they are
-(``infra/training/ledger/reader-LANGUAGE``), finds on the lines held out from which log-odds on a line is stopped, and
-from which below a finding of the rules is lifted, prints how good reader and rules are there, and writes
-``infra/training/policy/reader-LANGUAGE``. ``make models`` puts it beside the claim reader that is served. On two cores
-10 to 20 minutes; several processes with ``torchrun``. What is shipped: ``zh --epochs 7`` and ``en --epochs 6 --rank
-32`` without longer texts, and after it ``zh --go-on --epochs 2 --rate 7e-4`` and
-``en --go-on --epochs 1.5 --rate 7e-4``.
+(``infra/training/ledger/reader-LANGUAGE``), finds on the lines held out from which log-odds on a text is stopped, and
+from which below a finding of the rules is lifted, prints how good reader and rules are there with these levels, and
+writes ``infra/training/policy/reader-LANGUAGE``. ``make models`` puts it beside the claim reader that is served. On two
+cores 10 to 20 minutes; several processes with ``torchrun``. What is shipped: ``zh --epochs 7`` and ``en --epochs 6
+--rank 32``, and after it ``zh --go-on --epochs 2 --rate 7e-4`` and ``en --go-on --epochs 1.5 --rate 7e-4``.
 """
 
 from __future__ import annotations
@@ -36,12 +35,12 @@ from infra.training.build_reader import CARD, LEDGER, POLICY, fingerprint
 from infra.training.frozen import Body, device
 from infra.training.graph import ADAPTED
 from infra.training.layers import Drop
-from infra.training.loop import Batch, Progress
+from infra.training.loop import Batch
 from infra.training.reader_lines import Ids
 from infra.training.reader_net import ReaderNet, Rows, collate, merged
 from infra.training.reader_source import ENCODERS, open_source
 from infra.training.recipe import Recipe
-from infra.training.train_reader import ReaderTask
+from infra.training.train_reader import ReaderTask, say
 from shared.models.policy_reader import ADAPTER, header, reads
 from shared.models.reader import TEXT_TOKENS
 from shared.policy.folding import fold_text
@@ -182,7 +181,7 @@ def split(lines: Sequence[Line]) -> tuple[list[Line], list[Line]]:
     return parts
 
 
-def joined(lines: Sequence[Line], seed: int) -> list[Line]:
+def longer_texts(lines: Sequence[Line], seed: int) -> list[Line]:
     """Texts of two or three lines of the same place and domain, every second one with a violation among lawful ones: so
     that it is found there, and many sentences are no sign of one."""
     chosen = random.Random(seed)  # nosec B311
@@ -275,7 +274,10 @@ def main(
     more: Annotated[list[Path] | None, typer.Option("--lines", help="labelled lines of your own, JSON Lines")] = None,
     out: Annotated[Path | None, typer.Option(help="a folder; by default the one that make models builds from")] = None,
     go_on: Annotated[
-        bool, typer.Option("--go-on", help="learn on from the adapter that is there, texts of several lines besides")
+        bool,
+        typer.Option(
+            "--go-on", help="learn on from the adapter that is there, longer texts besides; rank and rules stay"
+        ),
     ] = False,
     epochs: Annotated[float, typer.Option()] = 5.0,
     rate: Annotated[float, typer.Option()] = 1e-3,
@@ -286,6 +288,9 @@ def main(
     """Train, measure on the lines held out, and write the adapter."""
     if language not in ENCODERS:
         raise typer.BadParameter(f"language: {' or '.join(ENCODERS)}")
+    for path in more or ():
+        if not read([path], language):
+            raise typer.BadParameter(f"{path.name} has no lines that the reader {language} reads")
     folder = out or POLICY / f"reader-{language}"
     torch.manual_seed(seed)
     with distributed.joined():
@@ -300,7 +305,7 @@ def main(
         if go_on:
             before = json.loads((folder / CARD).read_text(encoding="utf-8"))
             rules, rank = before["rules"], before["rank"]
-            learned, held = [*learned, *joined(learned, seed)], [*held, *joined(held, seed)]
+            learned, held = [*learned, *longer_texts(learned, seed)], [*held, *longer_texts(held, seed)]
         model = PolicyNet(net, rank, len(rules)).to(body.where)
         if go_on:
             with np.load(folder / ADAPTER) as arrays:
@@ -321,11 +326,11 @@ def main(
             "claims": fingerprint(LEDGER / f"reader-{language}"),
         }
         if go_on:
-            about["after"] = {name: before[name] for name in STAGE if name in before}
+            about["after"] = {name: before[name] for name in (*STAGE, "after") if name in before}
         console.print(about | {"held_out": len(held)})
         task = PolicyTask(model, body, train, dev, recipe, seed)
         planned = loop.planned_batches([one.tokens for one in train.ids], recipe, seed)
-        about["seconds"] = round(loop.train(task, planned, recipe, report=_say).seconds)
+        about["seconds"] = round(loop.train(task, planned, recipe, report=say).seconds)
         if distributed.is_first():
             odds = np.empty(len(held))
             odds[[place for row in dev.places for place in row]] = task.predict(dev.ids)
@@ -338,13 +343,6 @@ def main(
             lifts = sorted(set(rules) & {line.rule for line in learned if line.violation})
             card = about | {"rules": rules, "lifts": lifts} | levels | {"held_out": figures}
             (folder / CARD).write_text(json.dumps(card, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-
-
-def _say(progress: Progress) -> None:
-    console.print(
-        f"{progress.share:5.0%}  loss {progress.loss:.3f}  held out: loss {progress.dev_loss:.3f}, "
-        f"accuracy {progress.dev_accuracy:.3f}, area under the curve {progress.dev_macro_f1:.3f}"
-    )
 
 
 if __name__ == "__main__":

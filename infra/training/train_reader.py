@@ -264,7 +264,7 @@ def main(
             net = gone_on(ReaderNet(body), folder) if go_on else adapted(ReaderNet(body), rank)
             task = ReaderTask(net, body, learned, dev.ids, recipe, seed)
             planned = loop.planned_batches([one.tokens for one in learned], recipe, seed)
-            about["seconds"] = round(loop.train(task, planned, recipe, report=_say).seconds)
+            about["seconds"] = round(loop.train(task, planned, recipe, report=say).seconds)
         if distributed.is_first():
             if not keep and not measure:
                 # Half of the size, and what is lost is less than int8 loses.
@@ -277,7 +277,7 @@ def main(
             (folder / CARD).write_text(json.dumps(card, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
-def _say(progress: Progress) -> None:
+def say(progress: Progress) -> None:
     console.print(
         f"{progress.share:5.0%}  loss {progress.loss:.3f}  held out: loss {progress.dev_loss:.3f}, "
         f"accuracy {progress.dev_accuracy:.3f}, area under the curve {progress.dev_macro_f1:.3f}"

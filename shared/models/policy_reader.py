@@ -8,6 +8,7 @@ their own (`shared.policy.rules`) are heard besides.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Container, Iterator, Mapping, Sequence
 from functools import lru_cache
@@ -24,9 +25,11 @@ from shared.policy.likeness import Like, likeness
 
 ADAPTER = "policy.npz"
 REMEMBERED = 4096  # lines
-ALONE = 1.0
+ALONE = 1.0  # log-odds
 # Of a longer text the rest is judged by its n-grams: so many parts take the reader half a second.
 MOST_PARTS = 64
+
+Span = tuple[int, int]
 
 _HAN = re.compile(r"[\u3400-\u9fff]")
 # A sign with a figure behind it stands within a number or a time.
@@ -62,23 +65,25 @@ class PolicyReader:
         for start, part in parts[:MOST_PARTS]:
             if not any(map(str.isalnum, part)):
                 continue
-            odds, order = self._told(part, domain, jurisdiction)
+            odds, order, within = self._verdict(part, domain, jurisdiction)
             rule = next((self._rules[place] for place in order if self._rules[place] in rules), None)
             if not odds <= -margin and rule is not None:  # what is no number is a doubt
-                low, high = self._worst(part, domain, jurisdiction)
-                yield Like(start + low, start + high, rule)
+                low, high = self._worst(part[slice(*within)], domain, jurisdiction)
+                yield Like(start + within[0] + low, start + within[0] + high, rule)
         for start, part in parts[MOST_PARTS:]:
             for like in likeness(part, rules, english=jurisdiction != "CN", margin=margin):
                 yield Like(start + like.start, start + like.end, like.rule)
 
-    def _told(self, part: str, domain: str | None, jurisdiction: str) -> tuple[float, tuple[int, ...]]:
-        """`judged` of a part as a whole, or of the sentence in it that is worst alone: what lawful sentences around a
-        violation hide. A sentence is more surely read beside the others, so that alone it needs `ALONE` more."""
-        whole = self.judged(part, domain, jurisdiction)
-        sentences = [match[0].strip() for match in _SENTENCE.finditer(part) if any(map(str.isalnum, match[0]))]
-        alone = [self.judged(one, domain, jurisdiction) for one in sentences if len(sentences) > 1]
-        worst = max(alone, key=lambda one: one[0], default=whole)
-        return whole if whole[0] >= worst[0] - ALONE else (worst[0] - ALONE, worst[1])
+    def _verdict(self, part: str, domain: str | None, jurisdiction: str) -> tuple[float, tuple[int, ...], Span]:
+        """`judged` of a part as a whole, or of the sentence in it that is worst alone, and where that stands: lawful
+        sentences around a violation hide it. A sentence is read more surely beside the others: alone it needs `ALONE`
+        more. What is no number comes first."""
+        found = [(*self.judged(part, domain, jurisdiction), (0, len(part)))]
+        sentences = [match.span() for match in _SENTENCE.finditer(part) if any(map(str.isalnum, match[0]))]
+        for low, high in sentences if len(sentences) > 1 else ():
+            odds, order = self.judged(part[low:high].strip(), domain, jurisdiction)
+            found.append((odds - ALONE, order, (low, high)))
+        return max(found, key=lambda one: math.inf if math.isnan(one[0]) else one[0])
 
     def lifts(self, text: str, place: int, domain: str | None, jurisdiction: str) -> frozenset[str]:
         """The rules whose words at that place of a folded text mean something else: all that the reader has learned,
@@ -95,7 +100,7 @@ class PolicyReader:
         scores = self._head("rules", state)
         return self._odds(state), tuple(np.argsort(-scores).tolist())
 
-    def _worst(self, part: str, domain: str | None, jurisdiction: str) -> tuple[int, int]:
+    def _worst(self, part: str, domain: str | None, jurisdiction: str) -> Span:
         """The clause of a part that breaks a rule most."""
         clauses = [match.span() for match in _CLAUSE.finditer(part) if any(map(str.isalnum, match[0]))]
         if len(clauses) < 2:

@@ -156,7 +156,7 @@ def _matches(folded: Folded, view: _View, margin: float = 0.0) -> list[_Match]:
         kept += _longest(_standing(packs.rules[number], text, matches, hits[number], named))
     blocked = [match for match in kept if match.rule.severity == "block"]
     if view.reader is not None and blocked:
-        kept = [_read(match, text, view, view.reader) for match in kept]
+        kept = [_lifted(match, text, view, view.reader) for match in kept]
         blocked = [match for match in kept if match.severity == "block"]
     if view.likeness:
         for like in _alike(text, view, packs.ids(view.jurisdiction), margin):
@@ -165,7 +165,7 @@ def _matches(folded: Folded, view: _View, margin: float = 0.0) -> list[_Match]:
     return kept
 
 
-def _read(match: _Match, text: str, view: _View, reader: LawReader) -> _Match:
+def _lifted(match: _Match, text: str, view: _View, reader: LawReader) -> _Match:
     """The match, lifted where the reader takes its words for something else."""
     if match.rule.severity != "block":
         return match

@@ -156,14 +156,14 @@ def test_a_violation_that_no_rule_has_words_for_is_found_and_its_rule_named(
 @pytest.mark.parametrize(
     ("text", "domain", "jurisdiction"),
     [
-        ("周五晚七点到九点烧烤店最挤，想少排队请早点来", "social", "CN"),
-        ("铁锅开锅第一步：小火烧热，抹上最薄的一层猪油", "ecommerce", "CN"),
+        ("周日上午十点市集人最多，想慢慢逛请赶早", "social", "CN"),
+        ("泡菜入坛第一步：白菜切开，撒上最细的一层盐", "ecommerce", "CN"),
         (
-            "Six evenings, one group, no cigarettes: our stop-smoking course starts on 9 September. €120.",
+            "Four mornings without cigarettes: our stop-smoking group starts on 3 May. €90.",
             "health",
             "EU",
         ),
-        ("Never lose your keys: a hook for the door", None, "US"),
+        ("Never lose your gloves: a clip for the sleeve", None, "US"),
     ],
 )
 def test_what_rules_find_in_a_plainly_lawful_line_is_a_warning(

@@ -86,7 +86,7 @@ def test_who_believes_a_text_that_breaks_no_rule_says_nothing() -> None:
 
 
 @dataclass
-class Doubter(Reviewer):
+class Believer(Reviewer):
     """Lifts what stands before a place."""
 
     until: int = 0
@@ -97,7 +97,7 @@ class Doubter(Reviewer):
 
 def test_each_finding_is_lifted_or_stands_by_itself() -> None:
     text = "全网最佳的手机。国家级品质。"
-    found = check(text, "ecommerce", reader=Doubter(until=text.index("国")))
+    found = check(text, "ecommerce", reader=Believer(until=text.index("国")))
     assert {one.severity for one in found if one.start < text.index("国")} == {"warn"}
     assert {one.severity for one in found if one.start >= text.index("国")} == {"block"}
 
@@ -144,7 +144,9 @@ def test_where_nobody_reads_a_text_its_n_grams_are_looked_at() -> None:
         raise AssertionError("it was loaded")
 
     readers = Readers(load)  # type: ignore[arg-type]
-    for text, jurisdiction in (("Our tea cures cancer 茶", "US"), ("our tea cures cancer", "CN")):
+    mixed = "Grandma threw away her cane after three weeks on our drops! Come and see us in the old yard! 茶"
+    assert check(mixed, "health", "US") and not check(mixed, "health", "US", likeness=False)
+    for text, jurisdiction in ((mixed, "US"), ("our tea cures cancer", "CN")):
         assert check(text, "health", jurisdiction, reader=readers) == check(text, "health", jurisdiction)
         assert not readers.lifts(text, 0, "health", jurisdiction)
 

@@ -35,7 +35,15 @@ def test_figures_of_all_lines_by_jurisdiction_and_of_the_word_list(tmp_path: Pat
     assert list(result["by_jurisdiction"]) == ["CN", "EU", "US"]
     assert result["by_jurisdiction"]["CN"]["recall"] == 1.0
     assert result["rewrites"] == {"blocked": 3, "offered": pytest.approx(2 / 3), "passing": 1.0}
+    assert result["among_lawful"] == result["baselines"]["rules"]["among_lawful"]
     assert result["baselines"]["word_list"] == {"precision": 0.5, "recall": 0.5, "false_alarms": 2, "misses": 2}
+
+
+def test_each_line_is_judged_among_lawful_ones_too(tmp_path: Path) -> None:
+    rows = [{"text": text, "jurisdiction": "CN", "violation": False} for text in ("周六营业", "三楼有座", "可带宠物")]
+    rows += [{"text": "全网最佳的手机", "jurisdiction": "CN", "violation": True}]
+    result = run(cases(tmp_path, rows), Console(file=io.StringIO()), None)
+    assert result["among_lawful"] == {"texts": 4, "recall": 1.0, "lawful_stopped": 0.0}
 
 
 def test_it_shows_what_is_judged_wrongly(tmp_path: Path) -> None:

@@ -29,12 +29,12 @@ from infra.training.reader_lines import Ids, encode, read_labelled
 from infra.training.reader_net import ReaderNet, adapted, collate
 from infra.training.recipe import Recipe
 from infra.training.source import Source, bert_tokenizer
-from infra.training.train_policy_reader import Line, PolicyNet, joined, judged
+from infra.training.train_policy_reader import Line, PolicyNet, judged, longer_texts
 from infra.training.train_reader import GIVEN_UP, MISSED, ReaderTask, careful, weigh
 from shared.domain import Claim
 from shared.errors import ArtifactError
 from shared.models.artifacts import load_manifest
-from shared.models.policy_reader import PolicyReader
+from shared.models.policy_reader import ALONE, PolicyReader
 from shared.models.reader import ClaimReader
 from shared.policy.reading import SIGNS, doubt
 from shared.policy.rules import check
@@ -446,6 +446,7 @@ def test_what_training_for_the_law_writes(trained: Path) -> None:
     assert card["held_out"]["area_under_curve"] > 0.95
     assert card["lifted"] <= card["threshold"]
     assert {"cn.gift-terms", "cn.minors"} <= set(card["rules"])
+    assert card["lifts"] == ["cn.gift-terms"], "no line breaks the other"
 
 
 def test_a_line_is_stopped_for_what_it_says_and_the_clause_is_named(law: PolicyReader) -> None:
@@ -510,8 +511,8 @@ def test_texts_of_several_lines_hold_one_violation_or_none() -> None:
     lawful = [Line(f"第{place}次见面", "CN", "social", False, "") for place in range(9)]
     unlawful = [Line(f"违规{place}", "CN", "social", True, "cn.morals") for place in range(3)]
     others = [Line("A walk", "EU", "social", False, ""), Line("A cure", "EU", "social", True, "en.cure")]
-    texts = joined([*lawful, *unlawful, *others], 0)
-    assert texts == joined([*lawful, *unlawful, *others], 0) and len({one.text for one in texts}) > 1
+    texts = longer_texts([*lawful, *unlawful, *others], 0)
+    assert texts == longer_texts([*lawful, *unlawful, *others], 0) and len({one.text for one in texts}) > 1
     for one in texts:
         if one.jurisdiction == "EU":
             assert one.text in ("A walk. A cure", "A cure. A walk") and one.violation
@@ -542,6 +543,18 @@ def test_what_is_no_number_is_a_doubt(law_folder: Path) -> None:
     rules = {json.loads((law_folder / "manifest.json").read_text())["metadata"]["policy"]["rules"][0]}
     assert list(law.alike("看红鞋", "ecommerce", "CN", rules, 0.0))
     assert not law.lifts("看红鞋", 0, "ecommerce", "CN")
+
+
+@pytest.mark.parametrize("bad", [0, 1, 2])
+def test_of_several_sentences_the_worst_decides_and_what_is_no_number_comes_first(law_folder: Path, bad: int) -> None:
+    law = PolicyReader(ClaimReader.load(law_folder, threads=1), law_folder)
+    sentences = ["看红鞋。", "看蓝帽。", "看绿伞。"]
+    rules = {json.loads((law_folder / "manifest.json").read_text())["metadata"]["policy"]["rules"][0]}
+    for odds, stopped in ((math.nan, True), (ALONE + 0.5, True), (ALONE - 0.5, False)):
+        judged = dict.fromkeys(sentences, -9.0) | {sentences[bad]: odds}
+        law.judged = lambda text, *_, judged=judged: (judged.get(text, -9.0), (0,))  # type: ignore[assignment]
+        found = list(law.alike("".join(sentences), "ecommerce", "CN", rules, 0.0))
+        assert [(one.start, one.end) for one in found] == [(4 * bad, 4 * bad + 4)] * stopped
 
 
 def test_a_clause_does_not_end_within_a_number(law: PolicyReader) -> None:
