@@ -125,9 +125,8 @@ def _write(language: str, adapter: Path, law: Path, card: dict[str, Any], built:
     import torch
 
     from infra.training.frozen import Body
-    from infra.training.graph import adapter_inputs
     from infra.training.quantise import maxima_over, quantise, smooth
-    from infra.training.reader_graph import reader_graph
+    from infra.training.reader_graph import reader_graph, unadapted
     from infra.training.reader_lines import encode, read_labelled
     from infra.training.reader_net import ReaderNet, collate, merged
     from infra.training.reader_source import open_source
@@ -141,12 +140,8 @@ def _write(language: str, adapter: Path, law: Path, card: dict[str, Any], built:
     rows: list[Labelled] = list(islice(read_labelled(LEDGER / f"relations.{language}.jsonl"), 2 * SHOWN))
     ids: list[Ids] = [encode(one, tokenizer) for one in rows]
     graph = reader_graph(weights, config, quantised_embeddings=False)
-    unadapted = {
-        one.name: np.zeros([size.dim_value for size in one.type.tensor_type.shape.dim], np.float32)
-        for one in adapter_inputs(weights, config["num_hidden_layers"])
-    }
     batches = (
-        (one.inputs() | unadapted, np.ones((1, len(one.ids)), bool))
+        (one.inputs() | unadapted(graph), np.ones((1, len(one.ids)), bool))
         for one in (pack(row.ad, row.lines) for row in ids[:SHOWN])
     )
     maxima = maxima_over(graph, batches)

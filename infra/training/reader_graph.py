@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper
 
 from infra.training.graph import (
@@ -20,7 +21,7 @@ from infra.training.graph import (
     add_rotary_tables,
     word_embeddings,
 )
-from shared.models.reader import ROW_TOKENS
+from shared.models.reader import ADAPTER_PARTS, ROW_TOKENS
 
 TEXT, TOKEN, HIDDEN = "text", "token", "hidden"
 INPUTS = ("input_ids", "positions", "kinds")
@@ -96,6 +97,15 @@ def reader_graph(weights: Weights, config: Mapping[str, Any], *, quantised_embed
         producer_name="adtailor",
         ir_version=8,
     )
+
+
+def unadapted(model: onnx.ModelProto) -> dict[str, NDArray[np.float32]]:
+    """The inputs of a reader's graph that are an adapter, with rank 0."""
+    return {
+        one.name: np.zeros([size.dim_value for size in one.type.tensor_type.shape.dim], np.float32)
+        for one in model.graph.input
+        if one.name.endswith(ADAPTER_PARTS)
+    }
 
 
 def _bias(graph: Graph) -> str:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -15,10 +16,11 @@ from transformers import BertConfig, BertModel, RoFormerConfig, RoFormerModel
 from infra.training.frozen import Body
 from infra.training.layers import Layer, attention_bias, rotated
 from infra.training.quantise import maxima_over, quantise, smooth
-from infra.training.reader_graph import reader_graph
+from infra.training.reader_graph import reader_graph, unadapted
 from infra.training.reader_lines import Ids
 from infra.training.reader_net import ReaderNet, adapted, collate, merged
-from shared.models.reader import pack
+from infra.training.train_policy_reader import PolicyNet
+from shared.models.reader import ADAPTER_PARTS, pack
 from shared.models.sessions import open_session
 
 pytestmark = pytest.mark.slow
@@ -263,7 +265,8 @@ def save(graph: Any, path: Path) -> Path:
 def run(path: Path, one: Ids) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """The logits of the texts and of the tokens, as ONNX Runtime gives them."""
     row = pack(one.ad, one.lines)
-    texts, tokens = open_session(path, 1).run(["text", "token"], row.inputs())
+    inputs = row.inputs() | unadapted(onnx.load(str(path)))
+    texts, tokens = open_session(path, 1).run(["text", "token"], inputs)
     return texts[0, list(row.starts)], tokens[0]
 
 
@@ -283,15 +286,44 @@ def test_the_graph_gives_torchs_logits(kind: str, quantised: bool, apart: float,
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_graph_takes_several_ads_at_once(kind: str, tmp_path: Path) -> None:
     net = reader(kind)
-    path = save(reader_graph(net.weights(), config(kind), quantised_embeddings=False), tmp_path / "model.onnx")
+    graph = reader_graph(net.weights(), config(kind), quantised_embeddings=False)
+    path = save(graph, tmp_path / "model.onnx")
     rows = collate([SEVERAL, item(4, 3, 8, seed=6)], PAD, CPU)
     given = {"input_ids": rows.ids, "positions": rows.positions, "kinds": rows.kinds}
     inputs = {name: value.numpy() for name, value in given.items()}
     inputs["mask"] = (rows.allowed[:, 0] == 0).numpy().astype(np.int32)
-    found = open_session(path, 1).run(["text"], inputs)[0]
+    found = open_session(path, 1).run(["text"], inputs | unadapted(graph))[0]
     with torch.inference_mode():
         expected, _ = net(rows)
     np.testing.assert_allclose(found[tuple(rows.heads.T.numpy())], expected.numpy(), atol=1e-3, rtol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("int8", [False, True])
+def test_an_adapter_given_to_the_graph_is_what_torch_adds(kind: str, int8: bool, tmp_path: Path) -> None:
+    net = reader(kind)
+    graph = reader_graph(net.weights(), config(kind), quantised_embeddings=False)
+    path = tmp_path / "model.onnx"
+    if int8:
+        quantise(graph, path)
+    else:
+        save(graph, path)
+    rows, row = collate([SEVERAL], PAD, CPU), pack(SEVERAL.ad, SEVERAL.lines).inputs()
+    with torch.inference_mode():
+        before = net.hidden(rows)[0].numpy()
+    law = PolicyNet(net, 3, 2)
+    torch.manual_seed(1)
+    for name, value in law.net.named_parameters():
+        if "lora_B" in name:
+            nn.init.normal_(value, std=0.2)
+    with torch.inference_mode():
+        after = law.net.hidden(rows)[0].numpy()
+    given = {name: value.astype(np.float32) for name, value in law.arrays().items() if name.endswith(ADAPTER_PARTS)}
+    session = open_session(path, 1)
+    apart = 0.3 if int8 else 1e-2  # the adapter is in 16 bits
+    assert np.abs(after - before).max() > 3 * apart
+    np.testing.assert_allclose(session.run(["hidden"], row | given)[0][0], after, atol=apart, rtol=0)
+    np.testing.assert_allclose(session.run(["hidden"], row | unadapted(graph))[0][0], before, atol=apart, rtol=0)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -299,7 +331,8 @@ def test_smoothing_changes_nothing_and_int8_little(kind: str, tmp_path: Path) ->
     net = reader(kind)
     graph = reader_graph(net.weights(), config(kind), quantised_embeddings=False)
     packs = [pack(one.ad, one.lines) for one in (item(8, 5, 9, seed=seed) for seed in range(10, 20))]
-    maxima = maxima_over(graph, ((one.inputs(), np.ones((1, len(one.ids)), bool)) for one in packs))
+    plain = unadapted(graph)
+    maxima = maxima_over(graph, ((one.inputs() | plain, np.ones((1, len(one.ids)), bool)) for one in packs))
     # Of each layer the inputs of the packed matrices and of three more; of the heads three, two of them the same.
     assert len(maxima) == 2 * 4 + 2
     assert all(value.ndim == 1 and value.min() >= 0 for value in maxima.values())
@@ -314,7 +347,7 @@ def test_smoothing_changes_nothing_and_int8_little(kind: str, tmp_path: Path) ->
 
 def test_maxima_are_of_the_real_tokens_alone() -> None:
     graph = reader_graph(reader("bert").weights(), config("bert"), quantised_embeddings=False)
-    row = pack(SEVERAL.ad, SEVERAL.lines).inputs()
+    row = pack(SEVERAL.ad, SEVERAL.lines).inputs() | unadapted(graph)
     real = np.ones(row["input_ids"].shape, bool)
     every = maxima_over(graph, [(row, real)])
     real[:, len(SEVERAL.ad) :] = False
