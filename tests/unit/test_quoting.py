@@ -151,6 +151,7 @@ def test_quotations_that_mislead_are_refused(language: str) -> None:
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.slow
 def test_most_copies_to_learn_from_hold(language: str) -> None:
     """What good copywriters quoted within the rules: a rule that shuts out much of it is too strict."""
     held = count = 0
@@ -217,6 +218,7 @@ def test_any_ad_may_be_quoted_whole(description: str, title: str) -> None:
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
+@pytest.mark.slow
 def test_what_a_model_wrote_in_quotations_is_true(language: str) -> None:
     """On texts of the local model that people labelled, of which nobody looked at those of `fresh-model`."""
     told = {"true": 0, "planted": 0}
