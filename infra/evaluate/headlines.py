@@ -127,7 +127,7 @@ def run(
         "pairwise_accuracy_of_new_texts": round(pairwise_accuracy(scores, unseen, winners(test, unseen)), 4),
         "held_out_in_training": fitted.figures,
         "prior_clicks": round(fitted.stack.prior_clicks, 1),
-        "plan": {name: fitted.plan[name] for name in ("members", "layers", "epochs", "encoder_weight", "ngram_weight")},
+        "plan": {name: fitted.plan[name] for name in ("members", "layers", "epochs", "encoders", "ngram_weight")},
         "seconds_train": round(fitted.seconds, 1),
         "seconds": round(time.monotonic() - began, 1),
         "baselines": {"longer": rounded(longer), "tfidf": rounded(plain)},

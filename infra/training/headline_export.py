@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from infra.training.export import Parts, Refused, write_graph
+from infra.training.export import Parts, Refused, described, file_names, write_graph
 from infra.training.finetune import Top
 from infra.training.ngrams import NgramModel
 from infra.training.recipe import Recipe
@@ -32,47 +32,64 @@ class Checked:
     scores: NDArray[Any]
 
 
+@dataclass(frozen=True)
+class Scorer:
+    """A trained encoder. weight: of its score in the log click rate."""
+
+    source: Source
+    tokenizer: Any
+    top: Top
+    recipe: Recipe
+    weight: float
+
+    def parts(self, max_tokens: int, ngrams: NgramModel, ngram_weight: float) -> Parts:
+        """What its graph is made of."""
+        state = self.source.weights()
+        depth = self.source.model.config.num_hidden_layers
+        for place, layer in enumerate(self.top.layers):
+            prefix = f"encoder.layer.{depth - self.recipe.layers + place}."
+            state |= {prefix + name: value for name, value in layer.weights().items()}
+        matrix, bias = self.top.linear()
+        return Parts(
+            weights=state,
+            config=self.source.model.config.to_dict(),
+            position_offset=self.source.position_offset,
+            tokenizer=self.tokenizer,
+            prefix=self.source.prefix,
+            linear=(matrix * self.weight, bias * self.weight),
+            length=self.recipe.length,
+            max_tokens=max_tokens,
+            ngrams=ngrams,
+            ngram_weight=ngram_weight,
+        )
+
+
 def write(
-    source: Source,
-    tokenizer: Any,
-    top: Top,
-    recipe: Recipe,
-    weights: tuple[float, float],
-    ngrams: NgramModel,
+    scorers: list[Scorer],
+    ngrams: tuple[NgramModel, float],
+    max_tokens: int,
     folder: Path,
     metadata: dict[str, Any],
     checked: Checked,
 ) -> Manifest:
     """Writes the artefact into `folder`, in the place of what is there.
 
-    weights: of the encoder's score and of the n-grams' in the log click rate.
+    scorers: one for each encoder; the log click rate is the sum of what they say. ngrams: over the first one's tokens,
+    and their weight in the log click rate.
 
     Raises:
         Refused: what serving computes correlates with torch's scores by less than `LEAST_CORRELATION`; nothing was
             written.
     """
-    state = source.weights()
-    depth = source.model.config.num_hidden_layers
-    for place, layer in enumerate(top.layers):
-        prefix = f"encoder.layer.{depth - recipe.layers + place}."
-        state |= {prefix + name: value for name, value in layer.weights().items()}
-    matrix, bias = top.linear()
-    parts = Parts(
-        weights=state,
-        config=source.model.config.to_dict(),
-        position_offset=source.position_offset,
-        tokenizer=tokenizer,
-        prefix=source.prefix,
-        linear=(matrix * weights[0], bias * weights[0]),
-        length=recipe.length,
-        max_tokens=int(metadata["max_tokens"]),
-        ngrams=ngrams,
-        ngram_weight=weights[1],
-    )
+    model, weight = ngrams
+    members = [one.parts(max_tokens, model, 0.0 if place else weight) for place, one in enumerate(scorers)]
+    names = file_names(len(members))
+    metadata = metadata | described(members, names)
     with tempfile.TemporaryDirectory() as scratch:
         built = Path(scratch) / KIND
         built.mkdir()
-        write_graph(parts, built, checked.texts[:CALIBRATION])
+        for parts, files in zip(members, names, strict=True):
+            write_graph(parts, built, checked.texts[:CALIBRATION], files)
         write_manifest(built, KIND, KIND, metadata=metadata)
         found = TextClicks.load(built, threads=1).scores(checked.texts)
         agreement = float(np.corrcoef(found, checked.scores)[0, 1])

