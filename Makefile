@@ -44,7 +44,12 @@ run: $(INSTALLED) $(MINISTACK) $(MODELS) $(if $(filter smollm2,$(LLM)),$(SMOLLM2
 	@exec $(BIN)/python -m infra.run_local $(ARGS)
 
 test: $(INSTALLED) $(MINISTACK) $(AWSCLI) $(LOCUST) $(TRANSLATOR) $(MODELS) $(if $(NODE),$(NPM)) $(if $(DOCKER),$(SAM)) ## Run every test; Docker's only where Docker runs
+ifeq ($(ARGS),)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -p no:benchmark -p no:schemathesis tests/unit tests/contract
+	$(BIN)/python -m pytest tests/integration tests/browser tests/sam
+else
 	$(BIN)/python -m pytest $(ARGS)
+endif
 
 check: ## Format, lint, security, types, template, and the quick tests: about a minute
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync lint security types template

@@ -148,7 +148,9 @@ def main(
     wheels: Annotated[
         Path | None,
         typer.Option(
-            exists=True, file_okay=False, help="Wheels of the packages and the encoder, for jobs without a way to PyPI."
+            exists=True,
+            file_okay=False,
+            help="Wheels of the packages and the encoders, for jobs without a way to PyPI.",
         ),
     ] = None,
 ) -> None:
