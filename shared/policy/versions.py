@@ -10,7 +10,7 @@ from shared.policy.reading import VERSION as READING_VERSION
 from shared.policy.vocabulary import VERSION
 
 QUOTING = "quoting-2"  # of what may be quoted, and of what may stand beside it
-LAW = "law-1"  # of the readers of ad law
+LAW = "law-2"  # of the readers of ad law
 
 
 def claims_version() -> str:

@@ -24,11 +24,11 @@ MADE = {
 
 
 READ = {
-    "law-1": {
-        "en/policy.npz": "7761f198ee3f",  # pragma: allowlist secret
-        "en/reader.json": "28268f856abc",  # pragma: allowlist secret
-        "zh/policy.npz": "687ab46acd76",  # pragma: allowlist secret
-        "zh/reader.json": "9075cebcb1e0",  # pragma: allowlist secret
+    "law-2": {
+        "en/policy.npz": "6faaa5587bb4",  # pragma: allowlist secret
+        "en/reader.json": "415d1ebb3cf7",  # pragma: allowlist secret
+        "zh/policy.npz": "c2e2df63758f",  # pragma: allowlist secret
+        "zh/reader.json": "2e99283c65d8",  # pragma: allowlist secret
     }
 }
 
