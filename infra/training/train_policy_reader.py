@@ -6,7 +6,8 @@ twelfth of them out, learns an adapter to the encoder of the language's claim re
 from which below a finding of the rules is lifted, prints how good reader and rules are there with these levels, and
 writes ``infra/training/policy/reader-LANGUAGE``. ``make models`` puts it beside the claim reader that is served. On two
 cores 10 to 20 minutes; several processes with ``torchrun``. What is shipped: ``zh --epochs 7`` and ``en --epochs 6
---rank 32``, and after it ``zh --go-on --epochs 2 --rate 7e-4`` and ``en --go-on --epochs 1.5 --rate 7e-4``.
+--rank 32`` on half of the lines, ``zh --go-on --epochs 2 --rate 7e-4`` and ``en --go-on --epochs 1.5 --rate 7e-4`` on
+three quarters, and on all ``zh --go-on --epochs 2 --rate 3e-4`` and ``en --go-on --epochs 1.5 --rate 7e-4``.
 """
 
 from __future__ import annotations
