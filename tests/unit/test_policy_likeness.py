@@ -116,6 +116,6 @@ def test_what_only_looks_like_a_call_is_weighed(text: str) -> None:
 @pytest.mark.parametrize("call", ["call us today.", "get in touch with us today.", "get yours today."])
 def test_a_call_that_states_nothing_is_like_no_violation(call: str) -> None:
     assert list(likeness(call, book().ids("US"), english=True)) == []
-    told = "earn £4,000 a week without any risk."
+    told = "guaranteed income of £4,000 a week, no risk."
     assert list(likeness(told, book().ids("US"), english=True))
     assert list(likeness(f"{told} {call}", book().ids("US"), english=True)), "what else is said still counts"
