@@ -38,7 +38,7 @@ SMALLEST = 0.3  # weights below are left out
 STRENGTH = 10.0  # inverse of the regularisation, by cross-validation
 TELLING = 0.35  # share of the rules broken by lines with an n-gram from which it speaks for one
 # At and above which a sentence is stopped: about one in a hundred lawful look-alikes, and fewer of ordinary ads.
-PROBABILITY = {"zh": 0.76, "en": 0.68}
+PROBABILITY = {"zh": 0.8, "en": 0.7}
 
 _CLAUSE_END = re.compile(r"[，；：。！？]|[,;:.!?](?= )")
 

@@ -72,11 +72,11 @@ def world(stores: Stores) -> World:
 
 
 def test_a_loud_word_costs_its_clause_and_provenance_says_so(world: World) -> None:
-    loud = "A mint phone that charges at 67 W. The best phone ever!"
+    loud = "A mint phone with a 6.6 inch screen. The best phone ever!"
     world.generator.texts = [loud, "A phone with 9000 mAh inside. See more of the bright Larkspur."]
     result = world.copy(n=2)
     (copy,) = [copy for copy in result.copies if copy.served_by == "llm"]
-    assert copy.text == "A mint phone that charges at 67 W!"
+    assert copy.text == "A mint phone with a 6.6 inch screen!"
     assert copy.provenance["trimmed"] is True
     refused = {one.text: one.reasons for one in result.rejected}
     assert any("cn.absolute" in reason for reason in refused[loud])  # and what it was is still told
