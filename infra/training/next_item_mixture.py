@@ -23,8 +23,8 @@ from infra.training.transitions import (
 )
 
 K = 10  # of the recall and the NDCG whose mean, the worth, chooses everything
-TUNING_USERS = 4000  # who judge a net while it is trained
-BLEND_CELLS = 1e8  # users times items that the mixture is chosen on
+TUNING_USERS = 4000  # histories that judge a net while it is trained
+BLEND_CELLS = 1e8  # histories times items that the mixture is chosen on
 FEWEST_USERS = 200  # however many items there are
 SHARES = (0.0, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9)  # never all: what no transition leads to would be equal
 SHARPNESS = (0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.5)
@@ -64,7 +64,7 @@ class Validation:
         self.few = users[:TUNING_USERS]
 
     def surely(self, gains: np.ndarray) -> bool:
-        """Whether the mean of the gains of the first histories is more than `SURE` standard errors above nothing. What
+        """Whether the mean of the gains of the first histories is `SURE` standard errors above nothing. What
         one person's histories gain is no independent evidence: their deviations are summed before they are squared
         (Liang and Zeger, 1986, "Longitudinal data analysis using generalized linear models")."""
         of_person = np.bincount(self.people[: len(gains)], gains - gains.mean())

@@ -4,9 +4,9 @@
     python -m infra.training.train_headlines --train tests.jsonl --out .local/text-clicks --publish
 
 Rows are ``{"test_id", "text", "image_id", "impressions", "clicks"}``: texts of one test were shown at random to the
-same traffic. The encoder's top layers are fine-tuned by back-propagation on pairs of texts; the artefact's manifest
-holds what was found on tests that were held out, beside its baselines. With ``--publish`` it is uploaded and named the
-latest of the tenant, whose texts are then ranked by it.
+same traffic. The top layers of an encoder, of English texts of two, are fine-tuned by back-propagation on pairs of
+texts; the artefact's manifest holds what was found on tests that were held out, beside its baselines. With
+``--publish`` it is uploaded and named the latest of the tenant, whose texts are then ranked by it.
 
 Exit status: 0 trained, 1 not trained (the reason is printed after ``not trained:``), 2 wrong options.
 """
@@ -31,7 +31,9 @@ def command(
     train_file: Annotated[Path, typer.Option("--train", exists=True, dir_okay=False, help="Headline tests")],
     out: Annotated[Path, typer.Option(help="The artefact's folder; what is there is replaced")] = OUT,
     epochs: Annotated[float | None, typer.Option(min=0.01, help="Fixed, whatever they take")] = None,
-    members: Annotated[int | None, typer.Option(min=1, help="Models whose weights are averaged")] = None,
+    members: Annotated[
+        int | None, typer.Option(min=1, help="Models of each encoder whose weights are averaged")
+    ] = None,
     budget_seconds: Annotated[float, typer.Option(min=10, help="What all of it may take, about")] = 1200.0,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     publish: Annotated[bool, typer.Option("--publish", help="Upload it, so that the running system uses it")] = False,

@@ -1,5 +1,5 @@
-"""How much more than its siblings a text is likely to be clicked: an encoder fine-tuned on headline tests, as an ONNX
-graph from tokens to a log click rate (written by infra/training/train_headlines.py).
+"""How much more than its siblings a text is likely to be clicked: one encoder or more, fine-tuned on headline tests, as
+ONNX graphs from tokens to parts of a log click rate (written by infra/training/train_headlines.py).
 
 Only differences mean anything: the model has compared texts for one thing on one day, and cannot know how well that
 thing is clicked.
@@ -38,7 +38,7 @@ class TextClicks:
 
     @classmethod
     def load(cls, folder: Path, threads: int = 0) -> TextClicks:
-        """Loads the artefact in `folder` (``model.onnx``, ``tokenizer.json``) after verifying it.
+        """Loads the artefact in `folder` (files: `shared.models.members`) after verifying it.
 
         Raises:
             ArtifactError: it is absent, changed, of another kind or preprocessing version, or no such model.

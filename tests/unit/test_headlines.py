@@ -246,6 +246,16 @@ def test_two_scores_that_tell_the_same_share_the_weight() -> None:
     assert found.weights.sum() == pytest.approx(alone.sum(), rel=0.3)
 
 
+def test_the_weights_do_not_depend_on_the_order_of_the_scores() -> None:
+    headlines, truth = simulated(11, tests=60)
+    generator = np.random.default_rng(2)
+    scores = truth[:, None] + generator.normal(0, [0.2, 0.5, 0.8], (len(truth), 3))
+    found = headline_stack.fit(scores, headlines).weights
+    turned = headline_stack.fit(scores[:, [2, 0, 1]], headlines).weights
+    np.testing.assert_allclose(turned, found[[2, 0, 1]], rtol=1e-6)
+    assert found[0] > found[2] > 0
+
+
 # The replay ---------------------------------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from typer.testing import CliRunner
 
 from infra.evaluate.__main__ import app
 from infra.evaluate.headlines import run
-from infra.training import headline_scorer
+from infra.training import headline_fit, headline_scorer
 from infra.training.finetune import Top
 from infra.training.frozen import Body
 from infra.training.headline_export import publish
@@ -26,7 +27,7 @@ from infra.training.headline_fit import average
 from infra.training.headline_scorer import Lessons, PairTask
 from infra.training.headline_tests import Headlines
 from infra.training.loop import Batch
-from infra.training.recipe import Recipe
+from infra.training.recipe import PASSES, Recipe
 from shared.errors import ArtifactError
 from shared.models.artifacts import MANIFEST, load_manifest, write_manifest
 from shared.models.text_clicks import KIND, MOST_APART, TextClicks, relative
@@ -96,6 +97,47 @@ def test_what_is_clicked_is_learnt_and_an_average_of_two_knows_it_too(
     for top in (*tops, average(tops)):
         scores = headline_scorer.scores(top, new)
         assert scores[good].min() > scores[~good].max()
+
+
+@pytest.mark.parametrize(
+    ("texts", "english"),
+    [
+        (["You won't believe this about bees", "The moon and the sea, and what they did with your school"], True),
+        (["Schuhe für Kinder, in 300 Farben", "Was ist das und wo gibt es das?", "Die besten Räder"], False),
+        (["Løpesko for menn", "Vanntett jakke for damer", "Bukser for barn"], False),
+        (["Café crème à emporter, façon maison", "The sea: une nuit"], False),
+        (["国足今晚迎战日本，门票已售罄", "A股三大指数收涨"], False),
+        ([""], False),
+    ],
+)
+def test_english_texts_have_an_encoder_of_their_own_beside(texts: list[str], english: bool) -> None:
+    names = [encoder.name for encoder in headline_fit.candidates(texts)]
+    assert names == (["multilingual", "english"] if english else ["multilingual"])
+
+
+def material(depth: int) -> Any:
+    """An encoder of which a layer takes a second for all texts."""
+    return SimpleNamespace(ids=[[0] * 10] * 10, seconds_per_token_layer=0.01, body=SimpleNamespace(depth=depth))
+
+
+def test_there_are_two_encoders_where_there_is_time_for_two_members_of_each(
+    lessons: tuple[Lessons, list[list[int]]],
+) -> None:
+    epoch = 6 * PASSES * (1 - headline_fit.FOLD)  # of six layers, in seconds
+    two = 6 + 2 * 2 * 2 * epoch  # the lower layers of one; encoders, members and epochs
+
+    def planned(left: float, epochs: float | None = None) -> tuple[int, int, float]:
+        both = [material(12), material(6)]
+        chosen, members = headline_fit._plan(both, lessons[0], left, epochs, 4)
+        assert {one.recipe.layers for one in chosen} == {6} and {one.recipe.length for one in chosen} == {64}
+        assert all(one.seconds_per_epoch == pytest.approx(epoch) for one in chosen)
+        return len(chosen), members, chosen[0].recipe.epochs
+
+    assert planned(two + 1) == (2, 2, 2.0)
+    assert planned(two - 1) == (1, 3, 2.0)
+    assert planned(1e6) == (2, 4, 2.0)
+    assert planned(0.0) == (1, 1, headline_fit.LEAST_EPOCHS)
+    assert planned(0.0, epochs=0.5) == (2, 4, 0.5)
 
 
 # Serving ------------------------------------------------------------------------------------------------------------
@@ -187,7 +229,7 @@ def test_publishing_writes_the_pointer_last(tmp_path: Path) -> None:
 
 def write_tests(path: Path, seed: int, tests: int) -> Path:
     generator = np.random.default_rng(seed)
-    topics = ["bees", "the sea", "old trains", "a school", "bread", "the moon"]
+    topics = ["bees", "the sea", "trains and you", "your school", "bread with salt", "the moon"]
     rows = []
     for test in range(tests):
         base = float(np.exp(generator.normal(-4, 0.4)))
@@ -227,6 +269,8 @@ def test_the_command_trains_measures_and_replays(tmp_path: Path) -> None:
         file.write(test.read_text().splitlines()[0] + "\n")
     figures = run(train, test, Console(stderr=True), epochs=0.5, members=2)
     assert figures["pairwise_accuracy"] > 0.8 and figures["pairs"] > 20
+    assert set(figures["plan"]["encoders"]) == {"multilingual", "english"}
+    assert {"multilingual_alone", "english_alone", "ngrams_alone"} < set(figures["held_out_in_training"])
     assert set(figures["baselines"]) == {"longer", "tfidf"}
     assert set(figures["replay"]) == {"ours", "thompson", "ucb", "ab_test"}
     assert set(figures["replay"]["ours"]) == {"clicks", "regret"}

@@ -32,9 +32,7 @@ pytestmark = pytest.mark.slow
     [
         (["国足今晚迎战日本，门票已售罄", "A股三大指数收涨"], ["chinese"]),
         (["iPhone 15 Pro手机壳防摔透明", "这款 T-shirt 是纯棉的"], ["chinese"]),
-        (["We build software for dentists.", "Trail running shoes, 320 g"], ["english"]),
-        (["You won't believe THIS about bees", "Nine things that matter"], ["english"]),
-        (["Schuhe für Kinder, in 300 Farben", "Was ist das und wo gibt es das?", "Die besten Räder"], []),
+        (["We build software for dentists.", "Trail running shoes, 320 g"], []),
         (["Café crème à emporter, façon maison, goûtée", "Zahnärzte für Kinder und Jugendliche"], []),
         (["手机 phone shell case", "running shoes 跑鞋 lightweight"], []),
         (["12:30", "!!!", ""], []),
