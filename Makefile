@@ -46,7 +46,7 @@ run: $(INSTALLED) $(MINISTACK) $(MODELS) $(if $(filter smollm2,$(LLM)),$(SMOLLM2
 test: $(INSTALLED) $(MINISTACK) $(AWSCLI) $(LOCUST) $(TRANSLATOR) $(MODELS) $(if $(NODE),$(NPM)) $(if $(DOCKER),$(SAM)) ## Run every test; Docker's only where Docker runs
 ifeq ($(ARGS),)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -p no:benchmark -p no:schemathesis tests/unit tests/contract; \
-	quick=$$?; $(BIN)/python -m pytest --ignore=tests/unit --ignore=tests/contract && exit $$quick
+	quick=$$?; $(BIN)/python -m pytest tests/integration tests/browser tests/sam && exit $$quick
 else
 	$(BIN)/python -m pytest $(ARGS)
 endif

@@ -1,7 +1,6 @@
 """Next-item ranking on purchase or view histories: ``python -m infra.evaluate rank --items F --events F``.
 
-The last item of a user is the test; validation is the one before it, or several where people are few. Every item is
-ranked. Ours is the next-item model
+The last item of a user is the test, the one before it validation; every item is ranked. Ours is the next-item model
 that is served (`infra.training.next_item`): settings are found on validation, never on the test, and the model is then
 fitted on everything but the test.
 

@@ -2,16 +2,14 @@
 
 A product of two distributions over all items: of a sequence model (`infra.training.sequence`; several nets of
 different seeds, whose logits are averaged, with the likeness to the history's texts added) and of item transitions
-(`infra.training.transitions`). `fit` chooses everything by the last item of each history (where people are few, by
-several of the last), refits on the whole histories and gives a `Fitted`, which `save` writes as the files that
-`shared.models.next_item.NextItem` serves.
+(`infra.training.transitions`). `fit` chooses everything by the last item of each history, refits on the whole histories
+and gives a `Fitted`, which `save` writes as the files that `shared.models.next_item.NextItem` serves.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -51,8 +49,6 @@ from infra.training.transitions import (
 from shared.models.next_item import ARRAYS, FORMAT, GRAPH, ITEMS, SETTINGS
 
 FEWEST = 30  # histories of three items and more, below which nothing can be chosen
-JUDGES = 4000  # fewer people are asked for several of their last items each
-MOST_ASKED, SHARE_ASKED = 8, 3  # of a person at most, and of so many items one
 SECONDS = 1300.0  # of a training without a deadline
 SMOOTHING_ITEMS = 40_000  # above which smoothing takes longer than it is worth
 MEMBERS = 3
@@ -168,9 +164,12 @@ def fit(
     judged = [history for history in histories if len(history) >= 3]
     if len(judged) < FEWEST:
         raise ValueError(f"{len(judged)} histories of three items and more: {FEWEST} are needed to learn what follows")
-    fitting, users, targets, people = held_out(histories, np.random.default_rng(seed))
+    fitting = [history[:-1] if len(history) >= 3 else history for history in histories]
+    generator = np.random.default_rng(seed)
+    chosen = generator.permutation(len(judged))
+    users, targets = [judged[place][:-1] for place in chosen], np.array([judged[place][-1] for place in chosen])
     repeated = repeats(users, targets)
-    validation = Validation(users, targets, people, repeated < REPEAT_LIMIT, len(item_ids))
+    validation = Validation(users, targets, repeated < REPEAT_LIMIT, len(item_ids))
 
     mean = vectors.mean(axis=0).astype(np.float32)
     texts = sequence.centred(vectors, mean)
@@ -243,8 +242,7 @@ def fit(
         "steps": [course.steps for course in courses],
         "repeats": round(repeated, 4),
         "validation": {
-            "users": len(judged),
-            "targets": len(validation.users),
+            "users": len(validation.users),
             "worth": round(value, 4),
             "nets": [round(course.best, 4) for course in courses],
             "transitions": round(validation.of(half.scores(users, setting), users).worth, 4),
@@ -265,32 +263,6 @@ def fit(
         strength=whole.strength(tuned),
         exclude_seen=validation.exclude_seen,
         figures=figures,
-    )
-
-
-def held_out(
-    histories: Sequence[np.ndarray], generator: np.random.Generator
-) -> tuple[list[np.ndarray], list[np.ndarray], np.ndarray, np.ndarray]:
-    """What is held out of histories to choose by: the histories without it; and in random order what precedes each held
-    item, that item, and the number of its history.
-
-    One item of each history of three and more. Where there are fewer than `JUDGES` of them several, the last ones, as
-    long as most of a history stays, and of these about `JUDGES`: among many options few targets choose one by chance.
-    """
-    long = sum(len(history) >= 3 for history in histories)
-    most = min(math.ceil(JUDGES / max(long, 1)), MOST_ASKED)
-    fitting, found = [], []
-    for number, history in enumerate(histories):
-        asked = max(1, min(most, len(history) // SHARE_ASKED)) if len(history) >= 3 else 0
-        fitting.append(history[: len(history) - asked])
-        found += [(number, len(history) - back) for back in range(1, asked + 1)]
-    order = generator.permutation(len(found))[: max(JUDGES, long)]
-    chosen = [found[place] for place in order]
-    return (
-        fitting,
-        [histories[number][:place] for number, place in chosen],
-        np.array([histories[number][place] for number, place in chosen]),
-        np.array([number for number, _ in chosen]),
     )
 
 

@@ -23,8 +23,8 @@ from infra.training.transitions import (
 )
 
 K = 10  # of the recall and the NDCG whose mean, the worth, chooses everything
-TUNING_USERS = 4000  # histories that judge a net while it is trained
-BLEND_CELLS = 1e8  # histories times items that the mixture is chosen on
+TUNING_USERS = 4000  # who judge a net while it is trained
+BLEND_CELLS = 1e8  # users times items that the mixture is chosen on
 FEWEST_USERS = 200  # however many items there are
 SHARES = (0.0, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9)  # never all: what no transition leads to would be equal
 SHARPNESS = (0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.5)
@@ -53,22 +53,11 @@ class Mixture:
 
 
 class Validation:
-    """What everything is chosen on: histories and what follows each, in no order. people: whose a history is, the same
-    number for several of one person's, (users,). few: the first of the histories; the judges of single parts."""
+    """Whom everything is chosen on. few: the first of the users, who are in no order; the judges of single parts."""
 
-    def __init__(
-        self, users: list[np.ndarray], targets: np.ndarray, people: np.ndarray, exclude_seen: bool, items: int
-    ) -> None:
-        self.users, self.targets, self.people = users, targets, people
-        self.exclude_seen, self.items = exclude_seen, items
+    def __init__(self, users: list[np.ndarray], targets: np.ndarray, exclude_seen: bool, items: int) -> None:
+        self.users, self.targets, self.exclude_seen, self.items = users, targets, exclude_seen, items
         self.few = users[:TUNING_USERS]
-
-    def surely(self, gains: np.ndarray) -> bool:
-        """Whether the mean of the gains of the first histories is `SURE` standard errors above nothing. What
-        one person's histories gain is no independent evidence: their deviations are summed before they are squared
-        (Liang and Zeger, 1986, "Longitudinal data analysis using generalized linear models")."""
-        of_person = np.bincount(self.people[: len(gains)], gains - gains.mean())
-        return bool(gains.mean() >= SURE * np.sqrt((of_person**2).sum()) / len(gains))
 
     def of(self, scores: Iterator[np.ndarray], users: list[np.ndarray]) -> Ranked:
         """Of the scores of the first `users`."""
@@ -198,7 +187,8 @@ def blend(
     best, value = better([replace(best, share=share) for share in SHARES if share != best.share])
     plain = Mixture(SHARES[-1], 1.0, False, best.repeat, content=0.0)
     beside = judge([plain], first)[0]
-    if not validation.surely(judge([best], setting)[0] - beside):
+    gained = judge([best], setting)[0] - beside
+    if gained.mean() < SURE * gained.std() / np.sqrt(len(users)):
         best, setting, value = plain, first, float(beside.mean())
 
     moves = model.scores(users[:BATCH], setting, tables[best.smooth])

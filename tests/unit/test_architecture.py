@@ -6,6 +6,7 @@ import ast
 import json
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -222,3 +223,9 @@ print(json.dumps([m for m in ("torch", "transformers", "boto3", "botocore.client
     )
     assert done.returncode == 0, done.stderr[-2000:]
     assert not set(json.loads(done.stdout.splitlines()[-1])) & {"torch", "transformers"}
+
+
+def test_make_test_runs_every_suite() -> None:
+    suites = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["tool"]["pytest"]["ini_options"]["testpaths"]
+    recipe = (ROOT / "Makefile").read_text("utf-8").partition("\ntest:")[2].partition("\nelse")[0]
+    assert {word.rstrip(";") for word in recipe.split() if word.startswith("tests/")} == set(suites)

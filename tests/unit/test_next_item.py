@@ -9,12 +9,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from infra.training import next_item, next_item_mixture, transitions
 from infra.training.next_item import Fitted, fit
-from infra.training.next_item_mixture import Validation, content, joined, rare
+from infra.training.next_item_mixture import content, joined, rare
 from infra.training.sequence import Plan
 from shared.errors import ArtifactError
 from shared.models.next_item import BOUND, NextItem, Prepared
@@ -204,38 +202,6 @@ def test_too_few_histories_are_refused() -> None:
     histories, vectors = world(20)
     with pytest.raises(ValueError, match="30 are needed"):
         fit(histories, IDS, vectors, plan=PLAN)
-
-
-@given(st.lists(st.integers(2, 40), min_size=1, max_size=60), st.integers(0, 99))
-@settings(max_examples=60, deadline=None)
-def test_what_is_held_out_follows_what_is_kept(lengths: list[int], seed: int) -> None:
-    histories = [np.arange(length) + 100 * number for number, length in enumerate(lengths)]
-    fitting, users, targets, people = next_item.held_out(histories, np.random.default_rng(seed))
-    asked = np.bincount(people, minlength=len(histories)) if len(people) else np.zeros(len(histories), np.int64)
-    for number, (history, kept) in enumerate(zip(histories, fitting, strict=True)):
-        assert asked[number] == (0 if len(history) < 3 else min(8, max(1, len(history) // 3)))
-        assert kept.tolist() == history[: len(history) - asked[number]].tolist()
-        assert sorted(targets[people == number]) == history[len(kept) :].tolist()
-    for user, target, person in zip(users, targets, people, strict=True):
-        assert [*user, target] == histories[person][: len(user) + 1].tolist()
-
-
-def test_many_people_are_asked_for_their_last_item_alone() -> None:
-    histories = [np.arange(30)] * next_item.JUDGES
-    fitting, users, targets, people = next_item.held_out(histories, np.random.default_rng(0))
-    assert len(users) == len(histories) == len(set(people.tolist())) and set(targets.tolist()) == {29}
-    assert {len(history) for history in (*fitting, *users)} == {29}
-
-
-def test_many_targets_of_one_person_are_no_more_evidence_than_one() -> None:
-    generator = np.random.default_rng(0)
-    own = generator.normal(0.15, 1, 100)  # what the mixture gains with a person: 1.5 standard errors
-    nobody, nothing = [np.arange(2)] * 800, np.zeros(800, np.int64)
-    alike = Validation(nobody, nothing, np.repeat(np.arange(100), 8), False, 9)
-    apart = Validation(nobody, nothing, np.arange(800), False, 9)
-    gains = np.repeat(own - own.mean() + 0.15, 8)
-    assert apart.surely(gains) and not alike.surely(gains)
-    assert alike.surely(gains + 0.15) and not apart.surely(gains - 0.15)
 
 
 def test_figures_can_be_written_into_a_manifest(fitted: Fitted) -> None:
