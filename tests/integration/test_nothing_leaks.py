@@ -306,5 +306,6 @@ def test_the_language_model_s_log_has_no_prompt(local_system_llm: LocalSystem) -
     run.ask("GET", "/v1/users/{user_id}/profile", user_id=UNKNOWN)
     ad = {"title": f"{WORDS[0]}牌智能手机", "landing_url": "https://shop.example.com/8", "language": "zh"}
     answer = run.ask("POST", "/v1/copy", body={"ad": ad | {"domain": "ecommerce"}, "user_id": UNKNOWN, "n": 2})
-    assert {one["served_by"] for one in answer["copies"]} - {"template", "advertiser"}, answer  # a model was asked
+    shown = {one["served_by"] for one in answer["copies"]} - {"template", "advertiser"}
+    assert shown or answer["rejected"], answer  # a model was asked, whatever became of what it wrote
     assert found_in(logs(local_system_llm), (*NOBODY_ELSE_S, *WORDS, *sorted(run.interests))) == []
