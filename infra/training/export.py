@@ -15,9 +15,12 @@ from onnx import helper, numpy_helper
 from tokenizers import Tokenizer
 
 from infra.training.calibrate import accuracy
+from infra.training.finetune import Top
 from infra.training.graph import OUTPUT, encoder_graph
 from infra.training.ngrams import NgramModel
 from infra.training.quantise import channel_maxima, quantise, smooth
+from infra.training.recipe import Recipe
+from infra.training.source import Source
 from shared.models.artifacts import Manifest, write_manifest
 from shared.models.classifier import HEAD_KIND, Head
 from shared.models.encoder import Tokens, run_in_batches
@@ -67,6 +70,38 @@ class Parts:
     max_tokens: int
     ngrams: NgramModel
     ngram_weight: float
+
+
+def fine_tuned(
+    source: Source,
+    tokenizer: Tokenizer,
+    top: Top,
+    recipe: Recipe,
+    weight: float,
+    *,
+    max_tokens: int,
+    ngrams: NgramModel,
+    ngram_weight: float,
+) -> Parts:
+    """The whole of an encoder with its trained top layers and head, and n-grams beside it. weight: of its logits."""
+    state = source.weights()
+    below = source.model.config.num_hidden_layers - len(top.layers)
+    for place, layer in enumerate(top.layers):
+        prefix = f"encoder.layer.{below + place}."
+        state |= {prefix + name: value for name, value in layer.weights().items()}
+    matrix, bias = top.linear()
+    return Parts(
+        weights=state,
+        config=source.model.config.to_dict(),
+        position_offset=source.position_offset,
+        tokenizer=tokenizer,
+        prefix=source.prefix,
+        linear=(matrix * np.float32(weight), bias * np.float32(weight)),
+        length=recipe.length,
+        max_tokens=max_tokens,
+        ngrams=ngrams,
+        ngram_weight=ngram_weight,
+    )
 
 
 def _read_first(model: onnx.ModelProto, length: int) -> None:

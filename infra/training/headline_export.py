@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from infra.training.export import Parts, Refused, described, file_names, write_graph
+from infra.training.export import Refused, described, file_names, fine_tuned, write_graph
 from infra.training.finetune import Top
 from infra.training.ngrams import NgramModel
 from infra.training.recipe import Recipe
@@ -42,27 +42,6 @@ class Scorer:
     recipe: Recipe
     weight: float
 
-    def parts(self, max_tokens: int, ngrams: NgramModel, ngram_weight: float) -> Parts:
-        """What its graph is made of."""
-        state = self.source.weights()
-        depth = self.source.model.config.num_hidden_layers
-        for place, layer in enumerate(self.top.layers):
-            prefix = f"encoder.layer.{depth - self.recipe.layers + place}."
-            state |= {prefix + name: value for name, value in layer.weights().items()}
-        matrix, bias = self.top.linear()
-        return Parts(
-            weights=state,
-            config=self.source.model.config.to_dict(),
-            position_offset=self.source.position_offset,
-            tokenizer=self.tokenizer,
-            prefix=self.source.prefix,
-            linear=(matrix * self.weight, bias * self.weight),
-            length=self.recipe.length,
-            max_tokens=max_tokens,
-            ngrams=ngrams,
-            ngram_weight=ngram_weight,
-        )
-
 
 def write(
     scorers: list[Scorer],
@@ -82,7 +61,19 @@ def write(
             written.
     """
     model, weight = ngrams
-    members = [one.parts(max_tokens, model, 0.0 if place else weight) for place, one in enumerate(scorers)]
+    members = [
+        fine_tuned(
+            one.source,
+            one.tokenizer,
+            one.top,
+            one.recipe,
+            one.weight,
+            max_tokens=max_tokens,
+            ngrams=model,
+            ngram_weight=0.0 if place else weight,
+        )
+        for place, one in enumerate(scorers)
+    ]
     names = file_names(len(members))
     metadata = metadata | described(members, names)
     with tempfile.TemporaryDirectory() as scratch:

@@ -90,15 +90,13 @@ class _Material:
     kept: Kept = field(init=False)
     tops: list[Top] = field(default_factory=list)
 
-    def member(self, lessons: Lessons, fold: NDArray[np.int64], seed: int, seconds: float) -> Values:
-        """Trains one more member on all tests but those of the fold; its scores of the fold's rows."""
-        others = np.setdiff1d(np.arange(len(lessons)), fold)
-        own, own_rows, held = lessons.take(others), lessons.rows_of(others), lessons.rows_of(fold)
-        weights = headline_linear.start_weights(self.standard[own_rows], own)  # its fold is new to all of it
+    def train(self, own: Lessons, rows: NDArray[np.int64], seed: int, seconds: float) -> Top:
+        """One more member, trained on lessons of these rows alone: the others are new to all of it."""
+        weights = headline_linear.start_weights(self.standard[rows], own)
         top = headline_scorer.start(self.body, self.vectors, weights, self.recipe.layers)
-        headline_scorer.train(top, self.kept, own_rows, own, self.recipe, seed=seed, seconds=seconds)
+        headline_scorer.train(top, self.kept, rows, own, self.recipe, seed=seed, seconds=seconds)
         self.tops.append(top)
-        return self.scores(top, held)
+        return top
 
     def scores(self, top: Top, rows: NDArray[np.int64]) -> Values:
         """What a top makes of some rows, (rows,)."""
@@ -174,9 +172,8 @@ def fit(
             to_do = max(to_do - material.seconds_per_epoch, material.seconds_per_epoch)
             seconds = max((budget_seconds * 0.85 - (time.monotonic() - began)) * share, 1.0)
             with console.status(f"{material.name} encoder, member {member + 1} of {members}"):
-                deep[held, column] = material.member(
-                    lessons, fold, seed * 1000 + member, math.inf if epochs is not None else seconds
-                )
+                top = material.train(own, own_rows, seed * 1000 + member, math.inf if epochs is not None else seconds)
+                deep[held, column] = material.scores(top, held)
         ngrams = headline_linear.fit_ngrams([first.ids[row] for row in own_rows], own)
         wide[held] = ngrams.logits([first.ids[row] for row in held])[:, 0]
         plain[held] = headline_linear.tfidf_scores([texts[row] for row in own_rows], own, [texts[row] for row in held])

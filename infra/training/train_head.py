@@ -392,20 +392,12 @@ def _checked(
 
 def _parts(member: Member, weight: float, wide: NgramModel, ngram_weight: float) -> export.Parts:
     """The whole encoder with its trained layers, and the linear models. weight: of its logits."""
-    source, planned = member.material.source, member.planned
-    state = source.weights()
-    for place, layer in enumerate(member.top.layers):
-        prefix = f"encoder.layer.{member.material.body.depth - planned.layers + place}."
-        state |= {prefix + name: value for name, value in layer.weights().items()}
-    matrix, bias = member.top.linear()
-    return export.Parts(
-        weights=state,
-        config=source.model.config.to_dict(),
-        position_offset=source.position_offset,
-        tokenizer=member.material.tokenizer,
-        prefix=source.prefix,
-        linear=(matrix * np.float32(weight), bias * np.float32(weight)),
-        length=planned.length,
+    return export.fine_tuned(
+        member.material.source,
+        member.material.tokenizer,
+        member.top,
+        member.planned,
+        weight,
         max_tokens=MAX_TOKENS,
         ngrams=wide,
         ngram_weight=ngram_weight,

@@ -3,7 +3,7 @@
     python -m infra.training_job.package --to s3://STACK-data-ACCOUNT/artifacts-source
 
 The archive holds `shared` (without model files), the modules of `infra` that training needs, their pinned packages as
-``training-requirements.txt``, and as ``training-encoders.txt`` those that are wanted for an encoder's files alone. The
+``training-requirements.txt``, and as ``training-encoders.txt`` the one that is wanted for an encoder's files alone. The
 same content gives the same archive, so a publication never changes, and going back is deploying the former one. The
 last line of stdout is the parameter ``TrainingSource=…``.
 """
@@ -148,9 +148,7 @@ def main(
     wheels: Annotated[
         Path | None,
         typer.Option(
-            exists=True,
-            file_okay=False,
-            help="Wheels of the packages and the encoders, for jobs without a way to PyPI.",
+            exists=True, file_okay=False, help="Wheels of the packages and the encoder, for jobs without a way to PyPI."
         ),
     ] = None,
 ) -> None:

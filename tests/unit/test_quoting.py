@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 from typing import Any
 
 import pytest
@@ -163,14 +163,15 @@ def test_most_copies_to_learn_from_hold(language: str) -> None:
     assert count > 1500 and held / count > 0.98
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "part", ["a, b, with c, ", "word…", "不限\n", "a; ", "x？", "不含：甲；", "We are x, based in y. "]
 )
 def test_a_long_ad_is_read_in_no_time(part: str) -> None:
-    began = perf_counter()
+    began = process_time()
     for language in ("en", "zh"):
         Quotations(ad_of(MUG | {"description": part * (50_000 // len(part)), "language": language}), language)
-    assert perf_counter() - began < 2
+    assert process_time() - began < 2
 
 
 def test_an_audience_may_be_addressed_by_its_name() -> None:
@@ -203,12 +204,13 @@ def test_what_is_not_to_be_had_is_no_reason_to_come() -> None:
     assert dissuades("新疆不发货，来看看吧。", "zh") and not dissuades("底部防滑，来看看吧。", "zh")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("atom", ["a choir and ", "with tea, ", "come and see ", "Singing for the Shy with ", "look, "])
 def test_a_long_text_is_read_in_no_time(atom: str) -> None:
-    began = perf_counter()
+    began = process_time()
     loose(atom * 1000, CHOIR)
     loose("来看看，底部防滑" * 1000, MUG)
-    assert perf_counter() - began < 2
+    assert process_time() - began < 2
 
 
 @given(st.text(max_size=200), st.text(max_size=40))

