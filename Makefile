@@ -61,13 +61,14 @@ lint: $(INSTALLED)
 	$(BIN)/ruff check .
 
 # What single lines are let off for stands beside them, the rest in pyproject.toml and .secrets.baseline.
-security: $(INSTALLED) $(SEARCHED) ## Search the code for what can be attacked, and every file for secrets
-	$(BIN)/bandit -q -c pyproject.toml -r shared functions infra
+security: $(SEARCHED) ## Search the code for what can be attacked, and every file for secrets
 
-# Files that have changed since they were last searched; of a fresh checkout, all.
-$(SEARCHED): .secrets.baseline $(wildcard $(shell git ls-files -co --exclude-standard 2>/dev/null)) | $(INSTALLED)
+# Files that have changed since they were last searched; of a fresh checkout or with other settings, all.
+CODE = shared/%.py functions/%.py infra/%.py
+$(SEARCHED): pyproject.toml .secrets.baseline $(wildcard $(shell git ls-files -co --exclude-standard 2>/dev/null)) | $(INSTALLED)
 	@mkdir -p $(@D)
 	$(if $(filter-out .secrets.baseline,$?),@$(BIN)/detect-secrets-hook --baseline .secrets.baseline --no-verify $(filter-out .secrets.baseline,$?))
+	$(if $(filter $(CODE),$(if $(filter pyproject.toml,$?),$^,$?)),@$(BIN)/bandit -q -c pyproject.toml $(filter $(CODE),$(if $(filter pyproject.toml,$?),$^,$?)))
 	@touch $@
 
 types: $(INSTALLED)

@@ -19,6 +19,7 @@ from shared.stores import Stores, open_stores
 # Speed is what benchmarks are for; on a busy machine an example takes as long as it takes.
 hypothesis.settings.register_profile("untimed", parent=hypothesis.settings(), deadline=None)
 hypothesis.settings.load_profile("untimed")
+hypothesis.settings.register_profile("quick", parent=hypothesis.settings.get_profile("untimed"), max_examples=25)
 
 REGION = "eu-central-1"
 TENANT = "demo"
@@ -100,6 +101,12 @@ def aws(monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
 @pytest.fixture
 def stores(aws: Aws) -> Stores:
     return stores_on(aws)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Where slow tests are left out, properties are tried on fewer examples."""
+    if config.option.markexpr == "not slow":
+        hypothesis.settings.load_profile("quick")
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:

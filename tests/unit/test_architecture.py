@@ -198,6 +198,7 @@ def test_modules_stay_readable(folder: str) -> None:
     assert long == {}
 
 
+@pytest.mark.slow
 def test_importing_the_layer_opens_nothing_and_stays_light() -> None:
     """In a fresh process with the network off: no client, no model, no torch, no read of a setting."""
     names = [

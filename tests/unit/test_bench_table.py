@@ -12,6 +12,8 @@ import pytest
 
 from tests.benchmarks.table import ROOT, Figure, Figures, Machine, append_row, commit, number, render, row_of, summary
 
+pytestmark = pytest.mark.slow
+
 MACHINE = Machine("A CPU", 2, 16.0, "3.13.1")
 
 

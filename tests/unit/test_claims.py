@@ -156,6 +156,7 @@ def test_english_number_words_read_back(number: int) -> None:
     assert read_english(" ".join(words)) == number
 
 
+@pytest.mark.slow
 @given(st.text(max_size=60))
 @settings(deadline=None)  # the first example reads the lexicon
 def test_spans_lie_within_any_text(text: str) -> None:
@@ -166,6 +167,7 @@ def test_spans_lie_within_any_text(text: str) -> None:
         assert claim.text == text[start:end]
 
 
+@pytest.mark.slow
 @given(st.integers(min_value=1, max_value=99_999).filter(lambda n: n not in (5000, 5)))
 @settings(deadline=None)  # the first example reads the lexicon
 def test_a_battery_that_the_ad_does_not_have_is_never_supported(number: int) -> None:

@@ -78,6 +78,7 @@ def test_numerals_as_people_write_them(text: str, value: int) -> None:
     assert read_chinese(text) == value
 
 
+@pytest.mark.slow
 @given(
     st.sampled_from(
         [("斤", "克", 500), ("公斤", "斤", 2), ("公里", "米", 1000), ("里路", "米", 500), ("升", "毫升", 1000)]

@@ -71,6 +71,7 @@ def test_names_of_the_audience_may_be_said() -> None:
     assert added("Photography: a sisal mat.", SHELF, ("Photography",)) == []
 
 
+@pytest.mark.slow
 @given(st.text(alphabet="abc 一二猫.，%1$", max_size=40))
 def test_any_text_has_a_literal_reading(text: str) -> None:
     added(text, SHELF)

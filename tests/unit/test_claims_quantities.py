@@ -320,6 +320,7 @@ _UNITS = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @given(st.integers(min_value=2, max_value=400), st.sampled_from(_UNITS))
 @settings(deadline=None)
 def test_a_unit_converts_both_ways(number: int, units: tuple[str, str, int]) -> None:
@@ -331,6 +332,7 @@ def test_a_unit_converts_both_ways(number: int, units: tuple[str, str, int]) -> 
         assert unsupported(trace_claims(f"A thing of {other}.", about)), (said, other)
 
 
+@pytest.mark.slow
 @given(st.integers(min_value=20, max_value=5000))
 @settings(deadline=None)
 def test_a_price_is_found_in_pounds_and_in_words_and_no_other_is(price: int) -> None:

@@ -22,6 +22,8 @@ from tests.cloudformation import Stack
 from tests.conftest import Aws
 from tests.data import ROOT
 
+pytestmark = pytest.mark.slow
+
 TEMPLATE = ROOT / "infra" / "console_site" / "template.yaml"
 CERTIFICATE = "arn:aws:acm:us-east-1:123456789012:certificate/0123"
 MAIN = {"ApiUrl": "https://a1.execute-api.eu-central-1.amazonaws.com", "BucketName": "adtailor-data-1"}

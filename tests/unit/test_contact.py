@@ -244,6 +244,7 @@ def test_a_number_at_the_end_of_the_longest_text_is_not_cut_in_two() -> None:
         assert text is not None and len(text) <= 2000 and not re.search(r"\d", text)
 
 
+@pytest.mark.slow
 @given(st.text(st.sampled_from("138 1726459-@a.com电话"), min_size=1950, max_size=2100))
 def test_a_long_text_is_taken_again_as_it_is(text: str) -> None:
     once = event(text="电话" + text).text

@@ -23,6 +23,8 @@ from infra.training.baselines import majority, tfidf, tfidf_model
 from infra.training.labels import Rows
 from infra.training.next_item_figures import measure
 
+pytestmark = pytest.mark.slow
+
 CLASSES = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=60)
 
 
@@ -218,7 +220,6 @@ def random_vectors(texts: list[str]) -> np.ndarray:
     return np.random.default_rng(0).normal(size=(len(texts), 16)).astype(np.float32)
 
 
-@pytest.mark.slow
 def test_rank_finds_the_order_that_is_there(tmp_path: Path) -> None:
     # Both import torch, which quick tests do without.
     from infra.evaluate import rank

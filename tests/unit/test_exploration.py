@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 
 from shared.exploration import Ration, Slate, Traits, slate
 
+pytestmark = pytest.mark.slow
+
 CAMPAIGNS = st.sampled_from([None, "a", "b", "c"])
 LABELS = st.frozensets(st.sampled_from(["car", "phone"]), max_size=2)
 
@@ -120,7 +122,6 @@ def test_ads_come_as_often_as_their_propensity_says(case: dict[str, Any], seed: 
             assert abs(seen[place, slot] / draws - chance) <= _within(chance, draws)
 
 
-@pytest.mark.slow
 def test_of_20000_decisions_the_log_gives_back_the_true_means() -> None:
     """Clicks depend on the ad and its slot; the mean of a policy that was never in force lies in its interval too."""
     rng = np.random.default_rng(7)

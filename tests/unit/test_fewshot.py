@@ -9,6 +9,8 @@ from infra.training import fewshot
 from infra.training.calibrate import log_loss, temperature
 from infra.training.regression import fit_logistic, full_weights
 
+pytestmark = pytest.mark.slow
+
 LABELS, WIDTH = 12, 64
 
 

@@ -228,6 +228,7 @@ def test_a_measured_file_may_have_one_label(file: Path) -> None:
     assert read_labels(file, "test") == read_labels(file, "dev") == Rows(["a"], ["b"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", ["汉字，", "<b>", "&amp;", "<a <a ", " \u200b", "<!--", "é\u0301"])
 def test_long_texts_are_cut_in_time_that_grows_with_them(file: Path, unit: str) -> None:
     text = (unit * 100_000)[:100_000] + "x"

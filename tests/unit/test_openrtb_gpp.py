@@ -84,6 +84,7 @@ def test_what_is_no_such_string_allows_nothing_that_applies() -> None:
         assert not known(string, 7), string
 
 
+@pytest.mark.slow
 @given(st.text(alphabet="DBAabz019-_~.+=1YN", max_size=60), st.integers(-5, 60))
 def test_no_string_is_too_odd(string: str, section: int) -> None:
     assert known(string, section) in (True, False)

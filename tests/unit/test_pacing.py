@@ -13,6 +13,8 @@ from hypothesis import strategies as st
 from shared.pacing import DAY, HEADROOM, HOURS, UNIFORM, allowance
 from shared.stores.spend import BUCKET_SECONDS, RESERVATION_SECONDS
 
+pytestmark = pytest.mark.slow
+
 MIDNIGHT = 1_790_035_200.0
 EVENING = tuple(1.0 if hour < 16 else 4.0 for hour in range(HOURS))
 NIGHT_OFF = tuple(0.0 if hour < 7 else 1.0 for hour in range(HOURS))

@@ -68,6 +68,7 @@ def test_every_answer_is_an_earlier_text_that_is_that_similar(texts: list[str], 
             assert match_key(texts[place]) not in {match_key(text) for text in texts[:place]}
 
 
+@pytest.mark.slow
 @settings(max_examples=40)
 @given(st.text("abcdefgh手机", min_size=30, max_size=120), st.integers(0, 119), st.sampled_from([0.6, 0.8]))
 def test_a_pair_is_a_pair_in_either_order(text: str, place: int, threshold: float) -> None:

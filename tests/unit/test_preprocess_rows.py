@@ -363,6 +363,7 @@ JSON = st.recursive(
 FIELDS = st.sampled_from([field.name for field in (*dataclasses.fields(Event), *dataclasses.fields(Ad))])
 
 
+@pytest.mark.slow
 @given(JSON | st.dictionaries(FIELDS, JSON).map(lambda changes: EVENT | AD | changes))
 def test_no_json_makes_parsing_raise(row: object) -> None:
     for parsed in (parse_event(row, now=NOW, index=5), parse_ad(row, index=5)):
@@ -374,6 +375,7 @@ def test_no_json_makes_parsing_raise(row: object) -> None:
             orjson.dumps(dataclasses.asdict(parsed))  # nothing is left that cannot be stored
 
 
+@pytest.mark.slow
 @given(
     st.fixed_dictionaries(
         {

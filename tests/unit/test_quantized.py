@@ -25,6 +25,7 @@ def vectors_like(kind: str, seed: int, n: int, width: int) -> np.ndarray:
     return vectors.astype(np.float32)
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     kind=st.sampled_from(["even", "topics", "spiky", "flat"]),

@@ -75,6 +75,7 @@ def test_an_event_posted_is_in_the_next_answer(system: FakeSystem) -> None:
     assert ids(system.recommending.recommend(TENANT, "ann", n=1)) == ["w1"]
 
 
+@pytest.mark.slow
 def test_not_personalised_means_the_same_for_everybody(system: FakeSystem) -> None:
     catalogue(system, ad("w1", "watch"), ad("p1", "phone"), ad("s1", "shoe"))
     act(system, "ann", "purchase", "shoe of leather")

@@ -18,6 +18,8 @@ from tests import cloudformation
 from tests.cloudformation import ACCOUNT, PSEUDO, Stack, expanded, statements
 from tests.data import ROOT
 
+pytestmark = pytest.mark.slow
+
 PATH = ROOT / "template.yaml"
 FUNCTIONS = ("ProfileFunction", "ClassifyFunction", "GenerateFunction", "RecommendFunction")
 BUCKET = f"arn:aws:s3:::adtailor-data-{ACCOUNT}"
@@ -60,7 +62,6 @@ def sources(of: Stack | None = None) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
-@pytest.mark.slow
 def test_cfn_lint_takes_the_expanded_template() -> None:
     """References, circular waits, types: of what is deployed, where `make template` sees what is written."""
     text = json.dumps(expanded(PATH, short=False))

@@ -142,6 +142,7 @@ def test_a_truncated_gzip_gives_the_rows_before_its_end(name: str) -> None:
             assert len(rows) > len(whole) // 4
 
 
+@pytest.mark.slow
 @given(st.integers(10, 4000), st.integers(1, 255), st.integers(1, 3000))
 def test_a_damaged_gzip_gives_every_row_before_the_damage(place: int, change: int, size: int) -> None:
     plain = b"\n".join(LINES) + b"\n"

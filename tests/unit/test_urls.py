@@ -169,6 +169,7 @@ def imported(tree: ast.Module) -> Iterator[str]:
             yield "dynamic"
 
 
+@pytest.mark.slow
 def test_no_module_that_serves_can_open_an_address_of_an_ad() -> None:
     speaking, reading = set(), set()
     for name, tree in sources():
