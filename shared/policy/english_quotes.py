@@ -1,48 +1,30 @@
-"""Quotations of an English ad: words of it, from where one may start to where one may end."""
+"""An English copy as quotations of its ad (`shared.policy.english_passages`) and what may stand beside them."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
-from itertools import pairwise
 
 from shared.domain import Ad
+from shared.policy.english_passages import (
+    ARTICLES,
+    BREAK,
+    LONGEST,
+    MONEY,
+    Passage,
+    denied_by,
+    limits,
+    passage_of,
+    passages,
+    words_of,
+)
 from shared.policy.plain import beside, plain_words
 from shared.policy.vocabulary import stem
 
-_ARTICLES = frozenset({"a", "an", "the"})
-_WORD = re.compile(r"[A-Za-z0-9À-ÿ£$€%°&+]+(?:['’.:/,\-–@][A-Za-z0-9À-ÿ%]+)*")
-_DIGIT = re.compile(r"\d")
-_SENTENCE = re.compile(r"(?<=[.!?…])[\"'”’)]?\s+(?=[\"'“‘(]?[A-Z0-9£$€])|;\s+|\n+")
-_SIGNS = re.compile(r"n['’]t\b|[£$€%:(]", re.I)
-# The month of May, and compounds that limit nothing: *first-class*, *over-ear*.
-_MAY = re.compile(
-    r"(?<=\S\s)(?-i:May)\b|\b(?!\S*(?:half|non|member|only|free|off|limited|pre|no|not|come|served|under|to|except|minimum)\b|over-(?!ear))\w+(?:-\w+)+\b",
-    re.I,
-)
-_BREAK = re.compile(r"[,;:()–—|.!?]|^\s*-\s*$")
-# Before these the thing that is named is complete.
-_COMPLETES = frozenset(("and", "with", "for", "in", "from", "by", "at", "on", "to", "where", "who", "that", "plus"))
-_STARTS = frozenset(("with", "in", "from", "by", "at", "on", "for", "made"))
-_PREPOSITIONS = _STARTS - {"made"} | {"under", "during", "given", "without", "within", "plus", "bar"}
-_BEGAN = frozenset(("founded", "established", "born", "based", "run", "owned", "made", "led"))
-# Sentences of what is, whose further words are of the same thing: *We are a bakery, based in Kent*.
-_COPULA = re.compile(r"(?:we are|we['’]re|(?:\S+ ){1,6}?(?:is|are) an?)\b", re.I)
 _PART = re.compile(r"[^.!?;—–]*(?:\.(?=\S)[^.!?;—–]*)*[.!?;—–]?")
 _COLON = re.compile(r"[^:]*(?::(?=\S)[^:]*)*:?")
-_TURNS = re.compile(
-    r"[\W_]*(?:except|but|however|yet|unless|though|although|unfortunately|sorry|only|not|extra|subject|available|terms"
-    r"|excludes|excluding|at extra|none|never|closed|ended|paused|cancelled|postponed|sadly|charges|conditions)\b",
-    re.I,
-)
-_OFFERS = re.compile(
-    r"\b(?:free|off|delivery|delivered|returns?|refund\w*|discount\w*|parking|lesson|for £?\d+)\b|[£$€%]", re.I
-)
-_CONDITIONS = re.compile(r"\b(?:exclud\w+|qualif\w+|eligib\w+|apply|applies|valid|ended|expire[sd]?|needed)\b", re.I)
-# Somebody else's words, or what is only told.
-_SPOKEN_BY = re.compile(r"[“”\"]|(?:^|\s)['‘]\w|\b(?:says?|said|writes?|wrote|claims?)\b", re.I)
 _LATER = re.compile(
     r"\b(?:starts?|opens?|opening|pre-?order|waiting list|coming|planned|made to order|full|closed|postponed|paused"
     r"|(?:mon|tues|wednes|thurs|fri|satur|sun)days?|january|february|march|april|june|july|august|september|october"
@@ -50,107 +32,11 @@ _LATER = re.compile(
 )
 _REMOTE = re.compile(r"\b(?:online|video|zoom|from home|by post|by email|by phone|closed|app)\b")
 _SKILLED = re.compile(r"\b(?:advanced|intermediate|experienced?|refresher|assumed|fluent)\b")
-_HEADS = re.compile(r"\b(?:not|no|never|without|exclud\w*|except)\b|:", re.I)
-_MONEY = ("£", "$", "€")
 _NUMBER = re.compile(r"[\d.,:/+–-]+")
-_CUT_OFF = re.compile(r"(?:…|\.\.\.?)[\])]*$")
-_CLAUSE = re.compile(r"[,;:()–—]\s+")
 _PIECES = re.compile(r"(,(?=\s)|[()])")
-_DENYING = frozenset(("no", "none", "false", "-", "n/a"))
-_PARTICIPLES = ("ed", "ing")
-_TAKEN_BACK = 2  # sentences within which one is taken back
-_ITEM = 4  # words of a list's item
-_NAME = 4  # words of a name
-LONGEST = 400  # characters of a sentence that is read
 _BREAKS = 40  # and its commas
 _LEADS = 3
 _ASKED = 6  # words of a question that uses the ad's words as it likes
-
-
-@dataclass(frozen=True, slots=True)
-class _Passage:
-    """Words of the ad without articles, where a quotation of them may start and end, and the `breaks` before which the
-    ad has a comma or the like. name: the ad is called so. sentence: of the description. value: of an attribute alone.
-    limited: it may name what is not to be had."""
-
-    words: tuple[str, ...]
-    starts: frozenset[int]
-    ends: frozenset[int]
-    breaks: frozenset[int]
-    name: bool = False
-    sentence: bool = False
-    value: bool = False
-    limited: bool = False
-
-    def states(self, place: int) -> bool:
-        """Whether that word makes a whole statement of it, which follows no verb or preposition that wants a thing."""
-        word = self.words[place]
-        own = self.sentence and self.words[0] in ("our", "we", "you") and word in beside("en", "doing")
-        return own or word in beside("en", "verbs") or (self.sentence and word in beside("en", "asserting"))
-
-    def orders(self) -> bool:
-        """Whether it begins as no thing does: *Make friends with it*."""
-        return self.sentence and self.words[0] in beside("en", "ordering")
-
-    def names(self, group: Sequence[str]) -> bool:
-        """Whether these words stand here in a row, and no other that belongs to them comes after."""
-        length = len(group)
-        for start in range(len(self.words) - length + 1):
-            end = start + length
-            if self.words[start:end] == tuple(group) and (
-                end == len(self.words)
-                or end in self.breaks
-                or self.words[end] in _COMPLETES
-                or stem(self.words[end]) in plain_words()[0]
-            ):
-                return True
-        return False
-
-
-def words_of(text: str) -> list[tuple[str, int, int]]:
-    """The words of an English text in small letters, each with its start and end."""
-    return [(match[0].lower().replace("’", "'"), *match.span()) for match in _WORD.finditer(text)]
-
-
-@cache
-def _limiting() -> re.Pattern[str]:
-    words = sorted(beside("en", "limits"), key=len, reverse=True)
-    return re.compile(rf"\b(?:{'|'.join(map(re.escape, words))})\b", re.I)
-
-
-def _limits(text: str) -> bool:
-    """Whether a part of an English text may say something else than the whole."""
-    # No copy is as long, and the patterns take longer than it is worth.
-    return len(text) > 2 * LONGEST or bool(_limiting().search(_MAY.sub("", text)) or _SIGNS.search(text))
-
-
-def sentences(description: str) -> list[str]:
-    """The sentences of a description that may be quoted, as they stand there."""
-    found = []
-    parts = [one.strip() for one in _SENTENCE.split(description)]
-    between = _SENTENCE.findall(description)
-    chains = {place for place, end in enumerate(between, 1) if end.startswith(";")}
-    in_chain = False  # of what is denied: *Not included: flights; insurance*
-    for place, sentence in enumerate(parts):
-        above = parts[place - 1] if place else ""
-        in_chain = place in chains and (in_chain or bool(_HEADS.search(above)))
-        following = parts[place + 1 : place + 1 + _TAKEN_BACK]
-        taken_back = any(map(_TURNS.match, following)) or (
-            _OFFERS.search(sentence) and any(map(_CONDITIONS.search, following))
-        )
-        # *Rained out? You choose.* and *You know us. Welcome. Except we have moved.* say nothing of the kind apart.
-        if above.endswith("?") or sentence.endswith("?") or taken_back:
-            continue
-        if in_chain or _SPOKEN_BY.search(sentence):
-            continue
-        words = words_of(sentence)
-        said = [word.split("'")[0] for word, _, _ in words]
-        opening = said[1:] if said and said[0] in _ARTICLES else said
-        begins = {" ".join(part[:length]) for part in (said, opening) for length in (1, 2, 3)}
-        stands = beside("en", "pronouns").isdisjoint(said)
-        if words and stands and not _CUT_OFF.search(sentence) and begins.isdisjoint(beside("en", "leaning")):
-            found.append(sentence.strip(" ."))
-    return found
 
 
 def plain_english(text: str) -> bool:
@@ -162,7 +48,7 @@ def plain_english(text: str) -> bool:
 @cache
 def _frames() -> frozenset[str]:
     """The clauses that say nothing of the product, without articles."""
-    return frozenset(" ".join(word for word in one.split() if word not in _ARTICLES) for one in beside("en", "frames"))
+    return frozenset(" ".join(word for word in one.split() if word not in ARTICLES) for one in beside("en", "frames"))
 
 
 def _calls(words: Sequence[str]) -> set[str]:
@@ -173,136 +59,15 @@ def _calls(words: Sequence[str]) -> set[str]:
 
 def only_calls(text: str) -> bool:
     """Whether a sentence is a call or a greeting from the list."""
-    return not _calls([word for word, _, _ in words_of(text) if word not in _ARTICLES]).isdisjoint(_frames())
-
-
-def _passages(ad: Ad) -> Iterator[_Passage]:
-    # A long title that the description begins with is a piece of it, and no name.
-    named = len(ad.title.split()) <= _NAME or not ad.description.lower().startswith(ad.title.lower())
-    limited = bool(_limiting().search(ad.title) or any(sign in ad.title for sign in _MONEY))
-    found = [_passage(ad.title, whole=limited, name=True), *_short_names(ad)] if named else []
-    if ad.brand:
-        found.append(_passage(ad.brand, whole=True, name=True))
-    for sentence in sentences(ad.description):
-        limited = _limits(sentence)
-        found.append(replace(_passage(sentence, whole=limited), sentence=True, limited=limited))
-    for key, value in ad.attributes.items():
-        name, said = key.replace("_", " "), f"{value:.15g}" if isinstance(value, float) else str(value)
-        limited = _limits(said) or _limits(name) or said.lower() in _DENYING
-        found += [replace(_passage(one, whole=True), limited=limited) for one in (f"{name} {said}", f"{said} {name}")]
-        if name.lower() in beside("en", "describing") and not _DIGIT.search(said) and not limited:
-            found.append(replace(_passage(said, whole=True), value=True))
-    return (one for one in found if one.words)
-
-
-def _denied(ad: Ad) -> frozenset[str]:
-    """Stems of what an ad says of what is not to be had: *Dogs are not allowed*."""
-    parts = [part for one in _SENTENCE.split(ad.description) for part in _CLAUSE.split(one)]
-    parts += [f"{name} {value}" for name, value in ad.attributes.items()]
-    signs = beside("en", "dissuading") | beside("en", "refusing") | _DENYING
-    found: set[str] = set()
-    for part in parts:
-        words = {word for word, _, _ in words_of(part)}
-        if not signs.isdisjoint(words) or any(word.endswith("n't") for word in words):
-            found |= set(map(stem, words))
-    return frozenset(found)
-
-
-def _short_names(ad: Ad) -> Iterator[_Passage]:
-    """Beginnings of the title by which the description calls the thing."""
-    title = list(_WORD.finditer(ad.title))
-    for last, following in pairwise(title):
-        name = ad.title[: last.end()]
-        # *Canon EOS R6 battery grip* is no Canon EOS R6, also where it is said to fit one.
-        ends = following[0].lower() in _COMPLETES or _BREAK.search(ad.title[last.end() : following.start()])
-        of_another = re.search(
-            rf"\b(?:for|fits?|holds?|with|like|from|of) (?:the |an? )?{re.escape(name)}\b", ad.description
-        )
-        if ends and not of_another and name[:1].isupper() and re.search(rf"\b{re.escape(name)}\b", ad.description):
-            yield _passage(name, whole=True, name=True)
-
-
-def _passage(text: str, *, whole: bool = False, name: bool = False) -> _Passage:
-    """whole: it is quoted as a whole or not at all."""
-    said = words_of(text)
-    # *For a small fee, engraved with a name*, *Add a stone, set in gold*.
-    whole = whole or (
-        not name and bool(said) and (said[0][0] in _PREPOSITIONS or said[0][0] in beside("en", "fronted"))
-    )
-    copula = bool(_COPULA.match(text))
-    # A name is not cut before what makes another thing of it, nor a sentence before what limits it.
-    turning = beside("en", "turning") if name else beside("en", "conditions")
-    last_turn = max((place for place, (word, _, _) in enumerate(said) if _turns(word, turning, name)), default=-1)
-    words: list[str] = []
-    starts, ends, breaks, joins = {0}, set[int](), set[int](), set[int]()
-    last, broken, colon, does, counts, turned = 0, False, False, False, False, False
-    for number, (word, start, end) in enumerate(said):
-        broken = broken or bool(words and _BREAK.search(text[last:start]))
-        colon = colon or ":" in text[last:start]
-        last = end
-        if word in _ARTICLES:
-            continue
-        place = len(words)
-        if broken:
-            breaks.add(place)
-            if not whole and name:
-                if number > last_turn:
-                    ends.add(place)
-                if colon and not turned:
-                    starts.add(place)
-            elif not whole:
-                cut = number > last_turn and _complete(words, word, counts=counts, nominal=not (does or copula))
-                if cut or word in _BEGAN:
-                    ends.add(place)
-                if not does and (word in _STARTS or word.endswith(_PARTICIPLES)):
-                    starts.add(place)
-        if words and name and not whole and word == "with":
-            ends.add(place)
-        if words and words[-1] == "with" and place - 1 in starts - {0}:
-            starts.add(place)
-        if word in ("and", "or"):
-            joins.add(place)
-        does = does or word in beside("en", "doing") or (not copula and word in beside("en", "being"))
-        counts, turned = counts or bool(_DIGIT.search(word)), turned or word in turning
-        words.append(word)
-        broken, colon = False, False
-    listed = {end for end in ends if _goes_on_listing(words, end, breaks, joins)}
-    starts, ends = starts - listed, ends - listed | {len(words)}
-    return _Passage(tuple(words), frozenset(starts), frozenset(ends), frozenset(breaks), name)
-
-
-def _turns(word: str, turning: Collection[str], name: bool) -> bool:
-    return word in turning or (not name and bool(_DIGIT.search(word)))
-
-
-def _complete(words: Sequence[str], following: str, *, counts: bool, nominal: bool) -> bool:
-    """Whether what stands before a comma says the same without what comes after it: *Lasts 40 hours, on the lowest
-    setting* does not. counts: there is a figure in it; nominal: no verb."""
-    participle = following.endswith(_PARTICIPLES)
-    if counts:
-        return not (following in _PREPOSITIONS or participle)
-    if words[0].endswith(_PARTICIPLES):  # *Accredited by the CPD, our sister school runs the exam*
-        return following in ("and", "or") or participle
-    return nominal or following not in _PREPOSITIONS
-
-
-def _goes_on_listing(words: Sequence[str], end: int, breaks: set[int], joins: set[int]) -> bool:
-    """Whether a list goes on there: *fundraising, planning and leadership advice* is no *fundraising*."""
-    if end in joins:
-        return True
-    if end >= len(words) or words[end] in _COMPLETES:
-        return False
-    if words[end].endswith(_PARTICIPLES) and end + 1 not in joins and end + 1 not in breaks:
-        return False
-    return any(place in breaks or place in joins for place in range(end + 1, end + 1 + _ITEM))
+    return not _calls([word for word, _, _ in words_of(text) if word not in ARTICLES]).isdisjoint(_frames())
 
 
 class EnglishQuotations:
     """What of an English ad copy may quote. phrases: the ad's attributes as they are said."""
 
     def __init__(self, ad: Ad, phrases: Iterable[str]) -> None:
-        said = (replace(_passage(phrase, whole=True), limited=_limits(phrase)) for phrase in phrases)
-        self._passages = (*_passages(ad), *said)
+        said = (replace(passage_of(phrase, whole=True), limited=limits(phrase)) for phrase in phrases)
+        self._passages = (*passages(ad), *said)
         told = " ".join([ad.title, ad.description, *map(str, ad.attributes.values())]).lower()
         self._refused = frozenset(
             name
@@ -310,7 +75,7 @@ class EnglishQuotations:
             if reason.search(told)
             for name in beside("en", name)
         )
-        self._denied = _denied(ad) - {stem(word) for word, _, _ in words_of(ad.title)}
+        self._denied = denied_by(ad) - {stem(word) for word, _, _ in words_of(ad.title)}
 
     def unquoted(self, text: str, audience: Sequence[str]) -> Iterator[tuple[int, int]]:
         """The parts of a text that are no quotation and may state something."""
@@ -324,7 +89,7 @@ class EnglishQuotations:
                     yield start + len(part[0]) - len(part[0].lstrip()), start + len(part[0].rstrip())
 
     def _holds(self, text: str, audience: frozenset[str]) -> bool:
-        if len(text) > LONGEST or len(_BREAK.findall(text)) > _BREAKS:
+        if len(text) > LONGEST or len(BREAK.findall(text)) > _BREAKS:
             return False
         return not text.strip() or _Sentence(text, self._passages, audience, self._refused, self._denied).holds()
 
@@ -336,7 +101,7 @@ class _Sentence:
     def __init__(
         self,
         text: str,
-        passages: Sequence[_Passage],
+        passages: Sequence[Passage],
         audience: frozenset[str],
         refused: frozenset[str],
         denied: frozenset[str],
@@ -347,7 +112,7 @@ class _Sentence:
             if piece in (",", "(", ")"):
                 self._units.append(",")
             else:
-                self._units += [word for word, _, _ in words_of(piece) if word not in _ARTICLES]
+                self._units += [word for word, _, _ in words_of(piece) if word not in ARTICLES]
         self._passages, self._audience = passages, audience
         self._question = text.rstrip().endswith("?")
         self._known: dict[int, bool] = {}
@@ -399,7 +164,7 @@ class _Sentence:
             place += 1
         return place
 
-    def _quoted(self, place: int, passage: _Passage, *, led: bool = False) -> Iterator[int]:
+    def _quoted(self, place: int, passage: Passage, *, led: bool = False) -> Iterator[int]:
         """Where quotations of the passage that start here end; commas do not count where the ad has a break.
 
         led: by a word that wants a thing and no statement; after ``with`` the thing is not the sentence's own.
@@ -410,7 +175,7 @@ class _Sentence:
         for start in passage.starts:
             if beside_it and passage.sentence and not start:
                 continue
-            if led and (passage.words[start].startswith(_MONEY) or (not start and passage.orders())):
+            if led and (passage.words[start].startswith(MONEY) or (not start and passage.orders())):
                 continue
             at, word = place, start
             while word < len(passage.words) and at < len(self._units):
@@ -426,7 +191,7 @@ class _Sentence:
                 if word in passage.ends and (word - start > 1 or alone or passage.name):
                     yield at
 
-    def _goes_on(self, place: int, passage: _Passage) -> bool:
+    def _goes_on(self, place: int, passage: Passage) -> bool:
         """Whether what comes after a quotation of the passage holds."""
         key = place, id(passage)
         if key not in self._followed:
@@ -434,7 +199,7 @@ class _Sentence:
             self._followed[key] = self._follows(place, passage)
         return self._followed[key]
 
-    def _follows(self, place: int, passage: _Passage) -> bool:
+    def _follows(self, place: int, passage: Passage) -> bool:
         units = self._units
         if place >= len(units):
             return True
@@ -484,7 +249,7 @@ class _Sentence:
             return False
         strange = [word for word in words if not (word in self._audience or word in spoken or stem(word) in plain)]
         if asked:
-            if len(words) <= _ASKED and not any(map(_limits, strange)) and self._named(words, strange):
+            if len(words) <= _ASKED and not any(map(limits, strange)) and self._named(words, strange):
                 strange = []
             return not strange
         asks_for = words[0] in beside("en", "calls") and beside("en", "promising").isdisjoint(words)
@@ -494,5 +259,5 @@ class _Sentence:
 @cache
 def _leads(section: str) -> tuple[tuple[str, ...], ...]:
     return tuple(
-        sorted({tuple(word for word in lead.split() if word not in _ARTICLES) for lead in beside("en", section)})
+        sorted({tuple(word for word in lead.split() if word not in ARTICLES) for lead in beside("en", section)})
     )

@@ -17,7 +17,8 @@ from shared.domain import Ad, Language
 from shared.policy.characters import fold
 from shared.policy.chinese_quotes import ChineseQuotations, plain_chinese, without_harmless
 from shared.policy.chinese_quotes import sentences as chinese_sentences
-from shared.policy.english_quotes import EnglishQuotations, plain_english, sentences, words_of
+from shared.policy.english_passages import sentences, words_of
+from shared.policy.english_quotes import EnglishQuotations, plain_english
 from shared.policy.plain import beside
 
 
