@@ -1,9 +1,10 @@
 """The next-item model: what a person turns to next, learned from histories of items.
 
 A product of two distributions over all items: of a sequence model (`infra.training.sequence`; several nets of
-different seeds, whose logits are averaged, with the likeness to the history's texts added) and of item transitions
-(`infra.training.transitions`). `fit` chooses everything by the last item of each history, refits on the whole histories
-and gives a `Fitted`, which `save` writes as the files that `shared.models.next_item.NextItem` serves.
+different seeds, whose logits are averaged, with the likeness to the history's texts and a linear model of what people
+have together, `infra.training.linear`, added) and of item transitions (`infra.training.transitions`). `fit` chooses
+everything by the last item of each history, refits on the whole histories and gives a `Fitted`, which `save` writes as
+the files that `shared.models.next_item.NextItem` serves.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import numpy as np
 import onnx
 import scipy.sparse as sp
 
-from infra.training import distributed, sequence
+from infra.training import distributed, linear, sequence
 from infra.training.next_item_figures import REPEAT_LIMIT, repeats
 from infra.training.next_item_graph import graph
 from infra.training.next_item_mixture import (
@@ -51,6 +52,7 @@ from shared.models.next_item import ARRAYS, FORMAT, GRAPH, ITEMS, SETTINGS
 FEWEST = 30  # histories of three items and more, below which nothing can be chosen
 SECONDS = 1300.0  # of a training without a deadline
 SMOOTHING_ITEMS = 40_000  # above which smoothing takes longer than it is worth
+LINEAR_TIME = 0.06  # of the time left that one inverse for the linear model may take, and the choice of its penalty
 MEMBERS = 3
 SETTING_USERS = 8000  # on whom the transitions' setting is chosen
 BATCH_STEPS = 2400  # of a batch, about
@@ -75,6 +77,7 @@ class Fitted:
     mixture: Mixture
     table: sp.csr_matrix
     strength: np.ndarray
+    together: sp.csr_matrix  # the linear model's weights, (items, items); of no entries where it has no say
     exclude_seen: bool
     figures: dict[str, Any] = field(default_factory=dict)
 
@@ -84,6 +87,7 @@ class Fitted:
         length = self.nets[0].plan.length
         moves = _moves(self.table, self.strength, self.setting, users, length)
         near = content(self.texts, users, self.mixture.age, length)
+        had = linear.scores(self.together, users, self.mixture.memory, length)
         for start in range(0, len(users), BATCH):
             group = users[start : start + BATCH]
             logits = np.zeros((len(group), len(self.item_ids)), dtype=np.float32)
@@ -92,6 +96,7 @@ class Fitted:
             floor = FLOOR / len(self.item_ids)
             logits /= np.float32(len(self.nets))
             logits += np.float32(self.mixture.content) * next(near)
+            logits += np.float32(self.mixture.linear) * next(had)
             score = joined(logits, next(moves), self.mixture.share, floor)
             again(score, group, self.mixture.repeat)
             yield log_softmax(self.mixture.sharpness * score)
@@ -111,6 +116,9 @@ class Fitted:
             "columns": self.table.indices.astype(np.int32),
             "weights": self.table.data.astype(np.float32),
             "strength": self.strength,
+            "together_pointers": self.together.indptr.astype(np.int64),
+            "together_columns": self.together.indices.astype(np.int32),
+            "together_weights": self.together.data.astype(np.float32),
         }
         np.savez(folder / ARRAYS, **arrays)
         (folder / ITEMS).write_text(json.dumps(self.item_ids, ensure_ascii=False), encoding="utf-8")
@@ -129,6 +137,8 @@ class Fitted:
             "repeat": self.mixture.repeat,
             "content": self.mixture.content,
             "age": self.mixture.age,
+            "linear": self.mixture.linear,
+            "memory": self.mixture.memory,
         }
         (folder / SETTINGS).write_text(json.dumps(settings, indent=2) + "\n", encoding="utf-8")
 
@@ -180,6 +190,15 @@ def fit(
     )
     tell(f"transitions: worth {value:.4f} on validation, {setting}")
 
+    allowed = LINEAR_TIME * (ends - time.monotonic())
+    most = linear.affordable(allowed)
+    most = distributed.agreed(most) if together else most
+
+    def penalised() -> tuple[float, sp.csr_matrix]:
+        return _penalised(fitting, validation, most, time.monotonic() + allowed)
+
+    penalty, beside = distributed.on_first(penalised) if together else penalised()
+
     plan = _plan(plan or Plan(), len(item_ids), histories)
     basis = sequence.whitening(texts, min(plan.content, texts.shape[1]), plan.whitening)
     reduced = np.asarray(texts @ basis, dtype=np.float32)
@@ -209,7 +228,7 @@ def fit(
     neighbours = text_neighbours(texts) if smooth else None
     likeness = _likeness(texts, plan)
     near = sequence.centred(texts @ likeness, np.zeros(plan.width, np.float32))
-    mixture, tuned, value = blend(half, setting, neighbours, nets, near, validation)
+    mixture, tuned, value = blend(half, setting, neighbours, nets, near, beside, validation)
     tell(f"mixture: worth {value:.4f} on validation, {mixture}, {tuned}")
 
     final = []
@@ -231,12 +250,14 @@ def fit(
         table = smoothed(table, neighbours)
     if mixture.rarity:
         table = sp.csr_matrix(table @ sp.diags(rare(whole.counts, mixture.rarity)))
+    had = linear.weights(histories, len(item_ids), penalty, most if mixture.linear else 0)
     if validation.exclude_seen:
         mixture = replace(mixture, repeat=NEVER)
     figures = {
         "transitions": asdict(setting),
         "transitions_in_mixture": asdict(tuned),
         "mixture": asdict(mixture),
+        "penalty": penalty,
         "plan": asdict(plan),
         "epochs": [len(course.curve) for course in courses],
         "steps": [course.steps for course in courses],
@@ -246,6 +267,7 @@ def fit(
             "worth": round(value, 4),
             "nets": [round(course.best, 4) for course in courses],
             "transitions": round(validation.of(half.scores(users, setting), users).worth, 4),
+            "linear": round(validation.of(linear.scores(beside, users, mixture.memory), users).worth, 4),
         },
     }
     projections = [*(basis @ net.content.weight.detach().numpy().T for net in final), likeness]
@@ -261,6 +283,7 @@ def fit(
         mixture=mixture,
         table=table,
         strength=whole.strength(tuned),
+        together=had,
         exclude_seen=validation.exclude_seen,
         figures=figures,
     )
@@ -273,6 +296,22 @@ def _tuned(model: Transitions, validation: Validation, deadline: float) -> tuple
 
     found: tuple[Setting, float] = search(Setting(), CHOICES, value, deadline)
     return found
+
+
+def _penalised(
+    histories: Sequence[np.ndarray], validation: Validation, most: int, deadline: float
+) -> tuple[float, sp.csr_matrix]:
+    """The linear model's best penalty, of those that there is time to try, and its weights."""
+    tried: list[tuple[float, float, sp.csr_matrix]] = []
+    for penalty in linear.PENALTIES:
+        began = time.monotonic()
+        table = linear.weights(histories, validation.items, penalty, most)
+        worth = validation.of(linear.scores(table, validation.few, 1.0), validation.few).worth
+        tried.append((worth, penalty, table))
+        if 2 * time.monotonic() - began > deadline:
+            break
+    _, penalty, table = max(tried, key=lambda one: one[0])
+    return penalty, table
 
 
 def _likeness(texts: np.ndarray, plan: Plan) -> np.ndarray:

@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 import scipy.sparse as sp
 
-from infra.training import sequence
+from infra.training import linear, sequence
 from infra.training.next_item_figures import Ranked, forget, measure
 from infra.training.sequence import Net
 from infra.training.transitions import (
@@ -27,10 +27,12 @@ TUNING_USERS = 4000  # who judge a net while it is trained
 BLEND_CELLS = 1e8  # users times items that the mixture is chosen on
 FEWEST_USERS = 200  # however many items there are
 SHARES = (0.0, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9)  # never all: what no transition leads to would be equal
-SHARPNESS = (0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.5)
+SHARPNESS = (0.1, 0.15, 0.2, 0.3, 0.45, 0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.5)
 CONTENTS = (0.0, 2.0, 4.0, 6.0, 9.0, 13.0)
 AGES = (0.3, 0.5, 0.7, 0.85, 0.97)
 RARITIES = (0.0, 0.2, 0.4)
+LINEARS = (5.0, 10.0, 20.0, 40.0, 80.0)  # its scores lie between 0 and 1, mostly
+MEMORIES = (1.0, 0.97, 0.85, 0.7)  # of the linear model
 SURE = 2.0  # standard errors of what a mixture gains, over people, beyond the transitions almost alone
 FLOOR = 0.1  # least probability of a transition, of that of an item by chance
 REPEATS = (-4.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)
@@ -41,7 +43,8 @@ class Mixture:
     """share: of the transitions. sharpness: factor of the log-probabilities. smooth: whether the transitions are those
     smoothed through text neighbours. repeat: added to the log-probability of what the person had already. content:
     factor of the cosine with the history's texts, which joins the nets' logits; age: of these texts, what each counts
-    of the next. rarity: power of an item's count by which transitions to it are divided."""
+    of the next. rarity: power of an item's count by which transitions to it are divided. linear: factor of the linear
+    model's score, which joins the nets' logits too; memory: what an item of the history counts for it of the next."""
 
     share: float = 0.5
     sharpness: float = 1.0
@@ -50,6 +53,8 @@ class Mixture:
     content: float = 4.0
     age: float = 0.7
     rarity: float = 0.0
+    linear: float = 0.0
+    memory: float = 1.0
 
 
 class Validation:
@@ -112,19 +117,20 @@ def blend(
     neighbours: sp.csr_matrix | None,
     nets: Sequence[Net],
     texts: np.ndarray,
+    together: sp.csr_matrix,
     validation: Validation,
 ) -> tuple[Mixture, Setting, float]:
     """The mixture of the highest worth on validation with its setting of the transitions, and that worth; almost the
     transitions alone where that is not surely better (`SURE`): few people choose by chance among so many options.
 
-    texts: unit rows, (items, width). One thing is chosen after another. The age and the count of a history's items are
-    weighed anew, since next to the nets the best weights are others. Sharpness is what makes the targets likeliest,
-    which no order depends on.
+    texts: unit rows, (items, width). together: the linear model's weights. One thing is chosen after another. The age
+    and the count of a history's items are weighed anew, since next to the nets the best weights are others. Sharpness
+    is what makes the targets likeliest, which no order depends on.
     """
     users = validation.users[: max(int(BLEND_CELLS / validation.items), FEWEST_USERS)]
     wanted = validation.targets[: len(users)]
     logits = [block.astype(np.float16) for block in net_scores(nets, users)]
-    floor = FLOOR / validation.items
+    floor, length = FLOOR / validation.items, nets[0].plan.length
     repeats_tried = (0.0,) if validation.exclude_seen else REPEATS
     tables = {False: model.table(setting)}
     if neighbours is not None:
@@ -132,11 +138,12 @@ def blend(
 
     def parts(number: int, moves: np.ndarray, option: Mixture) -> tuple[np.ndarray, np.ndarray]:
         """Log-probabilities of a batch without transitions and by them alone."""
-        start = number * BATCH
+        group = users[number * BATCH : (number + 1) * BATCH]
         spoken = logits[number].astype(np.float32)
         if option.content:
-            group = users[start : start + BATCH]
-            spoken += np.float32(option.content) * next(content(texts, group, option.age, nets[0].plan.length))
+            spoken += np.float32(option.content) * next(content(texts, group, option.age, length))
+        if option.linear:
+            spoken += np.float32(option.linear) * next(linear.scores(together, group, option.memory, length))
         moved = moves * rare(model.counts, option.rarity) if option.rarity else moves
         return joined(spoken, moved, 0.0, floor), joined(spoken, moved, 1.0, floor)
 
@@ -149,11 +156,12 @@ def blend(
             for number, moves in enumerate(model.scores(users, one, table)):
                 start = number * BATCH
                 group, targets = users[start : start + BATCH], wanted[start : start + BATCH]
-                made: tuple[float, float, float] | None = None
+                made: tuple[float, ...] | None = None
                 for place in places:
                     option = options[place]
-                    if made != (option.content, option.age, option.rarity):  # options that share them stand together
-                        made = (option.content, option.age, option.rarity)
+                    wanted_parts = (option.content, option.age, option.rarity, option.linear, option.memory)
+                    if made != wanted_parts:  # options that share them stand together
+                        made = wanted_parts
                         nets_alone, other = parts(number, moves, option)
                     share = np.float32(options[place].share)
                     score = (1 - share) * nets_alone + share * other
@@ -185,6 +193,11 @@ def blend(
             if found > value:
                 setting, value = candidate, found
     best, value = better([replace(best, share=share) for share in SHARES if share != best.share])
+    best, value = better([replace(best, linear=factor, share=share) for factor, share in product(LINEARS, SHARES)])
+    if best.linear:
+        options = [replace(best, linear=factor, memory=memory) for factor, memory in product(LINEARS, MEMORIES[1:])]
+        best, value = better(options)
+        best, value = better([replace(best, share=share) for share in SHARES if share != best.share])
     plain = Mixture(SHARES[-1], 1.0, False, best.repeat, content=0.0)
     beside = judge([plain], first)[0]
     gained = judge([best], setting)[0] - beside

@@ -3,9 +3,10 @@
 An item's representation is its text vector projected, plus an embedding of its id where the item was in the training;
 an item that was not is placed by its text alone (cold start). The history, read by a causal transformer (Kang and
 McAuley, 2018, "Self-attentive sequential recommendation"), gives one distribution over the catalogue, whose logits are
-scaled cosines of representations and, where it helps, of the texts as they are; damped, distance-weighted item
-transitions, lent between neighbours in text, give another. Their weighted product (Hinton, 2002, "Training products of
-experts") is the prediction.
+scaled cosines of representations and, where it helps, of the texts as they are, and of what a linear model says of what
+people have together (Steck, 2019, "Embarrassingly shallow autoencoders for sparse data"); damped, distance-weighted
+item transitions, lent between neighbours in text, give another. Their weighted product (Hinton, 2002, "Training
+products of experts") is the prediction.
 
 Trained and written by ``infra/training/next_item.py``.
 """
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 SETTINGS, ARRAYS, ITEMS = "next_item.json", "next_item.npz", "items.json"
 GRAPH = "sequence-{}.onnx"
-FORMAT = 2
+FORMAT = 3
 BOUND = 4.0  # of the scores: no ad is moved further by its history than by anything else
 CHUNK = 8192  # ads projected at a time
 
@@ -46,6 +47,29 @@ class Prepared:
     rows: np.ndarray
     new: np.ndarray
     places: dict[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """A sparse matrix of what each of the items trained with says of the others, by rows: of item i the `columns` and
+    `weights` between `pointers` i and i + 1."""
+
+    pointers: np.ndarray
+    columns: np.ndarray
+    weights: np.ndarray
+
+    def lead(self, known: np.ndarray, counts: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
+        """Sum over the `known` items (below 0: not trained with), each counting as `counts` says, float32 (count,) of
+        the catalogue, whose `rows` are those of `Prepared`."""
+        total = np.zeros(count, dtype=np.float32)
+        for item, weight in zip(known, counts, strict=True):
+            if item < 0:
+                continue
+            start, end = self.pointers[item], self.pointers[item + 1]
+            targets = rows[self.columns[start:end]]
+            there = targets >= 0
+            total[targets[there]] += weight * self.weights[start:end][there]  # a row names no item twice
+        return total
 
 
 class NextItem:
@@ -67,7 +91,8 @@ class NextItem:
         self._mean = arrays["mean"].astype(np.float32)
         self._projection = arrays["projection"].astype(np.float32)
         self._trained = arrays["trained"].astype(np.float32)
-        self._pointers, self._columns, self._weights = (arrays[name] for name in ("pointers", "columns", "weights"))
+        self._transitions = _Table(*(arrays[name] for name in ("pointers", "columns", "weights")))
+        self._together = _Table(*(arrays[f"together_{name}"] for name in ("pointers", "columns", "weights")))
         self._strength = arrays["strength"].astype(np.float32)
 
     @classmethod
@@ -88,7 +113,8 @@ class NextItem:
             model = cls(settings, arrays, items, sessions)
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise ArtifactError(f"{folder.name}: the next-item model cannot be read: {error!r}") from None
-        if len(items) != len(model._trained) or len(items) + 1 != len(model._pointers):
+        lengths = {len(model._trained), len(model._transitions.pointers) - 1, len(model._together.pointers) - 1}
+        if lengths != {len(items)}:
             raise ArtifactError(f"{folder.name}: the next-item model's files do not belong together")
         return model
 
@@ -133,8 +159,12 @@ class NextItem:
         shown = self._content(vectors)
         shown[known >= 0] = self._trained[known[known >= 0]]
         score = prepared.matrix @ self._query(shown[::-1])
-        share = np.float32(self._settings["share"])
-        moves = self._moves(known, prepared.rows, count)
+        factor, share = np.float32(self._settings["linear"]), np.float32(self._settings["share"])
+        if factor:
+            ages = np.float32(self._settings["memory"]) ** np.arange(len(known), dtype=np.float32)
+            score += factor * self._together.lead(known, ages, prepared.rows, count)
+        ages = np.float32(self._settings["decay"]) ** np.arange(len(known), dtype=np.float32)
+        moves = self._transitions.lead(known, ages * self._strength[known], prepared.rows, count)
         mass = moves.sum()
         if share and mass > 0:
             score -= score.max()
@@ -174,16 +204,3 @@ class NextItem:
         about = np.float32(self._settings["age"]) ** ages @ parts[:, -1]
         about *= np.float32(self._settings["content"] / max(float(np.linalg.norm(about)), 1e-9))
         return np.concatenate([query, about])
-
-    def _moves(self, known: np.ndarray, rows: np.ndarray, count: int) -> np.ndarray:
-        """Transitions from the history's items, latest first, to the catalogue's, (n,), not normalised."""
-        total = np.zeros(count, dtype=np.float32)
-        for age, item in enumerate(known):
-            if item < 0:
-                continue
-            start, end = self._pointers[item], self._pointers[item + 1]
-            targets = rows[self._columns[start:end]]
-            there = targets >= 0
-            weight = self._settings["decay"] ** age * self._strength[item]
-            total[targets[there]] += weight * self._weights[start:end][there]  # a row names no item twice
-        return total

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from infra.training import next_item, next_item_mixture, transitions
+from infra.training import linear, next_item, next_item_mixture, transitions
 from infra.training.next_item import Fitted, fit
 from infra.training.next_item_mixture import content, joined, rare
 from infra.training.sequence import Plan
 from shared.errors import ArtifactError
 from shared.models.next_item import BOUND, NextItem, Prepared
+from tests.unit.test_linear import tastes
 
 pytestmark = pytest.mark.slow
 
@@ -92,6 +93,33 @@ def test_the_likeness_of_the_texts_is_served_where_it_counts(fitted: Fitted, tmp
     expected = next(one.scores([history]))[0] + np.log(items)
     found = asked(served, prepared, [one.item_ids[item] for item in history[::-1]])
     np.testing.assert_allclose(found, BOUND * np.tanh(expected / BOUND), atol=2e-3)
+
+
+@pytest.mark.parametrize(("share", "memory"), [(0.0, 1.0), (0.5, 0.7)])
+def test_what_people_have_together_is_served_where_it_counts(
+    fitted: Fitted, tmp_path: Path, share: float, memory: float
+) -> None:
+    histories, _ = world()
+    items = len(fitted.item_ids)
+    table = linear.weights([history[history < items] for history in histories], items, 10.0)
+    mixture = replace(fitted.mixture, linear=20.0, memory=memory, share=share)
+    one = replace(fitted, mixture=mixture, together=table)
+    one.save(tmp_path)
+    served = NextItem.load(tmp_path)
+    fitted.save(tmp_path / "without")
+    assert NextItem.load(tmp_path / "without").version != served.version
+    prepared = served.prepare(one.item_ids, np.zeros((items, DIMENSIONS), np.float32))
+    history = np.array([3, 12, 40, 12])
+    expected = next(one.scores([history]))[0] + np.log(items)
+    found = asked(served, prepared, [one.item_ids[item] for item in history[::-1]])
+    np.testing.assert_allclose(found, BOUND * np.tanh(expected / BOUND), atol=2e-3)
+
+
+def test_where_order_says_nothing_what_people_have_together_decides() -> None:
+    vectors = np.random.default_rng(0).normal(size=(len(IDS), DIMENSIONS)).astype(np.float32)  # texts that tell nothing
+    found = fit(tastes(300, len(IDS), 20), IDS, vectors, plan=PLAN, members=1)
+    assert found.mixture.linear
+    assert found.figures["validation"]["worth"] > 1.1 * found.figures["validation"]["transitions"]
 
 
 def test_content_is_the_cosine_with_the_decayed_mean_of_the_history() -> None:
