@@ -89,7 +89,9 @@ def product_ad(row: dict[str, Any], number: int) -> Ad:
         title = f"{str(attributes.get('风格', '')).split('、')[0]}{form.split('、')[0]}"
         description = "，".join(str(value) for key, value in attributes.items() if key != "类型")
     elif len(title) > TITLE:
-        title = re.split(r"(?<=[.!?。！？])\s|[。！？]", title)[0][:TITLE].rsplit(" ", 1)[0]
+        title = re.split(r"(?<=[.!?。！？])\s|[。！？]", title)[0]
+        if len(title) > TITLE:
+            title = title[:TITLE].rsplit(" ", 1)[0]
     return Ad(
         ad_id=f"product-{number}",
         title=title,

@@ -13,7 +13,7 @@ from shared.domain import Ad, Language
 from shared.generating.orders import commands
 from shared.generating.templates import attribute_facts
 from shared.generating.width import display_width
-from shared.policy.quoting import Quotations, quotable
+from shared.policy.quoting import Quotations, quotable, shortened, thing_of
 from shared.preprocess import clean_text
 from shared.preprocess.text import visible
 
@@ -52,8 +52,10 @@ def quoted(text: str, limit: int = READ) -> str:
 
 
 def quoted_title(ad: Ad) -> str:
-    """The title as a prompt quotes it; the brand, or nothing, where the title itself is a command."""
-    title = quoted(ad.title) or quoted(ad.brand or "")
+    """The title as a prompt quotes it, or what it is about where it is cut off from the description; the brand, or
+    nothing, where the title itself is a command."""
+    title = quoted(ad.title)
+    title = thing_of(title, ad.description, ad.language) or title or quoted(ad.brand or "")
     while display_width(title) > TITLE_WIDTH:
         title = title[:-1]
     return title
@@ -73,7 +75,12 @@ def facts_of(
     quotable `sentences`, and, where these are fewer than `attributes_below`, attributes; first the brand, if asked for
     and not in the title."""
     description = quoted(ad.description)
-    parts = quotable(description, language) if sentences else _CLAUSES.split(description)
+    parts = _CLAUSES.split(description)
+    if sentences:
+        parts = [
+            shortened(one, language, lambda text: display_width(text) <= width)
+            for one in quotable(description, language)
+        ]
     facts = _within([part.strip() for part in parts], width)
     if len(facts) < attributes_below:
         said = [quoted(fact) for fact in attribute_facts(ad, language, named=sentences)]

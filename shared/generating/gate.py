@@ -19,7 +19,7 @@ from shared.generating.repeats import COPIED, copied_share
 from shared.generating.trimming import trimmed
 from shared.generating.width import display_width, room_in
 from shared.models.taxonomy import load_taxonomy
-from shared.policy.quoting import Quotations, dissuades
+from shared.policy.quoting import Quotations, dissuades, states_nothing
 from shared.policy.rules import LawReader, check, editorial
 from shared.preprocess import clean_text, match_key
 from shared.stores.copies import facts_digest, gate_stamp, text_key
@@ -191,6 +191,8 @@ class Gate:
                     reasons.append("repeats an example of the prompt")
                 if copied_share(draft, [ad.title]) >= COPIED:
                     reasons.append("only repeats the title")
+                if states_nothing(draft, language) and ad.title.lower() not in draft.lower():
+                    reasons.append("says nothing of the ad")
                 if reason := refused.get(text_key(draft)):
                     reasons.append(reason)
                 if match_key(draft) in seen:

@@ -29,6 +29,12 @@ _STARTS = frozenset(("with", "in", "from", "by", "at", "on", "for", "made"))
 _PREPOSITIONS = _STARTS - {"made"} | {"under", "during", "given", "without", "within", "plus", "bar"}
 _BEGAN = frozenset(("founded", "established", "born", "based", "run", "owned", "made", "led"))
 # Sentences of what is, whose further words are of the same thing: *We are a bakery, based in Kent*.
+_IS_A = re.compile(r"(?:we are|we['’]re|(?:[^\s,;:]+ ){1,4}?(?:is|are)) an? ", re.I)
+_SELF = re.compile(r"(?:we are|we['’]re|our company (?:is|are)) (?:an?|the) ", re.I)
+_RELATIVE = ("that", "which", "who")
+_OURS = ("our", "we", "we're")
+_NO_THING = frozenset((*_OURS, "you", "your", "if", "as", "when", "whether", "there", "but"))
+_AFTER = COMPLETES | {"up", "into", "through", "over"}
 _COPULA = re.compile(r"(?:we are|we['’]re|(?:\S+ ){1,6}?(?:is|are) an?)\b", re.I)
 _TURNS = re.compile(
     r"[\W_]*(?:except|but|however|yet|unless|though|although|unfortunately|sorry|only|not|extra|subject|available|terms"
@@ -50,6 +56,8 @@ _PARTICIPLES = ("ed", "ing")
 _TAKEN_BACK = 2  # sentences within which one is taken back
 _ITEM = 4  # words of a list's item
 _NAME = 4  # words of a name
+_THING = 2  # words of what a thing is called, at least
+_LONG_THING = 8  # and at most, where somebody says what they are
 LONGEST = 400  # characters of a sentence that is read
 
 
@@ -98,6 +106,64 @@ def words_of(text: str) -> list[tuple[str, int, int]]:
     return [(match[0].lower().replace("’", "'"), *match.span()) for match in _WORD.finditer(text)]
 
 
+def beginnings(sentence: str) -> list[str]:
+    """The beginnings of a sentence of a description that may be quoted, the shortest first, itself the last."""
+    passage = passage_of(sentence, whole=limits(sentence))
+    places = [end for word, _, end in words_of(sentence) if word not in ARTICLES]
+    cut = [sentence[: places[end - 1]] for end in sorted(passage.ends) if 1 < end < len(places)]
+    return sorted({*cut, *filter(None, [identity(sentence)]), sentence}, key=len)
+
+
+def identity(sentence: str) -> str:
+    """The beginning of a sentence that says what somebody is, where it goes on with what they do: *We are a sales
+    agency* of *We are a sales agency offering advice*; empty where there is none, or where what they are may be so only
+    by what follows."""
+    is_a = _IS_A.match(sentence)
+    if is_a is None:
+        return ""
+    said = words_of(sentence)
+    first = next((number for number, (_, start, _) in enumerate(said) if start >= is_a.end()), len(said))
+    for number in range(first + 1, min(first + _LONG_THING + 1, len(said))):
+        words = [word for word, _, _ in said[first:number]]
+        end, after = said[number - 1][2], said[number][1]
+        if said[number][0] in beside("en", "going on"):
+            rest = {word for word, _, _ in said[number:]}
+            told, sure = sentence[:end], rest.isdisjoint(beside("en", "dissuading") | beside("en", "unsure"))
+            vague = len(words) == 1 and said[number][0] in _RELATIVE
+            return told if sure and not vague and not limits(told) and not _scoped(words) else ""
+        if BREAK.search(sentence[end:after]):
+            break
+    return ""
+
+
+def thing_in(description: str) -> str:
+    """What a description begins with, as one would call it: *sales agency* of *We are a sales agency based in Kent.*,
+    *Bath robes* of *Bath robes for all the family.*; empty where it begins with no thing."""
+    text = _SENTENCE.split(description, maxsplit=1)[0][:LONGEST]
+    said = words_of(text)
+    self = _SELF.match(text)
+    first = next((number for number, (_, start, _) in enumerate(said) if self and start >= self.end()), 0)
+    stopping = [beside("en", name) for name in ("verbs", "being", "doing", "asserting", "going on")]
+    last = first
+    for number in range(first, len(said)):
+        word, start, _ = said[number]
+        following = said[number + 1][0] if number + 1 < len(said) else ""
+        participle = word in ("made", "set") or word.endswith(_PARTICIPLES)
+        if word in COMPLETES - {"and"} or any(word in one for one in stopping):
+            break
+        if number > first and (BREAK.search(text[said[number - 1][2] : start]) or (participle and following in _AFTER)):
+            break
+        last = number + 1
+    while last > first and said[last - 1][0] in ("and", "or", "of", *ARTICLES):
+        last -= 1
+    words = [word for word, _, _ in said[first:last]]
+    if len(words) < _THING or words[0].endswith(_PARTICIPLES) or _DIGIT.match(words[0]):
+        return ""
+    if words[0] in beside("en", "ordering") or not _NO_THING.isdisjoint(words):
+        return ""
+    return text[said[first][1] : said[last - 1][2]]
+
+
 @cache
 def _limiting() -> re.Pattern[str]:
     words = sorted(beside("en", "limits"), key=len, reverse=True)
@@ -143,12 +209,14 @@ def passages(ad: Ad) -> Iterator[Passage]:
     # A long title that the description begins with is a piece of it, and no name.
     named = len(ad.title.split()) <= _NAME or not ad.description.lower().startswith(ad.title.lower())
     limited = bool(_limiting().search(ad.title) or any(sign in ad.title for sign in MONEY))
-    found = [passage_of(ad.title, whole=limited, name=True), *_short_names(ad)] if named else []
+    found = [passage_of(ad.title, whole=limited, name=True), *_short_names(ad)] if named else list(_subject(ad))
     if ad.brand:
         found.append(passage_of(ad.brand, whole=True, name=True))
     for sentence in sentences(ad.description):
         limited = limits(sentence)
         found.append(replace(passage_of(sentence, whole=limited), sentence=True, limited=limited))
+        if told := identity(sentence):
+            found.append(_own(told))
     for key, value in ad.attributes.items():
         name, said = key.replace("_", " "), f"{value:.15g}" if isinstance(value, float) else str(value)
         limited = limits(said) or limits(name) or said.lower() in _DENYING
@@ -183,6 +251,20 @@ def _short_names(ad: Ad) -> Iterator[Passage]:
         )
         if ends and not of_another and name[:1].isupper() and re.search(rf"\b{re.escape(name)}\b", ad.description):
             yield passage_of(name, whole=True, name=True)
+
+
+def _subject(ad: Ad) -> Iterator[Passage]:
+    """The name that the description begins with, of somebody who does something: *Brook & Field offers advice*."""
+    said = words_of(ad.description[:LONGEST])
+    capitals = 0
+    while capitals < len(said) and ad.description[said[capitals][1]].isupper():
+        capitals += 1
+    if not _THING <= capitals < len(said) or said[0][0] in _OURS or said[0][0] in beside("en", "ordering"):
+        return
+    name = ad.description[: said[capitals - 1][2]]
+    does = any(said[capitals][0] in beside("en", one) for one in ("verbs", "being", "doing", "asserting"))
+    if does and not BREAK.search(name) and not limits(name) and "'" not in name:
+        yield passage_of(name, whole=True, name=True)
 
 
 def passage_of(text: str, *, whole: bool = False, name: bool = False) -> Passage:
@@ -232,6 +314,21 @@ def passage_of(text: str, *, whole: bool = False, name: bool = False) -> Passage
     listed = {end for end in ends if _goes_on_listing(words, end, breaks, joins)}
     starts, ends = starts - listed, ends - listed | {len(words)}
     return Passage(tuple(words), frozenset(starts), frozenset(ends), frozenset(breaks), name)
+
+
+def _own(told: str) -> Passage:
+    """Of an `identity`: as a whole, or what one is, where we say it of ourselves."""
+    passage = replace(passage_of(told, whole=True), sentence=True)
+    said = [word for word, _, _ in words_of(told)]
+    if said[0] not in _OURS:
+        return passage
+    article = next(place for place, word in enumerate(said) if word in ARTICLES)
+    return replace(passage, starts=passage.starts | {article})
+
+
+def _scoped(words: Sequence[str]) -> bool:
+    """Whether what somebody is may be so only where or in what comes after it: *a leading maker in Malta*."""
+    return not beside("en", "scoped").isdisjoint(words) or any(word.endswith("est") for word in words)
 
 
 def _turns(word: str, turning: Collection[str], name: bool) -> bool:

@@ -11,13 +11,13 @@ audience, in plain words, and asks after nothing that the ad denies.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from shared.domain import Ad, Language
 from shared.policy.characters import fold
 from shared.policy.chinese_quotes import ChineseQuotations, plain_chinese, without_harmless
 from shared.policy.chinese_quotes import sentences as chinese_sentences
-from shared.policy.english_passages import sentences, words_of
+from shared.policy.english_passages import beginnings, sentences, thing_in, words_of
 from shared.policy.english_quotes import EnglishQuotations, plain_english
 from shared.policy.plain import beside
 
@@ -37,6 +37,22 @@ class Quotations:
 def quotable(description: str, language: Language) -> list[str]:
     """The sentences of a description that may be quoted, as they stand there."""
     return chinese_sentences(description) if language == "zh" else sentences(description)
+
+
+def shortened(sentence: str, language: Language, fits: Callable[[str], bool]) -> str:
+    """The longest beginning of a quotable sentence that fits and may be quoted by itself; itself where none does."""
+    if language == "zh" or fits(sentence):
+        return sentence
+    return next(filter(fits, reversed(beginnings(sentence))), sentence)
+
+
+def thing_of(title: str, description: str, language: Language) -> str:
+    """What a title is about that is only the beginning of the description's first sentence, cut off: a fragment that
+    nobody would say. Empty where the title is one, or nothing can be named."""
+    whole = fold(title)
+    following = fold(description).removeprefix(whole)
+    cut = fold(description).startswith(whole) and following[:1] not in ("", ".", "!", "?", ";", "\n")
+    return thing_in(description) if cut and language == "en" else ""
 
 
 def dissuades(text: str, language: Language) -> bool:

@@ -105,7 +105,7 @@ BAD = {
     "The best phone that money can buy.": "policy cn.absolute",
     "This phone comes with free shipping.": "unsupported",
     "这是一部手机，屏幕很亮。": "not in English",
-    "Have a look at what is here for you.": "is not about the ad",
+    "Have a look at what is here for you.": "says nothing of the ad",
     "phone phone phone phone phone phone": "repetitive",
 }
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from shared.domain import Ad
 from shared.generating.facts import quotations_of
-from shared.policy.quoting import Quotations, dissuades, quotable
+from shared.policy.quoting import Quotations, dissuades, quotable, shortened, thing_of
 from shared.preprocess import clean_text
 
 CHOIR: dict[str, Any] = {
@@ -233,3 +233,94 @@ def test_what_a_model_wrote_in_quotations_is_true(language: str) -> None:
             told["planted"] += sum(not quotations.unquoted(one["text"]) for one in row["planted"])
     assert told["true"] >= (80 if language == "en" else 25)
     assert told["planted"] == 0
+
+
+def firm(description: str) -> dict[str, Any]:
+    """An ad whose title is its description, cut off in the first sentence."""
+    return CHOIR | {"title": description[:60].rsplit(" ", 1)[0], "description": description, "attributes": {}}
+
+
+AGENCY = firm("We are an independent insurance agent offering home, health and life insurance, tailored to your needs.")
+MARINA = firm(
+    "Our company is an elastic mooring specialist that keeps any floating pontoon, buoy and berth in its place."
+)
+TESTS = firm("Quality Systems Enhancement provides consulting and training services to eight hundred firms worldwide.")
+
+
+@pytest.mark.parametrize(
+    ("text", "facts"),
+    [
+        ("We are an independent insurance agent. Talk to us today.", AGENCY),
+        ("Looking for an independent insurance agent? Talk to us.", AGENCY),
+        ("Meet an independent insurance agent.", AGENCY),
+        ("Our company is an elastic mooring specialist. Take a look.", MARINA),
+        ("Ready to start? Meet Quality Systems Enhancement.", TESTS),
+    ],
+)
+def test_what_somebody_is_may_be_quoted_without_what_they_do(text: str, facts: dict[str, Any]) -> None:
+    assert loose(text, facts) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "facts"),
+    [
+        (
+            "We are a leading maker. Talk to us.",
+            firm("We are a leading maker serving the island of Malta, and nobody else."),
+        ),
+        (
+            "We are a certified school.",
+            firm("We are a certified school offering lessons in Ontario and in Manitoba too."),
+        ),
+        ("We are the school.", firm("We are the school offering lessons in every last corner of the province.")),
+        ("We are a charity.", firm("We are a charity helping people in need, which closed its doors last winter.")),
+        ("We are a bakery.", firm("We are a bakery hoping to open, dedicated to gluten-free bread and long mornings.")),
+        ("We are a hotel.", firm("We are a hotel that no longer takes guests, located near the old harbour of Rye.")),
+        ("We are a company.", firm("We are a company that you can trust with the keys of your house and garden.")),
+        (
+            "Meet an insurance broker.",
+            firm("Jack Hill is an insurance broker working against the firms that we represent."),
+        ),
+        ("We are a free clinic.", firm("We are a free clinic serving those who have a card of the city of Leeds.")),
+        (
+            "Meet Free Childcare Vouchers.",
+            firm("Free Childcare Vouchers are accepted in every one of our nurseries in Hull."),
+        ),
+        ("Meet Dogs.", firm("Dogs are welcome in each of our gardens, terraces and rooms on the ground floor.")),
+        (
+            "Meet Our Garden Centre.",
+            firm("Our Garden Centre is moving to another town, and will open there next spring."),
+        ),
+    ],
+)
+def test_what_somebody_is_only_by_what_follows_is_not_quoted_alone(text: str, facts: dict[str, Any]) -> None:
+    assert loose(text, facts) != []
+
+
+@pytest.mark.parametrize(
+    ("facts", "thing"),
+    [
+        (AGENCY, "independent insurance agent"),
+        (MARINA, "elastic mooring specialist"),
+        (TESTS, "Quality Systems Enhancement"),
+        (firm("A unique collection of villa rentals filled with character and charm in chosen places by the sea."),
+         "A unique collection of villa rentals"),
+        (firm("Social media and marketing agency for lifestyle brands, in the digital space and outside of it."),
+         "Social media and marketing agency"),
+        (firm("We commit to creating fabrics that help upholstered furniture turn into objects of value."), ""),
+        (firm("Send flowers and gifts on the same day or the next to any of a hundred and ninety countries."), ""),
+        (firm("30 years of experience as specialists in leasing, management, maintenance and development."), ""),
+        (CHOIR, ""),
+        (MUG, ""),
+    ],
+)  # fmt: skip
+def test_a_title_cut_off_from_its_description_is_called_by_its_thing(facts: dict[str, Any], thing: str) -> None:
+    assert thing_of(facts["title"], facts["description"], facts["language"]) == thing
+
+
+def test_a_sentence_too_long_to_show_is_shown_as_far_as_it_may_be_quoted() -> None:
+    agency, marina = AGENCY["description"].rstrip("."), MARINA["description"].rstrip(".")
+    assert shortened(agency, "en", lambda text: len(text) < 60) == "We are an independent insurance agent"
+    assert shortened(agency, "en", lambda text: len(text) < 200) == agency
+    assert shortened(marina, "en", lambda text: len(text) < 20) == marina  # nothing is that short
+    assert shortened("很长的一句话", "zh", lambda text: len(text) < 3) == "很长的一句话"
