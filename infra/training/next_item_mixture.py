@@ -31,7 +31,7 @@ SHARPNESS = (0.1, 0.15, 0.2, 0.3, 0.45, 0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.5)
 CONTENTS = (0.0, 2.0, 4.0, 6.0, 9.0, 13.0)
 AGES = (0.3, 0.5, 0.7, 0.85, 0.97)
 RARITIES = (0.0, 0.2, 0.4)
-LINEARS = (5.0, 10.0, 20.0, 40.0, 80.0)  # its scores lie between 0 and 1, mostly
+LINEARS = (10.0, 20.0, 40.0, 80.0)  # its scores lie between 0 and 1, mostly
 MEMORIES = (1.0, 0.97, 0.85, 0.7)  # of the linear model
 SURE = 2.0  # standard errors of what a mixture gains, over people, beyond the transitions almost alone
 FLOOR = 0.1  # least probability of a transition, of that of an item by chance
@@ -192,11 +192,11 @@ def blend(
             found = float(judge([best], candidate).mean()) if candidate != setting and best.share else 0.0
             if found > value:
                 setting, value = candidate, found
-    best, value = better([replace(best, share=share) for share in SHARES if share != best.share])
-    best, value = better([replace(best, linear=factor, share=share) for factor, share in product(LINEARS, SHARES)])
+    shares = {*SHARES[::3], best.share}
+    best, value = better([replace(best, linear=factor, share=share) for factor, share in product(LINEARS, shares)])
     if best.linear:
-        options = [replace(best, linear=factor, memory=memory) for factor, memory in product(LINEARS, MEMORIES[1:])]
-        best, value = better(options)
+        best, value = better([replace(best, memory=memory) for memory in MEMORIES if memory != best.memory])
+        best, value = better([replace(best, linear=factor) for factor in (0.0, *LINEARS) if factor != best.linear])
         best, value = better([replace(best, share=share) for share in SHARES if share != best.share])
     plain = Mixture(SHARES[-1], 1.0, False, best.repeat, content=0.0)
     beside = judge([plain], first)[0]

@@ -29,8 +29,11 @@ _STARTS = frozenset(("with", "in", "from", "by", "at", "on", "for", "made"))
 _PREPOSITIONS = _STARTS - {"made"} | {"under", "during", "given", "without", "within", "plus", "bar"}
 _BEGAN = frozenset(("founded", "established", "born", "based", "run", "owned", "made", "led"))
 # Sentences of what is, whose further words are of the same thing: *We are a bakery, based in Kent*.
-_IS_A = re.compile(r"(?:we are|we['’]re|(?:[^\s,;:]+ ){1,4}?(?:is|are)) an? ", re.I)
-_SELF = re.compile(r"(?:we are|we['’]re|our company (?:is|are)) (?:an?|the) ", re.I)
+_SELF = re.compile(
+    r"(?:we are|we['’]re"
+    r"|our (?:company|firm|business|agency|team|group|practice|studio|shop|school|clinic) (?:is|are)) (?P<article>an?|the) ",
+    re.I,
+)
 _RELATIVE = ("that", "which", "who")
 _OURS = ("our", "we", "we're")
 _NO_THING = frozenset((*_OURS, "you", "your", "if", "as", "when", "whether", "there", "but"))
@@ -115,25 +118,52 @@ def beginnings(sentence: str) -> list[str]:
 
 
 def identity(sentence: str) -> str:
-    """The beginning of a sentence that says what somebody is, where it goes on with what they do: *We are a sales
-    agency* of *We are a sales agency offering advice*; empty where there is none, or where what they are may be so only
-    by what follows."""
-    is_a = _IS_A.match(sentence)
-    if is_a is None:
+    """The beginning of a sentence in which a firm says what it is, where it goes on with what it does: *We are a sales
+    agency* of *We are a sales agency offering advice*; empty where there is none, or where it may be so only by what
+    follows."""
+    is_a = _SELF.match(sentence)
+    if is_a is None or is_a["article"].lower() == "the":
         return ""
     said = words_of(sentence)
     first = next((number for number, (_, start, _) in enumerate(said) if start >= is_a.end()), len(said))
     for number in range(first + 1, min(first + _LONG_THING + 1, len(said))):
-        words = [word for word, _, _ in said[first:number]]
         end, after = said[number - 1][2], said[number][1]
         if said[number][0] in beside("en", "going on"):
-            rest = {word for word, _, _ in said[number:]}
-            told, sure = sentence[:end], rest.isdisjoint(beside("en", "dissuading") | beside("en", "unsure"))
-            vague = len(words) == 1 and said[number][0] in _RELATIVE
-            return told if sure and not vague and not limits(told) and not _scoped(words) else ""
+            told, rest = sentence[:end], [word for word, _, _ in said[number:]]
+            return told if _is_so([word for word, _, _ in said[first:number]], rest) and not limits(told) else ""
         if BREAK.search(sentence[end:after]):
             break
     return ""
+
+
+def _is_so(what: Sequence[str], rest: Sequence[str]) -> bool:
+    """Whether somebody is a firm of that kind, whatever the rest tells of it.
+
+    A *hospital based research group* is no hospital, a *leading maker in Malta* no leading maker, and a *bakery working
+    towards its opening* none yet.
+    """
+    verb, following = rest[0], rest[1:]
+    parts = {part for word in what for part in (word, *word.split("-"))}
+    head = next((place for place, word in enumerate(what) if word in ("of", "in", "for", "and") and place), len(what))
+    if what[head - 1] not in beside("en", "firms") or what[-1] in COMPLETES or what[-1] in ARTICLES:
+        return False
+    if not parts.isdisjoint(beside("en", "scoped")) or any(word.endswith("est") for word in parts):
+        return False
+    if not set(rest).isdisjoint(beside("en", "unsure") | beside("en", "dissuading") | beside("en", "refusing")):
+        return False
+    if any(word.endswith("n't") for word in rest):
+        return False
+    if verb in _RELATIVE:
+        return len(what) > 1 and parts.isdisjoint(beside("en", "claimed"))
+    pairs = beside("en", "goes on with")
+    if any(pair.startswith(f"{verb} ") for pair in pairs):
+        return bool(following) and f"{verb} {following[0]}" in pairs
+    compound = []
+    for word in following:
+        if word in ARTICLES or word in COMPLETES or word in _PREPOSITIONS:
+            break
+        compound.append(word)
+    return bool(following) and (beside("en", "firms") | beside("en", "compounds")).isdisjoint(compound[:_ITEM])
 
 
 def thing_in(description: str) -> str:
@@ -209,7 +239,7 @@ def passages(ad: Ad) -> Iterator[Passage]:
     # A long title that the description begins with is a piece of it, and no name.
     named = len(ad.title.split()) <= _NAME or not ad.description.lower().startswith(ad.title.lower())
     limited = bool(_limiting().search(ad.title) or any(sign in ad.title for sign in MONEY))
-    found = [passage_of(ad.title, whole=limited, name=True), *_short_names(ad)] if named else list(_subject(ad))
+    found = [passage_of(ad.title, whole=limited, name=True), *_short_names(ad)] if named else []
     if ad.brand:
         found.append(passage_of(ad.brand, whole=True, name=True))
     for sentence in sentences(ad.description):
@@ -251,20 +281,6 @@ def _short_names(ad: Ad) -> Iterator[Passage]:
         )
         if ends and not of_another and name[:1].isupper() and re.search(rf"\b{re.escape(name)}\b", ad.description):
             yield passage_of(name, whole=True, name=True)
-
-
-def _subject(ad: Ad) -> Iterator[Passage]:
-    """The name that the description begins with, of somebody who does something: *Brook & Field offers advice*."""
-    said = words_of(ad.description[:LONGEST])
-    capitals = 0
-    while capitals < len(said) and ad.description[said[capitals][1]].isupper():
-        capitals += 1
-    if not _THING <= capitals < len(said) or said[0][0] in _OURS or said[0][0] in beside("en", "ordering"):
-        return
-    name = ad.description[: said[capitals - 1][2]]
-    does = any(said[capitals][0] in beside("en", one) for one in ("verbs", "being", "doing", "asserting"))
-    if does and not BREAK.search(name) and not limits(name) and "'" not in name:
-        yield passage_of(name, whole=True, name=True)
 
 
 def passage_of(text: str, *, whole: bool = False, name: bool = False) -> Passage:
@@ -317,18 +333,11 @@ def passage_of(text: str, *, whole: bool = False, name: bool = False) -> Passage
 
 
 def _own(told: str) -> Passage:
-    """Of an `identity`: as a whole, or what one is, where we say it of ourselves."""
-    passage = replace(passage_of(told, whole=True), sentence=True)
+    """Of an `identity`: as a whole, or what one is. A question may not name a part of it: *toy shop* is no *shop*."""
+    passage = passage_of(told, whole=True)
     said = [word for word, _, _ in words_of(told)]
-    if said[0] not in _OURS:
-        return passage
     article = next(place for place, word in enumerate(said) if word in ARTICLES)
-    return replace(passage, starts=passage.starts | {article})
-
-
-def _scoped(words: Sequence[str]) -> bool:
-    """Whether what somebody is may be so only where or in what comes after it: *a leading maker in Malta*."""
-    return not beside("en", "scoped").isdisjoint(words) or any(word.endswith("est") for word in words)
+    return replace(passage, sentence=True, limited=True, starts=passage.starts | {article})
 
 
 def _turns(word: str, turning: Collection[str], name: bool) -> bool:

@@ -254,7 +254,6 @@ TESTS = firm("Quality Systems Enhancement provides consulting and training servi
         ("Looking for an independent insurance agent? Talk to us.", AGENCY),
         ("Meet an independent insurance agent.", AGENCY),
         ("Our company is an elastic mooring specialist. Take a look.", MARINA),
-        ("Ready to start? Meet Quality Systems Enhancement.", TESTS),
     ],
 )
 def test_what_somebody_is_may_be_quoted_without_what_they_do(text: str, facts: dict[str, Any]) -> None:
