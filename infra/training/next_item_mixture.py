@@ -33,7 +33,7 @@ AGES = (0.3, 0.5, 0.7, 0.85, 0.97)
 RARITIES = (0.0, 0.2, 0.4)
 LINEARS = (10.0, 20.0, 40.0, 80.0)  # its scores lie between 0 and 1, mostly
 MEMORIES = (1.0, 0.97, 0.85, 0.7)  # of the linear model
-SURE = 2.0  # standard errors of what a mixture gains, over people, beyond the transitions almost alone
+SURE = 2.0  # standard errors, over people, of what a mixture or the linear model in it has to gain
 FLOOR = 0.1  # least probability of a transition, of that of an item by chance
 REPEATS = (-4.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)
 
@@ -192,16 +192,18 @@ def blend(
             found = float(judge([best], candidate).mean()) if candidate != setting and best.share else 0.0
             if found > value:
                 setting, value = candidate, found
+    without, alone = best, judge([best], setting)[0]
     shares = {*SHARES[::3], best.share}
     best, value = better([replace(best, linear=factor, share=share) for factor, share in product(LINEARS, shares)])
     if best.linear:
         best, value = better([replace(best, memory=memory) for memory in MEMORIES if memory != best.memory])
-        best, value = better([replace(best, linear=factor) for factor in (0.0, *LINEARS) if factor != best.linear])
-        best, value = better([replace(best, share=share) for share in SHARES if share != best.share])
+        best, value = better([replace(best, linear=factor) for factor in LINEARS if factor != best.linear])
+        if not _surely(judge([best], setting)[0] - alone):
+            best, value = without, float(alone.mean())
+    best, value = better([replace(best, share=share) for share in SHARES if share != best.share])
     plain = Mixture(SHARES[-1], 1.0, False, best.repeat, content=0.0)
     beside = judge([plain], first)[0]
-    gained = judge([best], setting)[0] - beside
-    if gained.mean() < SURE * gained.std() / np.sqrt(len(users)):
+    if not _surely(judge([best], setting)[0] - beside):
         best, setting, value = plain, first, float(beside.mean())
 
     moves = model.scores(users[:BATCH], setting, tables[best.smooth])
@@ -215,6 +217,11 @@ def blend(
     there = np.isfinite(score[rows, targets])
     likely = {sharpness: float(log_softmax(sharpness * score)[rows, targets][there].mean()) for sharpness in SHARPNESS}
     return replace(best, sharpness=max(likely, key=lambda one: likely[one])), setting, value
+
+
+def _surely(gained: np.ndarray) -> bool:
+    """Whether people's gains are above zero by more than chance."""
+    return bool(gained.mean() >= SURE * gained.std() / np.sqrt(len(gained)))
 
 
 def again(score: np.ndarray, users: Sequence[np.ndarray], repeat: float) -> None:

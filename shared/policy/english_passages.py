@@ -31,7 +31,8 @@ _BEGAN = frozenset(("founded", "established", "born", "based", "run", "owned", "
 # Sentences of what is, whose further words are of the same thing: *We are a bakery, based in Kent*.
 _SELF = re.compile(
     r"(?:we are|we['’]re"
-    r"|our (?:company|firm|business|agency|team|group|practice|studio|shop|school|clinic) (?:is|are)) (?P<article>an?|the) ",
+    r"|our (?:company|firm|business|agency|team|group|practice|studio|shop|school|clinic) (?:is|are)) "
+    r"(?P<article>an?|the) ",
     re.I,
 )
 _RELATIVE = ("that", "which", "who")
