@@ -122,6 +122,7 @@ FIGURES = (
     ),
     Figure("beauty", *_rank("beauty")),
     Figure("toys", *_rank("toys")),
+    Figure("unordered", *_rank("beauty", "infra.evaluate rank --unordered")),
     Figure("new-items", *_rank("beauty", "infra.evaluate.cold_items")),
     Figure(
         "films",
@@ -179,6 +180,7 @@ ROWS = {
     "iflytek": "classify, iflytek",
     "zero-shot": "zero-shot",
     "beauty": "next item on Beauty",
+    "unordered": "a domain where order says nothing",
     "toys": "the same on Toys",
     "new-items": "new items of Beauty",
     "films": "votes on films",

@@ -62,6 +62,7 @@ def rank(
     k: Annotated[int, typer.Option(min=1)] = 10,
     seed: Seed = 0,
     budget_seconds: Budget = None,
+    unordered: Annotated[bool, typer.Option("--unordered", help="Shuffle every history: order says nothing")] = False,
 ) -> None:
     """Rank every item for every person's next step, beside popularity, co-occurrence, transitions and content."""
 
@@ -77,6 +78,7 @@ def rank(
             k=k,
             seed=seed,
             budget_seconds=budget_seconds,
+            unordered=unordered,
         )
 
     _answer("rank", measure)

@@ -22,6 +22,10 @@ class Histories:
     def items(self) -> int:
         return len(self.item_ids)
 
+    def shuffled(self, generator: np.random.Generator) -> Histories:
+        """The same, each in an order of chance."""
+        return Histories([generator.permutation(user) for user in self.users], self.item_ids)
+
     def cut(self, last: int) -> tuple[list[np.ndarray], np.ndarray]:
         """Histories without the last `last` items, and the item that follows each."""
         return [user[:-last] for user in self.users], np.array([user[-last] for user in self.users])

@@ -293,3 +293,10 @@ def test_the_product_weighs_both_distributions() -> None:
     np.testing.assert_allclose(found[0], expected, rtol=1e-5)
     assert found[1].argsort().tolist() == [0, 1, 2, 3]  # nothing follows: the nets alone decide
     np.testing.assert_allclose(joined(logits, moves, 0.0, 0.01)[0], np.log([0.1, 0.2, 0.3, 0.4]), rtol=1e-5)
+
+
+def test_a_gain_that_may_be_chance_is_none() -> None:
+    assert next_item_mixture._surely(np.full(10, 0.1))
+    assert not next_item_mixture._surely(np.full(10, -0.1))
+    assert not next_item_mixture._surely(np.array([1.0, -0.9, 0.8, -0.8]))
+    assert next_item_mixture._surely(np.tile([0.2, 0.0], 500))

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from infra.evaluate import cold_items, rank
-from infra.evaluate.histories import read_histories
+from infra.evaluate.histories import Histories, read_histories
 from infra.training.next_item_mixture import content
 from infra.training.sequence import Plan
 from infra.training.transitions import Setting, Transitions, search, smoothed, text_neighbours, transitions
@@ -109,6 +109,14 @@ def test_histories_are_in_order_of_time_and_ties_in_that_of_the_file(tmp_path: P
     histories, texts = read_histories(items, events)
     assert [[histories.item_ids[item] for item in user] for user in histories.users] == [["b", "a", "e"]]
     assert texts == list("abcde")
+
+
+def test_histories_are_shuffled_each_by_itself() -> None:
+    histories = Histories([np.arange(9), np.arange(9, 30)], [str(number) for number in range(30)])
+    found = histories.shuffled(np.random.default_rng(0))
+    assert [sorted(user.tolist()) for user in found.users] == [user.tolist() for user in histories.users]
+    assert all(a.tolist() != b.tolist() for a, b in zip(found.users, histories.users, strict=True))
+    assert found.item_ids == histories.item_ids
 
 
 @pytest.mark.slow
