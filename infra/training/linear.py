@@ -16,7 +16,7 @@ from scipy.linalg import inv
 from infra.training.transitions import BATCH, KEPT, LENGTH, histories_matrix
 
 PENALTIES = (100.0, 300.0, 30.0, 1000.0)  # of which the first does for most
-MOST_ITEMS = 20_000  # the commonest: their square is dense, 1.6 GB
+MOST_ITEMS = 20_000  # the commonest: their dense square takes 1.6 GB, and its inverse as much
 SECONDS_A_CUBE = 2e-11  # of the inverse on one core, by the third power of the items
 EVERYTHING = 10**6  # items of a history
 
@@ -29,14 +29,28 @@ def affordable(seconds: float) -> int:
 def weights(histories: Sequence[np.ndarray], items: int, penalty: float, most: int = MOST_ITEMS) -> sp.csr_matrix:
     """(items, items): what having i says of having j, beside all others; the `KEPT` largest of each i, and nothing of
     items that are not among the `most` commonest."""
+    return solved(*had_together(histories, items, most), items, penalty)
+
+
+def had_together(histories: Sequence[np.ndarray], items: int, most: int) -> tuple[np.ndarray, np.ndarray]:
+    """The `most` commonest items that anybody had, in order, and how many people had both of two of them, float32."""
     sets = histories_matrix(histories, items, 1.0, length=EVERYTHING)
     sets.data[:] = 1
     counts = np.asarray(sets.sum(axis=0)).ravel()
-    chosen = np.sort(np.argsort(-counts, kind="stable")[:most])
+    chosen = np.argsort(-counts, kind="stable")[:most]
+    chosen = np.sort(chosen[counts[chosen] > 0])
+    sets = sets[:, chosen].tocsc()
+    both = np.empty((len(chosen), len(chosen)), dtype=np.float32)
+    for start in range(0, len(chosen), BATCH):
+        both[start : start + BATCH] = (sets[:, start : start + BATCH].T @ sets).todense()
+    return chosen, both
+
+
+def solved(chosen: np.ndarray, both: np.ndarray, items: int, penalty: float) -> sp.csr_matrix:
+    """The `weights` of what `had_together` counted."""
     if not len(chosen):
         return sp.csr_matrix((items, items), dtype=np.float32)
-    sets = sets[:, chosen]
-    gram = np.asarray((sets.T @ sets).todense(), dtype=np.float32)
+    gram = both.copy()
     gram[np.diag_indices_from(gram)] += np.float32(penalty)
     found = inv(gram, overwrite_a=True, check_finite=False)
     found /= -np.diag(found)

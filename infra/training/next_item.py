@@ -231,6 +231,11 @@ def fit(
     mixture, tuned, value = blend(half, setting, neighbours, nets, near, beside, validation)
     tell(f"mixture: worth {value:.4f} on validation, {mixture}, {tuned}")
 
+    def whole_weights() -> sp.csr_matrix:
+        return linear.weights(histories, len(item_ids), penalty, most if mixture.linear else 0)
+
+    had = distributed.on_first(whole_weights) if together else whole_weights()
+
     final = []
     for member, course in enumerate(courses):
         share = 0.95 / (members - member)
@@ -250,7 +255,6 @@ def fit(
         table = smoothed(table, neighbours)
     if mixture.rarity:
         table = sp.csr_matrix(table @ sp.diags(rare(whole.counts, mixture.rarity)))
-    had = linear.weights(histories, len(item_ids), penalty, most if mixture.linear else 0)
     if validation.exclude_seen:
         mixture = replace(mixture, repeat=NEVER)
     figures = {
@@ -267,7 +271,7 @@ def fit(
             "worth": round(value, 4),
             "nets": [round(course.best, 4) for course in courses],
             "transitions": round(validation.of(half.scores(users, setting), users).worth, 4),
-            "linear": round(validation.of(linear.scores(beside, users, mixture.memory), users).worth, 4),
+            "linear": round(validation.of(linear.scores(beside, users, mixture.memory, plan.length), users).worth, 4),
         },
     }
     projections = [*(basis @ net.content.weight.detach().numpy().T for net in final), likeness]
@@ -303,9 +307,10 @@ def _penalised(
 ) -> tuple[float, sp.csr_matrix]:
     """The linear model's best penalty, of those that there is time to try, and its weights."""
     tried: list[tuple[float, float, sp.csr_matrix]] = []
+    chosen, both = linear.had_together(histories, validation.items, most)
     for penalty in linear.PENALTIES:
         began = time.monotonic()
-        table = linear.weights(histories, validation.items, penalty, most)
+        table = linear.solved(chosen, both, validation.items, penalty)
         worth = validation.of(linear.scores(table, validation.few, 1.0), validation.few).worth
         tried.append((worth, penalty, table))
         if 2 * time.monotonic() - began > deadline:

@@ -192,15 +192,17 @@ def blend(
             found = float(judge([best], candidate).mean()) if candidate != setting and best.share else 0.0
             if found > value:
                 setting, value = candidate, found
+    best, value = better([replace(best, share=share) for share in SHARES if share != best.share])
     without, alone = best, judge([best], setting)[0]
-    shares = {*SHARES[::3], best.share}
-    best, value = better([replace(best, linear=factor, share=share) for factor, share in product(LINEARS, shares)])
+    if together.nnz:
+        shares = {*SHARES[::3], best.share}
+        best, value = better([replace(best, linear=factor, share=share) for factor, share in product(LINEARS, shares)])
     if best.linear:
         best, value = better([replace(best, memory=memory) for memory in MEMORIES if memory != best.memory])
         best, value = better([replace(best, linear=factor) for factor in LINEARS if factor != best.linear])
+        best, value = better([replace(best, share=share) for share in SHARES if share != best.share])
         if not _surely(judge([best], setting)[0] - alone):
             best, value = without, float(alone.mean())
-    best, value = better([replace(best, share=share) for share in SHARES if share != best.share])
     plain = Mixture(SHARES[-1], 1.0, False, best.repeat, content=0.0)
     beside = judge([plain], first)[0]
     if not _surely(judge([best], setting)[0] - beside):
@@ -221,7 +223,7 @@ def blend(
 
 def _surely(gained: np.ndarray) -> bool:
     """Whether people's gains are above zero by more than chance."""
-    return bool(gained.mean() >= SURE * gained.std() / np.sqrt(len(gained)))
+    return bool(gained.mean() > SURE * gained.std() / np.sqrt(len(gained)))
 
 
 def again(score: np.ndarray, users: Sequence[np.ndarray], repeat: float) -> None:

@@ -54,8 +54,8 @@ def quoted(text: str, limit: int = READ) -> str:
 def quoted_title(ad: Ad) -> str:
     """The title as a prompt quotes it, or what it is about where it is cut off from the description; the brand, or
     nothing, where the title itself is a command."""
-    title = quoted(ad.title)
-    title = thing_of(title, ad.description, ad.language) or title or quoted(ad.brand or "")
+    title = quoted(ad.title) or quoted(ad.brand or "")
+    title = quoted(thing_of(title, quoted(ad.description), ad.language)) or title
     while display_width(title) > TITLE_WIDTH:
         title = title[:-1]
     return title

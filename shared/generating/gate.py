@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -12,14 +13,14 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from shared.domain import Ad, Claim, Classification, Finding, Language, RejectedCopy, Wording
 from shared.errors import ArtifactError
-from shared.generating.facts import quotations_of
+from shared.generating.facts import quotations_of, quoted_title
 from shared.generating.form import form_problems, tidy
 from shared.generating.prompts import repeats_example
 from shared.generating.repeats import COPIED, copied_share
 from shared.generating.trimming import trimmed
 from shared.generating.width import display_width, room_in
 from shared.models.taxonomy import load_taxonomy
-from shared.policy.quoting import Quotations, dissuades, states_nothing
+from shared.policy.quoting import Quotations, dissuades, quotable, states_nothing
 from shared.policy.rules import LawReader, check, editorial
 from shared.preprocess import clean_text, match_key
 from shared.stores.copies import facts_digest, gate_stamp, text_key
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 # with somebody else's ad) a copy is about the ad; from NEAR on (1 in 10), if it also falls into the ad's top category.
 ABOUT: dict[Language, float] = {"zh": 0.89, "en": 0.84}
 NEAR: dict[Language, float] = {"zh": 0.87, "en": 0.82}
+_CLAUSES = re.compile(r"[，。！？；：、,.!?;:]")
 AUDIENCE = 0.3  # what closeness to the audience counts in the order, beside closeness to the ad
 DISSUADES = 0.2  # what a text loses that says what is not to be had
 COPY = 0.5  # what a copy of the description loses: nothing is nearer to the ad, and nothing says less
@@ -191,7 +193,7 @@ class Gate:
                     reasons.append("repeats an example of the prompt")
                 if copied_share(draft, [ad.title]) >= COPIED:
                     reasons.append("only repeats the title")
-                if states_nothing(draft, language) and ad.title.lower() not in draft.lower():
+                if _says_nothing(draft, ad, language):
                     reasons.append("says nothing of the ad")
                 if reason := refused.get(text_key(draft)):
                     reasons.append(reason)
@@ -323,6 +325,15 @@ class Gate:
         for result in self._classifier().classify_vectors(vectors, top=1):
             roots.append(tree.path(result.labels[0].id)[0].id if result.labels else None)
         return roots
+
+
+def _says_nothing(text: str, ad: Ad, language: Language) -> bool:
+    """Whether a text neither names the ad nor says anything of it: *Need a hand? Talk to us.*"""
+    said = text.lower()
+    own = (ad.title, ad.brand or "", quoted_title(ad), *quotable(ad.description, language))
+    if any(one.lower() in said for one in own if one):
+        return False
+    return all(states_nothing(part, language) for part in _CLAUSES.split(text) if part.strip())
 
 
 @lru_cache(maxsize=JUDGED)

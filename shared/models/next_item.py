@@ -72,6 +72,12 @@ class _Table:
         return total
 
 
+def _log_sum(logits: np.ndarray) -> np.float32:
+    """Log of the sum of the exponentials."""
+    highest = logits.max()
+    return np.float32(highest + np.log(np.exp(logits - highest).sum()))
+
+
 class NextItem:
     """Scores ads by a person's history. One instance may serve many threads."""
 
@@ -162,7 +168,12 @@ class NextItem:
         factor, share = np.float32(self._settings["linear"]), np.float32(self._settings["share"])
         if factor:
             ages = np.float32(self._settings["memory"]) ** np.arange(len(known), dtype=np.float32)
-            score += factor * self._together.lead(known, ages, prepared.rows, count)
+            lift = factor * self._together.lead(known, ages, prepared.rows, count)
+            # It says nothing of a new ad, which stays as likely as it was.
+            old = ~prepared.new
+            if old.any():
+                lift[prepared.new] = _log_sum(score[old] + lift[old]) - _log_sum(score[old])
+            score += lift
         ages = np.float32(self._settings["decay"]) ** np.arange(len(known), dtype=np.float32)
         moves = self._transitions.lead(known, ages * self._strength[known], prepared.rows, count)
         mass = moves.sum()

@@ -35,6 +35,7 @@ _SELF = re.compile(
     r"(?P<article>an?|the) ",
     re.I,
 )
+_PARTED = re.compile(r"[:;–—]")
 _RELATIVE = ("that", "which", "who")
 _OURS = ("our", "we", "we're")
 _NO_THING = frozenset((*_OURS, "you", "your", "if", "as", "when", "whether", "there", "but"))
@@ -115,6 +116,7 @@ def beginnings(sentence: str) -> list[str]:
     passage = passage_of(sentence, whole=limits(sentence))
     places = [end for word, _, end in words_of(sentence) if word not in ARTICLES]
     cut = [sentence[: places[end - 1]] for end in sorted(passage.ends) if 1 < end < len(places)]
+    cut = [one for one in cut if not _PARTED.search(one)]  # a copy is read part by part
     return sorted({*cut, *filter(None, [identity(sentence)]), sentence}, key=len)
 
 
@@ -154,17 +156,20 @@ def _is_so(what: Sequence[str], rest: Sequence[str]) -> bool:
         return False
     if any(word.endswith("n't") for word in rest):
         return False
+    claimed = parts & beside("en", "claimed")
     if verb in _RELATIVE:
-        return len(what) > 1 and parts.isdisjoint(beside("en", "claimed"))
+        return len(what) > 1 and not claimed
+    if not claimed.isdisjoint(rest):  # *A vegan restaurant offering vegan dishes beside meat*
+        return False
     pairs = beside("en", "goes on with")
     if any(pair.startswith(f"{verb} ") for pair in pairs):
-        return bool(following) and f"{verb} {following[0]}" in pairs
+        return bool(following) and not claimed and f"{verb} {following[0]}" in pairs
     compound = []
     for word in following:
         if word in ARTICLES or word in COMPLETES or word in _PREPOSITIONS:
             break
         compound.append(word)
-    return bool(following) and (beside("en", "firms") | beside("en", "compounds")).isdisjoint(compound[:_ITEM])
+    return bool(following) and (beside("en", "firms") | beside("en", "compounds")).isdisjoint(compound)
 
 
 def thing_in(description: str) -> str:
@@ -237,8 +242,7 @@ def sentences(description: str) -> list[str]:
 
 
 def passages(ad: Ad) -> Iterator[Passage]:
-    # A long title that the description begins with is a piece of it, and no name.
-    named = len(ad.title.split()) <= _NAME or not ad.description.lower().startswith(ad.title.lower())
+    named = not is_fragment(ad.title, ad.description)
     limited = bool(_limiting().search(ad.title) or any(sign in ad.title for sign in MONEY))
     found = [passage_of(ad.title, whole=limited, name=True), *_short_names(ad)] if named else []
     if ad.brand:
@@ -254,7 +258,12 @@ def passages(ad: Ad) -> Iterator[Passage]:
         found += [replace(passage_of(one, whole=True), limited=limited) for one in (f"{name} {said}", f"{said} {name}")]
         if name.lower() in beside("en", "describing") and not _DIGIT.search(said) and not limited:
             found.append(replace(passage_of(said, whole=True), value=True))
-    return (one for one in found if one.words)
+    return (one for one in dict.fromkeys(found) if one.words)
+
+
+def is_fragment(title: str, description: str) -> bool:
+    """Whether a title is a piece of the description and no name: a long one that it begins with."""
+    return len(title.split()) > _NAME and description.lower().startswith(title.lower())
 
 
 def denied_by(ad: Ad) -> frozenset[str]:

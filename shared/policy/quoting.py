@@ -17,13 +17,13 @@ from shared.domain import Ad, Language
 from shared.policy.characters import fold
 from shared.policy.chinese_quotes import ChineseQuotations, plain_chinese, without_harmless
 from shared.policy.chinese_quotes import sentences as chinese_sentences
-from shared.policy.english_passages import beginnings, sentences, thing_in, words_of
+from shared.policy.english_passages import beginnings, is_fragment, sentences, thing_in, words_of
 from shared.policy.english_quotes import EnglishQuotations, plain_english
 from shared.policy.plain import beside
 
 
 class Quotations:
-    """What of an ad copy may quote. phrases: the ad's attributes as they are said. Built in a millisecond."""
+    """What of an ad copy may quote. phrases: the ad's attributes as they are said. Built in a millisecond or two."""
 
     def __init__(self, ad: Ad, language: Language, phrases: Sequence[str] = ()) -> None:
         self._quotations = EnglishQuotations(ad, phrases) if language == "en" else ChineseQuotations(ad, phrases)
@@ -47,12 +47,12 @@ def shortened(sentence: str, language: Language, fits: Callable[[str], bool]) ->
 
 
 def thing_of(title: str, description: str, language: Language) -> str:
-    """What a title is about that is only the beginning of the description's first sentence, cut off: a fragment that
-    nobody would say. Empty where the title is one, or nothing can be named."""
-    whole = fold(title)
-    following = fold(description).removeprefix(whole)
-    cut = fold(description).startswith(whole) and following[:1] not in ("", ".", "!", "?", ";", "\n")
-    return thing_in(description) if cut and language == "en" else ""
+    """What a long title is about that is only the beginning of the description's first sentence, cut off: a fragment
+    that nobody would say. Empty where the title is one, or nothing can be named."""
+    if language == "zh" or not is_fragment(title, description):
+        return ""
+    following = description[len(title) :]
+    return thing_in(description) if following and following[0] not in ".!?;" else ""
 
 
 def dissuades(text: str, language: Language) -> bool:

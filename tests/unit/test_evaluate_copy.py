@@ -198,3 +198,13 @@ def test_the_page_shows_facts_answers_and_refusals_as_text(tmp_path: Path) -> No
 def test_overlapping_claims_are_marked_once() -> None:
     both = (Claim((0, 4), "300 ", "number", "title"), Claim((0, 6), "300 毫升", "measure", None))
     assert traced(copy("300 毫升杯", claims=both)).count("<mark") == 1
+
+
+def test_a_first_sentence_is_cut_only_where_it_is_too_long() -> None:
+    short = "Tool makers of Leeds and Bradford. " + "Trials and prototypes. " * 4
+    assert product_ad({"description": short, "language": "en"}, 0).title == "Tool makers of Leeds and Bradford."
+    long = (
+        "We make tools and dies and whatever else is asked of us in Leeds and Bradford and in the rest of the county."
+    )
+    title = product_ad({"description": long, "language": "en"}, 0).title
+    assert len(title) <= 80 and long.startswith(title + " ")

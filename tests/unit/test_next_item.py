@@ -300,3 +300,19 @@ def test_a_gain_that_may_be_chance_is_none() -> None:
     assert not next_item_mixture._surely(np.full(10, -0.1))
     assert not next_item_mixture._surely(np.array([1.0, -0.9, 0.8, -0.8]))
     assert next_item_mixture._surely(np.tile([0.2, 0.0], 500))
+
+
+def test_a_new_ad_stays_as_likely_as_it_was_beside_the_linear_model(fitted: Fitted, tmp_path: Path) -> None:
+    items = len(fitted.item_ids)
+    table = linear.weights([history[history < items] for history in world()[0]], items, 10.0)
+    found = {}
+    for factor in (0.0, 30.0):
+        mixture = replace(fitted.mixture, linear=factor, share=0.0, sharpness=1.0, repeat=0.0)
+        replace(fitted, mixture=mixture, together=table).save(tmp_path / str(factor))
+        model = NextItem.load(tmp_path / str(factor))
+        prepared = model.prepare(IDS, world()[1])
+        scores = asked(model, prepared, [IDS[1], IDS[2]])
+        found[factor] = BOUND * np.arctanh(scores.astype(float) / BOUND)
+    new = prepared.new
+    assert new.any() and np.abs(found[0.0] - found[30.0])[~new].max() > 0.5
+    np.testing.assert_allclose(found[0.0][new], found[30.0][new], atol=0.02)

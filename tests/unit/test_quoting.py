@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from time import process_time
 from typing import Any
@@ -323,3 +324,47 @@ def test_a_sentence_too_long_to_show_is_shown_as_far_as_it_may_be_quoted() -> No
     assert shortened(agency, "en", lambda text: len(text) < 200) == agency
     assert shortened(marina, "en", lambda text: len(text) < 20) == marina  # nothing is that short
     assert shortened("很长的一句话", "zh", lambda text: len(text) < 3) == "很长的一句话"
+
+
+@pytest.mark.parametrize(
+    ("description", "told"),
+    [
+        ("We are a design studio located in the heart of Leeds, near the station.", "We are a design studio"),
+        ("We are a charity dedicated to the homeless of the county of Kent.", "We are a charity"),
+        ("We're a network of dealers working with farmers in all of the north.", "We're a network of dealers"),
+        ("We are an organic bakery working in conversion to organic flour of our region.", ""),
+        ("We are a vegan restaurant offering vegan dishes beside meat and fish.", ""),
+        ("We are a law firm serving small rural village local software company owners.", ""),
+    ],
+)
+def test_a_firm_is_what_it_says_whatever_it_does(description: str, told: str) -> None:
+    passes = loose(f"{told or description[:24]}.", firm(description)) == []
+    assert passes == bool(told)
+
+
+@pytest.mark.parametrize(
+    ("title", "description"),
+    [
+        ("The Old Mill", "The Old Mill houses thirty shops and a cinema of two screens."),
+        ("Blue Note", "Blue Note hosted Miles Davis and Coltrane."),
+        ("", "Bakery of the year with bread from rye."),
+        ("A bakery with bread from rye", "A bakery with bread from rye. Open on Mondays."),
+    ],
+)
+def test_a_title_that_is_one_stays(title: str, description: str) -> None:
+    assert thing_of(title, description, "en") == ""
+
+
+def test_a_beginning_that_is_shown_may_be_quoted() -> None:
+    shown = 0
+    for line in (HERE / "quoting_misleading.en.jsonl").read_text(encoding="utf-8").splitlines():
+        facts = {"domain": "ecommerce"} | json.loads(line)["ad"]
+        for sentence in quotable(facts.get("description", ""), "en"):
+            for one in {shortened(sentence, "en", partial(narrow, width)) for width in range(10, len(sentence), 7)}:
+                shown += one != sentence
+                assert one == sentence or loose(f"{one}.", facts) == []
+    assert shown > 20
+
+
+def narrow(width: int, text: str) -> bool:
+    return len(text) <= width
