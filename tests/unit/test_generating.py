@@ -44,6 +44,11 @@ def test_what_is_true_and_fits_is_shown_and_the_rest_is_refused_with_reasons(wor
         assert reason in reasons[text.rstrip(".")], text
 
 
+def test_what_is_true_and_about_something_else_is_refused(world: World) -> None:
+    world.generator.texts = ["It has a 5000 mAh battery."]  # the fake encoder knows a phone by its name
+    assert [one.reasons for one in world.copy(n=1).rejected] == [("is not about the ad",)]
+
+
 def test_every_shown_claim_names_its_field_and_every_text_its_label(world: World) -> None:
     body = world.copy().body()
     assert body["ranked_by"] == "match" and body["served_by"] == "llm"

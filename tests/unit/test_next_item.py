@@ -316,3 +316,17 @@ def test_a_new_ad_stays_as_likely_as_it_was_beside_the_linear_model(fitted: Fitt
     new = prepared.new
     assert new.any() and np.abs(found[0.0] - found[30.0])[~new].max() > 0.5
     np.testing.assert_allclose(found[0.0][new], found[30.0][new], atol=0.02)
+
+
+def test_penalties_are_tried_while_there_is_time() -> None:
+    histories = tastes(200, 40, 10)
+    fitting, targets = [history[:-1] for history in histories], np.array([history[-1] for history in histories])
+    validation = next_item_mixture.Validation(fitting, targets, True, 40)
+    assert next_item._penalised(fitting, validation, 40, time.monotonic() - 1)[0] == linear.PENALTIES[0]
+    worths = {
+        penalty: validation.of(linear.scores(linear.weights(fitting, 40, penalty), fitting, 1.0), fitting).worth
+        for penalty in linear.PENALTIES
+    }
+    best, table = next_item._penalised(fitting, validation, 40, time.monotonic() + 60)
+    assert worths[best] == max(worths.values())
+    np.testing.assert_allclose(table.toarray(), linear.weights(fitting, 40, best).toarray(), rtol=1e-5)
