@@ -329,11 +329,11 @@ class Gate:
 
 def _says_nothing(text: str, ad: Ad, language: Language) -> bool:
     """Whether a text neither names the ad nor says anything of it: *Need a hand? Talk to us.*"""
+    if not all(states_nothing(part, language) for part in _CLAUSES.split(text) if part.strip()):
+        return False
     said = text.lower()
     own = (ad.title, ad.brand or "", quoted_title(ad), *quotable(ad.description, language))
-    if any(one.lower() in said for one in own if one):
-        return False
-    return all(states_nothing(part, language) for part in _CLAUSES.split(text) if part.strip())
+    return not any(one.lower() in said for one in own if one)
 
 
 @lru_cache(maxsize=JUDGED)

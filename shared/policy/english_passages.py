@@ -28,7 +28,7 @@ COMPLETES = frozenset(("and", "with", "for", "in", "from", "by", "at", "on", "to
 _STARTS = frozenset(("with", "in", "from", "by", "at", "on", "for", "made"))
 _PREPOSITIONS = _STARTS - {"made"} | {"under", "during", "given", "without", "within", "plus", "bar"}
 _BEGAN = frozenset(("founded", "established", "born", "based", "run", "owned", "made", "led"))
-# Sentences of what is, whose further words are of the same thing: *We are a bakery, based in Kent*.
+# Firms that say what they are.
 _SELF = re.compile(
     r"(?:we are|we['’]re"
     r"|our (?:company|firm|business|agency|team|group|practice|studio|shop|school|clinic) (?:is|are)) "
@@ -40,6 +40,7 @@ _RELATIVE = ("that", "which", "who")
 _OURS = ("our", "we", "we're")
 _NO_THING = frozenset((*_OURS, "you", "your", "if", "as", "when", "whether", "there", "but"))
 _AFTER = COMPLETES | {"up", "into", "through", "over"}
+# Sentences of what is, whose further words are of the same thing: *We are a bakery, based in Kent*.
 _COPULA = re.compile(r"(?:we are|we['’]re|(?:\S+ ){1,6}?(?:is|are) an?)\b", re.I)
 _TURNS = re.compile(
     r"[\W_]*(?:except|but|however|yet|unless|though|although|unfortunately|sorry|only|not|extra|subject|available|terms"
