@@ -28,7 +28,6 @@ from infra.training.next_item_mixture import (
     FLOOR,
     Mixture,
     Validation,
-    again,
     blend,
     content,
     joined,
@@ -36,6 +35,7 @@ from infra.training.next_item_mixture import (
     net_scores,
     rare,
 )
+from infra.training.returning import again, had
 from infra.training.sequence import Course, Net, Plan
 from infra.training.transitions import (
     BATCH,
@@ -47,7 +47,7 @@ from infra.training.transitions import (
     smoothed,
     text_neighbours,
 )
-from shared.models.next_item import ARRAYS, FORMAT, GRAPH, ITEMS, SETTINGS
+from shared.models.next_item import AGES, ARRAYS, FORMAT, GRAPH, ITEMS, SETTINGS
 
 FEWEST = 30  # histories of three items and more, below which nothing can be chosen
 SECONDS = 1300.0  # of a training without a deadline
@@ -87,7 +87,7 @@ class Fitted:
         length = self.nets[0].plan.length
         moves = _moves(self.table, self.strength, self.setting, users, length)
         near = content(self.texts, users, self.mixture.age, length)
-        had = linear.scores(self.together, users, self.mixture.memory, length)
+        owned = linear.scores(self.together, users, self.mixture.memory, length)
         for start in range(0, len(users), BATCH):
             group = users[start : start + BATCH]
             logits = np.zeros((len(group), len(self.item_ids)), dtype=np.float32)
@@ -96,9 +96,9 @@ class Fitted:
             floor = FLOOR / len(self.item_ids)
             logits /= np.float32(len(self.nets))
             logits += np.float32(self.mixture.content) * next(near)
-            logits += np.float32(self.mixture.linear) * next(had)
+            logits += np.float32(self.mixture.linear) * next(owned)
             score = joined(logits, next(moves), self.mixture.share, floor)
-            again(score, group, self.mixture.repeat)
+            again(score, had(group), self.mixture.repeat)
             yield log_softmax(self.mixture.sharpness * score)
 
     def save(self, folder: Path) -> None:
@@ -234,7 +234,7 @@ def fit(
     def whole_weights() -> sp.csr_matrix:
         return linear.weights(histories, len(item_ids), penalty, most if mixture.linear else 0)
 
-    had = distributed.on_first(whole_weights) if together else whole_weights()
+    owned = distributed.on_first(whole_weights) if together else whole_weights()
 
     final = []
     for member, course in enumerate(courses):
@@ -256,7 +256,7 @@ def fit(
     if mixture.rarity:
         table = sp.csr_matrix(table @ sp.diags(rare(whole.counts, mixture.rarity)))
     if validation.exclude_seen:
-        mixture = replace(mixture, repeat=NEVER)
+        mixture = replace(mixture, repeat=(NEVER,) * AGES)
     figures = {
         "transitions": asdict(setting),
         "transitions_in_mixture": asdict(tuned),
@@ -287,7 +287,7 @@ def fit(
         mixture=mixture,
         table=table,
         strength=whole.strength(tuned),
-        together=had,
+        together=owned,
         exclude_seen=validation.exclude_seen,
         figures=figures,
     )

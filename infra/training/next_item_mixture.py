@@ -11,6 +11,7 @@ import scipy.sparse as sp
 
 from infra.training import linear, sequence
 from infra.training.next_item_figures import Ranked, forget, measure
+from infra.training.returning import again, by_age, had
 from infra.training.sequence import Net
 from infra.training.transitions import (
     BATCH,
@@ -21,6 +22,7 @@ from infra.training.transitions import (
     histories_matrix,
     smoothed,
 )
+from shared.models.next_item import AGES
 
 K = 10  # of the recall and the NDCG whose mean, the worth, chooses everything
 TUNING_USERS = 4000  # who judge a net while it is trained
@@ -29,27 +31,29 @@ FEWEST_USERS = 200  # however many items there are
 SHARES = (0.0, 0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9)  # never all: what no transition leads to would be equal
 SHARPNESS = (0.1, 0.15, 0.2, 0.3, 0.45, 0.6, 0.7, 0.8, 0.9, 1.0, 1.15, 1.3, 1.5)
 CONTENTS = (0.0, 2.0, 4.0, 6.0, 9.0, 13.0)
-AGES = (0.3, 0.5, 0.7, 0.85, 0.97)
+AGES_OF_TEXTS = (0.3, 0.5, 0.7, 0.85, 0.97)
 RARITIES = (0.0, 0.2, 0.4)
 LINEARS = (10.0, 20.0, 40.0, 80.0)  # its scores lie between 0 and 1, mostly
 MEMORIES = (1.0, 0.97, 0.85, 0.7)  # of the linear model
 SURE = 2.0  # standard errors, over people, of what a mixture or the linear model in it has to gain
 FLOOR = 0.1  # least probability of a transition, of that of an item by chance
 REPEATS = (-4.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)
+AGEINGS = (0.5, 1.0)  # factors of what the ages of what people had say of taking it again
 
 
 @dataclass(frozen=True)
 class Mixture:
     """share: of the transitions. sharpness: factor of the log-probabilities. smooth: whether the transitions are those
-    smoothed through text neighbours. repeat: added to the log-probability of what the person had already. content:
-    factor of the cosine with the history's texts, which joins the nets' logits; age: of these texts, what each counts
-    of the next. rarity: power of an item's count by which transitions to it are divided. linear: factor of the linear
-    model's score, which joins the nets' logits too; memory: what an item of the history counts for it of the next."""
+    smoothed through text neighbours. repeat: added to the log-probability of what the person had already, by its class
+    of age. content: factor of the cosine with the history's texts, which joins the nets' logits; age: of these texts,
+    what each counts of the next. rarity: power of an item's count by which transitions to it are divided. linear:
+    factor of the linear model's score, which joins the nets' logits too; memory: what an item of the history counts for
+    it of the next."""
 
     share: float = 0.5
     sharpness: float = 1.0
     smooth: bool = False
-    repeat: float = 0.0
+    repeat: tuple[float, ...] = (0.0,) * AGES
     content: float = 4.0
     age: float = 0.7
     rarity: float = 0.0
@@ -111,6 +115,96 @@ def joined(logits: np.ndarray, moves: np.ndarray, share: float, floor: float) ->
     return logs
 
 
+class _Judge:
+    """What mixtures of the same parts are worth to validation's people, as many as `BLEND_CELLS` allows."""
+
+    def __init__(
+        self,
+        model: Transitions,
+        setting: Setting,
+        neighbours: sp.csr_matrix | None,
+        nets: Sequence[Net],
+        texts: np.ndarray,
+        together: sp.csr_matrix,
+        validation: Validation,
+    ) -> None:
+        self.users = validation.users[: max(int(BLEND_CELLS / validation.items), FEWEST_USERS)]
+        self.targets = validation.targets[: len(self.users)]
+        self.exclude_seen = validation.exclude_seen
+        self.held = [had(self.users[start : start + BATCH]) for start in range(0, len(self.users), BATCH)]
+        self.tables = {False: model.table(setting)}
+        if neighbours is not None:
+            self.tables[True] = smoothed(self.tables[False], neighbours)
+        self._model, self._texts, self._together = model, texts, together
+        self._logits = [block.astype(np.float16) for block in net_scores(nets, self.users)]
+        self._floor, self._length = FLOOR / validation.items, nets[0].plan.length
+
+    def gains(self, options: Sequence[Mixture], setting: Setting) -> np.ndarray:
+        """What each person's target is worth by each option, (options, users)."""
+        found = np.zeros((len(options), len(self.users)), np.float32)
+        for smooth, table in self.tables.items():
+            places = [place for place, option in enumerate(options) if option.smooth == smooth]
+            if not places:
+                continue
+            for number, moves in enumerate(self._model.scores(self.users, setting, table)):
+                made: tuple[float, ...] | None = None
+                for place in places:
+                    option = options[place]
+                    wanted = (option.content, option.age, option.rarity, option.linear, option.memory)
+                    if made != wanted:  # options that share them stand together
+                        made = wanted
+                        parts = self._parts(number, moves, option)
+                    score = self._put(number, parts, option)
+                    found[place, number * BATCH :][: len(score)] = _gain(score, self._wanted(number))
+        return found
+
+    def sharpness(self, option: Mixture, setting: Setting) -> float:
+        """The factor by which the first people's targets are likeliest."""
+        score = next(self.scores(option, setting))
+        rows, targets = np.arange(len(score)), self._wanted(0)
+        there = np.isfinite(score[rows, targets])
+        likely = {one: float(log_softmax(one * score)[rows, targets][there].mean()) for one in SHARPNESS}
+        return max(likely, key=lambda one: likely[one])
+
+    def by_age(self, option: Mixture, setting: Setting) -> np.ndarray:
+        """(`AGES`,): by how much each class of age is to move what people had, beside the others."""
+        sharpness = self.sharpness(option, setting)
+        level = replace(option, repeat=(0.0,) * AGES)
+        blocks = zip(self.scores(level, setting), self.held, strict=True)
+        cells = np.concatenate([score[held.rows, held.items] for score, held in blocks])
+        return by_age(sharpness * cells, had(self.users), self.targets) / sharpness
+
+    def scores(self, option: Mixture, setting: Setting) -> Iterator[np.ndarray]:
+        """What the option says of every item, (batch, items), before its sharpness."""
+        for number, moves in enumerate(self._model.scores(self.users, setting, self.tables[option.smooth])):
+            yield self._put(number, self._parts(number, moves, option), option)
+
+    def _parts(self, number: int, moves: np.ndarray, option: Mixture) -> tuple[np.ndarray, np.ndarray]:
+        """Log-probabilities of a batch without transitions and by them alone."""
+        group = self.users[number * BATCH : (number + 1) * BATCH]
+        spoken = self._logits[number].astype(np.float32)
+        if option.content:
+            spoken += np.float32(option.content) * next(content(self._texts, group, option.age, self._length))
+        if option.linear:
+            spoken += np.float32(option.linear) * next(
+                linear.scores(self._together, group, option.memory, self._length)
+            )
+        moved = moves * rare(self._model.counts, option.rarity) if option.rarity else moves
+        return joined(spoken, moved, 0.0, self._floor), joined(spoken, moved, 1.0, self._floor)
+
+    def _put(self, number: int, parts: tuple[np.ndarray, np.ndarray], option: Mixture) -> np.ndarray:
+        nets_alone, other = parts
+        score = np.float32(1 - option.share) * nets_alone + np.float32(option.share) * other
+        if self.exclude_seen:
+            forget(score, self.users[number * BATCH : (number + 1) * BATCH])
+        elif any(option.repeat):
+            again(score, self.held[number], option.repeat)
+        return np.asarray(score)
+
+    def _wanted(self, number: int) -> np.ndarray:
+        return self.targets[number * BATCH : (number + 1) * BATCH]
+
+
 def blend(
     model: Transitions,
     setting: Setting,
@@ -127,73 +221,35 @@ def blend(
     and the count of a history's items are weighed anew, since next to the nets the best weights are others. Sharpness
     is what makes the targets likeliest, which no order depends on.
     """
-    users = validation.users[: max(int(BLEND_CELLS / validation.items), FEWEST_USERS)]
-    wanted = validation.targets[: len(users)]
-    logits = [block.astype(np.float16) for block in net_scores(nets, users)]
-    floor, length = FLOOR / validation.items, nets[0].plan.length
-    repeats_tried = (0.0,) if validation.exclude_seen else REPEATS
-    tables = {False: model.table(setting)}
-    if neighbours is not None:
-        tables[True] = smoothed(tables[False], neighbours)
-
-    def parts(number: int, moves: np.ndarray, option: Mixture) -> tuple[np.ndarray, np.ndarray]:
-        """Log-probabilities of a batch without transitions and by them alone."""
-        group = users[number * BATCH : (number + 1) * BATCH]
-        spoken = logits[number].astype(np.float32)
-        if option.content:
-            spoken += np.float32(option.content) * next(content(texts, group, option.age, length))
-        if option.linear:
-            spoken += np.float32(option.linear) * next(linear.scores(together, group, option.memory, length))
-        moved = moves * rare(model.counts, option.rarity) if option.rarity else moves
-        return joined(spoken, moved, 0.0, floor), joined(spoken, moved, 1.0, floor)
-
-    def judge(options: list[Mixture], one: Setting) -> np.ndarray:
-        gains = np.zeros((len(options), len(users)), np.float32)
-        for smooth, table in tables.items():
-            places = [place for place, option in enumerate(options) if option.smooth == smooth]
-            if not places:
-                continue
-            for number, moves in enumerate(model.scores(users, one, table)):
-                start = number * BATCH
-                group, targets = users[start : start + BATCH], wanted[start : start + BATCH]
-                made: tuple[float, ...] | None = None
-                for place in places:
-                    option = options[place]
-                    wanted_parts = (option.content, option.age, option.rarity, option.linear, option.memory)
-                    if made != wanted_parts:  # options that share them stand together
-                        made = wanted_parts
-                        nets_alone, other = parts(number, moves, option)
-                    share = np.float32(options[place].share)
-                    score = (1 - share) * nets_alone + share * other
-                    if validation.exclude_seen:
-                        forget(score, group)
-                    elif options[place].repeat:
-                        again(score, group, options[place].repeat)
-                    gains[place, start : start + len(group)] = _gain(score, targets)
-        return gains
+    judge = _Judge(model, setting, neighbours, nets, texts, together, validation)
+    levels = (0.0,) if validation.exclude_seen else REPEATS
+    best, value = Mixture(), -1.0
 
     def better(options: list[Mixture]) -> tuple[Mixture, float]:
-        values = judge(options, setting).mean(axis=1)
+        values = judge.gains(options, setting).mean(axis=1)
         place = int(values.argmax())
         return (options[place], float(values[place])) if values[place] > value else (best, value)
 
-    options = [Mixture(share, 1.0, smooth, repeat) for share, smooth, repeat in product(SHARES, tables, repeats_tried)]
-    values = judge(options, setting).mean(axis=1)
-    best, value = options[int(values.argmax())], float(values.max())
+    best, value = better(
+        [
+            Mixture(share, smooth=smooth, repeat=(level,) * AGES)
+            for share, smooth, level in product(SHARES, judge.tables, levels)
+        ]
+    )
     first = setting
     best, value = better([replace(best, content=weight) for weight in CONTENTS if weight != best.content])
     if best.content:
-        best, value = better([replace(best, age=age) for age in AGES if age != best.age])
+        best, value = better([replace(best, age=age) for age in AGES_OF_TEXTS if age != best.age])
     if best.share:
         best, value = better([replace(best, rarity=rarity) for rarity in RARITIES if rarity != best.rarity])
     for name in ("decay", "damping"):
         for choice in CHOICES[name]:
             candidate = replace(setting, **{name: choice})
-            found = float(judge([best], candidate).mean()) if candidate != setting and best.share else 0.0
+            found = float(judge.gains([best], candidate).mean()) if candidate != setting and best.share else 0.0
             if found > value:
                 setting, value = candidate, found
     best, value = better([replace(best, share=share) for share in SHARES if share != best.share])
-    without, alone = best, judge([best], setting)[0]
+    without, alone = best, judge.gains([best], setting)[0]
     if together.nnz:
         shares = {*SHARES[::3], best.share}
         best, value = better([replace(best, linear=factor, share=share) for factor, share in product(LINEARS, shares)])
@@ -201,35 +257,26 @@ def blend(
         best, value = better([replace(best, memory=memory) for memory in MEMORIES if memory != best.memory])
         best, value = better([replace(best, linear=factor) for factor in LINEARS if factor != best.linear])
         best, value = better([replace(best, share=share) for share in SHARES if share != best.share])
-        if not _surely(judge([best], setting)[0] - alone):
+        if not _surely(judge.gains([best], setting)[0] - alone):
             best, value = without, float(alone.mean())
-    plain = Mixture(SHARES[-1], 1.0, False, best.repeat, content=0.0)
-    beside = judge([plain], first)[0]
-    if not _surely(judge([best], setting)[0] - beside):
+    plain = Mixture(SHARES[-1], repeat=best.repeat, content=0.0)
+    beside = judge.gains([plain], first)[0]
+    if not _surely(judge.gains([best], setting)[0] - beside):
         best, setting, value = plain, first, float(beside.mean())
-
-    moves = model.scores(users[:BATCH], setting, tables[best.smooth])
-    nets_alone, other = parts(0, next(moves), best)
-    score = np.float32(1 - best.share) * nets_alone + np.float32(best.share) * other
-    if validation.exclude_seen:
-        forget(score, users[:BATCH])
-    else:
-        again(score, users[:BATCH], best.repeat)
-    rows, targets = np.arange(len(score)), wanted[: len(score)]
-    there = np.isfinite(score[rows, targets])
-    likely = {sharpness: float(log_softmax(sharpness * score)[rows, targets][there].mean()) for sharpness in SHARPNESS}
-    return replace(best, sharpness=max(likely, key=lambda one: likely[one])), setting, value
+    if not validation.exclude_seen:
+        lift = judge.by_age(best, setting)
+        best, value = better(
+            [
+                replace(best, repeat=tuple((level + factor * lift).tolist()))
+                for level, factor in product(REPEATS, AGEINGS)
+            ]
+        )
+    return replace(best, sharpness=judge.sharpness(best, setting)), setting, value
 
 
 def _surely(gained: np.ndarray) -> bool:
     """Whether people's gains are above zero by more than chance."""
     return bool(gained.mean() > SURE * gained.std() / np.sqrt(len(gained)))
-
-
-def again(score: np.ndarray, users: Sequence[np.ndarray], repeat: float) -> None:
-    """Moves what each history holds by `repeat`."""
-    for row, history in enumerate(users):
-        score[row, np.unique(history)] += np.float32(repeat)
 
 
 def _gain(score: np.ndarray, targets: np.ndarray) -> np.ndarray:

@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 
 SETTINGS, ARRAYS, ITEMS = "next_item.json", "next_item.npz", "items.json"
 GRAPH = "sequence-{}.onnx"
-FORMAT = 3
+FORMAT = 4
 BOUND = 4.0  # of the scores: no ad is moved further by its history than by anything else
 CHUNK = 8192  # ads projected at a time
+AGES = 7  # classes of how long ago a person last had a thing
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +71,12 @@ class _Table:
             there = targets >= 0
             total[targets[there]] += weight * self.weights[start:end][there]  # a row names no item twice
         return total
+
+
+def age_classes(items: int) -> np.ndarray:
+    """The classes of age of so many different items of a history, the latest first, int (items,): by how many others
+    came later, 0, 1 to 2, 3 to 6 and so on by powers of two; the last class has no end."""
+    return np.minimum(np.log2(np.arange(1, items + 1)).astype(np.int64), AGES - 1)
 
 
 def _log_sum(logits: np.ndarray) -> np.float32:
@@ -184,8 +191,10 @@ class NextItem:
             # That nothing leads to a new ad says nothing about it: there the sequence model speaks for both.
             other[prepared.new] = score[prepared.new]
             score += share * (other - score)
-        seen = [prepared.places[item] for item in set(history_ids) if item in prepared.places]
-        score[seen] += self._settings["repeat"]
+        had = list(dict.fromkeys(history_ids[place] for place in order))
+        for item, age in zip(had, age_classes(len(had)), strict=True):
+            if item in prepared.places:
+                score[prepared.places[item]] += self._settings["repeat"][age]
         score *= self._settings["sharpness"]
         score -= score.max()
         score += np.log(count / np.exp(score).sum())

@@ -15,7 +15,7 @@ from infra.training.next_item import Fitted, fit
 from infra.training.next_item_mixture import content, joined, rare
 from infra.training.sequence import Plan
 from shared.errors import ArtifactError
-from shared.models.next_item import BOUND, NextItem, Prepared
+from shared.models.next_item import AGES, BOUND, NextItem, Prepared
 from tests.unit.test_linear import tastes
 
 pytestmark = pytest.mark.slow
@@ -113,6 +113,38 @@ def test_what_people_have_together_is_served_where_it_counts(
     expected = next(one.scores([history]))[0] + np.log(items)
     found = asked(served, prepared, [one.item_ids[item] for item in history[::-1]])
     np.testing.assert_allclose(found, BOUND * np.tanh(expected / BOUND), atol=2e-3)
+
+
+def test_what_was_had_is_served_by_its_age(fitted: Fitted, tmp_path: Path) -> None:
+    repeat = tuple(np.linspace(-2, 3, AGES).tolist())
+    one = replace(fitted, mixture=replace(fitted.mixture, repeat=repeat))
+    one.save(tmp_path)
+    served = NextItem.load(tmp_path)
+    items = len(one.item_ids)
+    prepared = served.prepare(one.item_ids, np.zeros((items, DIMENSIONS), np.float32))
+    history = np.array([3, 12, 40, 12, 7, 3])
+    expected = next(one.scores([history]))[0] + np.log(items)
+    ids = [one.item_ids[item] for item in history[::-1]]
+    np.testing.assert_allclose(asked(served, prepared, ids), BOUND * np.tanh(expected / BOUND), atol=2e-3)
+    level = replace(fitted, mixture=replace(fitted.mixture, repeat=(0.0,) * AGES))
+    moved = (next(one.scores([history])) - next(level.scores([history])))[0]
+    steps = moved[[3, 7, 12, 40]] - moved[0]  # of ages 0, 1, 2 and 3
+    np.testing.assert_allclose(steps, fitted.mixture.sharpness * np.array(repeat)[[0, 1, 1, 2]], atol=1e-3)
+
+
+def test_what_people_take_again_after_a_while_is_offered_then() -> None:
+    generator = np.random.default_rng(5)
+    _, vectors = world()
+    histories = [
+        np.concatenate([own, own, own[:4]])  # everybody goes round among ten things, always in the same order
+        for own in (generator.permutation(len(IDS))[:10] for _ in range(150))
+    ]
+    found = fit(histories, IDS, vectors, plan=PLAN, members=1)
+    assert np.argmax(found.mixture.repeat[:4]) == 3  # seven others and more since
+    rounds = [history[:-1] for history in histories]
+    first = next(found.scores(rounds)).argmax(axis=1)
+    oldest = [history[-10] for history in rounds]
+    assert np.mean(first == oldest) > 0.3  # of ten that they had, three are so old
 
 
 def test_where_order_says_nothing_what_people_have_together_decides() -> None:
@@ -278,7 +310,7 @@ def test_repeats_are_offered_where_people_repeat() -> None:
         histories.append(np.concatenate([generator.permutation(own) for _ in range(3)]))
     found = fit(histories, IDS, vectors, plan=PLAN, members=1)
     assert not found.exclude_seen
-    assert found.mixture.repeat > 0
+    assert min(found.mixture.repeat[:2]) > 0  # the ages that there are
     assert found.figures["repeats"] > 0.9
     scores = next(found.scores([history[:-1] for history in histories]))
     first = scores.argmax(axis=1)
@@ -307,7 +339,7 @@ def test_a_new_ad_stays_as_likely_as_it_was_beside_the_linear_model(fitted: Fitt
     table = linear.weights([history[history < items] for history in world()[0]], items, 10.0)
     found = {}
     for factor in (0.0, 30.0):
-        mixture = replace(fitted.mixture, linear=factor, share=0.0, sharpness=1.0, repeat=0.0)
+        mixture = replace(fitted.mixture, linear=factor, share=0.0, sharpness=1.0, repeat=(0.0,) * AGES)
         replace(fitted, mixture=mixture, together=table).save(tmp_path / str(factor))
         model = NextItem.load(tmp_path / str(factor))
         prepared = model.prepare(IDS, world()[1])

@@ -1,0 +1,73 @@
+"""What people take again: how likely each item of a history is the next one once more.
+
+What one took of late is taken again most (Anderson, Kumar, Tomkins and Vassilvitskii, 2014, "The dynamics of repeat
+consumption"), but hardly at once where a basket holds a thing once: the classes of age are weighed by what validation's
+people took again, as a choice among all that they had (McFadden, 1974, "Conditional logit analysis of qualitative
+choice behavior").
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+
+from shared.models.next_item import AGES, age_classes
+
+PRIOR = 1.0  # deviation of a class's log-odds from the others', before anything was seen
+
+
+@dataclass(frozen=True)
+class Had:
+    """What each person of a batch had, once each: of the batch's `rows` the `items`, of the classes of age `ages`."""
+
+    rows: np.ndarray
+    items: np.ndarray
+    ages: np.ndarray
+
+
+def had(users: Sequence[np.ndarray]) -> Had:
+    """users: item numbers, oldest first."""
+    found = [_distinct(history) for history in users]
+    rows = np.repeat(np.arange(len(users)), [len(items) for items in found])
+    return Had(rows, np.concatenate(found), np.concatenate([age_classes(len(items)) for items in found]))
+
+
+def again(score: np.ndarray, held: Had, repeat: Sequence[float]) -> None:
+    """Moves what each person of the batch had by the `repeat` of its class of age. score: (batch, items), changed."""
+    score[held.rows, held.items] += np.asarray(repeat, np.float32)[held.ages]
+
+
+def by_age(score: np.ndarray, held: Had, targets: np.ndarray) -> np.ndarray:
+    """(`AGES`,): by how much likelier than an average one each class of age is what is taken again, in log-odds.
+
+    score: float (cells,), log-probabilities of what the people had, in the order of `held`. targets: what each took.
+    Learned from those who took one of these things; all 0 where nobody did.
+    """
+    hit = held.items == targets[held.rows]
+    told = np.zeros(len(targets), dtype=bool)
+    told[held.rows[hit]] = True
+    kept = told[held.rows]
+    if not kept.any():
+        return np.zeros(AGES)
+    people = np.cumsum(told)[held.rows[kept]] - 1
+    ages, scores, hit = held.ages[kept], score[kept].astype(np.float64), hit[kept]
+
+    def unlikely(lift: np.ndarray) -> tuple[float, np.ndarray]:
+        logits = scores + lift[ages]
+        logits -= np.maximum.reduceat(logits, np.flatnonzero(np.diff(people, prepend=-1)))[people]
+        total = np.bincount(people, np.exp(logits))[people]
+        logs = logits - np.log(total)
+        moved = np.bincount(ages, np.exp(logs) - hit, minlength=AGES)
+        return float(-logs[hit].sum() + (lift @ lift) / (2 * PRIOR**2)), moved + lift / PRIOR**2
+
+    lift = minimize(unlikely, np.zeros(AGES), jac=True, method="L-BFGS-B").x
+    return np.asarray(lift - np.average(lift, weights=np.bincount(ages, minlength=AGES)))
+
+
+def _distinct(history: np.ndarray) -> np.ndarray:
+    """The items of a history, each once, the latest first."""
+    items, first = np.unique(history[::-1], return_index=True)
+    return np.asarray(items[np.argsort(first)])
