@@ -57,6 +57,7 @@ MEMBERS = 3
 SETTING_USERS = 8000  # on whom the transitions' setting is chosen
 BATCH_STEPS = 2400  # of a batch, about
 FEWEST_STEPS = 500  # of a training
+ENOUGH = 0.7  # of the steps: a net that had no time for them again is worse than one that lacks the last items
 NEVER = -8.0  # added for an item of the history where hardly anybody takes one twice
 
 
@@ -236,10 +237,10 @@ def fit(
 
     owned = distributed.on_first(whole_weights) if together else whole_weights()
 
-    final = []
+    final, trained_again = [], 0
     for member, course in enumerate(courses):
         share = 0.95 / (members - member)
-        net, _ = sequence.train(
+        net, done = sequence.train(
             reduced,
             histories,
             plan,
@@ -248,7 +249,9 @@ def fit(
             repeat=course,
             together=together,
         )
-        final.append(net)
+        enough = done.steps >= ENOUGH * course.steps
+        final.append(net if enough else nets[member])
+        trained_again += enough
     whole = Transitions(histories, len(item_ids))
     table = whole.table(setting)
     if mixture.smooth and neighbours is not None:
@@ -265,6 +268,7 @@ def fit(
         "plan": asdict(plan),
         "epochs": [len(course.curve) for course in courses],
         "steps": [course.steps for course in courses],
+        "trained_again": trained_again,
         "repeats": round(repeated, 4),
         "validation": {
             "users": len(validation.users),

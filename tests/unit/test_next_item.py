@@ -6,14 +6,15 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from infra.training import linear, next_item, next_item_mixture, transitions
+from infra.training import linear, next_item, next_item_mixture, sequence, transitions
 from infra.training.next_item import Fitted, fit
 from infra.training.next_item_mixture import content, joined, rare
-from infra.training.sequence import Plan
+from infra.training.sequence import Course, Net, Plan
 from shared.errors import ArtifactError
 from shared.models.next_item import AGES, BOUND, NextItem, Prepared
 from tests.unit.test_linear import tastes
@@ -299,6 +300,26 @@ def test_the_mixture_may_be_chosen_on_some_of_the_people(monkeypatch: pytest.Mon
     monkeypatch.setattr(transitions, "BATCH", 150)
     histories, vectors = world()
     assert fit(histories, IDS, vectors, plan=PLAN, members=1).figures["validation"]["worth"] > 0.2
+
+
+@pytest.mark.parametrize(("share", "again"), [(0.0, 0), (1.0, 1)])
+def test_a_net_that_has_no_time_to_be_trained_again_stays_as_it_was_judged(
+    share: float, again: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = []
+
+    def train(*rest: Any, seconds: float, repeat: Course | None = None, **more: Any) -> tuple[Net, Course]:
+        if repeat is not None:
+            repeat = replace(repeat, steps=max(1, int(share * repeat.steps)))
+        made.append(real(*rest, repeat=repeat, **more))
+        return made[-1]
+
+    real = sequence.train
+    monkeypatch.setattr(sequence, "train", train)
+    histories, vectors = world()
+    found = fit(histories, IDS, vectors, plan=PLAN, members=1)
+    assert found.nets[0] is made[again][0]
+    assert found.figures["trained_again"] == again
 
 
 def test_repeats_are_offered_where_people_repeat() -> None:
