@@ -47,7 +47,7 @@ from infra.training.transitions import (
     smoothed,
     text_neighbours,
 )
-from shared.models.next_item import AGES, ARRAYS, FORMAT, GRAPH, ITEMS, SETTINGS
+from shared.models.next_item import AGE_CLASSES, ARRAYS, FORMAT, GRAPH, ITEMS, SETTINGS
 
 FEWEST = 30  # histories of three items and more, below which nothing can be chosen
 SECONDS = 1300.0  # of a training without a deadline
@@ -57,7 +57,6 @@ MEMBERS = 3
 SETTING_USERS = 8000  # on whom the transitions' setting is chosen
 BATCH_STEPS = 2400  # of a batch, about
 FEWEST_STEPS = 500  # of a training
-ENOUGH = 0.7  # of the steps: a net that had no time for them again is worse than one that lacks the last items
 NEVER = -8.0  # added for an item of the history where hardly anybody takes one twice
 
 
@@ -249,7 +248,7 @@ def fit(
             repeat=course,
             together=together,
         )
-        enough = done.steps >= ENOUGH * course.steps
+        enough = done.steps >= sequence.ENOUGH * course.steps
         final.append(net if enough else nets[member])
         trained_again += enough
     whole = Transitions(histories, len(item_ids))
@@ -259,7 +258,7 @@ def fit(
     if mixture.rarity:
         table = sp.csr_matrix(table @ sp.diags(rare(whole.counts, mixture.rarity)))
     if validation.exclude_seen:
-        mixture = replace(mixture, repeat=(NEVER,) * AGES)
+        mixture = replace(mixture, repeat=(NEVER,) * AGE_CLASSES)
     figures = {
         "transitions": asdict(setting),
         "transitions_in_mixture": asdict(tuned),

@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 import scipy.sparse as sp
 
-from infra.training import linear, sequence
+from infra.training import linear, returning, sequence
 from infra.training.next_item_figures import Ranked, forget, measure
 from infra.training.returning import again, by_age, had
 from infra.training.sequence import Net
@@ -22,7 +22,7 @@ from infra.training.transitions import (
     histories_matrix,
     smoothed,
 )
-from shared.models.next_item import AGES
+from shared.models.next_item import AGE_CLASSES
 
 K = 10  # of the recall and the NDCG whose mean, the worth, chooses everything
 TUNING_USERS = 4000  # who judge a net while it is trained
@@ -38,7 +38,7 @@ MEMORIES = (1.0, 0.97, 0.85, 0.7)  # of the linear model
 SURE = 2.0  # standard errors, over people, of what a mixture or the linear model in it has to gain
 FLOOR = 0.1  # least probability of a transition, of that of an item by chance
 REPEATS = (-4.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)
-AGEINGS = (0.5, 1.0)  # factors of what the ages of what people had say of taking it again
+AGEINGS = (0.0, 0.5, 1.0)  # factors of what the ages of what people had say of taking it again
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Mixture:
     share: float = 0.5
     sharpness: float = 1.0
     smooth: bool = False
-    repeat: tuple[float, ...] = (0.0,) * AGES
+    repeat: tuple[float, ...] = (0.0,) * AGE_CLASSES
     content: float = 4.0
     age: float = 0.7
     rarity: float = 0.0
@@ -131,7 +131,8 @@ class _Judge:
         self.users = validation.users[: max(int(BLEND_CELLS / validation.items), FEWEST_USERS)]
         self.targets = validation.targets[: len(self.users)]
         self.exclude_seen = validation.exclude_seen
-        self.held = [had(self.users[start : start + BATCH]) for start in range(0, len(self.users), BATCH)]
+        starts = range(0, len(self.users), BATCH) if not validation.exclude_seen else ()
+        self.held = [had(self.users[start : start + BATCH]) for start in starts]
         self.tables = {False: model.table(setting)}
         if neighbours is not None:
             self.tables[True] = smoothed(self.tables[False], neighbours)
@@ -150,9 +151,9 @@ class _Judge:
                 made: tuple[float, ...] | None = None
                 for place in places:
                     option = options[place]
-                    wanted = (option.content, option.age, option.rarity, option.linear, option.memory)
-                    if made != wanted:  # options that share them stand together
-                        made = wanted
+                    shape = (option.content, option.age, option.rarity, option.linear, option.memory)
+                    if made != shape:  # options that share it stand together
+                        made = shape
                         parts = self._parts(number, moves, option)
                     score = self._put(number, parts, option)
                     found[place, number * BATCH :][: len(score)] = _gain(score, self._wanted(number))
@@ -166,13 +167,13 @@ class _Judge:
         likely = {one: float(log_softmax(one * score)[rows, targets][there].mean()) for one in SHARPNESS}
         return max(likely, key=lambda one: likely[one])
 
-    def by_age(self, option: Mixture, setting: Setting) -> np.ndarray:
-        """(`AGES`,): by how much each class of age is to move what people had, beside the others."""
+    def lift(self, option: Mixture, setting: Setting) -> np.ndarray:
+        """(`AGE_CLASSES`,): by how much each class of age is to move what people had, beside the others."""
         sharpness = self.sharpness(option, setting)
-        level = replace(option, repeat=(0.0,) * AGES)
+        level = replace(option, repeat=(0.0,) * AGE_CLASSES)
         blocks = zip(self.scores(level, setting), self.held, strict=True)
         cells = np.concatenate([score[held.rows, held.items] for score, held in blocks])
-        return by_age(sharpness * cells, had(self.users), self.targets) / sharpness
+        return by_age(sharpness * cells, returning.joined(self.held, BATCH), self.targets) / sharpness
 
     def scores(self, option: Mixture, setting: Setting) -> Iterator[np.ndarray]:
         """What the option says of every item, (batch, items), before its sharpness."""
@@ -218,8 +219,9 @@ def blend(
     transitions alone where that is not surely better (`SURE`): few people choose by chance among so many options.
 
     texts: unit rows, (items, width). together: the linear model's weights. One thing is chosen after another. The age
-    and the count of a history's items are weighed anew, since next to the nets the best weights are others. Sharpness
-    is what makes the targets likeliest, which no order depends on.
+    and the count of a history's items are weighed anew, since next to the nets the best weights are others. What was
+    had before is moved by its age last, whatever mixture was chosen. Sharpness is what makes the targets likeliest,
+    which no order depends on.
     """
     judge = _Judge(model, setting, neighbours, nets, texts, together, validation)
     levels = (0.0,) if validation.exclude_seen else REPEATS
@@ -232,7 +234,7 @@ def blend(
 
     best, value = better(
         [
-            Mixture(share, smooth=smooth, repeat=(level,) * AGES)
+            Mixture(share, smooth=smooth, repeat=(level,) * AGE_CLASSES)
             for share, smooth, level in product(SHARES, judge.tables, levels)
         ]
     )
@@ -264,7 +266,7 @@ def blend(
     if not _surely(judge.gains([best], setting)[0] - beside):
         best, setting, value = plain, first, float(beside.mean())
     if not validation.exclude_seen:
-        lift = judge.by_age(best, setting)
+        lift = judge.lift(best, setting)
         best, value = better(
             [
                 replace(best, repeat=tuple((level + factor * lift).tolist()))

@@ -14,14 +14,16 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize
 
-from shared.models.next_item import AGES, age_classes
+from shared.models.next_item import AGE_CLASSES, age_classes
 
-PRIOR = 1.0  # deviation of a class's log-odds from the others', before anything was seen
+PRIOR = 1.0  # deviation of a class's log-odds from its neighbours', before anything was seen
+LEVEL = 30.0  # and from 0: only differences are told, so that something has to hold them
 
 
 @dataclass(frozen=True)
 class Had:
-    """What each person of a batch had, once each: of the batch's `rows` the `items`, of the classes of age `ages`."""
+    """What each person of a batch had, once each: of the batch's `rows` the `items`, of the classes of age `ages`, each
+    (cells,)."""
 
     rows: np.ndarray
     items: np.ndarray
@@ -31,8 +33,15 @@ class Had:
 def had(users: Sequence[np.ndarray]) -> Had:
     """users: item numbers, oldest first."""
     found = [_distinct(history) for history in users]
-    rows = np.repeat(np.arange(len(users)), [len(items) for items in found])
-    return Had(rows, np.concatenate(found), np.concatenate([age_classes(len(items)) for items in found]))
+    rows = np.repeat(np.arange(len(users), dtype=np.int32), [len(items) for items in found])
+    ages = np.concatenate([age_classes(len(items)) for items in found])
+    return Had(rows, np.concatenate(found).astype(np.int32), ages)
+
+
+def joined(batches: Sequence[Had], size: int) -> Had:
+    """Batches of so many people as one."""
+    rows = np.concatenate([one.rows + size * place for place, one in enumerate(batches)])
+    return Had(rows, *(np.concatenate([getattr(one, name) for one in batches]) for name in ("items", "ages")))
 
 
 def again(score: np.ndarray, held: Had, repeat: Sequence[float]) -> None:
@@ -41,17 +50,18 @@ def again(score: np.ndarray, held: Had, repeat: Sequence[float]) -> None:
 
 
 def by_age(score: np.ndarray, held: Had, targets: np.ndarray) -> np.ndarray:
-    """(`AGES`,): by how much likelier than an average one each class of age is what is taken again, in log-odds.
+    """(`AGE_CLASSES`,): by how much likelier than an average one each class of age is what is taken again, in log-odds.
 
     score: float (cells,), log-probabilities of what the people had, in the order of `held`. targets: what each took.
-    Learned from those who took one of these things; all 0 where nobody did.
+    Learned from those who took one of these things; all 0 where nobody did. Neighbouring classes are held together, so
+    that few people tell little and a class that nobody reaches is like the one before it.
     """
     hit = held.items == targets[held.rows]
     told = np.zeros(len(targets), dtype=bool)
     told[held.rows[hit]] = True
     kept = told[held.rows]
     if not kept.any():
-        return np.zeros(AGES)
+        return np.zeros(AGE_CLASSES)
     people = np.cumsum(told)[held.rows[kept]] - 1
     ages, scores, hit = held.ages[kept], score[kept].astype(np.float64), hit[kept]
 
@@ -60,11 +70,13 @@ def by_age(score: np.ndarray, held: Had, targets: np.ndarray) -> np.ndarray:
         logits -= np.maximum.reduceat(logits, np.flatnonzero(np.diff(people, prepend=-1)))[people]
         total = np.bincount(people, np.exp(logits))[people]
         logs = logits - np.log(total)
-        moved = np.bincount(ages, np.exp(logs) - hit, minlength=AGES)
-        return float(-logs[hit].sum() + (lift @ lift) / (2 * PRIOR**2)), moved + lift / PRIOR**2
+        moved = np.bincount(ages, np.exp(logs) - hit, minlength=AGE_CLASSES)
+        return float(-logs[hit].sum() + lift @ held_by @ lift / 2), moved + held_by @ lift
 
-    lift = minimize(unlikely, np.zeros(AGES), jac=True, method="L-BFGS-B").x
-    return np.asarray(lift - np.average(lift, weights=np.bincount(ages, minlength=AGES)))
+    steps = np.diff(np.eye(AGE_CLASSES), axis=0)
+    held_by = steps.T @ steps / PRIOR**2 + np.eye(AGE_CLASSES) / LEVEL**2
+    lift = minimize(unlikely, np.zeros(AGE_CLASSES), jac=True, method="L-BFGS-B", options={"ftol": 1e-12}).x
+    return np.asarray(lift - np.average(lift, weights=np.bincount(ages, minlength=AGE_CLASSES)))
 
 
 def _distinct(history: np.ndarray) -> np.ndarray:

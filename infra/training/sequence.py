@@ -27,6 +27,7 @@ from infra.training import distributed
 
 START_TEMPERATURE = 10.0
 CHECK = 20  # steps between two looks at the clock
+ENOUGH = 0.7  # of the steps: a net that has no time for more is worse than the one that was judged
 FAR = -1e9  # logit of what must not be chosen
 
 
@@ -211,7 +212,8 @@ def train(
 
     reduced: (items, content), see `whitening`. seconds: the training plans its steps to end in them. value: judges the
     net after every second epoch; the best state is kept. repeat: a former training's course, whose steps are done
-    again without a judge. together: with the other processes of `torchrun`, all of which must call this.
+    again without a judge; given up where there is no time for `ENOUGH` of them. together: with the other processes of
+    `torchrun`, all of which must call this.
 
     curve: mean loss of each epoch, the same with any number of processes where nothing is dropped.
     """
@@ -253,7 +255,9 @@ def train(
                 if not timed and (elapsed > 0.15 * seconds or step >= epoch_steps):
                     timed = True  # how long a step takes is known by now
                     allowed = max(int(seconds / (elapsed / step * 1.1)), step + 1)
-                    if allowed < last:
+                    if repeat is not None and allowed < ENOUGH * repeat.steps:
+                        last = step + 1
+                    elif allowed < last:
                         planned, last = math.ceil(planned * allowed / last), allowed
                 elif elapsed > seconds:
                     last = step + 1

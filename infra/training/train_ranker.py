@@ -33,6 +33,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -84,7 +85,8 @@ def files(patterns: list[str]) -> list[Path]:
 
 
 def histories(paths: list[Path], known: dict[str, int]) -> list[NDArray[np.int64]]:
-    """Each person's items, oldest first, as numbers of `known`; items that are not in it are left out.
+    """Each person's items, oldest first, as numbers of `known`; items that are not in it are left out, and one that was
+    seen, put into the cart and bought in a row is there once, as in what a profile remembers.
 
     Rows are ``{"user_id", "item_id", "event", "timestamp" or "position"}``; those of one moment stay in file order.
 
@@ -103,7 +105,8 @@ def histories(paths: list[Path], known: dict[str, int]) -> list[NDArray[np.int64
                 raise ValueError(f"{path.name}, row {number}: {type(error).__name__}: {error}") from None
             if item is not None and str(item) in known and row.get("event") not in _REFUSES:
                 rows.setdefault(person, []).append((at, order, known[str(item)]))
-    return [np.array([item for _, _, item in sorted(own)], np.int64) for own in rows.values()]
+    inorder = ([item for _, _, item in sorted(own)] for own in rows.values())
+    return [np.array([item for item, _ in groupby(own)], np.int64) for own in inorder]
 
 
 def _seconds(value: Any) -> float:

@@ -6,7 +6,8 @@ McAuley, 2018, "Self-attentive sequential recommendation"), gives one distributi
 scaled cosines of representations and, where it helps, of the texts as they are, and of what a linear model says of what
 people have together (Steck, 2019, "Embarrassingly shallow autoencoders for sparse data"); damped, distance-weighted
 item transitions, lent between neighbours in text, give another. Their weighted product (Hinton, 2002, "Training
-products of experts") is the prediction.
+products of experts") is the prediction, in which what the person had before is moved by how many other things came
+since.
 
 Trained and written by ``infra/training/next_item.py``.
 """
@@ -32,7 +33,7 @@ GRAPH = "sequence-{}.onnx"
 FORMAT = 4
 BOUND = 4.0  # of the scores: no ad is moved further by its history than by anything else
 CHUNK = 8192  # ads projected at a time
-AGES = 7  # classes of how long ago a person last had a thing
+AGE_CLASSES = 7  # classes of how long ago a person last had a thing
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +75,9 @@ class _Table:
 
 
 def age_classes(items: int) -> np.ndarray:
-    """The classes of age of so many different items of a history, the latest first, int (items,): by how many others
+    """The classes of age of so many different items of a history, the latest first, int8 (items,): by how many others
     came later, 0, 1 to 2, 3 to 6 and so on by powers of two; the last class has no end."""
-    return np.minimum(np.log2(np.arange(1, items + 1)).astype(np.int64), AGES - 1)
+    return np.minimum(np.frexp(np.arange(1, items + 1))[1] - 1, AGE_CLASSES - 1).astype(np.int8)
 
 
 def _log_sum(logits: np.ndarray) -> np.float32:
@@ -122,6 +123,8 @@ class NextItem:
                 arrays = {name: file[name] for name in file.files}
             if settings["format"] != FORMAT:
                 raise ArtifactError(f"{folder.name}: next-item model of format {settings['format']}, not {FORMAT}")
+            if len(settings["repeat"]) != AGE_CLASSES:
+                raise ArtifactError(f"{folder.name}: repeats not by {AGE_CLASSES} classes of age")
             sessions = [open_session(folder / GRAPH.format(number), threads) for number in range(settings["members"])]
             model = cls(settings, arrays, items, sessions)
         except (OSError, ValueError, KeyError, TypeError) as error:

@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from infra.training.returning import again, by_age, had
-from shared.models.next_item import AGES, age_classes
+from shared.models.next_item import AGE_CLASSES, age_classes
 
 
 def test_ages_are_classed_by_powers_of_two() -> None:
     assert age_classes(16).tolist() == [0, 1, 1, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3, 4]
-    assert age_classes(1000).max() == AGES - 1
+    assert age_classes(1000).max() == AGE_CLASSES - 1
     assert age_classes(0).tolist() == []
 
 
@@ -31,7 +31,7 @@ def test_each_item_is_had_once_as_old_as_its_last_time() -> None:
 
 def test_what_was_had_is_moved_once_however_often() -> None:
     score = np.zeros((2, 6), np.float32)
-    again(score, had([np.array([4, 2, 4, 4]), np.array([0])]), [1.0, -0.5, *[9.0] * (AGES - 2)])
+    again(score, had([np.array([4, 2, 4, 4]), np.array([0])]), [1.0, -0.5, *[9.0] * (AGE_CLASSES - 2)])
     np.testing.assert_array_equal(score, [[0, 0, -0.5, 0, 1, 0], [1, 0, 0, 0, 0, 0]])
 
 
@@ -73,7 +73,7 @@ def test_few_people_move_little() -> None:
 
 @given(arrays(np.float64, (3, 12), elements=st.floats(-500, 500)), st.floats(-300, 300))
 def test_scores_of_any_size_give_finite_weights_that_no_shift_changes(scores: np.ndarray, shift: float) -> None:
-    users, targets, _ = people(3, np.zeros(AGES))
+    users, targets, _ = people(3, np.zeros(AGE_CLASSES))
     found = by_age(scores.ravel(), had(users), targets)
     assert np.isfinite(found).all()
     np.testing.assert_allclose(by_age((scores + shift).ravel(), had(users), targets), found, atol=1e-2)
