@@ -57,6 +57,7 @@ MEMBERS = 3
 SETTING_USERS = 8000  # on whom the transitions' setting is chosen
 BATCH_STEPS = 2400  # of a batch, about
 FEWEST_STEPS = 500  # of a training
+FAIR = 0.9  # of the best net's worth: one that had too little time makes the mean of all worse
 NEVER = -8.0  # added for an item of the history where hardly anybody takes one twice
 
 
@@ -224,6 +225,10 @@ def fit(
             members = _affordable(members, time.monotonic() - began, ends - time.monotonic())
             members = distributed.agreed(members) if together else members
 
+    best = max(course.best for course in courses)
+    fair = [place for place, course in enumerate(courses) if course.best >= FAIR * best]
+    nets, courses = [nets[place] for place in fair], [courses[place] for place in fair]
+
     smooth = len(item_ids) <= SMOOTHING_ITEMS
     neighbours = text_neighbours(texts) if smooth else None
     likeness = _likeness(texts, plan)
@@ -238,12 +243,12 @@ def fit(
 
     final, trained_again = [], 0
     for member, course in enumerate(courses):
-        share = 0.95 / (members - member)
+        share = 0.95 / (len(courses) - member)
         net, done = sequence.train(
             reduced,
             histories,
             plan,
-            seed=seed + member,
+            seed=seed + fair[member],
             seconds=share * (ends - time.monotonic()),
             repeat=course,
             together=together,

@@ -326,6 +326,22 @@ def test_a_net_that_has_no_time_to_be_trained_again_stays_as_it_was_judged(
     assert found.figures["trained_again"] == again
 
 
+def test_a_net_that_is_much_worse_than_the_best_has_no_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+
+    def train(*rest: Any, seed: int, repeat: Course | None = None, **more: Any) -> tuple[Net, Course]:
+        net, course = real(*rest, seed=seed, repeat=repeat, **more)
+        asked.append(seed)
+        return net, replace(course, best=course.best * (0.8 if seed == 1 else 1.0))
+
+    real = sequence.train
+    monkeypatch.setattr(sequence, "train", train)
+    histories, vectors = world()
+    found = fit(histories, IDS, vectors, plan=replace(PLAN, epochs=1), members=3)
+    kept = [seed for seed in (0, 1, 2) if asked.count(seed) == 2]
+    assert 1 not in kept and len(found.nets) == len(kept) == len(found.figures["steps"])
+
+
 def test_repeats_are_offered_where_people_repeat() -> None:
     generator = np.random.default_rng(5)
     _, vectors = world()
