@@ -84,7 +84,7 @@ class Fitted:
 
     def scores(self, users: Sequence[np.ndarray]) -> Iterator[np.ndarray]:
         """Log-probabilities of every item, float32 (batch, items), after each history (item numbers, oldest first);
-        what the history holds is moved by `mixture.repeat`, not left out."""
+        what the history holds is moved by `mixture.repeat` and `often`, not left out."""
         length = self.nets[0].plan.length
         moves = _moves(self.table, self.strength, self.setting, users, length)
         near = content(self.texts, users, self.mixture.age, length)
@@ -99,7 +99,7 @@ class Fitted:
             logits += np.float32(self.mixture.content) * next(near)
             logits += np.float32(self.mixture.linear) * next(owned)
             score = joined(logits, next(moves), self.mixture.share, floor)
-            again(score, had(group), self.mixture.repeat)
+            again(score, had(group), self.mixture.repeat, self.mixture.often)
             yield log_softmax(self.mixture.sharpness * score)
 
     def save(self, folder: Path) -> None:
@@ -136,6 +136,7 @@ class Fitted:
             "floor": FLOOR / len(self.item_ids),
             "sharpness": self.mixture.sharpness,
             "repeat": self.mixture.repeat,
+            "often": self.mixture.often,
             "content": self.mixture.content,
             "age": self.mixture.age,
             "linear": self.mixture.linear,
@@ -263,7 +264,7 @@ def fit(
     if mixture.rarity:
         table = sp.csr_matrix(table @ sp.diags(rare(whole.counts, mixture.rarity)))
     if validation.exclude_seen:
-        mixture = replace(mixture, repeat=(NEVER,) * AGE_CLASSES)
+        mixture = replace(mixture, repeat=(NEVER,) * AGE_CLASSES, often=0.0)
     figures = {
         "transitions": asdict(setting),
         "transitions_in_mixture": asdict(tuned),

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 
 from infra.training import linear, returning, sequence
 from infra.training.next_item_figures import Ranked, forget, measure
-from infra.training.returning import again, by_age, had
+from infra.training.returning import again, had, learned
 from infra.training.sequence import Net
 from infra.training.transitions import (
     BATCH,
@@ -45,15 +45,16 @@ AGEINGS = (0.0, 0.5, 1.0)  # factors of what the ages of what people had say of 
 class Mixture:
     """share: of the transitions. sharpness: factor of the log-probabilities. smooth: whether the transitions are those
     smoothed through text neighbours. repeat: added to the log-probability of what the person had already, by its class
-    of age. content: factor of the cosine with the history's texts, which joins the nets' logits; age: of these texts,
-    what each counts of the next. rarity: power of an item's count by which transitions to it are divided. linear:
-    factor of the linear model's score, which joins the nets' logits too; memory: what an item of the history counts for
-    it of the next."""
+    of age, and `often` for each log of its times. content: factor of the cosine with the history's texts, which joins
+    the nets' logits; age: of these texts, what each counts of the next. rarity: power of an item's count by which
+    transitions to it are divided. linear: factor of the linear model's score, which joins the nets' logits too; memory:
+    what an item of the history counts for it of the next."""
 
     share: float = 0.5
     sharpness: float = 1.0
     smooth: bool = False
     repeat: tuple[float, ...] = (0.0,) * AGE_CLASSES
+    often: float = 0.0
     content: float = 4.0
     age: float = 0.7
     rarity: float = 0.0
@@ -167,13 +168,15 @@ class _Judge:
         likely = {one: float(log_softmax(one * score)[rows, targets][there].mean()) for one in SHARPNESS}
         return max(likely, key=lambda one: likely[one])
 
-    def lift(self, option: Mixture, setting: Setting) -> np.ndarray:
-        """(`AGE_CLASSES`,): by how much each class of age is to move what people had, beside the others."""
+    def returning(self, option: Mixture, setting: Setting) -> tuple[np.ndarray, float]:
+        """By how much each class of age is to move what people had, (`AGE_CLASSES`,), beside the others, and each log
+        of the times."""
         sharpness = self.sharpness(option, setting)
         level = replace(option, repeat=(0.0,) * AGE_CLASSES)
         blocks = zip(self.scores(level, setting), self.held, strict=True)
         cells = np.concatenate([score[held.rows, held.items] for score, held in blocks])
-        return by_age(sharpness * cells, returning.joined(self.held, BATCH), self.targets) / sharpness
+        lift, often = learned(sharpness * cells, returning.joined(self.held, BATCH), self.targets)
+        return lift / sharpness, often / sharpness
 
     def scores(self, option: Mixture, setting: Setting) -> Iterator[np.ndarray]:
         """What the option says of every item, (batch, items), before its sharpness."""
@@ -198,8 +201,8 @@ class _Judge:
         score = np.float32(1 - option.share) * nets_alone + np.float32(option.share) * other
         if self.exclude_seen:
             forget(score, self.users[number * BATCH : (number + 1) * BATCH])
-        elif any(option.repeat):
-            again(score, self.held[number], option.repeat)
+        elif any(option.repeat) or option.often:
+            again(score, self.held[number], option.repeat, option.often)
         return np.asarray(score)
 
     def _wanted(self, number: int) -> np.ndarray:
@@ -220,8 +223,8 @@ def blend(
 
     texts: unit rows, (items, width). together: the linear model's weights. One thing is chosen after another. The age
     and the count of a history's items are weighed anew, since next to the nets the best weights are others. What was
-    had before is moved by its age last, whatever mixture was chosen. Sharpness is what makes the targets likeliest,
-    which no order depends on.
+    had before is moved by its age and times last, whatever mixture was chosen. Sharpness is what makes the targets
+    likeliest, which no order depends on.
     """
     judge = _Judge(model, setting, neighbours, nets, texts, together, validation)
     levels = (0.0,) if validation.exclude_seen else REPEATS
@@ -266,10 +269,10 @@ def blend(
     if not _surely(judge.gains([best], setting)[0] - beside):
         best, setting, value = plain, first, float(beside.mean())
     if not validation.exclude_seen:
-        lift = judge.lift(best, setting)
+        lift, often = judge.returning(best, setting)
         best, value = better(
             [
-                replace(best, repeat=tuple((level + factor * lift).tolist()))
+                replace(best, repeat=tuple((level + factor * lift).tolist()), often=factor * often)
                 for level, factor in product(REPEATS, AGEINGS)
             ]
         )

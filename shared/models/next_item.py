@@ -7,7 +7,7 @@ scaled cosines of representations and, where it helps, of the texts as they are,
 people have together (Steck, 2019, "Embarrassingly shallow autoencoders for sparse data"); damped, distance-weighted
 item transitions, lent between neighbours in text, give another. Their weighted product (Hinton, 2002, "Training
 products of experts") is the prediction, in which what the person had before is moved by how many other things came
-since.
+since, and by how often they had it.
 
 Trained and written by ``infra/training/next_item.py``.
 """
@@ -15,6 +15,8 @@ Trained and written by ``infra/training/next_item.py``.
 from __future__ import annotations
 
 import json
+import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -158,8 +160,8 @@ class NextItem:
         order: to be added to the log-odds of an average ad. All 0 where nothing is known of the history.
 
         history_ids, history_vectors (L, 384), ages_days (L,): what the person had to do with. The latest is the one
-        of least age; of equals, the one that comes first. An item that was not in the training is read by its vector;
-        one without either (a vector of zeros) is passed over.
+        of least age; of equals, the one that comes first; what stands there twice was had twice. An item that was not
+        in the training is read by its vector; one without either (a vector of zeros) is passed over.
         """
         count = len(prepared.matrix)
         if not len(history_ids) or not count:
@@ -194,10 +196,11 @@ class NextItem:
             # That nothing leads to a new ad says nothing about it: there the sequence model speaks for both.
             other[prepared.new] = score[prepared.new]
             score += share * (other - score)
-        had = list(dict.fromkeys(history_ids[place] for place in order))
-        for item, age in zip(had, age_classes(len(had)), strict=True):
+        had = Counter(history_ids[place] for place in order)  # each once, the latest first
+        for (item, times), age in zip(had.items(), age_classes(len(had)), strict=True):
             if item in prepared.places:
-                score[prepared.places[item]] += self._settings["repeat"][age]
+                lift = self._settings["repeat"][age] + self._settings["often"] * math.log(times)
+                score[prepared.places[item]] += lift
         score *= self._settings["sharpness"]
         score -= score.max()
         score += np.log(count / np.exp(score).sum())

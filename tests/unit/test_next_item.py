@@ -118,7 +118,7 @@ def test_what_people_have_together_is_served_where_it_counts(
 
 def test_what_was_had_is_served_by_its_age(fitted: Fitted, tmp_path: Path) -> None:
     repeat = tuple(np.linspace(-2, 3, AGE_CLASSES).tolist())
-    one = replace(fitted, mixture=replace(fitted.mixture, repeat=repeat))
+    one = replace(fitted, mixture=replace(fitted.mixture, repeat=repeat, often=0.7))
     one.save(tmp_path)
     served = NextItem.load(tmp_path)
     items = len(one.item_ids)
@@ -129,8 +129,9 @@ def test_what_was_had_is_served_by_its_age(fitted: Fitted, tmp_path: Path) -> No
     np.testing.assert_allclose(asked(served, prepared, ids), BOUND * np.tanh(expected / BOUND), atol=2e-3)
     level = replace(fitted, mixture=replace(fitted.mixture, repeat=(0.0,) * AGE_CLASSES))
     moved = (next(one.scores([history])) - next(level.scores([history])))[0]
-    steps = moved[[3, 7, 12, 40]] - moved[0]  # of ages 0, 1, 2 and 3
-    np.testing.assert_allclose(steps, fitted.mixture.sharpness * np.array(repeat)[[0, 1, 1, 2]], atol=1e-3)
+    steps = moved[[3, 7, 12, 40]] - moved[0]  # of ages 0 to 3, two of them had twice
+    expected = np.array(repeat)[[0, 1, 1, 2]] + 0.7 * np.log([2, 1, 2, 1])
+    np.testing.assert_allclose(steps, fitted.mixture.sharpness * expected, atol=1e-3)
 
 
 def test_what_people_take_again_after_a_while_is_offered_then() -> None:
