@@ -159,7 +159,7 @@ ROWS = {
     "memory": "memory of an upload",
     "deployment": "a clean deployment",
     "freshness": "an event in the next recommendation",
-    "copy": "copy for 350 held-out products",
+    "copy": "copy for 470 held-out products",
     "audiences": "two audiences of one ad",
     "ledger-zh": "claim ledger",
     "ledger-en": "claim ledger",
