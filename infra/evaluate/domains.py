@@ -7,7 +7,7 @@
 
 films: MovieLens-100K (Harper and Konstan, 2015, "The MovieLens datasets"), 943 people in the order that they voted in.
 groceries: Complete Journey (dunnhumby), every tenth basket of some 2,000 households; the things of five households and
-the households of five things and more. What lies in one basket has no order: it is put in one of chance. new-groceries:
+the households of five lines and more. What lies in one basket has no order: it is put in one of chance. new-groceries:
 the same, each thing when a household first buys it.
 
 Both may be used for research: measure on them, ship nothing that was trained on them.
@@ -16,6 +16,7 @@ Both may be used for research: measure on them, ship nothing that was trained on
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import zipfile
@@ -28,7 +29,7 @@ from typing import Annotated, Any
 
 import typer
 
-FEWEST = 5  # households of a thing, things of a household
+FEWEST = 5  # households of a thing, lines of a household
 EVERY = 10  # basket, by the CRC-32 of its number
 
 Histories = dict[str, list[str]]  # by person: items, oldest first
@@ -63,7 +64,8 @@ def groceries(wheel: zipfile.ZipFile) -> tuple[Items, Histories]:
     for row in table("transactions", "transaction_timestamp", "basket_id", "household_id", "product_id"):
         basket, item = row["basket_id"], str(row["product_id"])
         if zlib.crc32(str(basket).encode()) % EVERY == 0 and item in items:
-            chance = zlib.crc32(f"{basket}/{item}".encode())  # the file's order is that of the things' numbers
+            # The file's order is that of the things' numbers; a checksum's would be alike in all baskets.
+            chance = hashlib.blake2b(f"{basket}/{item}".encode(), digest_size=8).digest()
             lines.append((row["transaction_timestamp"], basket, chance, str(row["household_id"]), item))
     return items, _core(_histories((house, item) for *_, house, item in sorted(lines)))
 

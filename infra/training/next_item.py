@@ -57,7 +57,9 @@ MEMBERS = 3
 SETTING_USERS = 8000  # on whom the transitions' setting is chosen
 BATCH_STEPS = 2400  # of a batch, about
 FEWEST_STEPS = 500  # of a training
-FAIR = 0.9  # of the best net's worth: one that had too little time makes the mean of all worse
+AT_ITS_END = 0.9  # of its steps: a net that was best there had more to learn, and the next one learns for longer
+MOST_EPOCHS = 32
+FAIR = 0.9  # of the best net's worth: one that had less time and is worse makes the mean of all worse
 NEVER = -8.0  # added for an item of the history where hardly anybody takes one twice
 
 
@@ -206,6 +208,7 @@ def fit(
     reduced = np.asarray(texts @ basis, dtype=np.float32)
     nets: list[Net] = []
     courses: list[Course] = []
+    longer = plan
     while len(nets) < members:
         began = time.monotonic()
         # The first may take its time, as if it were to be alone; the others are as long or are not trained at all.
@@ -213,7 +216,7 @@ def fit(
         net, course = sequence.train(
             reduced,
             fitting,
-            plan,
+            longer,
             seed=seed + len(nets),
             seconds=share * (ends - time.monotonic()),
             value=lambda net: validation.of(net_scores([net], validation.few), validation.few).worth,
@@ -221,13 +224,16 @@ def fit(
         )
         nets.append(net)
         courses.append(course)
+        if course.steps >= AT_ITS_END * course.planned and course.best == max(one.best for one in courses):
+            longer = replace(longer, epochs=min(2 * longer.epochs, MOST_EPOCHS))
         tell(f"net {len(nets)}: worth {course.best:.4f} on validation, {course.steps} of {course.planned} steps")
         if len(nets) == 1:
             members = _affordable(members, time.monotonic() - began, ends - time.monotonic())
             members = distributed.agreed(members) if together else members
 
-    best = max(course.best for course in courses)
-    fair = [place for place, course in enumerate(courses) if course.best >= FAIR * best]
+    best, planned = max(course.best for course in courses), max(course.planned for course in courses)
+    fair = [place for place, course in enumerate(courses) if course.best >= FAIR * best or course.planned == planned]
+    left_out = len(courses) - len(fair)
     nets, courses = [nets[place] for place in fair], [courses[place] for place in fair]
 
     smooth = len(item_ids) <= SMOOTHING_ITEMS
@@ -274,6 +280,7 @@ def fit(
         "epochs": [len(course.curve) for course in courses],
         "steps": [course.steps for course in courses],
         "trained_again": trained_again,
+        "left_out": left_out,
         "repeats": round(repeated, 4),
         "validation": {
             "users": len(validation.users),

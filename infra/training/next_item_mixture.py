@@ -35,10 +35,10 @@ AGES_OF_TEXTS = (0.3, 0.5, 0.7, 0.85, 0.97)
 RARITIES = (0.0, 0.2, 0.4)
 LINEARS = (10.0, 20.0, 40.0, 80.0)  # its scores lie between 0 and 1, mostly
 MEMORIES = (1.0, 0.97, 0.85, 0.7)  # of the linear model
-SURE = 2.0  # standard errors, over people, of what a mixture or the linear model in it has to gain
+SURE = 2.0  # standard errors, over people, of what a mixture, the linear model or the ages in it have to gain
 FLOOR = 0.1  # least probability of a transition, of that of an item by chance
-REPEATS = (-4.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0)
-AGEINGS = (0.0, 0.5, 1.0)  # factors of what the ages of what people had say of taking it again
+REPEATS = (-4.0, -2.0, -1.0, -0.5, 0.0, 0.5, 1.0, 2.0, 4.0)
+AGEINGS = (0.5, 1.0)  # factors of what the ages of what people had say of taking it again
 
 
 @dataclass(frozen=True)
@@ -269,6 +269,8 @@ def blend(
     if not _surely(judge.gains([best], setting)[0] - beside):
         best, setting, value = plain, first, float(beside.mean())
     if not validation.exclude_seen:
+        best, value = better([replace(best, repeat=(level,) * AGE_CLASSES) for level in REPEATS])
+        without, alone = best, judge.gains([best], setting)[0]
         lift, often = judge.returning(best, setting)
         best, value = better(
             [
@@ -276,6 +278,8 @@ def blend(
                 for level, factor in product(REPEATS, AGEINGS)
             ]
         )
+        if not _surely(judge.gains([best], setting)[0] - alone):
+            best, value = without, float(alone.mean())
     return replace(best, sharpness=judge.sharpness(best, setting)), setting, value
 
 

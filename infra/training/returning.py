@@ -53,8 +53,8 @@ def again(score: np.ndarray, held: Had, repeat: Sequence[float], often: float) -
 
 
 def learned(score: np.ndarray, held: Had, targets: np.ndarray) -> tuple[np.ndarray, float]:
-    """By how much likelier than an average one each class of age is what is taken again, (`AGE_CLASSES`,), and each log
-    of the times, in log-odds.
+    """By how much likelier than an average one, had once, each class of age is what is taken again, (`AGE_CLASSES`,),
+    and each log of the times, in log-odds.
 
     score: float (cells,), log-probabilities of what the people had, in the order of `held`. targets: what each took.
     Learned from those who took one of these things; all 0 where nobody did. Neighbouring classes are held together, so
@@ -84,7 +84,7 @@ def learned(score: np.ndarray, held: Had, targets: np.ndarray) -> tuple[np.ndarr
     found = minimize(unlikely, np.zeros(AGE_CLASSES + 1), jac=True, method="L-BFGS-B", options={"ftol": 1e-12}).x
     lift, often = found[:-1], float(found[-1])
     counts = np.bincount(ages, minlength=AGE_CLASSES)
-    return np.asarray(lift - np.average(lift, weights=counts) - often * times.mean()), often
+    return np.asarray(lift - np.average(lift, weights=counts)), often
 
 
 def _distinct(history: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -196,7 +196,9 @@ class NextItem:
             # That nothing leads to a new ad says nothing about it: there the sequence model speaks for both.
             other[prepared.new] = score[prepared.new]
             score += share * (other - score)
-        had = Counter(history_ids[place] for place in order)  # each once, the latest first
+        # Each once, the latest first; what says nothing makes nothing else older.
+        ids = [history_ids[place] for place in order]
+        had = Counter(item for item, told in zip(ids, useful, strict=True) if told or item in prepared.places)
         for (item, times), age in zip(had.items(), age_classes(len(had)), strict=True):
             if item in prepared.places:
                 lift = self._settings["repeat"][age] + self._settings["often"] * math.log(times)

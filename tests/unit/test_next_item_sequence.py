@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -117,6 +119,18 @@ def test_a_training_learns_what_follows_and_keeps_its_best_state() -> None:
     again, second = sequence.train(reduced(), taken, plan, seed=0, repeat=course)
     assert second.steps == course.steps
     np.testing.assert_allclose(representations(again), kept, atol=1e-4)  # the same steps, the same net
+
+
+def test_steps_that_there_is_no_time_for_are_given_up_early() -> None:
+    taken = histories(300)
+    plan = Plan(width=16, content=8, layers=1, length=12, batch=32, epochs=1, sample=30)
+    _, course = sequence.train(reduced(), taken, plan, seed=0)
+    never = replace(course, steps=10**9, planned=10**9)
+    began = time.monotonic()
+    _, found = sequence.train(reduced(), taken, plan, seed=0, repeat=never, seconds=3600)
+    assert found.steps < 10**5 and time.monotonic() - began < 600
+    _, found = sequence.train(reduced(), taken, plan, seed=0, repeat=course, seconds=3600)
+    assert found.steps == course.steps
 
 
 def test_an_item_that_nobody_took_is_its_text() -> None:

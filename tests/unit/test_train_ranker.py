@@ -173,11 +173,12 @@ def test_histories_are_in_order_of_time_and_of_the_file(tmp_path: Path) -> None:
         {"user_id": "v", "item_id": "a", "position": 1},
         {"user_id": "v", "item_id": "c", "event": "cart", "position": 3},  # after it was looked at: once
         {"user_id": "v", "item_id": "a", "position": 4},
+        {"user_id": "v", "item_id": "a", "position": 5},  # again, by the same event: twice
     ]
     path = tmp_path / "events.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     found = train_ranker.histories([path], {"a": 0, "b": 1, "c": 2})
-    assert [own.tolist() for own in found] == [[0, 1, 2], [0, 2, 0]]
+    assert [own.tolist() for own in found] == [[0, 1, 2], [0, 2, 0, 0]]
     path.write_text('{"user_id": "u", "item_id": "a", "timestamp": "soon"}\n')
     with pytest.raises(ValueError, match=r"events\.jsonl, row 1"):
         train_ranker.histories([path], {"a": 0})
