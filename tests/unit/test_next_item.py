@@ -344,6 +344,26 @@ def test_a_net_that_had_less_time_and_is_much_worse_than_the_best_has_no_say(mon
     assert found.figures["left_out"] == 1
 
 
+@pytest.mark.parametrize(("share", "epochs"), [(1.0, [2, 4, 8]), (0.5, [2, 2, 2])])
+def test_a_net_that_was_best_at_its_end_lets_the_next_learn_longer(
+    share: float, epochs: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+
+    def train(*rest: Any, repeat: Course | None = None, **more: Any) -> tuple[Net, Course]:
+        net, course = real(*rest, repeat=repeat, **more)
+        if repeat is None:
+            asked.append(rest[2].epochs)
+        return net, replace(course, steps=int(share * course.planned), best=0.1 * len(asked))
+
+    real = sequence.train
+    monkeypatch.setattr(sequence, "train", train)
+    monkeypatch.setattr(next_item, "FEWEST_STEPS", 1)
+    histories, vectors = world()
+    fit(histories, IDS, vectors, plan=replace(PLAN, epochs=2), members=3)
+    assert asked == epochs
+
+
 def test_repeats_are_offered_where_people_repeat() -> None:
     generator = np.random.default_rng(5)
     _, vectors = world()
