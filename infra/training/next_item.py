@@ -26,6 +26,7 @@ from infra.training.next_item_figures import REPEAT_LIMIT, repeats
 from infra.training.next_item_graph import graph
 from infra.training.next_item_mixture import (
     FLOOR,
+    Judge,
     Mixture,
     Validation,
     blend,
@@ -240,7 +241,7 @@ def fit(
     neighbours = text_neighbours(texts) if smooth else None
     likeness = _likeness(texts, plan)
     near = sequence.centred(texts @ likeness, np.zeros(plan.width, np.float32))
-    mixture, tuned, value = blend(half, setting, neighbours, nets, near, beside, validation)
+    mixture, tuned, value = blend(Judge(half, setting, neighbours, nets, near, beside, validation))
     tell(f"mixture: worth {value:.4f} on validation, {mixture}, {tuned}")
 
     def whole_weights() -> sp.csr_matrix:

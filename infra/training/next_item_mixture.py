@@ -116,8 +116,11 @@ def joined(logits: np.ndarray, moves: np.ndarray, share: float, floor: float) ->
     return logs
 
 
-class _Judge:
-    """What mixtures of the same parts are worth to validation's people, as many as `BLEND_CELLS` allows."""
+class Judge:
+    """What mixtures of the same parts are worth to validation's people, as many as `BLEND_CELLS` allows.
+
+    setting: of the transitions alone. texts: unit rows, (items, width). together: the linear model's weights.
+    """
 
     def __init__(
         self,
@@ -137,7 +140,8 @@ class _Judge:
         self.tables = {False: model.table(setting)}
         if neighbours is not None:
             self.tables[True] = smoothed(self.tables[False], neighbours)
-        self._model, self._texts, self._together = model, texts, together
+        self.setting, self.together = setting, together
+        self._model, self._texts = model, texts
         self._logits = [block.astype(np.float16) for block in net_scores(nets, self.users)]
         self._floor, self._length = FLOOR / validation.items, nets[0].plan.length
 
@@ -190,9 +194,7 @@ class _Judge:
         if option.content:
             spoken += np.float32(option.content) * next(content(self._texts, group, option.age, self._length))
         if option.linear:
-            spoken += np.float32(option.linear) * next(
-                linear.scores(self._together, group, option.memory, self._length)
-            )
+            spoken += np.float32(option.linear) * next(linear.scores(self.together, group, option.memory, self._length))
         moved = moves * rare(self._model.counts, option.rarity) if option.rarity else moves
         return joined(spoken, moved, 0.0, self._floor), joined(spoken, moved, 1.0, self._floor)
 
@@ -209,25 +211,16 @@ class _Judge:
         return self.targets[number * BATCH : (number + 1) * BATCH]
 
 
-def blend(
-    model: Transitions,
-    setting: Setting,
-    neighbours: sp.csr_matrix | None,
-    nets: Sequence[Net],
-    texts: np.ndarray,
-    together: sp.csr_matrix,
-    validation: Validation,
-) -> tuple[Mixture, Setting, float]:
+def blend(judge: Judge) -> tuple[Mixture, Setting, float]:
     """The mixture of the highest worth on validation with its setting of the transitions, and that worth; almost the
     transitions alone where that is not surely better (`SURE`): few people choose by chance among so many options.
 
-    texts: unit rows, (items, width). together: the linear model's weights. One thing is chosen after another. The age
-    and the count of a history's items are weighed anew, since next to the nets the best weights are others. What was
-    had before is moved by its age and times last, whatever mixture was chosen. Sharpness is what makes the targets
-    likeliest, which no order depends on.
+    One thing is chosen after another. The age and the count of a history's items are weighed anew, since next to the
+    nets the best weights are others. What was had before is moved by its age and times last, whatever mixture was
+    chosen. Sharpness is what makes the targets likeliest, which no order depends on.
     """
-    judge = _Judge(model, setting, neighbours, nets, texts, together, validation)
-    levels = (0.0,) if validation.exclude_seen else REPEATS
+    setting = judge.setting
+    levels = (0.0,) if judge.exclude_seen else REPEATS
     best, value = Mixture(), -1.0
 
     def better(options: list[Mixture]) -> tuple[Mixture, float]:
@@ -241,7 +234,6 @@ def blend(
             for share, smooth, level in product(SHARES, judge.tables, levels)
         ]
     )
-    first = setting
     best, value = better([replace(best, content=weight) for weight in CONTENTS if weight != best.content])
     if best.content:
         best, value = better([replace(best, age=age) for age in AGES_OF_TEXTS if age != best.age])
@@ -255,7 +247,7 @@ def blend(
                 setting, value = candidate, found
     best, value = better([replace(best, share=share) for share in SHARES if share != best.share])
     without, alone = best, judge.gains([best], setting)[0]
-    if together.nnz:
+    if judge.together.nnz:
         shares = {*SHARES[::3], best.share}
         best, value = better([replace(best, linear=factor, share=share) for factor, share in product(LINEARS, shares)])
     if best.linear:
@@ -265,10 +257,10 @@ def blend(
         if not _surely(judge.gains([best], setting)[0] - alone):
             best, value = without, float(alone.mean())
     plain = Mixture(SHARES[-1], repeat=best.repeat, content=0.0)
-    beside = judge.gains([plain], first)[0]
+    beside = judge.gains([plain], judge.setting)[0]
     if not _surely(judge.gains([best], setting)[0] - beside):
-        best, setting, value = plain, first, float(beside.mean())
-    if not validation.exclude_seen:
+        best, setting, value = plain, judge.setting, float(beside.mean())
+    if not judge.exclude_seen:
         best, value = better([replace(best, repeat=(level,) * AGE_CLASSES) for level in REPEATS])
         without, alone = best, judge.gains([best], setting)[0]
         lift, often = judge.returning(best, setting)
