@@ -35,13 +35,15 @@ TABLE = Path(__file__).resolve().parent / "guides" / "measured.md"
 class Figure:
     """One or more rows of the table. command: as the table has it, with names of `files` in braces. files: by name a
     path of the data pack. held_out: of these files a share of rows (percent) becomes ``{name}_test``, the rest
-    ``{name}_train``, by the CRC-32 of the row's field of that name. without: rows of the first file that stand in the
-    second are left out of it."""
+    ``{name}_train``, by the CRC-32 of the row's field of that name. later: of these a share of rows, those of the
+    highest values of the field, becomes ``{name}_later``, the rest ``{name}_before``. without: rows of the first file
+    that stand in the second are left out of it."""
 
     name: str
     command: str
     files: tuple[tuple[str, str], ...] = ()
     held_out: tuple[tuple[str, str, int], ...] = ()
+    later: tuple[tuple[str, str, int], ...] = ()
     without: tuple[tuple[str, str], ...] = ()
 
 
@@ -126,8 +128,9 @@ FIGURES = (
     Figure("new-items", *_rank("beauty", "infra.evaluate.cold_items")),
     Figure(
         "films",
-        "python -m infra.evaluate ctr --items {items} --train {train} --valid {valid} --test {valid}",
+        "python -m infra.evaluate ctr --items {items} --train {train_before} --valid {train_later} --test {valid}",
         tuple((name, f"ctr/ml1m/{name}.jsonl.gz") for name in ("items", "train", "valid")),
+        later=(("train", "timestamp", 25),),
     ),
     Figure(
         "headlines",
@@ -229,6 +232,10 @@ def prepared(figure: Figure, data: Path | None, folder: Path) -> list[str]:
         paths[name] = str(data / inner)
     for name, field, share in figure.held_out:
         paths |= {f"{name}_{part}": str(path) for part, path in split(Path(paths[name]), field, share, folder).items()}
+    for name, field, share in figure.later:
+        paths |= {
+            f"{name}_{part}": str(path) for part, path in in_time(Path(paths[name]), field, share, folder).items()
+        }
     for name, chosen_on in figure.without:
         paths[name] = str(left_out(Path(paths[name]), Path(paths[chosen_on]), folder))
     words = shlex.split(figure.command)
@@ -249,6 +256,18 @@ def split(path: Path, field: str, share: int, folder: Path) -> dict[str, Path]:
         for row in rows:
             held_out = zlib.crc32(str(json.loads(row)[field]).encode()) % 100 < share
             (test if held_out else train).write(row)
+    return parts
+
+
+def in_time(path: Path, field: str, share: int, folder: Path) -> dict[str, Path]:
+    """The file's rows in two: ``later`` has the `share` percent of the highest values of the field, ``before`` the
+    others, each in their order."""
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        rows = sorted(file, key=lambda row: float(json.loads(row)[field]))
+    cut = len(rows) * (100 - share) // 100
+    parts = {part: folder / f"{path.parent.name}.{part}.jsonl" for part in ("before", "later")}
+    for (part, target), some in zip(parts.items(), (rows[:cut], rows[cut:]), strict=True):
+        target.write_text("".join(some), encoding="utf-8")
     return parts
 
 

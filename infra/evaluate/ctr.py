@@ -1,10 +1,11 @@
 """Will a person like an item: ``python -m infra.evaluate ctr --items F --train F --valid F --test F``.
 
-One model, a Gaussian process over items and people (`infra.training.clicks_process`), exact and without chance. Fitted
+One model, a Gaussian process over items and people (`infra.training.clicks_process`), exact and without chance. How
+much each of its kernels counts is learned from the rows that it is fitted on (`infra.training.clicks_evidence`). Fitted
 on the training rows it predicts the validation rows, which come later: that calibrates it (Platt) and is reported as
-`valid`. Then it is fitted on both and predicts the test rows with that calibration. What a row is predicted from is its
-person, its item, its own history (what the person has liked until then) and the rows of training and validation:
-nothing is read off other test rows.
+`valid` (with that calibration, which moves neither AUC nor UAUC). Then it is fitted on both and predicts the test rows.
+What a row is predicted from is its person, its item, its own history (what the person has liked until then) and the
+rows of training and validation: nothing is read off other test rows.
 
 Baselines: item_mean, the item's mean label shrunk by `SHRINK` rows of the overall mean; item_user_mean, the sum of that
 and of the person's. `uauc`: the mean AUC of the persons with both labels, each person counting the same.
@@ -15,7 +16,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,38 +24,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infra.evaluate.rows import read_jsonl
-from infra.training.clicks_kernels import Kernel, exposure_factors, kernels, neighbour_factors, years
+from infra.training.clicks_evidence import ROUNDS, even, learn
+from infra.training.clicks_kernels import exposure_factors, kernels, neighbour_factors, years
 from infra.training.clicks_metrics import figures, platt, uauc
 from infra.training.clicks_process import Process, Setting, fit
 
-# Found on time-forward folds: from the first 55 % of the training rows to their last 30 %, and from training to
-# validation.
-SETTING = Setting(
-    item={
-        "one": 0.02,
-        "decade": 0.04,
-        "text": 0.03,
-        "own": 0.0037,
-        "neighbours_wide": 0.005,
-        "neighbours": 0.02,
-        "exposure": 0.04,
-    },
-    taste={
-        "one": 0.03,
-        "decade": 0.02,
-        "text": 0.12,
-        "own": 0.08,
-        "neighbours": 0.004,
-        "neighbours_sharp": 0.02,
-        "exposure": 0.015,
-    },
-    item_noise=0.8,
-    noise=0.17,
-    person=2.0,
-)
+# Kernels of `infra.training.clicks_kernels`: along which items' effects run, and people's tastes.
+ITEM = ("one", "decade", "text", "own", "neighbours_wide", "neighbours", "exposure")
+TASTE = ("one", "decade", "text", "neighbours", "neighbours_sharp", "exposure")
 SHRINK = 5.0
 MOST_ITEMS = 12_000  # kernels are dense: 8 of 12,000 items are 4.6 GB
 SUSPICIOUS = 0.79
+LEARNED = 0.5, 0.85  # of a budget: when the weights are taken as they are, for the first fit and for the second
 DRAWS, LEAST_DRAWS = 200, 50  # of the intervals
 
 Encode = Callable[[list[str]], np.ndarray]
@@ -62,7 +43,7 @@ Encode = Callable[[list[str]], np.ndarray]
 
 @dataclass(frozen=True)
 class Ratings:
-    """Rows in the file's order: person, item, label (0 or 1) and epoch seconds, each (n,). liked: of each row the items
+    """Rows in order of time: person, item, label (0 or 1) and epoch seconds, each (n,). liked: of each row the items
     of its history, oldest first."""
 
     person: NDArray[np.int64]
@@ -126,7 +107,9 @@ def read_ratings(path: Path, items: dict[str, int], people: dict[str, int]) -> t
     columns = list(zip(*rows, strict=True))
     who, what = (np.array(column, np.int64) for column in columns[:2])
     label_of, time_of = (np.array(column, np.float64) for column in columns[2:])
-    return Ratings(who, what, label_of, time_of, tuple(liked)), unknown
+    order = np.argsort(time_of, kind="stable")
+    liked_of = tuple(liked[place] for place in order.tolist())
+    return Ratings(who[order], what[order], label_of[order], time_of[order], liked_of), unknown
 
 
 def run(
@@ -140,7 +123,7 @@ def run(
     budget_seconds: float | None = None,
 ) -> dict[str, Any]:
     """The command's JSON object. encode: texts to vectors (n, 384). seed: of the intervals' draws; nothing else is
-    drawn. budget_seconds: the fits are exact and cannot be shortened; past it, intervals have fewer draws or none.
+    drawn. budget_seconds: cuts off the learning of the kernels' weights, and the draws; the fits cannot be shortened.
 
     Raises:
         ValueError: a file cannot be measured on; the message says why.
@@ -161,24 +144,34 @@ def run(
         notes.append("the files overlap in time: the figures are not those of a forecast")
     vectors, year = encode(texts), years(texts)
 
-    early = _fitted(train, vectors, year, len(people))
+    def fitted(rows: Ratings, start: Setting, rounds: int, share: float) -> tuple[Process, Setting]:
+        until = began + share * (deadline - began)
+        alike = kernels(
+            vectors,
+            year,
+            neighbour_factors(rows.person, rows.item, rows.at, len(vectors)),
+            exposure_factors(rows.person, rows.item, len(people), len(vectors)),
+        )
+        setting = learn(rows.person, rows.item, rows.label, alike, start, rounds=rounds, deadline=until)
+        if time.monotonic() >= until:
+            notes.append(f"{len(rows):,} rows: the time was up before the kernels' weights were learned")
+        return fit(rows.person, rows.item, rows.label, alike, setting), setting
+
+    early, setting = fitted(train, even(ITEM, TASTE, train.label), ROUNDS, LEARNED[0])
     before = _log_odds(early, valid)
     slope, bias = platt(valid.label, before)
-    # Of a person that nothing is known of the same score says less.
-    known = np.isin(valid.person, train.person)
-    strange = platt(valid.label[~known], before[~known]) if _both(valid.label[~known]) else (slope, bias)
-    usual = platt(valid.label[known], before[known]) if _both(valid.label[known]) else (slope, bias)
-
     history = train + valid
-    late = _fitted(history, vectors, year, len(people))
-    known = np.isin(test.person, history.person)
-    score = _log_odds(late, test)
-    odds = np.where(known, usual[0] * score + usual[1], strange[0] * score + strange[1])
+    late, setting = fitted(history, setting, 1, LEARNED[1])
+    odds = slope * _log_odds(late, test) + bias
     result = {
         **_figures(test, odds),
         "persons_with_both": uauc(test.person, test.label, odds)[1],
         "interval95": _interval(test, odds, seed, deadline),
         "valid": _figures(valid, slope * before + bias) | {"baselines": _baselines(train, valid)},
+        "weights": {
+            name: {key: round(one, 4) for key, one in value.items()} if isinstance(value, dict) else round(value, 4)
+            for name, value in asdict(setting).items()
+        },
         "seconds": round(time.monotonic() - began, 1),
         "seed": seed,
         "notes": notes,
@@ -187,20 +180,6 @@ def run(
     if (result["auc"] or 0.0) > SUSPICIOUS and "overlap" not in " ".join(notes):
         notes.append(f"an AUC above {SUSPICIOUS}: look for a leak before believing it")
     return result
-
-
-def _both(label: NDArray[np.float64]) -> bool:
-    return bool(len(label)) and 0 < label.mean() < 1
-
-
-def _fitted(rows: Ratings, vectors: np.ndarray, year: NDArray[np.float64], people: int) -> Process:
-    alike: dict[str, Kernel] = kernels(
-        vectors,
-        year,
-        neighbour_factors(rows.person, rows.item, rows.at, len(vectors)),
-        exposure_factors(rows.person, rows.item, people, len(vectors)),
-    )
-    return fit(rows.person, rows.item, rows.label, alike, SETTING)
 
 
 def _log_odds(model: Process, rows: Ratings) -> NDArray[np.float64]:

@@ -65,7 +65,7 @@ class Process:
         """Expected labels (n,). liked: of each row the items that the person is known to have liked before it, oldest
         first; those among the fitted rows are in it already and change nothing."""
         label = self.effect[item].copy()
-        for who, rows in _by_person(person).items():
+        for who, rows in by_person(person).items():
             known = self.known.get(who)
             if known is not None:
                 label[rows] += self._across(item[rows], known.items) @ known.weight
@@ -114,10 +114,10 @@ def fit(
     setting: Setting,
 ) -> Process:
     """Fits on rows, all (n,). kernels: (items, items)."""
-    effect = _effects(person, item, label, kernels, setting)
+    effect, _ = effects(person, item, label, kernels, setting)
     taste = _weighed(kernels, setting.taste)
     known: dict[int, _Known] = {}
-    for who, rows in _by_person(person).items():
+    for who, rows in by_person(person).items():
         items = item[rows]
         covariance = taste[np.ix_(items, items)].astype(np.float64) + setting.noise * np.eye(len(items))
         inverse = np.linalg.inv(covariance).astype(np.float64)
@@ -125,14 +125,15 @@ def fit(
     return Process(effect, taste, setting, known)
 
 
-def _effects(
+def effects(
     person: NDArray[np.int64],
     item: NDArray[np.int64],
     label: NDArray[np.float64],
     kernels: Mapping[str, Kernel],
     setting: Setting,
-) -> NDArray[np.float64]:
-    """Mean and effect of every item: a process over the items' mean labels, less the effects of who gave them."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and effect of every item, (items,), a process over the items' mean labels less the effects of who gave them;
+    and the effect of every person, (people,)."""
     items = len(next(iter(kernels.values())))
     count = np.bincount(item, minlength=items)
     rated = np.flatnonzero(count)
@@ -146,7 +147,7 @@ def _effects(
         rest = np.bincount(item, label - mean - own[person], minlength=items)[rated] / count[rated]
         effect = mean + across @ cho_solve(factor, rest)
         own = np.bincount(person, label - effect[item], minlength=people) / (rows + setting.person)
-    return np.asarray(effect)
+    return effect, own
 
 
 def _weighed(kernels: Mapping[str, Kernel], weights: Mapping[str, float]) -> Kernel:
@@ -156,7 +157,8 @@ def _weighed(kernels: Mapping[str, Kernel], weights: Mapping[str, float]) -> Ker
     return total
 
 
-def _by_person(person: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
+def by_person(person: NDArray[np.int64]) -> dict[int, NDArray[np.int64]]:
+    """Of each person the places of their rows, in the rows' order."""
     order = np.argsort(person, kind="stable")
     bounds = np.flatnonzero(np.diff(person[order])) + 1
     return {int(person[rows[0]]): rows for rows in np.split(order, bounds) if len(rows)}

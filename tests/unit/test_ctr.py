@@ -12,12 +12,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import multivariate_normal
 from sklearn.gaussian_process import GaussianProcessRegressor
 from sklearn.gaussian_process.kernels import DotProduct
 from sklearn.metrics import log_loss, roc_auc_score
 
 from infra.evaluate import ctr
-from infra.training import clicks_kernels, clicks_metrics, clicks_process
+from infra.training import clicks_evidence, clicks_kernels, clicks_metrics, clicks_process
 
 pytestmark = pytest.mark.slow
 
@@ -137,7 +138,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Files:
         rows = []
         for number in range(count):
             person, item = int(generator.integers(PEOPLE)), int(generator.integers(ITEMS))
-            odds = quality[item] + 1.5 * side[person] * (1 if item < ITEMS // 2 else -1)
+            odds = 0.8 * quality[item] + 1.2 * side[person] * (1 if item < ITEMS // 2 else -1)
             label = int(generator.random() < 1 / (1 + np.exp(-odds)))
             at = 1e9 + 1e5 * place + number
             rows.append(
@@ -175,6 +176,9 @@ def test_taste_is_found_and_the_keys_are_the_contracts(result: dict[str, Any]) -
     low, high = result["interval95"]["auc"]
     assert low < result["auc"] < high
     assert result["notes"] == []
+    assert result["weights"]["taste"]["text"] == max(result["weights"]["taste"].values()), (
+        "it is what the world is made of"
+    )
     json.dumps(result)
 
 
@@ -223,6 +227,12 @@ def test_what_cannot_be_measured_on_is_said(world: Files, tmp_path: Path) -> Non
         measured(world, train=untimed)
 
 
+def test_a_budget_cuts_off_the_learning_and_says_so(world: Files) -> None:
+    short = ctr.run(world["items"], world["train"], world["valid"], world["test"], encode, budget_seconds=0.01)
+    assert [note.partition(":")[0] for note in short["notes"]] == ["2,400 rows", "3,200 rows"]
+    assert short["auc"] > short["baselines"]["item_user_mean"]["auc"]
+
+
 def test_unknown_items_and_overlapping_times_are_noted(world: Files, tmp_path: Path) -> None:
     strange = rewritten(
         world["test"],
@@ -232,3 +242,65 @@ def test_unknown_items_and_overlapping_times_are_noted(world: Files, tmp_path: P
     notes = measured(world, test=strange)["notes"]
     assert notes[0] == "test: 5 rows of unknown items left out"
     assert "overlap in time" in notes[1]
+
+
+def drawn(seed: int) -> tuple[clicks_process.Setting, dict[str, np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """A setting, its kernels, and rows of 80 people about 60 items whose tastes follow the kernel "alike" alone."""
+    generator = np.random.default_rng(seed)
+    sides, other = generator.normal(size=(ITEMS, 3)), generator.normal(size=(ITEMS, 3))
+    kernels = {
+        name: np.asarray(factors @ factors.T / 3 if factors is not None else np.ones((ITEMS, ITEMS)), np.float32)
+        for name, factors in (("one", None), ("alike", sides), ("unlike", other))
+    }
+    person = np.repeat(np.arange(80), 30)
+    item = np.concatenate([generator.permutation(ITEMS)[:30] for _ in range(80)])
+    taste = (generator.normal(size=(80, 3)) @ sides.T / np.sqrt(3))[person, item]
+    level, noise = generator.normal(size=80)[person], generator.normal(size=len(item))
+    label = 0.5 + np.sqrt(0.3) * taste + np.sqrt(0.1) * level + np.sqrt(0.2) * noise
+    return clicks_evidence.even(("one",), tuple(kernels), label), kernels, (person, item, label)
+
+
+def test_the_evidence_finds_the_kernel_and_the_noise_that_labels_were_drawn_with() -> None:
+    start, kernels, rows = drawn(3)
+    found = clicks_evidence.learn(*rows, kernels, start)
+    assert found.taste["alike"] == pytest.approx(0.3, rel=0.25)
+    assert found.taste["one"] == pytest.approx(0.1, rel=0.5)
+    assert found.taste["unlike"] < 0.02
+    assert found.noise == pytest.approx(0.2, rel=0.15)
+    assert found.person == pytest.approx(found.noise / found.taste["one"])
+    assert dict(start.taste) == dict.fromkeys(kernels, start.taste["one"]), "the start is left as it was"
+
+
+def test_the_slope_of_the_evidence_is_that_of_finite_differences() -> None:
+    _, kernels, (person, item, label) = drawn(4)
+    rows = np.flatnonzero(person == 0)
+    part = clicks_evidence.Labels(
+        np.stack([kernel[np.ix_(item[rows], item[rows])] for kernel in kernels.values()]).astype(np.float64),
+        np.linspace(0.5, 2, len(rows)),
+        label[rows],
+    )
+    logs = np.log([0.1, 0.2, 0.05, 0.3])
+    value, slope = clicks_evidence.unlikely(logs, [part])
+    covariance = np.tensordot(np.exp(logs[:-1]), part.kernels, 1) + np.diag(0.3 * part.noise + clicks_evidence.JITTER)
+    likeliest = multivariate_normal(np.zeros(len(rows)), covariance).logpdf(label[rows])
+    assert value == pytest.approx(-likeliest - len(rows) * np.log(2 * np.pi) / 2, rel=1e-5)
+    for place in range(len(logs)):
+        step = np.eye(len(logs))[place] * 1e-3
+        apart = clicks_evidence.unlikely(logs + step, [part])[0] - clicks_evidence.unlikely(logs - step, [part])[0]
+        assert slope[place] == pytest.approx(apart / 2e-3, rel=2e-3, abs=2e-3)
+
+
+def test_learning_ends_at_its_deadline_and_people_are_left_out_where_there_are_too_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    start, kernels, rows = drawn(5)
+    late = clicks_evidence.learn(*rows, kernels, start, deadline=0.0)
+    whole = clicks_evidence.learn(*rows, kernels, start)
+    assert late.taste != start.taste
+    assert abs(late.taste["alike"] - 0.3) > abs(whole.taste["alike"] - 0.3)
+    monkeypatch.setattr(clicks_evidence, "MOST_CELLS", 20 * 20 * 30)
+    monkeypatch.setattr(clicks_evidence, "MOST_ROWS", 20)
+    monkeypatch.setattr(clicks_evidence, "MOST_ITEMS", 40)
+    fewer = clicks_evidence.learn(*rows, kernels, start)
+    assert fewer.taste["alike"] == pytest.approx(0.3, rel=0.5)
+    assert fewer.taste != whole.taste

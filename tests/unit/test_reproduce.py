@@ -76,6 +76,17 @@ def test_what_was_measured_stands_beside_what_the_table_says(tmp_path: Path, mon
     assert "here   precision .9" in done.stderr and f"table  {reproduce.told('policy')[1][:15]}" in done.stderr
 
 
+def test_later_rows_are_held_out_by_time(tmp_path: Path) -> None:
+    path = tmp_path / "votes" / "train.jsonl.gz"
+    path.parent.mkdir()
+    times = [7.5, 3, 10, 1, 30, 2, 9, 8]
+    with gzip.open(path, "wt") as file:
+        file.writelines(json.dumps({"at": at}) + "\n" for at in times)
+    parts = reproduce.in_time(path, "at", 25, tmp_path)
+    found = {name: [json.loads(row)["at"] for row in part.read_text().splitlines()] for name, part in parts.items()}
+    assert found == {"before": [1, 2, 3, 7.5, 8, 9], "later": [10, 30]}
+
+
 def test_rows_are_held_out_by_hash(tmp_path: Path) -> None:
     texts = [{"text": f"text {number}", "label": "a"} for number in range(500)]
     path = tmp_path / "qic" / "train.jsonl.gz"
