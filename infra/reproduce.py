@@ -266,7 +266,7 @@ def in_time(path: Path, field: str, share: int, folder: Path) -> dict[str, Path]
         rows = sorted(file, key=lambda row: float(json.loads(row)[field]))
     cut = len(rows) * (100 - share) // 100
     parts = {part: folder / f"{path.parent.name}.{part}.jsonl" for part in ("before", "later")}
-    for (part, target), some in zip(parts.items(), (rows[:cut], rows[cut:]), strict=True):
+    for target, some in zip(parts.values(), (rows[:cut], rows[cut:]), strict=True):
         target.write_text("".join(some), encoding="utf-8")
     return parts
 
