@@ -163,7 +163,7 @@ class Interest:
 
 @dataclass(frozen=True, slots=True)
 class RecentItem:
-    """An item that a person last had to do with at epoch second `at`, and the interest it belongs to ("": to none)."""
+    """An item that a person turned to at epoch second `at`, and the interest it belongs to ("": to none)."""
 
     item_id: str
     at: float
@@ -173,7 +173,8 @@ class RecentItem:
 @dataclass(frozen=True, slots=True)
 class Profile:
     """The versioned fold of a person's events. `acquired`: what they lately bought, enrolled in or completed. `recent`:
-    the items they last had to do with, the latest first; none that a sensitive interest was read off without consent.
+    the items they last turned to, the latest first, each time they came back to one; none that a sensitive interest was
+    read off without consent.
     """
 
     user_id: str

@@ -9,7 +9,7 @@ import numpy as np
 from shared.categories import tells
 from shared.domain import Profile
 from shared.interests import SAME_INTEREST
-from shared.models.features import HISTORY_ITEMS, History
+from shared.models.features import LONGEST_HISTORY, History, first_places
 from shared.snapshot import Project, Snapshot
 from shared.stores.catalogue import Catalogue
 from shared.stores.people import unpack_vectors
@@ -34,22 +34,27 @@ class Histories:
             one
             for one in profile.recent
             if one.interest_id not in off_ids and not _tells(snapshot, one.item_id, sensitive)
-        ][:HISTORY_ITEMS]
+        ][:LONGEST_HISTORY]
         if not recent:
             return History()
         vectors = self._vectors(tenant, snapshot, [one.item_id for one in recent])
         if off:  # what is near such an interest is as good as in it
             switched = self._project(unpack_vectors([interest.vector for interest in off]))
             kept = (vectors @ switched.T).max(axis=1) < SAME_INTEREST
+            # Of what is not read nobody knows.
+            read = {recent[place].item_id for place in first_places([one.item_id for one in recent])}
+            kept &= vectors.any(axis=1) | np.array([one.item_id in read for one in recent])
             recent = [one for one, keep in zip(recent, kept.tolist(), strict=True) if keep]
             vectors = vectors[kept]
         ages = np.array([max(now - one.at, 0.0) / 86400 for one in recent], dtype=np.float32)
         return History(tuple(one.item_id for one in recent), vectors, ages)
 
     def _vectors(self, tenant: str, snapshot: Snapshot, item_ids: Sequence[str]) -> np.ndarray:
-        """(n, 384) in the topic space; zeros where an item is known no more. Items that are no ads are read once."""
+        """(n, 384) in the topic space; zeros where an item is known no more. Items that are no ads are read once, the
+        first different ones alone: each costs a read, and a trained model knows others by their ids."""
         vectors = np.zeros((len(item_ids), snapshot.vectors.shape[1] if len(snapshot.ads) else 384), dtype=np.float32)
-        unknown = [item for item in item_ids if item not in snapshot.places and (tenant, item) not in self._items]
+        read = [item_ids[place] for place in first_places(item_ids)]
+        unknown = [item for item in read if item not in snapshot.places and (tenant, item) not in self._items]
         if unknown:
             if len(self._items) > HELD_ITEMS:
                 self._items.clear()
@@ -62,7 +67,7 @@ class Histories:
             row = snapshot.places.get(item)
             if row is not None:
                 vectors[place] = snapshot.vectors[row]
-            elif (known := self._items.get((tenant, item))) is not None:
+            elif item in read and (known := self._items.get((tenant, item))) is not None:
                 vectors[place] = known
         return vectors
 

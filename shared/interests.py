@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from heapq import nlargest
+from itertools import takewhile
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -54,7 +56,7 @@ __all__ = [
 
 MAX_LONG, MAX_SESSION = 12, 4
 MAX_NAMED, MAX_NAMED_RECENT = 16, 4  # clusters that are classified: the strongest long-term and session ones
-MAX_RECENT = 20  # items named as the last ones
+MAX_RECENT = 50  # times that an item was turned to, the last ones
 MAX_EVIDENCE = 20  # event ids named for one interest, the latest
 MAX_AGAINST = 10  # and against it
 SAME_INTEREST = 0.35  # mean cosine in the topic space from which two clusters are one (`infra.evaluate.profiles_task`)
@@ -275,19 +277,29 @@ def _name(
 
 
 def _recent(reading: _Reading, named: list[_Named], unnamed: list[int]) -> tuple[RecentItem, ...]:
-    """Items of what may be told: a sensitive interest serves the person who consented to it, and is remembered nowhere
-    else (DESIGN section 7)."""
+    """What was last turned to, of what may be told: a sensitive interest serves the person who consented to it, and is
+    remembered nowhere else (DESIGN section 7). An item is named as often as there was another one in between, by its
+    latest events, which are few: it was looked at, put into a cart and bought once."""
     owners = [("", row) for row in unnamed if reading.items[row].domain != "health"]
     owners += [(one.label.id, row) for one in named if not one.sensitive for row in one.rows]
-    found: dict[str, RecentItem] = {}
-    for interest_id, row in owners:
-        item = reading.items[row]
-        if not item.key.startswith("i/") or not item.events or reading.net[0, row] <= 0:
-            continue
-        one = RecentItem(item.key.removeprefix("i/"), item.events[0][0], interest_id)
-        if one.item_id not in found or found[one.item_id].at < one.at:  # it may stand in two domains
-            found[one.item_id] = one
-    return tuple(sorted(found.values(), key=lambda one: (-one.at, one.item_id))[:MAX_RECENT])
+    named_items = [
+        (item, interest_id)
+        for interest_id, row in owners
+        if (item := reading.items[row]).key.startswith("i/") and item.events and reading.net[0, row] > 0
+    ]
+    # Whatever is older than the last events of so many items is behind them.
+    latest = nlargest(MAX_RECENT, (item.events[0][0] for item, _ in named_items))
+    oldest = latest[-1] if len(latest) == MAX_RECENT else -np.inf
+    found = [
+        (-at, item.key.removeprefix("i/"), interest_id)
+        for item, interest_id in named_items
+        for at, _ in takewhile(lambda one: one[0] >= oldest, item.events)
+    ]
+    turns: list[RecentItem] = []
+    for at, item_id, interest_id in sorted(found):
+        if not turns or turns[-1].item_id != item_id:
+            turns.append(RecentItem(item_id, -at, interest_id))
+    return tuple(turns[:MAX_RECENT])
 
 
 def _placed(

@@ -43,7 +43,7 @@ class Scoring:
     def __init__(self, snapshot: Snapshot, models: Models, request: Request, history: History, now: float) -> None:
         self._snapshot = snapshot
         self._models = models
-        self._history = history
+        self._history, self._items = history, history.distinct()
         self._now = now
         trained, prepared = models.trained, models.prepared
         if trained is not None and prepared is not None and len(history.ids):
@@ -72,13 +72,13 @@ class Scoring:
         trained = self._models.trained
         if trained is None or trained.clicks is None or not len(rows):
             return rows, scores
-        scores = self._probabilities(rows, self.columns(rows), self._history)
+        scores = self._probabilities(rows, self.columns(rows), self._items)
         order = np.argsort(-scores, kind="stable")
         return rows[order], scores[order]
 
     def columns(self, rows: np.ndarray) -> np.ndarray:
         """The features of these ads, float32 (n, `FEATURES`)."""
-        return self._columns(self._request, rows, self._history)
+        return self._columns(self._request, rows, self._items)
 
     def without(
         self,
@@ -92,7 +92,7 @@ class Scoring:
     ) -> np.ndarray:
         """Click probabilities of these ads were a part of what is known away: interests (by their places), the page's
         language and domain, what comes next in a series, the last items, or the ads' and campaigns' own click rates."""
-        request, known = self._request, self._history
+        request, known = self._request, self._items
         if interests:
             kept = [place for place in range(len(request.interests)) if place not in interests]
             request = replace(

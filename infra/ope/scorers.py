@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from infra.ope.decisions import Decided
-from shared.models.features import FEATURES, HISTORY_ITEMS, Candidates, History
+from shared.models.features import FEATURES, LONGEST_HISTORY, Candidates, History, first_places
 from shared.models.ranker import Ranker
 from shared.models.trained_ranker import TrainedRanker
 
@@ -64,15 +64,18 @@ class TrainedScorer:
 
     def log_odds(self, decided: Decided) -> np.ndarray:
         ids = [one.ad_id for one in decided.candidates]
-        latest = decided.history[:HISTORY_ITEMS]
-        history = History(latest, self._of(latest), np.array(decided.ages[:HISTORY_ITEMS], dtype=np.float32))
+        latest = decided.history[:LONGEST_HISTORY]
+        # As it is served: behind the first ones what is no ad is not read.
+        first = {latest[place] for place in first_places(latest)}
+        read = [item if item in first or item in self._rows else "" for item in latest]
+        history = History(latest, self._of(read), np.array(decided.ages[: len(latest)], dtype=np.float32))
         columns = decided.columns.copy()
         columns[:, _NEXT_ITEM] = 0.0
         if len(latest) and (extra := self._ranker.next_item(self._prepared, history)) is not None:
             columns[:, _NEXT_ITEM] = extra[[self._rows[ad_id] for ad_id in ids]]
         if self._ranker.clicks is None:
             return np.asarray(self._content.log_odds_of(columns) + columns[:, _NEXT_ITEM])
-        return self._ranker.clicks.log_odds(Candidates(ids, self._of(ids), columns), history)
+        return self._ranker.clicks.log_odds(Candidates(ids, self._of(ids), columns), history.distinct())
 
     def _of(self, ids: Sequence[str]) -> np.ndarray:
         found = np.zeros((len(ids), DIMENSIONS), dtype=np.float32)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,8 @@ from infra.ope.verdict import Demands, Verdict
 from shared import promotion
 from shared.errors import ArtifactError, BadInput, Forbidden
 from shared.models.artifacts import sha256
-from shared.models.features import FEATURES
+from shared.models.features import FEATURES, HISTORY_ITEMS, LONGEST_HISTORY, History
+from shared.models.trained_ranker import TrainedRanker
 from shared.stores.objects import Objects
 from tests.conftest import Aws
 from tests.fakes.decided import BEGIN, click_chance, decision_lines, make_ranker, write_log
@@ -324,6 +326,27 @@ def test_scorers_take_the_next_item_column_from_the_model_they_judge(
     content = ContentScorer().log_odds(one)
     one.columns[:, FEATURES.index("next_item")] = 0.0
     assert content == pytest.approx(ContentScorer().log_odds(one))
+
+
+def test_scorers_read_a_history_as_it_was_served(
+    lines: list[dict[str, Any]], rankers: dict[str, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Fifty items, of which the vectors of the first twenty and of ads were read."""
+    read: list[History] = []
+
+    def next_item(ranker: TrainedRanker, prepared: object, history: History) -> None:
+        read.append(history)
+
+    monkeypatch.setattr(TrainedRanker, "next_item", next_item)
+    decided, _ = reading(lines[:1])
+    ads = [candidate.ad_id for candidate in decided[0].candidates]
+    items = [f"item-{place}" for place in range(LONGEST_HISTORY + 3)]
+    items[30] = ads[0]
+    one = replace(decided[0], history=tuple(items), ages=tuple(map(float, range(len(items)))))
+    TrainedScorer(rankers["good"], {item: np.ones(384) for item in (*items, *ads)}, ads).log_odds(one)
+    (history,) = read
+    assert history.ids == tuple(items[:LONGEST_HISTORY]) and len(history.ages) == LONGEST_HISTORY
+    assert np.flatnonzero(history.vectors.any(axis=1)).tolist() == [*range(HISTORY_ITEMS), 30]
 
 
 def test_the_table_shows_both_click_models(lines: list[dict[str, Any]], rankers: dict[str, Path]) -> None:

@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from infra.training import clicks_log, clicks_training, train_ranker
 from infra.training.clicks_log import read
 from shared.models.artifacts import verify, write_manifest
-from shared.models.features import FEATURES, HISTORY_ITEMS
+from shared.models.features import FEATURES, HISTORY_ITEMS, LONGEST_HISTORY
 
 pytestmark = pytest.mark.slow
 
@@ -131,11 +131,24 @@ def test_a_damaged_file_gives_what_is_before_the_damage(log: Log) -> None:
 
 
 def test_a_person_unknown_and_a_long_history(log: Log) -> None:
-    many = [f"i{number}" for number in range(HISTORY_ITEMS + 5)]
+    many = [f"i{number}" for number in range(LONGEST_HISTORY + 5)]
     rows = [line("a", slot(), person=None, history=many, history_ages=[1.0] * len(many)), line("b", slot(), person="q")]
     found, _ = read([log(*rows)], now=NOW + 2 * DAY)
     assert found.person.tolist() == [-1, 0]
     assert [found.ids[place] for place in found.history[0]] == many[:HISTORY_ITEMS]
+    assert [found.ids[place] for place in found.past[0]] == many[:LONGEST_HISTORY]
+    assert found.ages.shape == (2, HISTORY_ITEMS)
+
+
+def test_a_persons_history_has_every_time_and_a_decisions_each_item_once(log: Log) -> None:
+    turns = [name for number in range(HISTORY_ITEMS + 2) for name in (f"i{number}", "again")]
+    ages = [float(number) for number in range(len(turns))]
+    found, _ = read([log(line("a", slot(), person="p", history=turns, history_ages=ages))], now=NOW + 2 * DAY)
+    (past,) = found.persons_histories()
+    assert [found.ids[place] for place in past] == turns[::-1]
+    once = ["i0", "again", *(f"i{number}" for number in range(1, HISTORY_ITEMS - 1))]
+    assert [found.ids[place] for place in found.history[0]] == once
+    assert found.ages[0].tolist() == [0, 1, *(2 * number for number in range(1, HISTORY_ITEMS - 1))]
 
 
 def test_a_decision_is_never_divided_between_the_parts(log: Log) -> None:
