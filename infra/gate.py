@@ -37,6 +37,7 @@ from shared import promotion
 from shared.domain import FEEDBACK_TYPES
 from shared.errors import AdTailorError, BadInput, Forbidden
 from shared.models.artifacts import MANIFEST, load_manifest, sha256
+from shared.models.features import first_places
 from shared.models.trained_ranker import KIND
 from shared.settings import Settings
 from shared.trained import fetch
@@ -257,7 +258,7 @@ def _vectors(
 ) -> Mapping[str, np.ndarray]:
     """Vectors of the log's ads and items, from files or from the tenant's own stores."""
     ad_ids = {one.ad_id for decision in decided for one in decision.candidates}
-    items = {item for decision in decided for item in decision.history}
+    items = {decision.history[place] for decision in decided for place in first_places(decision.history)}
     wanted = sorted(ad_ids | items)
     found: Mapping[str, np.ndarray] = {}
     if files:

@@ -261,13 +261,15 @@ def split(path: Path, field: str, share: int, folder: Path) -> dict[str, Path]:
 
 def in_time(path: Path, field: str, share: int, folder: Path) -> dict[str, Path]:
     """The file's rows in two: ``later`` has the `share` percent of the highest values of the field, ``before`` the
-    others, each in their order."""
+    others, both in its order."""
     with gzip.open(path, "rt", encoding="utf-8") as file:
         rows = sorted(file, key=lambda row: float(json.loads(row)[field]))
     cut = len(rows) * (100 - share) // 100
-    parts = {part: folder / f"{path.parent.name}.{part}.jsonl" for part in ("before", "later")}
+    parts = {
+        part: folder / f"{path.parent.name}.{path.name.partition('.')[0]}.{part}.jsonl" for part in ("before", "later")
+    }
     for target, some in zip(parts.values(), (rows[:cut], rows[cut:]), strict=True):
-        target.write_text("".join(some), encoding="utf-8")
+        target.write_text("".join(f"{row.rstrip()}\n" for row in some), encoding="utf-8")
     return parts
 
 

@@ -6,6 +6,7 @@ prefix: ``adproduct:1551`` (IAB Ad Product Taxonomy 2.0), ``content:52`` (IAB Co
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -168,6 +169,16 @@ class RecentItem:
     item_id: str
     at: float
     interest_id: str = ""
+
+
+def turns(recent: Iterable[RecentItem]) -> tuple[RecentItem, ...]:
+    """Each time that a person turned to an item from another one: of neighbours that are one item the first. Whoever
+    leaves items out of a list of turns asks for it again, or what was left out would show between two equal ones."""
+    found: list[RecentItem] = []
+    for one in recent:
+        if not found or found[-1].item_id != one.item_id:
+            found.append(one)
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True)

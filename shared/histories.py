@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from shared.categories import tells
-from shared.domain import Profile
+from shared.domain import Profile, turns
 from shared.interests import SAME_INTEREST
-from shared.models.features import LONGEST_HISTORY, History, first_places
+from shared.models.features import HISTORY_ITEMS, LONGEST_HISTORY, History
 from shared.snapshot import Project, Snapshot
 from shared.stores.catalogue import Catalogue
 from shared.stores.people import unpack_vectors
@@ -30,31 +30,32 @@ class Histories:
         sensitive by the catalogue as it is now; the health domain's stay where the person consented (`sensitive`)."""
         off = [interest for interest in profile.interests if not interest.enabled]
         off_ids = {interest.id for interest in off}
-        recent = [
+        recent = turns(
             one
             for one in profile.recent
             if one.interest_id not in off_ids and not _tells(snapshot, one.item_id, sensitive)
-        ][:LONGEST_HISTORY]
+        )
         if not recent:
             return History()
-        vectors = self._vectors(tenant, snapshot, [one.item_id for one in recent])
-        if off:  # what is near such an interest is as good as in it
+        vectors = self._vectors(tenant, snapshot, list(dict.fromkeys(one.item_id for one in recent))[:HISTORY_ITEMS])
+        if off:  # what is near such an interest is as good as in it, and of what is not read nobody knows
             switched = self._project(unpack_vectors([interest.vector for interest in off]))
-            kept = (vectors @ switched.T).max(axis=1) < SAME_INTEREST
-            # Of what is not read nobody knows.
-            read = {recent[place].item_id for place in first_places([one.item_id for one in recent])}
-            kept &= vectors.any(axis=1) | np.array([one.item_id in read for one in recent])
-            recent = [one for one, keep in zip(recent, kept.tolist(), strict=True) if keep]
-            vectors = vectors[kept]
+            far = {item for item, vector in vectors.items() if (switched @ vector).max() < SAME_INTEREST}
+            recent = turns(one for one in recent if one.item_id in far)
+        recent = recent[:LONGEST_HISTORY]
         ages = np.array([max(now - one.at, 0.0) / 86400 for one in recent], dtype=np.float32)
-        return History(tuple(one.item_id for one in recent), vectors, ages)
+        unread = np.zeros(snapshot.vectors.shape[1] if len(snapshot.ads) else 384, dtype=np.float32)
+        stacked = [vectors.get(one.item_id, unread) for one in recent]
+        return History(
+            tuple(one.item_id for one in recent),
+            np.stack(stacked) if stacked else np.empty((0, len(unread)), np.float32),
+            ages,
+        )
 
-    def _vectors(self, tenant: str, snapshot: Snapshot, item_ids: Sequence[str]) -> np.ndarray:
-        """(n, 384) in the topic space; zeros where an item is known no more. Items that are no ads are read once, the
-        first different ones alone: each costs a read, and a trained model knows others by their ids."""
-        vectors = np.zeros((len(item_ids), snapshot.vectors.shape[1] if len(snapshot.ads) else 384), dtype=np.float32)
-        read = [item_ids[place] for place in first_places(item_ids)]
-        unknown = [item for item in read if item not in snapshot.places and (tenant, item) not in self._items]
+    def _vectors(self, tenant: str, snapshot: Snapshot, item_ids: Sequence[str]) -> dict[str, np.ndarray]:
+        """Vectors (384,) in the topic space; zeros where an item is known no more. Items that are no ads are read
+        once."""
+        unknown = [item for item in item_ids if item not in snapshot.places and (tenant, item) not in self._items]
         if unknown:
             if len(self._items) > HELD_ITEMS:
                 self._items.clear()
@@ -63,13 +64,13 @@ class Histories:
             if found:
                 for item_id, vector in zip(found, self._project(unpack_vectors(list(found.values()))), strict=True):
                     self._items[tenant, item_id] = vector
-        for place, item in enumerate(item_ids):
-            row = snapshot.places.get(item)
-            if row is not None:
-                vectors[place] = snapshot.vectors[row]
-            elif item in read and (known := self._items.get((tenant, item))) is not None:
-                vectors[place] = known
-        return vectors
+        nothing = np.zeros(snapshot.vectors.shape[1] if len(snapshot.ads) else 384, dtype=np.float32)
+        return {
+            item: snapshot.vectors[row]
+            if (row := snapshot.places.get(item)) is not None
+            else self._items.get((tenant, item), nothing)
+            for item in item_ids
+        }
 
 
 def _tells(snapshot: Snapshot, item_id: str, sensitive: bool) -> bool:

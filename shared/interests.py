@@ -22,7 +22,7 @@ import numpy as np
 
 from shared.categories import is_sensitive
 from shared.clusters import average_linkage
-from shared.domain import Classification, Interest, Label, RecentItem
+from shared.domain import Classification, Interest, Label, RecentItem, turns
 from shared.evidence import (
     Evidence,
     Stamped,
@@ -278,8 +278,8 @@ def _name(
 
 def _recent(reading: _Reading, named: list[_Named], unnamed: list[int]) -> tuple[RecentItem, ...]:
     """What was last turned to, of what may be told: a sensitive interest serves the person who consented to it, and is
-    remembered nowhere else (DESIGN section 7). An item is named as often as there was another one in between, by its
-    latest events, which are few: it was looked at, put into a cart and bought once."""
+    remembered nowhere else (DESIGN section 7). An item is named as often as there was another one in between
+    (looked at, put into a cart and bought, it is named once), as far as its `MAX_EVENTS` latest events tell."""
     owners = [("", row) for row in unnamed if reading.items[row].domain != "health"]
     owners += [(one.label.id, row) for one in named if not one.sensitive for row in one.rows]
     named_items = [
@@ -288,18 +288,17 @@ def _recent(reading: _Reading, named: list[_Named], unnamed: list[int]) -> tuple
         if (item := reading.items[row]).key.startswith("i/") and item.events and reading.net[0, row] > 0
     ]
     # Whatever is older than the last events of so many items is behind them.
-    latest = nlargest(MAX_RECENT, (item.events[0][0] for item, _ in named_items))
+    last: dict[str, float] = {}
+    for item, _ in named_items:
+        last[item.key] = max(item.events[0][0], last.get(item.key, -np.inf))  # it may stand in two domains
+    latest = nlargest(MAX_RECENT, last.values())
     oldest = latest[-1] if len(latest) == MAX_RECENT else -np.inf
     found = [
         (-at, item.key.removeprefix("i/"), interest_id)
         for item, interest_id in named_items
         for at, _ in takewhile(lambda one: one[0] >= oldest, item.events)
     ]
-    turns: list[RecentItem] = []
-    for at, item_id, interest_id in sorted(found):
-        if not turns or turns[-1].item_id != item_id:
-            turns.append(RecentItem(item_id, -at, interest_id))
-    return tuple(turns[:MAX_RECENT])
+    return turns(RecentItem(item_id, -at, interest_id) for at, item_id, interest_id in sorted(found))[:MAX_RECENT]
 
 
 def _placed(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from shared.categories import is_open
-from shared.domain import Consent, Interest, Profile
+from shared.domain import Consent, Interest, Profile, turns
 from shared.errors import Conflict
 from shared.evidence import acquired_evidence, permitted, settled
 from shared.interests import Evidence, acquired_items, considered, dump_state, fold, harmless, load_state, read_off
@@ -224,5 +224,5 @@ def _disabled(profile: Profile, disabled: frozenset[str]) -> Profile:
     return replace(
         profile,
         interests=tuple(replace(i, enabled=i.id not in disabled) for i in profile.interests),
-        recent=tuple(one for one in profile.recent if one.interest_id not in disabled),
+        recent=turns(one for one in profile.recent if one.interest_id not in disabled),
     )

@@ -20,6 +20,7 @@ import orjson
 from numpy.typing import NDArray
 
 from shared.errors import NotFound
+from shared.models.features import first_places
 from shared.snapshot import DIMENSIONS, Project, Snapshot
 from shared.stores import Stores
 from shared.stores.objects import Objects
@@ -61,7 +62,8 @@ def survey_log(
         for line in _lines(objects, key):
             try:
                 clicks += _clicks(line, now - CLICK_SECONDS)
-                named = (*line["history"], *(one["ad_id"] for one in line["candidates"]))
+                read = (line["history"][place] for place in first_places(line["history"]))
+                named = (*read, *(one["ad_id"] for one in line["candidates"]))
                 for item in named if len(items) < MOST_ITEMS else ():
                     if item not in known.places:
                         items[item] = None

@@ -35,6 +35,7 @@ TASTE = ("one", "decade", "text", "neighbours", "neighbours_sharp", "exposure")
 SHRINK = 5.0
 MOST_ITEMS = 12_000  # kernels are dense: 8 of 12,000 items are 4.6 GB
 SUSPICIOUS = 0.79
+SURE = 0.02  # of the mean label: no expectation is nearer to 0, and likewise to 1
 LEARNED = 0.5, 0.85  # of a budget: when the weights are taken as they are, for the first fit and for the second
 DRAWS, LEAST_DRAWS = 200, 50  # of the intervals
 
@@ -158,11 +159,11 @@ def run(
         return fit(rows.person, rows.item, rows.label, alike, setting), setting
 
     early, setting = fitted(train, even(ITEM, TASTE, train.label), ROUNDS, LEARNED[0])
-    before = _log_odds(early, valid)
+    before = _log_odds(early, valid, train.label.mean())
     slope, bias = platt(valid.label, before)
     history = train + valid
     late, setting = fitted(history, setting, 1, LEARNED[1])
-    odds = slope * _log_odds(late, test) + bias
+    odds = slope * _log_odds(late, test, history.label.mean()) + bias
     result = {
         **_figures(test, odds),
         "persons_with_both": uauc(test.person, test.label, odds)[1],
@@ -182,9 +183,10 @@ def run(
     return result
 
 
-def _log_odds(model: Process, rows: Ratings) -> NDArray[np.float64]:
-    """Log-odds of the expected label, which a Gaussian puts outside (0, 1) now and then."""
-    expected = np.clip(model.predict(rows.person, rows.item, rows.liked), 0.01, 0.99)
+def _log_odds(model: Process, rows: Ratings, usual: float) -> NDArray[np.float64]:
+    """Log-odds of the expected label, which a Gaussian puts outside (0, 1) now and then. usual: the mean label."""
+    low, high = SURE * usual, 1 - SURE * (1 - usual)
+    expected = np.clip(model.predict(rows.person, rows.item, rows.liked), low, high)
     return np.asarray(np.log(expected / (1 - expected)))
 
 

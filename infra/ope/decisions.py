@@ -18,7 +18,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import orjson
 
-from shared.models.features import FEATURES
+from shared.models.features import FEATURES, LONGEST_HISTORY
 
 MOST_CANDIDATES = 2_000_000  # that are held of a log, about a gigabyte
 WINDOW = 86400.0  # seconds from its impression in which a click counts
@@ -240,8 +240,8 @@ def _parse(text: bytes, metric: str, window: float) -> tuple[Decided, bool]:
             columns=columns,
             shown=shown,
             segments=tuple(map(str, row.get("segments") or ())),
-            history=tuple(map(str, row["history"])),
-            ages=tuple(map(float, row["history_ages"])),
+            history=tuple(map(str, row["history"][:LONGEST_HISTORY])),
+            ages=tuple(map(float, row["history_ages"][:LONGEST_HISTORY])),
             as_of=float(row.get("as_of") or math.inf),
             counts_as=row.get("counts_as") or row["person"],
         )

@@ -9,7 +9,7 @@ from typing import Protocol
 import numpy as np
 
 from infra.ope.decisions import Decided
-from shared.models.features import FEATURES, LONGEST_HISTORY, Candidates, History, first_places
+from shared.models.features import FEATURES, Candidates, History, first_places
 from shared.models.ranker import Ranker
 from shared.models.trained_ranker import TrainedRanker
 
@@ -64,11 +64,10 @@ class TrainedScorer:
 
     def log_odds(self, decided: Decided) -> np.ndarray:
         ids = [one.ad_id for one in decided.candidates]
-        latest = decided.history[:LONGEST_HISTORY]
-        # As it is served: behind the first ones what is no ad is not read.
-        first = {latest[place] for place in first_places(latest)}
-        read = [item if item in first or item in self._rows else "" for item in latest]
-        history = History(latest, self._of(read), np.array(decided.ages[: len(latest)], dtype=np.float32))
+        latest = decided.history
+        read = {latest[place] for place in first_places(latest)}  # as it is served
+        vectors = self._of([item if item in read else "" for item in latest])
+        history = History(latest, vectors, np.array(decided.ages, dtype=np.float32))
         columns = decided.columns.copy()
         columns[:, _NEXT_ITEM] = 0.0
         if len(latest) and (extra := self._ranker.next_item(self._prepared, history)) is not None:

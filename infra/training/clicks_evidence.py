@@ -1,6 +1,7 @@
 """How much each likeness of items counts, found by the evidence (Rasmussen and Williams 2006, "Gaussian Processes for
-Machine Learning", section 5.4.1): the weights of kernels and the noise under which the labels are likeliest, of items'
-effects and of people's tastes in turns. Nothing is set by hand, and no row is held out for it.
+Machine Learning", section 5.4.1): the weights of kernels and the noise under which labels are likeliest, of items'
+effects given people's levels, and of people's tastes given items' effects, in turns. No row is held out for it. An
+effect that is taken as known is the estimate of the same rows, so that of rarely seen items the noise comes out low.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from scipy.linalg.lapack import dpotrf, dpotri
 from scipy.optimize import OptimizeResult, minimize
 
 from infra.training.clicks_kernels import Kernel
-from infra.training.clicks_process import Setting, by_person, effects
+from infra.training.clicks_process import JITTER, Setting, by_person, effects
 
 ROUNDS = 2  # of items and people in turns
 STEPS = 15  # of each climb: more move weights between kernels that are much alike
@@ -24,9 +25,8 @@ MOST_ITEMS = 4000  # those with the most rows: a step takes their number cubed
 MOST_ROWS = 400  # of a person, the last ones
 MOST_CELLS = 20_000_000  # of people's covariances together; where there are more, people are evenly left out
 OF_ITEMS, OF_TASTES, OF_NOISE = 0.1, 0.5, 0.7  # of the labels' variance, where a climb begins
-LEAST, MOST = 1e-6, 4.0  # of a kernel's weight; labels are 0 or 1
-LEAST_NOISE = 1e-3
-JITTER = 1e-5  # of a label's variance, so that what is rounded to float32 stays positive definite
+# Of the labels' variance: bounds of a kernel's weight and of the noise.
+LEAST, MOST, LEAST_NOISE = 4e-6, 16.0, 4e-3
 
 Values = NDArray[np.float64]
 
@@ -66,7 +66,7 @@ def learn(
     """The weights of `start` moved to where the labels are likeliest. Rows (n,) in order of time; kernels: (items,
     items). deadline: in seconds of `time.monotonic`, after which it ends where it is.
     """
-    setting = start
+    setting, spread = start, float(np.var(label))
     count = np.bincount(item, minlength=len(next(iter(kernels.values()))))
     often = np.sort(np.argsort(-count, kind="stable")[: min(MOST_ITEMS, int((count > 0).sum()))])
     shared = _among(often, kernels, start.item)
@@ -75,12 +75,14 @@ def learn(
     for _ in range(rounds):
         _, own = effects(person, item, label, kernels, setting)
         rest = np.bincount(item, label - label.mean() - own[person], minlength=len(count))[often] / count[often]
-        weights, noise = _climb([Labels(shared, 1 / count[often], rest)], setting.item, setting.item_noise, deadline)
+        weights, noise = _climb(
+            [Labels(shared, 1 / count[often], rest)], setting.item, setting.item_noise, spread, deadline
+        )
         setting = replace(setting, item=weights, item_noise=noise)
         effect, _ = effects(person, item, label, kernels, setting)
         rest = label - effect[item]
         parts = [Labels(one, np.ones(len(rows)), rest[rows]) for rows, one in zip(people, tastes, strict=True)]
-        weights, noise = _climb(parts, setting.taste, setting.noise, deadline)
+        weights, noise = _climb(parts, setting.taste, setting.noise, spread, deadline)
         # The kernel of ones is what a person thinks of everything.
         level = noise / weights["one"] if "one" in weights else setting.person
         setting = replace(setting, taste=weights, noise=noise, person=level)
@@ -101,10 +103,10 @@ def _heard(people: list[NDArray[np.int64]]) -> list[NDArray[np.int64]]:
 
 
 def _climb(
-    parts: Sequence[Labels], start: Mapping[str, float], noise: float, deadline: float
+    parts: Sequence[Labels], start: Mapping[str, float], noise: float, spread: float, deadline: float
 ) -> tuple[dict[str, float], float]:
     """The weights of the kernels, and the noise, under which the labels of all parts are likeliest: uphill on the log
-    likelihood, by the logarithms of the weights."""
+    likelihood, by the logarithms of the weights. spread: variance of the labels."""
 
     def in_time(intermediate_result: OptimizeResult) -> None:
         if time.monotonic() >= deadline:
@@ -113,10 +115,10 @@ def _climb(
     found = minimize(
         unlikely,
         np.log([*start.values(), noise]),
-        args=(parts,),
+        args=(parts, JITTER * spread),
         jac=True,
         method="L-BFGS-B",
-        bounds=[(math.log(LEAST), math.log(MOST))] * len(start) + [(math.log(LEAST_NOISE), math.log(MOST))],
+        bounds=[(math.log(least * spread), math.log(MOST * spread)) for least in (*[LEAST] * len(start), LEAST_NOISE)],
         callback=in_time,
         options={"maxiter": STEPS},
     )
@@ -124,32 +126,23 @@ def _climb(
     return dict(zip(start, weights, strict=True)), noise
 
 
-def unlikely(logs: Values, parts: Sequence[Labels]) -> tuple[float, Values]:
-    """The negative log likelihood of the labels, less what does not depend on the weights, and its slope. logs: the
-    logarithms of the kernels' weights and, last, of the noise, (k + 1,)."""
+def unlikely(logs: Values, parts: Sequence[Labels], jitter: float = 0.0) -> tuple[float, Values]:
+    """The negative log likelihood of the labels, less what does not depend on the weights, and its slope; infinite
+    where rounding makes a covariance of them none. logs: the logarithms of the kernels' weights and, last, of the
+    noise, (k + 1,). jitter: variance that each label has besides."""
     *weights, noise = np.exp(logs)
     total, slope = 0.0, np.zeros(len(logs))
     for part in parts:
         covariance = np.tensordot(np.array(weights, part.kernels.dtype), part.kernels, 1).astype(np.float64)
-        covariance[np.diag_indices_from(covariance)] += noise * part.noise + JITTER
-        inverse, log_determinant = _inverse(covariance)
+        covariance[np.diag_indices_from(covariance)] += noise * part.noise + jitter
+        factor, failed = dpotrf(covariance, lower=1)
+        if failed:
+            return math.inf, np.zeros(len(logs))
+        inverse = np.tril(dpotri(factor, lower=1)[0])
+        inverse += np.tril(inverse, -1).T
         solved = inverse @ part.value
-        total += (float(part.value @ solved) + log_determinant) / 2
+        total += float(part.value @ solved) / 2 + float(np.log(np.diag(factor)).sum())
         inverse -= np.outer(solved, solved)
         slope[:-1] += part.kernels.reshape(len(weights), -1) @ inverse.astype(part.kernels.dtype).ravel() / 2
         slope[-1] += float(np.diag(inverse) @ part.noise) / 2
     return total, slope * np.exp(logs)
-
-
-def _inverse(covariance: Values) -> tuple[Values, float]:
-    """The inverse and the log of the determinant.
-
-    Raises:
-        numpy.linalg.LinAlgError: it is not positive definite.
-    """
-    factor, failed = dpotrf(covariance, lower=1)
-    if failed:
-        raise np.linalg.LinAlgError("a covariance of labels is not positive definite")
-    inverse = np.tril(dpotri(factor, lower=1)[0])
-    inverse += np.tril(inverse, -1).T
-    return inverse, 2 * float(np.log(np.diag(factor)).sum())

@@ -21,7 +21,7 @@ import numpy as np
 import orjson
 from numpy.typing import NDArray
 
-from shared.models.features import FEATURES, HISTORY_ITEMS, LONGEST_HISTORY, first_places
+from shared.models.features import FEATURES, HISTORY_ITEMS, first_places
 
 WINDOW = 86400.0  # seconds in which a click counts for its impression
 _POSITION = FEATURES.index("position")
@@ -34,8 +34,7 @@ class Impressions:
     columns: float32 (n, len(FEATURES)), the position that of the slot. clicked: bool (n,). at: epoch seconds (n,).
     ad: places in `ids` (n,). decision: places in `history` (n,). person: numbers, -1 for nobody known, (n,).
     propensity: of the ad in its slot under the policy that showed it (n,). history: places in `ids` of different items,
-    the latest first, -1 where there is none, (d, HISTORY_ITEMS). ages: days, the same shape. past: every time that one
-    was turned to, likewise, (d, LONGEST_HISTORY). ids: of ads and items.
+    the latest first, -1 where there is none, (d, HISTORY_ITEMS). ages: days, the same shape. ids: of ads and items.
     """
 
     columns: NDArray[np.float32]
@@ -46,7 +45,6 @@ class Impressions:
     person: NDArray[np.int64]
     propensity: NDArray[np.float64]
     history: NDArray[np.int64]
-    past: NDArray[np.int64]
     ages: NDArray[np.float32]
     ids: tuple[str, ...]
 
@@ -57,14 +55,6 @@ class Impressions:
     def clicks(self) -> int:
         """How many were clicked."""
         return int(self.clicked.sum())
-
-    def persons_histories(self) -> list[NDArray[np.int64]]:
-        """Of each known person what they had to do with, as places in `ids`, oldest first: their latest history."""
-        latest: dict[int, int] = {}
-        for person, decision in zip(self.person.tolist(), self.decision.tolist(), strict=True):
-            if person >= 0:
-                latest[person] = decision
-        return [row[row >= 0][::-1] for row in (self.past[decision] for decision in latest.values())]
 
 
 @dataclass(frozen=True)
@@ -179,7 +169,9 @@ def _parse(text: bytes, window: float) -> _Line:
     if len(history) != len(ages) or not all(map(math.isfinite, [at, *ages])):
         raise _Unusable("a line whose history has not an age for each item")
     as_of = float(row.get("as_of") or math.inf)
-    return _Line(decision_id, at, person, history[:LONGEST_HISTORY], ages[:LONGEST_HISTORY], shown, as_of)
+    places = first_places(history)
+    history, ages = [history[place] for place in places], [ages[place] for place in places]
+    return _Line(decision_id, at, person, history, ages, shown, as_of)
 
 
 def _shown(slot: dict[str, Any], features: list[Any], place: int, window: float) -> _Shown:
@@ -203,17 +195,14 @@ def _arrays(kept: list[tuple[_Line, _Shown]]) -> Impressions:
     people: dict[str, int] = {}
     decisions: dict[str, int] = {}
     history: list[list[int]] = []
-    past: list[list[int]] = []
     ages: list[list[float]] = []
     for line, _ in kept:
         if line.decision_id not in decisions:
             decisions[line.decision_id] = len(decisions)
             known = [ids.setdefault(name, len(ids)) for name in line.history]
-            past.append(known + [-1] * (LONGEST_HISTORY - len(known)))
-            places = first_places(line.history)
-            spare = HISTORY_ITEMS - len(places)
-            history.append([known[place] for place in places] + [-1] * spare)
-            ages.append([max(line.ages[place], 0.0) for place in places] + [0.0] * spare)
+            spare = HISTORY_ITEMS - len(known)
+            history.append(known + [-1] * spare)
+            ages.append([max(age, 0.0) for age in line.ages] + [0.0] * spare)
     count = len(kept)
     return Impressions(
         columns=np.array([shown.columns for _, shown in kept], np.float32).reshape(count, len(FEATURES)),
@@ -226,7 +215,6 @@ def _arrays(kept: list[tuple[_Line, _Shown]]) -> Impressions:
         ),
         propensity=np.array([shown.propensity for _, shown in kept], np.float64),
         history=np.array(history, np.int64).reshape(len(history), HISTORY_ITEMS),
-        past=np.array(past, np.int64).reshape(len(past), LONGEST_HISTORY),
         ages=np.array(ages, np.float32).reshape(len(ages), HISTORY_ITEMS),
         ids=tuple(ids),
     )

@@ -19,6 +19,7 @@ from infra.training.clicks_kernels import Kernel
 
 ROUNDS = 4  # of fitting items' and persons' effects in turns
 MOST_LIKED = 40  # items, the latest
+JITTER = 4e-5  # of the labels' variance, so that what is rounded to float32 stays positive definite
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ def effects(
     count = np.bincount(item, minlength=items)
     rated = np.flatnonzero(count)
     across = _weighed({name: kernels[name][:, rated] for name in setting.item}, setting.item)
-    covariance = across[rated].astype(np.float64) + np.diag(setting.item_noise / count[rated])
+    covariance = across[rated].astype(np.float64) + np.diag(setting.item_noise / count[rated] + JITTER * label.var())
     factor = cho_factor(covariance)
     mean, people = label.mean(), int(person.max()) + 1
     rows, own = np.bincount(person, minlength=people), np.zeros(people)

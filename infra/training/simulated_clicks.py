@@ -209,7 +209,7 @@ def _columns(
         columns["recency"] = np.full(len(living), np.log1p(max(ages[0], 0.0) * 24))
     columns |= {"prior": counts.log_odds()[living], "campaign_prior": np.full(len(living), logit(PRIOR_RATE))}
     columns["ad_age"] = np.log1p((at - world.ads_start[living]) / DAY)
-    columns["activity"] = np.full(len(living), np.log1p(len(history)))
+    columns["activity"] = np.full(len(living), np.log1p(len(np.unique(history))))
     columns |= {"language": np.ones(len(living)), "domain": np.ones(len(living))}
     return np.stack([columns[name] for name in FEATURES], axis=1).astype(np.float32)
 
@@ -217,7 +217,7 @@ def _columns(
 def history_of(world: World, line: dict[str, Any]) -> History:
     """A line's history as the click model takes it."""
     places = [int(name.rpartition("-")[2]) for name in line["history"]]
-    return History(tuple(line["history"]), world.vectors[places], np.array(line["history_ages"], np.float32))
+    return History(tuple(line["history"]), world.vectors[places], np.array(line["history_ages"], np.float32)).distinct()
 
 
 def _unit(vectors: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -33,7 +33,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from itertools import pairwise
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -86,14 +86,14 @@ def files(patterns: list[str]) -> list[Path]:
 
 def histories(paths: list[Path], known: dict[str, int]) -> list[NDArray[np.int64]]:
     """Each person's items, oldest first, as numbers of `known`; items that are not in it are left out, and one that was
-    seen, then put into the cart and then bought is there once.
+    seen, then put into the cart and then bought is there once, as in a profile (`shared.domain.turns`).
 
     Rows are ``{"user_id", "item_id", "event", "timestamp" or "position"}``; those of one moment stay in file order.
 
     Raises:
         ValueError: a row lacks a field, or its time is none; the message names the file and the row.
     """
-    rows: dict[str, list[tuple[float, int, int, str]]] = {}
+    rows: dict[str, list[tuple[float, int, int]]] = {}
     order = 0
     for path in paths:
         for number, row in enumerate(read_jsonl(path), start=1):
@@ -104,15 +104,9 @@ def histories(paths: list[Path], known: dict[str, int]) -> list[NDArray[np.int64
             except (KeyError, TypeError, ValueError) as error:
                 raise ValueError(f"{path.name}, row {number}: {type(error).__name__}: {error}") from None
             if item is not None and str(item) in known and row.get("event") not in _REFUSES:
-                rows.setdefault(person, []).append((at, order, known[str(item)], str(row.get("event"))))
-    return [np.array(_once(sorted(own)), np.int64) for own in rows.values()]
-
-
-def _once(own: list[tuple[float, int, int, str]]) -> list[int]:
-    """Without an item that comes after itself by another event."""
-    first = [item for _, _, item, _ in own[:1]]
-    return first + [
-        item for (_, _, before, event), (_, _, item, then) in pairwise(own) if item != before or event == then
+                rows.setdefault(person, []).append((at, order, known[str(item)]))
+    return [
+        np.array([item for item, _ in groupby(item for _, _, item in sorted(own))], np.int64) for own in rows.values()
     ]
 
 

@@ -43,8 +43,9 @@ class History:
     """What a person last turned to, the latest first, at most `LONGEST_HISTORY`; an item stands there as often as they
     came back to it from another.
 
-    ids: item ids. vectors: float32 (L, 384), unit length, in the topic space; zeros where the item is unknown, or is
-    no ad and not among the first `HISTORY_ITEMS`. ages: days, (L,).
+    ids: item ids. vectors: float32 (L, 384), unit length, in the topic space; zeros where the item is unknown, or not
+    among the first `HISTORY_ITEMS` different ones: each may cost a read, and the next-item model knows by their ids the
+    items that it was trained with. ages: days, (L,).
     """
 
     ids: tuple[str, ...] = ()

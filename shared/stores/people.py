@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from shared.domain import Consent, Event, Interest, Profile, RecentItem
+from shared.domain import Consent, Event, Interest, Profile, RecentItem, turns
 from shared.errors import Conflict
 from shared.policy.consent import Stated, holds, refused
 from shared.stores.faults import give_way
@@ -449,7 +449,7 @@ def _row_profile(row: Row, user_id: str, disabled: frozenset[str]) -> Profile:
         events=row["events"],
         version=row["version"],
         acquired=tuple(row["acquired"]),
-        recent=tuple(one for one in recent if one.interest_id not in disabled),
+        recent=turns(one for one in recent if one.interest_id not in disabled),
     )
 
 

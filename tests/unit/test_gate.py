@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import time
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -331,7 +330,7 @@ def test_scorers_take_the_next_item_column_from_the_model_they_judge(
 def test_scorers_read_a_history_as_it_was_served(
     lines: list[dict[str, Any]], rankers: dict[str, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Fifty items, of which the vectors of the first twenty and of ads were read."""
+    """Fifty turns, of which the vectors of the first twenty different items were read."""
     read: list[History] = []
 
     def next_item(ranker: TrainedRanker, prepared: object, history: History) -> None:
@@ -341,12 +340,13 @@ def test_scorers_read_a_history_as_it_was_served(
     decided, _ = reading(lines[:1])
     ads = [candidate.ad_id for candidate in decided[0].candidates]
     items = [f"item-{place}" for place in range(LONGEST_HISTORY + 3)]
-    items[30] = ads[0]
-    one = replace(decided[0], history=tuple(items), ages=tuple(map(float, range(len(items)))))
+    items[5], items[30], items[35] = "item-3", ads[0], "item-3"
+    line = lines[0] | {"history": items, "history_ages": list(range(len(items)))}
+    (one,), _ = reading([line])
     TrainedScorer(rankers["good"], {item: np.ones(384) for item in (*items, *ads)}, ads).log_odds(one)
     (history,) = read
     assert history.ids == tuple(items[:LONGEST_HISTORY]) and len(history.ages) == LONGEST_HISTORY
-    assert np.flatnonzero(history.vectors.any(axis=1)).tolist() == [*range(HISTORY_ITEMS), 30]
+    assert np.flatnonzero(history.vectors.any(axis=1)).tolist() == [*range(HISTORY_ITEMS + 1), 35]
 
 
 def test_the_table_shows_both_click_models(lines: list[dict[str, Any]], rankers: dict[str, Path]) -> None:

@@ -74,8 +74,7 @@ def test_long_histories_are_told_of_and_the_last_items_are_read(monkeypatch: pyt
     found = history(items, snapshot, names)
     assert found.ids == tuple(names[:LONGEST_HISTORY])
     assert items.asked == names[1:HISTORY_ITEMS]
-    told = found.vectors.any(axis=1)
-    assert told[:HISTORY_ITEMS].all() and np.flatnonzero(told[HISTORY_ITEMS:]).tolist() == [30 - HISTORY_ITEMS]
+    assert np.flatnonzero(found.vectors.any(axis=1)).tolist() == list(range(HISTORY_ITEMS))
     np.testing.assert_allclose(found.ages, np.arange(LONGEST_HISTORY) / 24, rtol=1e-5)
 
 
@@ -112,7 +111,7 @@ def test_a_profile_tells_each_time_that_one_came_back_to_an_item(stores: Stores)
 
 
 def test_of_many_items_the_last_turns_are_told(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As all turns in order say, wherever the cut lies."""
+    """As all turns in order say, wherever the cut lies and in however many domains an item stands."""
     monkeypatch.setattr("shared.interests.MAX_RECENT", 6)
     system, generator = FakeSystem(stores), np.random.default_rng(5)
     names = [f"w{place}" for place in range(9)]
@@ -121,8 +120,9 @@ def test_of_many_items_the_last_turns_are_told(stores: Stores, monkeypatch: pyte
         seen: list[str] = []
         for place in range(15):
             item = names[int(generator.integers(2 if user == "bob" else 9))]
-            act(system, user, "view", "", item_id=item, event_id=f"{user}{place}", domain="ecommerce")
-            system.clock.now += 5
+            for domain in ("ecommerce", "social"):
+                act(system, user, "view", "", item_id=item, event_id=f"{user}{place}{domain}", domain=domain)
+                system.clock.now += 5
             seen += [item] if seen[-1:] != [item] else []
         profile, _ = system.profiling.profile(TENANT, user)
         assert [one.item_id for one in profile.recent] == seen[::-1][:6]
@@ -132,9 +132,33 @@ def test_of_what_nobody_read_none_stands_beside_an_interest_that_is_switched_off
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("shared.histories.tells", lambda ad, category: False)
-    names = [*(f"{'phone' if place % 2 else 'shoe'}-{place}" for place in range(40)), "watch-ad", "phone-ad"]
+    names = ["phone-ad", "watch-ad", *(f"{'phone' if place % 2 else 'shoe'}-{place}" for place in range(40)), "last-ad"]
     found = history(Items(), Known("watch-ad", "phone-ad"), names, off="phone")
-    assert found.ids == (*(f"shoe-{place}" for place in range(0, HISTORY_ITEMS, 2)), "watch-ad")
+    assert found.ids == ("watch-ad", *(f"shoe-{place}" for place in range(0, HISTORY_ITEMS - 2, 2)))
+
+
+def test_what_is_left_out_shows_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between two equal turns there would have been something."""
+    monkeypatch.setattr("shared.histories.tells", lambda ad, category: ad.ad_id == "watch-tells")
+    names = ["shoe-1", "phone-1", "shoe-1", "watch-tells", "shoe-1", "watch-1", "shoe-1"]
+    found = history(Items(), Known("watch-tells"), names, off="phone")
+    assert found.ids == ("shoe-1", "watch-1", "shoe-1")
+    np.testing.assert_allclose(found.ages, [0, 5 / 24, 6 / 24], rtol=1e-5)
+    assert history(Items(), Known("watch-tells"), ["phone-1", "phone-2"], off="phone").vectors.shape == (0, 384)
+
+
+def test_a_profile_without_an_interest_does_not_tell_where_it_was(stores: Stores) -> None:
+    system = FakeSystem(stores)
+    catalogue(system, *(ad(name, topic) for name, topic in (("a", "watch"), ("b", "phone"), ("c", "watch"))))
+    for place, item in enumerate(["a", "b", "a", "c"]):
+        act(system, "ann", "view", "", item_id=item, event_id=f"e{place}", domain="ecommerce")
+        system.clock.now += 5
+    profile, _ = system.profiling.profile(TENANT, "ann")
+    assert [one.item_id for one in profile.recent] == ["c", "a", "b", "a"]
+    (phones,) = {one.interest_id for one in profile.recent if one.item_id == "b"}
+    system.profiling.edit_interests(TENANT, "ann", disable=[phones], enable=[])
+    profile, _ = system.profiling.profile(TENANT, "ann")
+    assert [one.item_id for one in profile.recent] == ["c", "a"]
 
 
 def test_columns_are_of_as_many_items_as_the_click_model_reads(stores: Stores) -> None:

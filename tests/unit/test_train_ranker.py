@@ -16,7 +16,7 @@ from typer.testing import CliRunner
 from infra.training import clicks_log, clicks_training, train_ranker
 from infra.training.clicks_log import read
 from shared.models.artifacts import verify, write_manifest
-from shared.models.features import FEATURES, HISTORY_ITEMS, LONGEST_HISTORY
+from shared.models.features import FEATURES, HISTORY_ITEMS
 
 pytestmark = pytest.mark.slow
 
@@ -131,23 +131,21 @@ def test_a_damaged_file_gives_what_is_before_the_damage(log: Log) -> None:
 
 
 def test_a_person_unknown_and_a_long_history(log: Log) -> None:
-    many = [f"i{number}" for number in range(LONGEST_HISTORY + 5)]
+    many = [f"i{number}" for number in range(HISTORY_ITEMS + 5)]
     rows = [line("a", slot(), person=None, history=many, history_ages=[1.0] * len(many)), line("b", slot(), person="q")]
     found, _ = read([log(*rows)], now=NOW + 2 * DAY)
     assert found.person.tolist() == [-1, 0]
     assert [found.ids[place] for place in found.history[0]] == many[:HISTORY_ITEMS]
-    assert [found.ids[place] for place in found.past[0]] == many[:LONGEST_HISTORY]
     assert found.ages.shape == (2, HISTORY_ITEMS)
 
 
-def test_a_persons_history_has_every_time_and_a_decisions_each_item_once(log: Log) -> None:
+def test_a_decisions_history_has_each_item_once(log: Log) -> None:
     turns = [name for number in range(HISTORY_ITEMS + 2) for name in (f"i{number}", "again")]
     ages = [float(number) for number in range(len(turns))]
     found, _ = read([log(line("a", slot(), person="p", history=turns, history_ages=ages))], now=NOW + 2 * DAY)
-    (past,) = found.persons_histories()
-    assert [found.ids[place] for place in past] == turns[::-1]
     once = ["i0", "again", *(f"i{number}" for number in range(1, HISTORY_ITEMS - 1))]
     assert [found.ids[place] for place in found.history[0]] == once
+    assert set(found.ids) == {*once, "ad-1"}, "nothing that nobody reads"
     assert found.ages[0].tolist() == [0, 1, *(2 * number for number in range(1, HISTORY_ITEMS - 1))]
 
 
@@ -191,7 +189,7 @@ def test_histories_are_in_order_of_time_and_of_the_file(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     found = train_ranker.histories([path], {"a": 0, "b": 1, "c": 2})
-    assert [own.tolist() for own in found] == [[0, 1, 2], [0, 2, 0, 0]]
+    assert [own.tolist() for own in found] == [[0, 1, 2], [0, 2, 0]]
     path.write_text('{"user_id": "u", "item_id": "a", "timestamp": "soon"}\n')
     with pytest.raises(ValueError, match=r"events\.jsonl, row 1"):
         train_ranker.histories([path], {"a": 0})
