@@ -40,7 +40,11 @@ class Histories:
         vectors = self._vectors(tenant, snapshot, list(dict.fromkeys(one.item_id for one in recent))[:HISTORY_ITEMS])
         if off:  # what is near such an interest is as good as in it, and of what is not read nobody knows
             switched = self._project(unpack_vectors([interest.vector for interest in off]))
-            far = {item for item, vector in vectors.items() if (switched @ vector).max() < SAME_INTEREST}
+            far = {
+                item
+                for item, vector in vectors.items()
+                if vector.any() and float((switched @ vector).max()) < SAME_INTEREST
+            }
             recent = turns(one for one in recent if one.item_id in far)
         recent = recent[:LONGEST_HISTORY]
         ages = np.array([max(now - one.at, 0.0) / 86400 for one in recent], dtype=np.float32)
@@ -55,10 +59,10 @@ class Histories:
     def _vectors(self, tenant: str, snapshot: Snapshot, item_ids: Sequence[str]) -> dict[str, np.ndarray]:
         """Vectors (384,) in the topic space; zeros where an item is known no more. Items that are no ads are read
         once."""
+        if len(self._items) > HELD_ITEMS:
+            self._items.clear()
         unknown = [item for item in item_ids if item not in snapshot.places and (tenant, item) not in self._items]
         if unknown:
-            if len(self._items) > HELD_ITEMS:
-                self._items.clear()
             items = self._catalogue.resolve(tenant, unknown)
             found = {item_id: item.vector for item_id, item in items.items() if item.vector}
             if found:

@@ -170,7 +170,7 @@ def run(
         "interval95": _interval(test, odds, seed, deadline),
         "valid": _figures(valid, slope * before + bias) | {"baselines": _baselines(train, valid)},
         "weights": {
-            name: {key: round(one, 4) for key, one in value.items()} if isinstance(value, dict) else round(value, 4)
+            name: {key: _short(one) for key, one in value.items()} if isinstance(value, dict) else _short(value)
             for name, value in asdict(setting).items()
         },
         "seconds": round(time.monotonic() - began, 1),
@@ -181,6 +181,11 @@ def run(
     if (result["auc"] or 0.0) > SUSPICIOUS and "overlap" not in " ".join(notes):
         notes.append(f"an AUC above {SUSPICIOUS}: look for a leak before believing it")
     return result
+
+
+def _short(value: float) -> float:
+    """Three digits of it."""
+    return float(f"{value:.3g}")
 
 
 def _log_odds(model: Process, rows: Ratings, usual: float) -> NDArray[np.float64]:

@@ -6,7 +6,8 @@ fitted on everything but the test.
 
 Baselines: popularity; co_occurrence (plain, with the last item); transitions (distance-weighted, tuned on the same
 validation); content alone (the decayed mean of the history's vectors, which is what the serving ranker's similarity is
-made of). ``--unordered`` shuffles every history: a domain where order says nothing. `cold_items` holds items out of the
+made of). `as_remembered`: ours where a history is what a profile remembers of it, also of what is left out because it
+was seen. ``--unordered`` shuffles every history: a domain where order says nothing. `cold_items` holds items out of the
 training and measures those alone.
 """
 
@@ -27,6 +28,7 @@ from infra.training.next_item_figures import Ranked, measure
 from infra.training.next_item_mixture import content, net_scores
 from infra.training.sequence import Plan, centred
 from infra.training.transitions import BATCH, Transitions, histories_matrix
+from shared.models.features import LONGEST_HISTORY
 
 SECONDS = 1500.0  # for all of it, where no budget is named
 MEMBERS = 4  # nets that are averaged, where there is time; one that serves has fewer, for they cost at each request
@@ -51,6 +53,11 @@ def co_occurrence(histories: Sequence[np.ndarray], items: int, users: Sequence[n
     for start in range(0, len(users), BATCH):
         block: sp.csr_matrix = last[start : start + BATCH]
         yield np.asarray(((block @ pairs.T) @ pairs).todense(), dtype=np.float32)
+
+
+def as_remembered(history: np.ndarray) -> np.ndarray:
+    """The turns of a history (item numbers, oldest first) that a profile remembers (`shared.domain.turns`)."""
+    return history[np.append(history[1:] != history[:-1], True)][-LONGEST_HISTORY:]
 
 
 def run(
@@ -92,6 +99,8 @@ def run(
         return measure(scores, training, targets, k, fitted.exclude_seen, histories.items)
 
     ours = test(fitted.scores(training))
+    remembered = [as_remembered(history) for history in training]
+    served = measure(fitted.scores(remembered), remembered, targets, k, fitted.exclude_seen, histories.items)
     texts_only = centred(vectors, vectors.mean(axis=0))
     decay = _content_decay(texts_only, histories.cut(2), k, fitted.exclude_seen, seed)
     transitions = Transitions(training, histories.items)
@@ -103,6 +112,7 @@ def run(
         "excluded_seen": fitted.exclude_seen,
         "validation_repeats": fitted.figures["repeats"],
         "settings": fitted.figures,
+        "as_remembered": served.rounded(),
         "sequence_alone": test(net_scores(fitted.nets, training)).rounded(),
         "seconds_training": round(trained, 1),
         "seconds": round(time.monotonic() - began, 1),

@@ -12,7 +12,7 @@ import math
 import zlib
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -240,8 +240,8 @@ def _parse(text: bytes, metric: str, window: float) -> tuple[Decided, bool]:
             columns=columns,
             shown=shown,
             segments=tuple(map(str, row.get("segments") or ())),
-            history=tuple(map(str, row["history"][:LONGEST_HISTORY])),
-            ages=tuple(map(float, row["history_ages"][:LONGEST_HISTORY])),
+            history=tuple(map(str, row["history"])),
+            ages=tuple(map(float, row["history_ages"])),
             as_of=float(row.get("as_of") or math.inf),
             counts_as=row.get("counts_as") or row["person"],
         )
@@ -251,7 +251,9 @@ def _parse(text: bytes, metric: str, window: float) -> tuple[Decided, bool]:
     except ValueError:
         raise _Unusable("a line whose numbers are not numbers") from None
     _check(decided)
-    return decided, redrawn
+    # No scorer reads more, and all decisions are held at once.
+    history, ages = decided.history[:LONGEST_HISTORY], decided.ages[:LONGEST_HISTORY]
+    return replace(decided, history=history, ages=ages), redrawn
 
 
 def _shown(slot: dict[str, Any], metric: str, window: float) -> Shown:

@@ -13,11 +13,11 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg.lapack import dpotrf, dpotri
+from scipy.linalg.lapack import dpotri
 from scipy.optimize import OptimizeResult, minimize
 
 from infra.training.clicks_kernels import Kernel
-from infra.training.clicks_process import JITTER, Setting, by_person, effects
+from infra.training.clicks_process import Setting, by_person, effects, factored
 
 ROUNDS = 2  # of items and people in turns
 STEPS = 15  # of each climb: more move weights between kernels that are much alike
@@ -115,7 +115,7 @@ def _climb(
     found = minimize(
         unlikely,
         np.log([*start.values(), noise]),
-        args=(parts, JITTER * spread),
+        args=(parts, spread),
         jac=True,
         method="L-BFGS-B",
         bounds=[(math.log(least * spread), math.log(MOST * spread)) for least in (*[LEAST] * len(start), LEAST_NOISE)],
@@ -126,18 +126,16 @@ def _climb(
     return dict(zip(start, weights, strict=True)), noise
 
 
-def unlikely(logs: Values, parts: Sequence[Labels], jitter: float = 0.0) -> tuple[float, Values]:
-    """The negative log likelihood of the labels, less what does not depend on the weights, and its slope; infinite
-    where rounding makes a covariance of them none. logs: the logarithms of the kernels' weights and, last, of the
-    noise, (k + 1,). jitter: variance that each label has besides."""
+def unlikely(logs: Values, parts: Sequence[Labels], spread: float) -> tuple[float, Values]:
+    """The negative log likelihood of the labels, less what does not depend on the weights, and its slope. logs: the
+    logarithms of the kernels' weights and, last, of the noise, (k + 1,). spread: variance of the labels."""
     *weights, noise = np.exp(logs)
     total, slope = 0.0, np.zeros(len(logs))
     for part in parts:
         covariance = np.tensordot(np.array(weights, part.kernels.dtype), part.kernels, 1).astype(np.float64)
-        covariance[np.diag_indices_from(covariance)] += noise * part.noise + jitter
-        factor, failed = dpotrf(covariance, lower=1)
-        if failed:
-            return math.inf, np.zeros(len(logs))
+        covariance[np.diag_indices_from(covariance)] += noise * part.noise
+        # Finite at every point: a climb does not come back from one that is not.
+        factor = factored(covariance, spread)
         inverse = np.tril(dpotri(factor, lower=1)[0])
         inverse += np.tril(inverse, -1).T
         solved = inverse @ part.value

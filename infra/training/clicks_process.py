@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
+from scipy.linalg import cho_solve, cholesky
 
 from infra.training.clicks_kernels import Kernel
 
 ROUNDS = 4  # of fitting items' and persons' effects in turns
 MOST_LIKED = 40  # items, the latest
-JITTER = 4e-5  # of the labels' variance, so that what is rounded to float32 stays positive definite
+JITTER = (4e-5, 4e-4, 4e-3, 4e-2, 0.4)  # of the labels' variance, for what is rounded to float32
 
 
 @dataclass(frozen=True)
@@ -139,8 +139,8 @@ def effects(
     count = np.bincount(item, minlength=items)
     rated = np.flatnonzero(count)
     across = _weighed({name: kernels[name][:, rated] for name in setting.item}, setting.item)
-    covariance = across[rated].astype(np.float64) + np.diag(setting.item_noise / count[rated] + JITTER * label.var())
-    factor = cho_factor(covariance)
+    covariance = across[rated].astype(np.float64) + np.diag(setting.item_noise / count[rated])
+    factor = factored(covariance, float(label.var())), True
     mean, people = label.mean(), int(person.max()) + 1
     rows, own = np.bincount(person, minlength=people), np.zeros(people)
     effect = np.full(items, mean)
@@ -149,6 +149,24 @@ def effects(
         effect = mean + across @ cho_solve(factor, rest)
         own = np.bincount(person, label - effect[item], minlength=people) / (rows + setting.person)
     return effect, own
+
+
+def factored(covariance: NDArray[np.float64], spread: float) -> NDArray[np.float64]:
+    """The lower Cholesky factor of a covariance of labels of that variance, a little of which is added to each: as
+    much as makes it positive definite again where rounding has made it none. It is changed.
+
+    Raises:
+        numpy.linalg.LinAlgError: no share of `JITTER` is enough.
+    """
+    added = 0.0
+    for share in JITTER:
+        covariance[np.diag_indices_from(covariance)] += share * spread - added
+        added = share * spread
+        try:
+            return np.asarray(cholesky(covariance, lower=True, check_finite=False))
+        except np.linalg.LinAlgError:
+            continue
+    raise np.linalg.LinAlgError("a covariance of labels is not positive definite")
 
 
 def _weighed(kernels: Mapping[str, Kernel], weights: Mapping[str, float]) -> Kernel:

@@ -33,10 +33,11 @@ class Items:
     """A catalogue's items that are no ads, each of the topic that its id begins with; and which were asked for."""
 
     asked: list[str] = field(default_factory=list)
+    known: bool = True
 
     def resolve(self, tenant: str, item_ids: Iterable[str]) -> dict[str, Resolved]:
         self.asked += item_ids
-        return {item: Resolved(pack_vector(topic(item.split("-")[0]))) for item in item_ids}
+        return {item: Resolved(pack_vector(topic(item.split("-")[0]))) for item in item_ids if self.known}
 
 
 def topic(name: str) -> np.ndarray:
@@ -159,6 +160,19 @@ def test_a_profile_without_an_interest_does_not_tell_where_it_was(stores: Stores
     system.profiling.edit_interests(TENANT, "ann", disable=[phones], enable=[])
     profile, _ = system.profiling.profile(TENANT, "ann")
     assert [one.item_id for one in profile.recent] == ["c", "a"]
+    act(system, "ann", "view", "", item_id="b", event_id="e4", domain="ecommerce")  # so that it is folded anew
+    act(system, "ann", "view", "", item_id="c", event_id="e5", domain="ecommerce")
+    profile, _ = system.profiling.profile(TENANT, "ann")
+    assert [one.item_id for one in profile.recent] == ["c", "a"]
+
+
+def test_an_item_that_nobody_knows_is_no_ones_taste_while_an_interest_is_switched_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("shared.histories.tells", lambda ad, category: False)
+    items = Items(known=False)
+    assert history(items, Known("watch-ad"), ["shoe-1", "watch-ad"]).ids == ("shoe-1", "watch-ad")
+    assert history(items, Known("watch-ad"), ["shoe-1", "watch-ad"], off="phone").ids == ("watch-ad",)
 
 
 def test_columns_are_of_as_many_items_as_the_click_model_reads(stores: Stores) -> None:
