@@ -18,7 +18,7 @@ from infra.costs.metering import Work
 from infra.costs.model import RESULTS, Model, Prices, load_prices, read_results, times, together
 from infra.costs.report import DETAILED, Rows, markdown, money, replaced, show
 from infra.costs.stack import ROOT, Stack
-from shared.recommending import CANDIDATES
+from shared.recommending import SHORTLIST
 
 PAGE = ROOT / "infra" / "SCALE.md"
 # Of one partition of DynamoDB. Behind a local index a partition key's rows are never split over several.
@@ -47,7 +47,7 @@ def limits(work: Mapping[str, Work]) -> dict[str, float]:
     people = work["500 events"].partitions["t/{tenant}/p/…"][1]
     found = {
         "decisions/s: budget rows read, with budgets as counted": PARTITION_READS / spend[0],
-        "decisions/s: budget rows read, every candidate with one": PARTITION_READS / CANDIDATES,
+        "decisions/s: budget rows read, every ad of the shortlist with one": PARTITION_READS / SHORTLIST,
         "decisions/s: every ad counted as seen": PARTITION_WRITES / feedback["t/{tenant}/stats"][1],
         "decisions/s: sizes of segments read": PARTITION_READS / decision["t/{tenant}/holders"][0],
         "decisions/s about people with new events: items looked up among the ads": PARTITION_READS
