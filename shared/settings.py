@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import get_args
 from urllib.parse import urlsplit
@@ -28,6 +28,8 @@ class Settings:
     stage: ``local`` lets a request without an authorizer in as tenant `tenant`; anywhere else that is a 401.
     artifacts_dir: folder with one sub-folder a model artefact.
     llm_url: an OpenAI-compatible base URL (``…/v1``); empty: none. Ignored where a SageMaker endpoint is named.
+    llm_key_secret_id: a secret of AWS Secrets Manager with the key that requests to `llm_url` bear, as it is sent;
+        llm_api_key: the key itself, where there is no such place (a function's settings are no place for it).
     llm_engine: what serves the model, for its dialect: vllm, llama.cpp or openai; empty: vllm behind SageMaker,
         llama.cpp at `llm_url`.
     llm_prompt: style of the prompt, a file of ``shared/generating/prompts``: few-shot, tuned or instruct.
@@ -71,6 +73,8 @@ class Settings:
     ad_queue_url: str = ""
     artifacts_dir: Path = _PACKAGE / "artifacts"
     llm_url: str = ""
+    llm_key_secret_id: str = ""
+    llm_api_key: str = field(default="", repr=False)
     llm_model: str = "local"
     llm_timeout_seconds: float = 20.0
     llm_engine: str = ""

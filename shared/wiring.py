@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, cast
 from shared import preprocess
 from shared.errors import ArtifactError, NotFound
 from shared.settings import Settings, initialization, listed, own_settings
-from shared.stores import Stores, file_key, open_stores, secret_key
+from shared.stores import Stores, deferred_key, file_key, open_stores, secret_key
 from shared.stores.clients import Deferred, signing
 from shared.tenants import Tenants
 from shared.trained import Trained, fetch, forget, surplus
@@ -430,7 +430,8 @@ class System:
         if settings.llm_url:
             from shared.models.openai import OpenAICompatible
 
-            return OpenAICompatible(settings.llm_url, settings.llm_model, engine=self._engine("llama.cpp"))
+            key = deferred_key(self._store_client, settings.llm_key_secret_id) or settings.llm_api_key
+            return OpenAICompatible(settings.llm_url, settings.llm_model, engine=self._engine("llama.cpp"), api_key=key)
         return None
 
     def _asynchronous(self) -> SageMakerAsync | None:
@@ -463,12 +464,9 @@ class System:
 
     def _sagemaker(self, attempts: int) -> Any:
         """boto3's client; with one attempt, retries are the caller's own, within its deadline."""
-        return self._client(
-            "sagemaker-runtime",
-            retries={"total_max_attempts": attempts, "mode": "standard"},
-            connect_timeout=1,
-            read_timeout=self.settings.llm_timeout_seconds,
-        )
+        retries = {"total_max_attempts": attempts, "mode": "standard"}
+        seconds = self.settings.llm_timeout_seconds
+        return self._client("sagemaker-runtime", retries=retries, connect_timeout=1, read_timeout=seconds)
 
 
 class _Classifiers(Mapping[str, "TaxonomyClassifier"]):

@@ -48,7 +48,7 @@ def parts() -> dict[str, bool]:
         "worker": _alive(Path(os.environ["WORKER_READY"])),
     }
     if url := system().settings.llm_url:
-        state["llm"] = answers(f"{url}/models")
+        state["llm"] = answers(f"{url}/models", key=system().settings.llm_api_key)
     if sample := os.environ.get("SAMPLE_READY"):
         state["sample"] = Path(sample).exists()
     return state

@@ -39,9 +39,10 @@ def port_taken(port: int) -> bool:
     return False
 
 
-def answers(url: str, timeout: float = 2.0) -> bool:
-    """Whether a GET of `url` answers with a 2xx status."""
+def answers(url: str, timeout: float = 2.0, *, key: str = "") -> bool:
+    """Whether a GET of `url`, bearing `key` if there is one, answers with a 2xx status."""
     opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    opener.addheaders += [("authorization", f"Bearer {key}")] if key else []
     try:
         with opener.open(url, timeout=timeout) as response:
             return 200 <= response.status < 300

@@ -105,7 +105,7 @@ class Stack:
             "K_FLOOR": "5",
             "ERASURE_DELAY_SECONDS": os.environ.get("ERASURE_DELAY_SECONDS") or "60",
             "LLM_URL": self.llm_url,
-            "LLM_MODEL": "local",
+            "LLM_MODEL": os.environ.get("LLM_MODEL") or "local",
             **self._llm_settings,
             "PSEUDONYM_KEY_FILE": str(self.options.state / "pseudonym.key"),
             "TRAINING_FOLDER": str(self.options.state / "training"),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from shared.domain import CatalogueAd, Wording
+from shared.errors import ModelUnavailable, Unavailable
 from shared.stores.catalogue import Catalogue
 from shared.stores.copies import Banked, Copies
 from shared.stores.delivery import Delivery
@@ -115,7 +116,7 @@ def file_key(path: Path) -> bytes:
 
 
 def secret_key(secrets_manager: Any, secret_id: str) -> bytes:
-    """The pseudonym key kept in AWS Secrets Manager."""
+    """A key kept in AWS Secrets Manager."""
     try:
         answer = secrets_manager.get_secret_value(SecretId=secret_id)
     except (BotoCoreError, ClientError) as error:
@@ -124,3 +125,18 @@ def secret_key(secrets_manager: Any, secret_id: str) -> bytes:
         raise
     value = answer.get("SecretString") or answer["SecretBinary"]
     return value.encode() if isinstance(value, str) else bytes(value)
+
+
+def deferred_key(client: Callable[[str], Any], secret_id: str) -> Callable[[], str] | None:
+    """What reads the key of a language model from AWS Secrets Manager, where it is kept as it is sent; None where it
+    is kept nowhere. Without the key the model is out of reach (`ModelUnavailable`), and copy comes from elsewhere."""
+    if not secret_id:
+        return None
+
+    def read() -> str:
+        try:
+            return secret_key(client("secretsmanager"), secret_id).decode("ascii").strip()
+        except (Unavailable, BotoCoreError, ClientError, UnicodeDecodeError) as error:
+            raise ModelUnavailable("the key of the language model cannot be read") from error
+
+    return read

@@ -6,10 +6,13 @@ import json
 from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from functions.recommend import handler as recommend
+from shared.errors import ModelUnavailable
+from shared.models.openai import OpenAICompatible
 from shared.settings import Settings
-from shared.wiring import system
+from shared.wiring import System, system
 
 
 @pytest.mark.parametrize(
@@ -25,6 +28,40 @@ def test_a_function_on_aws_that_lets_everybody_in_does_not_start() -> None:
     for own in ("https://vpce-1.execute-api.eu-central-1.vpce.amazonaws.com", "https://dynamodb.eu-west-1.api.aws/"):
         with pytest.raises(ValueError, match="lets requests in without a caller"):
             Settings.from_env({"AWS_LAMBDA_FUNCTION_NAME": "recommend", "AWS_ENDPOINT_URL": own})
+
+
+class Secrets:
+    """Secrets Manager, as botocore's client answers."""
+
+    def __init__(self, **kept: str) -> None:
+        self.kept = kept
+        self.asked: list[str] = []
+
+    def get_secret_value(self, SecretId: str) -> dict[str, str]:  # noqa: N803 - as AWS calls it
+        self.asked.append(SecretId)
+        if SecretId not in self.kept:
+            raise ClientError({"Error": {"Code": "AccessDeniedException", "Message": ""}}, "GetSecretValue")
+        return {"SecretString": self.kept[SecretId]}
+
+
+def test_the_key_of_the_language_model_comes_from_its_secret_or_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    secrets, url = Secrets(model="key-of-secret\n"), "http://127.0.0.1:9/v1"
+    monkeypatch.setattr(System, "_store_client", lambda self, service: secrets if service == "secretsmanager" else None)
+
+    def headers(**environment: str) -> dict[str, str]:
+        generator = System(Settings.from_env({"LLM_URL": url} | environment))._generator()
+        assert isinstance(generator, OpenAICompatible)
+        return generator._headers()
+
+    assert "authorization" not in headers()
+    assert headers(LLM_API_KEY="of-environment")["authorization"] == "Bearer of-environment"
+    assert secrets.asked == []
+    assert headers(LLM_KEY_SECRET_ID="model", LLM_API_KEY="other")["authorization"] == "Bearer key-of-secret"
+    with pytest.raises(ModelUnavailable, match="key of the language model"):
+        headers(LLM_KEY_SECRET_ID="away")
+    assert "of-environment" not in repr(Settings.from_env({"LLM_API_KEY": "of-environment"}))
 
 
 def test_tenants_are_read_at_the_start() -> None:

@@ -154,8 +154,34 @@ def test_whatever_changes_a_function_publishes_it(changes: dict[str, Any], publi
     assert {function for function in FUNCTIONS if before[function] != after[function]} == published
 
 
+def test_the_key_of_a_language_model_is_read_where_copy_is_written_and_nowhere_else() -> None:
+    arn = f"arn:aws:secretsmanager:eu-central-1:{ACCOUNT}:secret:model-key-AbCdEf"
+    assert Stack(template(), {"LlmKeySecret": "model-key"}).refused(), "a name alone is none that a role can be given"
+    for given in ("", arn):
+        resources = stack(LlmKeySecret=given).resources()
+        for function in FUNCTIONS:
+            read = [
+                one["Resource"]
+                for one in statements(resources[function.replace("Function", "Role")])
+                if "secretsmanager:GetSecretValue" in one["Action"]
+            ]
+            assert ([arn] in read) == (bool(given) and function == "GenerateFunction"), function
+    variables = resources["GenerateFunction"]["Properties"]["Environment"]["Variables"]
+    assert variables["LLM_KEY_SECRET_ID"] == arn
+    assert "LLM_API_KEY" not in variables, "a function's settings are no place for a key"
+
+
 # What a function's settings and snapshot hang on, and too long for a version's description (256 characters).
-LONG = {"LlmUrl", "LlmModel", "Adapters", "SageMakerEndpoint", "SageMakerAsyncEndpoint", "KmsKeyArn", "AwsEndpointUrl"}
+LONG = {
+    "LlmUrl",
+    "LlmKeySecret",
+    "LlmModel",
+    "Adapters",
+    "SageMakerEndpoint",
+    "SageMakerAsyncEndpoint",
+    "KmsKeyArn",
+    "AwsEndpointUrl",
+}
 LONG |= {"OpenRtbOrigins", "OpenRtbSeat", "OpenRtbEidSource", "OpenRtbPixel"}
 LONG |= {"Tenants", "TenantClaim", "TrainingImageUri", "TrainingSource", "TrainingSubnets", "TrainingSecurityGroups"}
 DERIVED = {"OwnEndpoint": "GpuEndpoint", "OwnAsyncEndpoint": "GpuEndpoint", "InstructsModel": "GpuEndpoint"}
