@@ -143,6 +143,7 @@ class Settings:
             raise ValueError("STAGE='local' lets requests in without a caller: deploy with another stage")
         if settings.llm_engine not in ("", *ENGINES):
             raise ValueError(f"LLM_ENGINE={settings.llm_engine!r}: one of {', '.join(ENGINES)}")
+        _check_key(settings)
         if settings.llm_wording not in WORDINGS:
             raise ValueError(f"LLM_WORDING={settings.llm_wording!r}: one of {', '.join(WORDINGS)}")
         if settings.llm_prompt not in PROMPTS:
@@ -153,6 +154,16 @@ class Settings:
             if not 0 <= getattr(settings, name) <= 0.5:
                 raise ValueError(f"{name.upper()}={getattr(settings, name)!r}: a number from 0 to 0.5")
         return settings
+
+
+def _check_key(settings: Settings) -> None:
+    """Raises ValueError where the language model's key cannot be sent, or would be read by anybody on its way."""
+    key, url = settings.llm_api_key, urlsplit(settings.llm_url)
+    if key and not (key.isascii() and key.isprintable() and key == key.strip()):
+        raise ValueError("LLM_API_KEY: letters, digits and signs, without a break or a space around them")
+    local = url.hostname in ("localhost", "127.0.0.1", "::1")
+    if (key or settings.llm_key_secret_id) and url.scheme == "http" and not local:
+        raise ValueError("LLM_URL is http and has a key, which anybody on the way could read: https, or this machine")
 
 
 def own_settings() -> Settings:

@@ -430,7 +430,9 @@ class System:
         if settings.llm_url:
             from shared.models.openai import OpenAICompatible
 
-            key = deferred_key(self._store_client, settings.llm_key_secret_id) or settings.llm_api_key
+            bounds: dict[str, Any] = {"retries": {"total_max_attempts": 2}, "connect_timeout": 1, "read_timeout": 2}
+            secrets = self._client("secretsmanager", **bounds)
+            key = deferred_key(secrets, settings.llm_key_secret_id) or settings.llm_api_key
             return OpenAICompatible(settings.llm_url, settings.llm_model, engine=self._engine("llama.cpp"), api_key=key)
         return None
 

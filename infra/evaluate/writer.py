@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 from shared.errors import ModelUnavailable
 from shared.generating.gate import Gate
@@ -16,6 +17,7 @@ from shared.generating.writing import Writer
 from shared.models.classifier import TaxonomyClassifier
 from shared.models.encoder import Encoder
 from shared.models.generator import ChatRequest, Completions, TextGenerator
+from shared.models.generator import Engine as Dialect
 from shared.models.openai import OpenAICompatible
 from shared.models.readers import Readers
 from shared.policy.rules import check
@@ -66,7 +68,9 @@ def endpoint(settings: Settings) -> Iterator[Engine]:
     The local one takes ``LLM_ADAPTER`` as ``infra.local.llm_server`` does.
     """
     if settings.llm_url:
-        yield Engine(OpenAICompatible(settings.llm_url, settings.llm_model), settings.llm_prompt)
+        engine, key = cast("Dialect", settings.llm_engine or "llama.cpp"), settings.llm_api_key
+        generator = OpenAICompatible(settings.llm_url, settings.llm_model, engine=engine, api_key=key)
+        yield Engine(generator, settings.llm_prompt)
         return
     from infra.local import llm_server
     from infra.local.processes import HOST, Child, answers, free_port

@@ -17,6 +17,7 @@ from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionErro
 from shared.errors import ModelUnavailable
 from shared.models.chat import MOST_AT_ONCE, ChatClient, until
 from shared.models.generator import Engine
+from shared.models.keys import ApiKey
 from shared.models.resilience import Failure, Guard, Loading, TimedOut, Unreachable
 
 CONNECT_SECONDS = 1.0
@@ -25,8 +26,7 @@ _PASSING = frozenset({408, 425, 429, 500, 502, 503, 504, 529})
 
 class OpenAICompatible(ChatClient):
     """See `ChatClient`. `url` is the base URL, ``http://127.0.0.1:8081/v1``; the connection must come about within
-    `connect` seconds. `api_key` is what requests bear, or what reads it: at the first request, and anew after one that
-    was refused for it; empty: none."""
+    `connect` seconds. `api_key` is what requests bear, or what reads it (`ApiKey`); empty: none."""
 
     def __init__(
         self,
@@ -44,8 +44,7 @@ class OpenAICompatible(ChatClient):
         place = f"the language model at {urlsplit(url).netloc.rpartition('@')[2]}"
         super().__init__(model, engine=engine, model=model, streaming=streaming, guard=guard or Guard(place))
         self._base = url.rstrip("/")
-        self._api_key = api_key
-        self._read_key: str | None = None
+        self._key = ApiKey(api_key if callable(api_key) else lambda: api_key)
         self._connect = connect
         self._numbered: dict[str, int] = {}
         self._pool = urllib3.PoolManager(maxsize=2 * MOST_AT_ONCE, retries=False)
@@ -72,30 +71,24 @@ class OpenAICompatible(ChatClient):
         except (ValueError, KeyError, TypeError) as error:
             raise ModelUnavailable(f"{self.name} does not tell its adapters") from error
 
-    def _headers(self) -> dict[str, str]:
-        key = self._api_key
-        if callable(key):
-            if self._read_key is None:
-                self._read_key = key()
-            key = self._read_key
-        return {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
-
     def _exchange(self, body: bytes, *, streaming: bool, timeout: float) -> Generator[bytes]:
         return self._bytes("POST", f"{self._base}/chat/completions", body, timeout)
 
     def _bytes(self, method: str, url: str, body: bytes | None, timeout: float) -> Generator[bytes]:
         limits = urllib3.Timeout(connect=min(self._connect, timeout), read=timeout)
+        key = self._key.current()
+        headers = {"content-type": "application/json"} | ({"authorization": f"Bearer {key}"} if key else {})
         try:
             answer = self._pool.request(
-                method, url, body=body, headers=self._headers(), timeout=limits, preload_content=False, redirect=False
+                method, url, body=body, headers=headers, timeout=limits, preload_content=False, redirect=False
             )
         except (NewConnectionError, ConnectTimeoutError) as error:
             raise Unreachable(f"no connection ({type(error).__name__})") from error
         except HTTPError as error:
             raise _failure(error) from error
         try:
-            if answer.status in (401, 403):
-                self._read_key = None  # it may have been changed
+            if answer.status == 401:
+                self._key.refused(key)
             if answer.status != 200:
                 raise refusal(answer.status, answer.headers.get("retry-after"), answer.read(2000))
             if answer.chunked:

@@ -26,6 +26,7 @@ from shared.stores.queues import Queues
 from shared.stores.rankers import Rankers
 from shared.stores.runs import Runs
 from shared.stores.table import Table
+from shared.telemetry import logger, raised
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +128,7 @@ def secret_key(secrets_manager: Any, secret_id: str) -> bytes:
     return value.encode() if isinstance(value, str) else bytes(value)
 
 
-def deferred_key(client: Callable[[str], Any], secret_id: str) -> Callable[[], str] | None:
+def deferred_key(secrets_manager: Any, secret_id: str) -> Callable[[], str] | None:
     """What reads the key of a language model from AWS Secrets Manager, where it is kept as it is sent; None where it
     is kept nowhere. Without the key the model is out of reach (`ModelUnavailable`), and copy comes from elsewhere."""
     if not secret_id:
@@ -135,8 +136,9 @@ def deferred_key(client: Callable[[str], Any], secret_id: str) -> Callable[[], s
 
     def read() -> str:
         try:
-            return secret_key(client("secretsmanager"), secret_id).decode("ascii").strip()
-        except (Unavailable, BotoCoreError, ClientError, UnicodeDecodeError) as error:
+            return secret_key(secrets_manager, secret_id).decode(errors="replace")
+        except (Unavailable, BotoCoreError, ClientError) as error:
+            logger.error("the key of the language model cannot be read", extra={"cause": raised(error)})
             raise ModelUnavailable("the key of the language model cannot be read") from error
 
     return read

@@ -47,21 +47,41 @@ class Secrets:
 def test_the_key_of_the_language_model_comes_from_its_secret_or_the_environment(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    secrets, url = Secrets(model="key-of-secret\n"), "http://127.0.0.1:9/v1"
-    monkeypatch.setattr(System, "_store_client", lambda self, service: secrets if service == "secretsmanager" else None)
+    secrets, url = Secrets(model="key-of-secret\n", pairs='{"key": "x"}'), "http://127.0.0.1:9/v1"
+    monkeypatch.setattr(System, "_client", lambda self, service, **bounds: secrets)
 
-    def headers(**environment: str) -> dict[str, str]:
+    def key(**environment: str) -> str:
         generator = System(Settings.from_env({"LLM_URL": url} | environment))._generator()
         assert isinstance(generator, OpenAICompatible)
-        return generator._headers()
+        return generator._key.current()
 
-    assert "authorization" not in headers()
-    assert headers(LLM_API_KEY="of-environment")["authorization"] == "Bearer of-environment"
+    assert key() == ""
+    assert key(LLM_API_KEY="of-environment") == "of-environment"
     assert secrets.asked == []
-    assert headers(LLM_KEY_SECRET_ID="model", LLM_API_KEY="other")["authorization"] == "Bearer key-of-secret"
-    with pytest.raises(ModelUnavailable, match="key of the language model"):
-        headers(LLM_KEY_SECRET_ID="away")
+    assert key(LLM_KEY_SECRET_ID="model", LLM_API_KEY="other") == "key-of-secret"
+    for secret in ("away", "pairs"):
+        with pytest.raises(ModelUnavailable, match="key of the language model"):
+            key(LLM_KEY_SECRET_ID=secret)
     assert "of-environment" not in repr(Settings.from_env({"LLM_API_KEY": "of-environment"}))
+
+
+@pytest.mark.parametrize(
+    ("environment", "message"),
+    [
+        ({"LLM_API_KEY": "sk-secret\r"}, "LLM_API_KEY"),
+        ({"LLM_API_KEY": "sk-\u2026"}, "LLM_API_KEY"),
+        ({"LLM_API_KEY": "sk-secret", "LLM_URL": "http://llm.example/v1"}, "http and has a key"),
+        ({"LLM_KEY_SECRET_ID": "arn", "LLM_URL": "http://10.0.0.1/v1"}, "http and has a key"),
+    ],
+)
+def test_a_key_that_cannot_be_sent_or_would_be_read_on_its_way_is_a_mistake(
+    environment: dict[str, str], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message) as error:
+        Settings.from_env(environment)
+    assert "secret" not in str(error.value)
+    assert Settings.from_env({"LLM_API_KEY": "sk-secret", "LLM_URL": "https://llm.example/v1"})
+    assert Settings.from_env({"LLM_URL": "http://llm.example/v1"})
 
 
 def test_tenants_are_read_at_the_start() -> None:
