@@ -10,7 +10,7 @@ from shared.categories import tells
 from shared.domain import Profile, turns
 from shared.interests import SAME_INTEREST
 from shared.models.features import HISTORY_ITEMS, LONGEST_HISTORY, History
-from shared.snapshot import Project, Snapshot
+from shared.snapshot import DIMENSIONS, Project, Snapshot
 from shared.stores.catalogue import Catalogue
 from shared.stores.people import unpack_vectors
 
@@ -48,13 +48,11 @@ class Histories:
             recent = turns(one for one in recent if one.item_id in far)
         recent = recent[:LONGEST_HISTORY]
         ages = np.array([max(now - one.at, 0.0) / 86400 for one in recent], dtype=np.float32)
-        unread = np.zeros(snapshot.vectors.shape[1] if len(snapshot.ads) else 384, dtype=np.float32)
-        stacked = [vectors.get(one.item_id, unread) for one in recent]
-        return History(
-            tuple(one.item_id for one in recent),
-            np.stack(stacked) if stacked else np.empty((0, len(unread)), np.float32),
-            ages,
-        )
+        stacked = np.zeros((len(recent), _width(snapshot)), dtype=np.float32)
+        for place, one in enumerate(recent):
+            if (vector := vectors.get(one.item_id)) is not None:
+                stacked[place] = vector
+        return History(tuple(one.item_id for one in recent), stacked, ages)
 
     def _vectors(self, tenant: str, snapshot: Snapshot, item_ids: Sequence[str]) -> dict[str, np.ndarray]:
         """Vectors (384,) in the topic space; zeros where an item is known no more. Items that are no ads are read
@@ -68,13 +66,17 @@ class Histories:
             if found:
                 for item_id, vector in zip(found, self._project(unpack_vectors(list(found.values()))), strict=True):
                     self._items[tenant, item_id] = vector
-        nothing = np.zeros(snapshot.vectors.shape[1] if len(snapshot.ads) else 384, dtype=np.float32)
+        nothing = np.zeros(_width(snapshot), dtype=np.float32)
         return {
             item: snapshot.vectors[row]
             if (row := snapshot.places.get(item)) is not None
             else self._items.get((tenant, item), nothing)
             for item in item_ids
         }
+
+
+def _width(snapshot: Snapshot) -> int:
+    return snapshot.vectors.shape[1] if len(snapshot.ads) else DIMENSIONS
 
 
 def _tells(snapshot: Snapshot, item_id: str, sensitive: bool) -> bool:

@@ -7,7 +7,6 @@ language, the latest). The table is that of the environment (``TABLE_NAME``, AWS
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Annotated, Any
@@ -49,13 +48,5 @@ def command(
     console.print(f"{len(lines):,} texts in {out}{kept}", highlight=False, markup=False)
 
 
-def main() -> int:
-    """The command."""
-    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command()(command)
-    app()
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    typer.run(command)

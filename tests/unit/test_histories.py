@@ -98,6 +98,7 @@ def test_what_a_person_came_back_to_stands_there_again_and_counts_once_among_the
     assert History().distinct().ids == ()
 
 
+@pytest.mark.slow
 def test_a_profile_tells_each_time_that_one_came_back_to_an_item(stores: Stores) -> None:
     system = FakeSystem(stores)
     catalogue(system, *(ad(name, "watch") for name in ("a", "b", "c")))
@@ -111,6 +112,7 @@ def test_a_profile_tells_each_time_that_one_came_back_to_an_item(stores: Stores)
     assert [one.at for one in profile.recent] == sorted((one.at for one in profile.recent), reverse=True)
 
 
+@pytest.mark.slow
 def test_of_many_items_the_last_turns_are_told(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     """As all turns in order say, wherever the cut lies and in however many domains an item stands."""
     monkeypatch.setattr("shared.interests.MAX_RECENT", 6)
@@ -148,6 +150,7 @@ def test_what_is_left_out_shows_nowhere(monkeypatch: pytest.MonkeyPatch) -> None
     assert history(Items(), Known("watch-tells"), ["phone-1", "phone-2"], off="phone").vectors.shape == (0, 384)
 
 
+@pytest.mark.slow
 def test_a_profile_without_an_interest_does_not_tell_where_it_was(stores: Stores) -> None:
     system = FakeSystem(stores)
     catalogue(system, *(ad(name, topic) for name, topic in (("a", "watch"), ("b", "phone"), ("c", "watch"))))
@@ -175,6 +178,7 @@ def test_an_item_that_nobody_knows_is_no_ones_taste_while_an_interest_is_switche
     assert history(items, Known("watch-ad"), ["shoe-1", "watch-ad"], off="phone").ids == ("watch-ad",)
 
 
+@pytest.mark.slow
 def test_columns_are_of_as_many_items_as_the_click_model_reads(stores: Stores) -> None:
     system = FakeSystem(stores)
     names = [f"w{place}" for place in range(HISTORY_ITEMS + 5)]
