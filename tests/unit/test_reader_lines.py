@@ -208,6 +208,7 @@ def test_longer_texts_are_as_true_as_what_they_are_made_of(
 # The project's own files --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*LEARNED, *WEIGHED, *FRESH])
 def test_the_projects_files_can_be_read(name: str) -> None:
     found = list(read_labelled(LEDGER / name))

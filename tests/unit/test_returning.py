@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
@@ -55,6 +56,7 @@ def people(count: int, truth: np.ndarray, seed: int = 0) -> tuple[list[np.ndarra
     return users, held.items.reshape(count, 12)[np.arange(count), logits.argmax(axis=1)], scores
 
 
+@pytest.mark.slow
 def test_what_age_is_worth_is_found_beside_what_the_scores_say() -> None:
     truth = np.array([-2.0, 0.5, 1.0, 0.0, 0, 0, 0])
     users, targets, scores = people(4000, truth)
@@ -62,6 +64,7 @@ def test_what_age_is_worth_is_found_beside_what_the_scores_say() -> None:
     np.testing.assert_allclose(found[:4] - found[3], truth[:4], atol=0.3)
 
 
+@pytest.mark.slow
 def test_what_often_is_worth_is_found_too() -> None:
     generator = np.random.default_rng(1)
     users = [generator.choice(12, 30) for _ in range(3000)]
