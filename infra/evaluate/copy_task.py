@@ -41,6 +41,7 @@ SHOWN = 3  # copies asked for a product
 TIMEOUT = 120.0
 CHANNEL = "feed"
 TITLE = 80
+_NAMELESS = re.compile(r"(^|[.!?]\s+)?<company>")
 COPIED = 0.8  # share of a text that stands in the title or description from which it is not the model's own
 
 
@@ -73,7 +74,7 @@ def product_ad(row: dict[str, Any], number: int) -> Ad:
         if isinstance(ad, Rejection):
             raise ValueError(f"row {number + 1}: {ad.field}: {ad.reason}")
         return ad
-    text = clean_text(str(row["description"]).replace("<company>", "our company"))
+    text = clean_text(_named(str(row["description"])))
     language: Language = "en" if row.get("language") == "en" else "zh"
     attributes: dict[str, str | float] = {}
     title, description = text, text
@@ -101,6 +102,11 @@ def product_ad(row: dict[str, Any], number: int) -> Ad:
         domain="ecommerce",
         attributes=attributes,
     )
+
+
+def _named(description: str) -> str:
+    """A description whose firm was made nameless, as a firm that has no name would write it."""
+    return _NAMELESS.sub(lambda match: "our company" if match[1] is None else f"{match[1]}Our company", description)
 
 
 def run(

@@ -35,6 +35,12 @@ _SELF = re.compile(
     r"(?P<article>an?|the) ",
     re.I,
 )
+# Firms that say what they do.
+_ACTING = re.compile(
+    r"(?:(?:here )?at our (?:company|firm|studio|shop|school|clinic),? )?"
+    r"(?:we|our (?:company|firm|business|agency|team|group|practice|studio|shop|school|clinic)) (?P<verb>[a-z]+) ",
+    re.I,
+)
 _PARTED = re.compile(r"[:;–—]")
 _RELATIVE = ("that", "which", "who")
 _OURS = ("our", "we", "we're")
@@ -118,7 +124,7 @@ def beginnings(sentence: str) -> list[str]:
     places = [end for word, _, end in words_of(sentence) if word not in ARTICLES]
     cut = [sentence[: places[end - 1]] for end in sorted(passage.ends) if 1 < end < len(places)]
     cut = [one for one in cut if not _PARTED.search(one)]  # a copy is read part by part
-    return sorted({*cut, *filter(None, [identity(sentence)]), sentence}, key=len)
+    return sorted({*cut, *filter(None, [identity(sentence), deed(sentence)]), sentence}, key=len)
 
 
 def identity(sentence: str) -> str:
@@ -140,6 +146,40 @@ def identity(sentence: str) -> str:
     return ""
 
 
+def deed(sentence: str) -> str:
+    """The beginning of a sentence in which a firm says what it does, where it goes on with what that is good for: *We
+    offer archiving* of *We offer archiving to help you find things*; empty where there is none, or where it may be done
+    only if what follows holds."""
+    acting = _ACTING.match(sentence)
+    if acting is None or acting["verb"].lower() not in beside("en", "deeds"):
+        return ""
+    end = min((match.start() for match in _purposes().finditer(sentence, acting.end())), default=0)
+    told, rest = sentence[:end].rstrip(" ,"), sentence[end:]
+    done = [word for word, _, _ in words_of(sentence[acting.end() : end])]
+    if not done or limits(told) or _PARTED.search(told) or _goes_without_saying(done):
+        return ""
+    following = {part for word, _, _ in words_of(rest) for part in (word, *word.split("-"))}
+    refused = beside("en", "unsure") | beside("en", "dissuading") | beside("en", "refusing")
+    if not following.isdisjoint(refused) or _SIGNS.search(rest) or _DIGIT.search(rest):
+        return ""
+    return told
+
+
+def _goes_without_saying(done: Sequence[str]) -> bool:
+    """Whether what somebody does is no thing yet: *We do everything to help you*, *We are here to help you*."""
+    last = done[-1]
+    # *We use tools built [to help you]*, *We work hard [to help you]*
+    unfinished = last.endswith(("ed", "ly")) or last in ARTICLES or last in _AFTER or last in ("you", "us")
+    unfinished = unfinished or any(last in beside("en", name) for name in ("doing", "being", "verbs", "pronouns"))
+    return unfinished or not beside("en", "no deeds").isdisjoint(done)
+
+
+@cache
+def _purposes() -> re.Pattern[str]:
+    goods, results = (sorted(beside("en", name), key=len, reverse=True) for name in ("good for", "resulting in"))
+    return re.compile(rf",? \b(?:{'|'.join(goods)})\b|, (?:{'|'.join(results)})\b", re.I)
+
+
 def _is_so(what: Sequence[str], rest: Sequence[str]) -> bool:
     """Whether somebody is a firm of that kind, whatever the rest tells of it.
 
@@ -148,8 +188,13 @@ def _is_so(what: Sequence[str], rest: Sequence[str]) -> bool:
     """
     verb, following = rest[0], rest[1:]
     parts = {part for word in what for part in (word, *word.split("-"))}
-    head = next((place for place, word in enumerate(what) if word in ("of", "in", "for", "and") and place), len(what))
-    if what[head - 1] not in beside("en", "firms") or what[-1] in COMPLETES or what[-1] in ARTICLES:
+    firms = beside("en", "firms")
+    head = next((place for place, word in enumerate(what) if word in ("of", "in", "for") and place), len(what))
+    # *A charity and a shop*, and *a software and product company*
+    named = [what[place - 1] for place, word in enumerate(what[:head]) if word == "and" and place]
+    if what[head - 1] not in firms or (named and head < len(what) and named[0] not in firms):
+        return False
+    if what[-1] in COMPLETES or what[-1] in ARTICLES:
         return False
     if not parts.isdisjoint(beside("en", "scoped")) or any(word.endswith("est") for word in parts):
         return False
@@ -158,7 +203,7 @@ def _is_so(what: Sequence[str], rest: Sequence[str]) -> bool:
     if any(word.endswith("n't") for word in rest):
         return False
     claimed = parts & beside("en", "claimed")
-    if verb in _RELATIVE:
+    if verb in _RELATIVE or verb == "with":
         return len(what) > 1 and not claimed
     if not claimed.isdisjoint(rest):  # *A vegan restaurant offering vegan dishes beside meat*
         return False
@@ -253,6 +298,8 @@ def passages(ad: Ad) -> Iterator[Passage]:
         found.append(replace(passage_of(sentence, whole=limited), sentence=True, limited=limited))
         if told := identity(sentence):
             found.append(_own(told))
+        if told := deed(sentence):
+            found.append(replace(passage_of(told, whole=True), sentence=True, limited=True))
     for key, value in ad.attributes.items():
         name, said = key.replace("_", " "), f"{value:.15g}" if isinstance(value, float) else str(value)
         limited = limits(said) or limits(name) or said.lower() in _DENYING
