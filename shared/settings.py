@@ -32,7 +32,8 @@ class Settings:
         llm_api_key: the key itself, where there is no such place (a function's settings are no place for it).
     llm_engine: what serves the model, for its dialect: vllm, llama.cpp or openai; empty: vllm behind SageMaker,
         llama.cpp at `llm_url`.
-    llm_prompt: style of the prompt, a file of ``shared/generating/prompts``: few-shot, tuned or instruct.
+    llm_prompt: style of the prompt, a file of ``shared/generating/prompts``: few-shot, tuned or instruct;
+        llm_adapter_prompt: of requests that name an adapter.
     llm_adapters: brand voices that the endpoint serves, by comma: ``name`` for every tenant, ``tenant/name`` for one.
     llm_price_per_hour: of the endpoint, USD; 0: not known. Only for estimates.
     llm_constrained: decode under a grammar made from the ad's facts, where the engine has it.
@@ -79,6 +80,7 @@ class Settings:
     llm_timeout_seconds: float = 20.0
     llm_engine: str = ""
     llm_prompt: str = "few-shot"
+    llm_adapter_prompt: str = "tuned"
     llm_adapters: str = ""
     llm_price_per_hour: float = 0.0
     llm_constrained: bool = False
@@ -146,8 +148,9 @@ class Settings:
         _check_key(settings)
         if settings.llm_wording not in WORDINGS:
             raise ValueError(f"LLM_WORDING={settings.llm_wording!r}: one of {', '.join(WORDINGS)}")
-        if settings.llm_prompt not in PROMPTS:
-            raise ValueError(f"LLM_PROMPT={settings.llm_prompt!r}: one of {', '.join(PROMPTS)}")
+        for name in ("llm_prompt", "llm_adapter_prompt"):
+            if getattr(settings, name) not in PROMPTS:
+                raise ValueError(f"{name.upper()}={getattr(settings, name)!r}: one of {', '.join(PROMPTS)}")
         if not 0 <= settings.tcf_vendor_id <= 65535:
             raise ValueError(f"TCF_VENDOR_ID={settings.tcf_vendor_id!r}: an id of the Global Vendor List, or 0")
         for name in ("exploration", "rotation"):

@@ -395,7 +395,7 @@ class System:
 
     @cached_property
     def generating(self) -> Generating:
-        from shared.generating import Generating
+        from shared.generating import Generating, Styles
         from shared.policy.rules import check
 
         return Generating(
@@ -410,7 +410,7 @@ class System:
             clock=self.clock,
             versions=lambda: self.versions,
             timeout_seconds=self.settings.llm_timeout_seconds,
-            style=self.settings.llm_prompt,
+            styles=Styles(self.settings.llm_prompt, self.settings.llm_adapter_prompt),
             adapters=listed(self.settings.llm_adapters),
             price_per_hour=self.settings.llm_price_per_hour,
             constrained=self.settings.llm_constrained,

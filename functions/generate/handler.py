@@ -178,7 +178,8 @@ def ask(tenant: str, call: CopyCall, remaining: float | None = None) -> CopyResu
 
 def queued(tenant: str, call: CopyCall, job_id: str) -> dict[str, Any]:
     """The answer to a call that made a job."""
-    answer: dict[str, Any] = {"job_id": job_id, "state": "queued", "versions": system().generating.versions()}
+    versions = system().generating.versions(call.adapter)
+    answer: dict[str, Any] = {"job_id": job_id, "state": "queued", "versions": versions}
     if call.filter is not None:
         answer["cost"] = system().generating.job(tenant, job_id).cost
     return answer

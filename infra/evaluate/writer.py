@@ -12,7 +12,7 @@ from typing import cast
 
 from shared.errors import ModelUnavailable
 from shared.generating.gate import Gate
-from shared.generating.prompts import Style
+from shared.generating.prompts import Style, Styles
 from shared.generating.writing import Writer
 from shared.models.classifier import TaxonomyClassifier
 from shared.models.encoder import Encoder
@@ -57,7 +57,7 @@ def open_writer(settings: Settings, engine: Engine | None) -> Writer:
         engine,
         model=engine.name if engine is not None else "none",
         versions=dict,
-        style=engine.style if engine is not None else settings.llm_prompt,
+        styles=Styles(engine.style if engine is not None else settings.llm_prompt),
     )
 
 

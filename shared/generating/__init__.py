@@ -5,7 +5,7 @@ Start at `service.Generating`.
 
 from shared.generating.catalogue import MAX_AD_IDS, MAX_SEGMENTS, PassRequest
 from shared.generating.gate import warm
-from shared.generating.prompts import TONES, Tone
+from shared.generating.prompts import TONES, Styles, Tone
 from shared.generating.requests import Brief, CopyRequest, CopyResult, JobView
 from shared.generating.reviews import MAX_REVIEWS, MAX_TEXT, Review
 from shared.generating.service import MAX_COPIES, Generating
@@ -24,6 +24,7 @@ __all__ = [
     "JobView",
     "PassRequest",
     "Review",
+    "Styles",
     "Tone",
     "warm",
 ]

@@ -32,6 +32,22 @@ MOST_EXAMPLES = 3
 
 
 @dataclass(frozen=True, slots=True)
+class Styles:
+    """The style for what is asked of the model alone, and for what is asked of one of its adapters: whoever is trained
+    on copy learns the prompts that copy was trained with."""
+
+    alone: Style = "few-shot"
+    adapter: Style = "tuned"
+
+    def of(self, adapter: str | None) -> Style:
+        """The style of a request for that adapter, or for none."""
+        return self.alone if adapter is None else self.adapter
+
+
+USUAL = Styles()
+
+
+@dataclass(frozen=True, slots=True)
 class Example:
     """A product with copy that the advertiser approved, as the prompt shows it. `audience`: names of interests."""
 

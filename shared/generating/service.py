@@ -17,7 +17,7 @@ from shared.generating.catalogue import CataloguePass, PassRequest
 from shared.generating.examples import Examples
 from shared.generating.gate import Check, Classifier, Encoder, Gate, Reader
 from shared.generating.jobs import CopyJobs
-from shared.generating.prompts import Style, may_generate
+from shared.generating.prompts import USUAL, Styles, may_generate
 from shared.generating.requests import Brief, CopyRequest, CopyResult, JobView
 from shared.generating.reviews import Review, Reviews
 from shared.generating.writing import Writer, untrained
@@ -55,7 +55,7 @@ class Generating:
         clock: Callable[[], float] = time.time,
         versions: Callable[[], Mapping[str, str]] = dict,
         timeout_seconds: float = 20.0,
-        style: Style = "few-shot",
+        styles: Styles = USUAL,
         adapters: Collection[str] = (),
         price_per_hour: float = 0.0,
         constrained: bool = False,
@@ -81,7 +81,7 @@ class Generating:
             generator,
             model=endpoint.name if endpoint is not None else "none",
             versions=versions,
-            style=style,
+            styles=styles,
             examples=examples,
             price_per_hour=price_per_hour,
             constrained=constrained,
@@ -170,6 +170,6 @@ class Generating:
         """The asynchronous endpoint says that the job's call is over, one way or the other."""
         self._jobs.handle(tenant, job_id, again=False)
 
-    def versions(self) -> dict[str, str]:
-        """Of everything that has a say in a copy."""
-        return self._writer.versions()
+    def versions(self, adapter: str | None = None) -> dict[str, str]:
+        """Of everything that has a say in a copy by that adapter, or by the model alone."""
+        return self._writer.versions(adapter)

@@ -20,7 +20,7 @@ from shared.generating.costs import NO_COST, Cost, call_cost
 from shared.generating.examples import Examples
 from shared.generating.gate import Gate, Passed
 from shared.generating.ladder import REVIEWED, Bank, Ladder, distinct
-from shared.generating.prompts import Style, build_prompt, may_generate, prompt_version
+from shared.generating.prompts import USUAL, Styles, build_prompt, may_generate, prompt_version
 from shared.generating.provenance import label_of, provenance
 from shared.generating.repeats import COPIED, copied_share
 from shared.generating.requests import Brief, CopyResult
@@ -67,7 +67,7 @@ class Writer:
         *,
         model: str,
         versions: Callable[[], Mapping[str, str]],
-        style: Style = "few-shot",
+        styles: Styles = USUAL,
         examples: Examples | None = None,
         price_per_hour: float = 0.0,
         constrained: bool = False,
@@ -79,7 +79,7 @@ class Writer:
         self._generator = generator
         self._model = model
         self._versions = versions
-        self._style: Style = style
+        self._styles = styles
         self._examples = examples
         self._price = price_per_hour
         self._constrained = constrained
@@ -163,7 +163,7 @@ class Writer:
         prompt = build_prompt(
             brief.ad,
             brief.language,
-            style=self._style,
+            style=self._styles.of(brief.adapter),
             interests=brief.audience,
             width=room_in(brief.channel, brief.language),
             approved=self._examples.nearest(tenant, brief) if self._examples is not None else (),
@@ -192,7 +192,9 @@ class Writer:
         """
         found = self._ladder.banked(tenant, brief, segments=brief.segments[:1], exact=True, read=read)
         if len(found.copies) >= brief.n:
-            return CopyResult(found.copies[: brief.n], found.rejected, self.versions(), notice=brief.notice)
+            return CopyResult(
+                found.copies[: brief.n], found.rejected, self.versions(brief.adapter), notice=brief.notice
+            )
         if patient or found.tried.get(self._attempt(brief), 0) < ENOUGH:
             return None
         return self.answer(tenant, brief, (), self._model, GIVEN_UP)
@@ -203,7 +205,7 @@ class Writer:
             str(int(self._clock() // DAY)),
             *self._gate.stamp(brief.ad).values(),
             self._model,
-            prompt_version(self._style),
+            self._prompt(brief.adapter),
             brief.channel,
             brief.tone or "",
             brief.adapter or "",
@@ -250,7 +252,7 @@ class Writer:
         return CopyResult(
             tuple(copies),
             tuple(rejected),
-            self.versions() | judged_by,
+            self.versions(brief.adapter) | judged_by,
             len(texts),
             "; ".join(one for one in (brief.notice, notice, unjudged) if one) or None,
             replace(cost, copies=len(written)),
@@ -289,15 +291,18 @@ class Writer:
         versions["text_clicks"] = found.artefact.version
         return [passed[place] for place in order], [scores[place] for place in order], versions
 
-    def versions(self) -> dict[str, str]:
-        """Of everything that had a say in a copy."""
+    def versions(self, adapter: str | None = None) -> dict[str, str]:
+        """Of everything that has a say in a copy by that adapter, or by the model alone."""
         return dict(self._versions()) | {
             "generator": self._model,
-            "prompt": prompt_version(self._style),
+            "prompt": self._prompt(adapter),
             "templates": templates_version(),
             "claims": claims_version(),
             "policy": packs_version(),
         }
+
+    def _prompt(self, adapter: str | None) -> str:
+        return prompt_version(self._styles.of(adapter))
 
     def _generated(
         self, brief: Brief, passed: Sequence[Passed], predicted: Sequence[float], click_model: str | None, model: str
@@ -310,7 +315,7 @@ class Writer:
                 one.text,
                 at=at,
                 gate=stamp,
-                prompt=prompt_version(self._style),
+                prompt=self._prompt(brief.adapter),
                 model=model,
                 adapter=brief.adapter,
                 tone=brief.tone,

@@ -151,6 +151,9 @@ def test_products_are_pairs_of_attributes_or_sentences_or_ads() -> None:
     company = product_ad({"description": "We repair bicycles. Since we like them.", "language": "en"}, 1)
     assert company.title.startswith("We repair bicycles")
     whole = {"title": "Lamp", "language": "en", "domain": "social", "landing_url": "https://example.com/l"}
+    nameless = {"description": "<company> repairs bicycles. <company> is open when <company> is.", "language": "en"}
+    said = "Our company repairs bicycles. Our company is open when our company is."
+    assert product_ad(nameless, 1).description == said
     assert product_ad(whole, 2).domain == "social"
     with pytest.raises(ValueError, match="row 4"):
         product_ad({"title": "Lamp", "language": "xx", "domain": "social"}, 3)

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from shared.domain import Copy
-from shared.generating import CopyRequest, CopyResult, Review
+from shared.generating import CopyRequest, CopyResult, Review, Styles
+from shared.generating.prompts import prompt_version
 from shared.generating.reviews import MAX_TEXT
 from shared.generating.writing import ENOUGH
 from shared.policy.rules import channels
@@ -119,6 +120,18 @@ def test_banked_copy_is_of_the_tone_and_voice_that_was_asked_for(world: World) -
     assert world.copy(n=2, adapter="ours").served_by == "llm"
     assert world.generator.requests[-1].adapter == "ours"
     assert "Tone: warm" in world.generator.prompt
+
+
+def test_an_adapter_is_asked_in_the_prompts_that_it_learned(world: World) -> None:
+    world.generating = world.build(adapters=["ours"], styles=Styles("instruct"))
+    assert world.copy(fresh=True).versions["prompt"] == prompt_version("instruct")
+    assert [message["role"] for message in world.generator.requests[-1].messages] == ["system", "user"]
+    answer = world.copy(fresh=True, adapter="ours")
+    assert answer.versions["prompt"] == prompt_version("tuned") == world.generating.versions("ours")["prompt"]
+    assert answer.copies[0].provenance["prompt"] == prompt_version("tuned")
+    assert [message["role"] for message in world.generator.requests[-1].messages] == ["user"]
+    world.generating = world.build(adapters=["ours"], styles=Styles("tuned", "few-shot"))
+    assert world.copy(fresh=True, adapter="ours").versions["prompt"] == prompt_version("few-shot")
 
 
 def test_the_bank_keeps_short_copy_beside_long_copy(world: World) -> None:

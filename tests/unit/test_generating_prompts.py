@@ -43,8 +43,9 @@ def test_every_style_is_a_file_that_its_version_names(ad: Ad) -> None:
     for style in STYLES:
         assert prompt_version(style).startswith(f"{style}-")
         assert build_prompt(ad, ad.language, style=style).version == prompt_version(style)
-    with pytest.raises(ValueError, match="LLM_PROMPT"):
-        Settings.from_env({"LLM_PROMPT": "poetry"})
+    for name in ("LLM_PROMPT", "LLM_ADAPTER_PROMPT"):
+        with pytest.raises(ValueError, match=f"^{name}='poetry'"):
+            Settings.from_env({name: "poetry"})
 
 
 # A changed file is another prompt: it gets another version, and its digest goes here.

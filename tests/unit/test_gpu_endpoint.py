@@ -86,6 +86,7 @@ def test_functions_call_the_endpoints_that_are_made(kind: str) -> None:
     assert environment["SAGEMAKER_ENDPOINT"] == (name("RealtimeEndpoint") if wanted["realtime"] else "")
     assert environment["SAGEMAKER_ASYNC_ENDPOINT"] == (name("AsyncEndpoint") if wanted["async"] else "")
     assert environment["LLM_PROMPT"] == ("" if kind == "none" else "instruct")
+    assert environment["LLM_ADAPTER_PROMPT"] == "tuned"
     granted = {
         action: one["Resource"]
         for one in statements(stack.resources()["GenerateRole"])

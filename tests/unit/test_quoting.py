@@ -332,6 +332,14 @@ def test_a_sentence_too_long_to_show_is_shown_as_far_as_it_may_be_quoted() -> No
         ("We are a design studio located in the heart of Leeds, near the station.", "We are a design studio"),
         ("We are a charity dedicated to the homeless of the county of Kent.", "We are a charity"),
         ("We're a network of dealers working with farmers in all of the north.", "We're a network of dealers"),
+        (
+            "We are a software and product company working with clients of all sizes.",
+            "We are a software and product company",
+        ),
+        ("We are a cloud platform that helps clubs to find players for matches.", "We are a cloud platform"),
+        ("We are a consulting laboratory with analytical techniques of all kinds.", "We are a consulting laboratory"),
+        ("We are an organic bakery with some organic bread beside the other kind.", ""),
+        ("We are a toys and games free school with an open morning on Mondays.", ""),
         ("We are an organic bakery working in conversion to organic flour of our region.", ""),
         ("We are a vegan restaurant offering vegan dishes beside meat and fish.", ""),
         ("We are a law firm serving small rural village local software company owners.", ""),
@@ -340,6 +348,36 @@ def test_a_sentence_too_long_to_show_is_shown_as_far_as_it_may_be_quoted() -> No
 def test_a_firm_is_what_it_says_whatever_it_does(description: str, told: str) -> None:
     passes = loose(f"{told or description[:24]}.", firm(description)) == []
     assert passes == bool(told)
+
+
+@pytest.mark.parametrize(
+    ("description", "told"),
+    [
+        (
+            "We offer scanning and archiving services designed to improve how all of your papers are found.",
+            "We offer scanning and archiving services",
+        ),
+        (
+            "At our company we build desktop applications, helping businesses that have most to do.",
+            "At our company we build desktop applications",
+        ),
+        (
+            "Our company helps you understand problems of your users, so that you can get back to great software.",
+            "Our company helps you understand problems of your users",
+        ),
+        ("We do everything to help you and your team, every day and all the time.", ""),
+        ("We offer tools built in order to last longer than any other tools.", ""),
+        ("We offer lessons to help you pass, if there are free places.", ""),
+        ("We offer free lessons to help you pass what is asked of you in spring.", ""),
+        ("We offer lessons to help you pass, but we are closed this year.", ""),
+        ("We offer lessons to help you pass within 30 days of the beginning.", ""),
+        ("We offer lessons which nobody takes, that help you sleep at night.", ""),
+        ("We want volunteers to help you find your way around the harbour.", ""),
+    ],
+)
+def test_what_a_firm_does_may_be_quoted_without_what_it_is_good_for(description: str, told: str) -> None:
+    assert (loose(f"{told or description[:24]}.", firm(description)) == []) == bool(told)
+    assert not told or shortened(description, "en", lambda text: len(text) < len(description) - 9) == told
 
 
 @pytest.mark.parametrize(
