@@ -43,6 +43,7 @@ _ACTING = re.compile(
 )
 _PARTED = re.compile(r"[:;–—]")
 _RELATIVE = ("that", "which", "who")
+_TELLING = ("that", "which", "using", "utilizing", "utilising")
 _OURS = ("our", "we", "we're")
 _NO_THING = frozenset((*_OURS, "you", "your", "if", "as", "when", "whether", "there", "but"))
 _AFTER = COMPLETES | {"up", "into", "through", "over"}
@@ -139,8 +140,12 @@ def identity(sentence: str) -> str:
     for number in range(first + 1, min(first + _LONG_THING + 1, len(said))):
         end, after = said[number - 1][2], said[number][1]
         if said[number][0] in beside("en", "going on"):
-            told, rest = sentence[:end], [word for word, _, _ in said[number:]]
-            return told if _is_so([word for word, _, _ in said[first:number]], rest) and not limits(told) else ""
+            told, what, rest = (
+                sentence[:end],
+                *([word for word, _, _ in part] for part in (said[first:number], said[number:])),
+            )
+            apart = bool(BREAK.search(sentence[end:after]))
+            return told if not limits(told) and (apart or not _of_another(what, rest[0])) and _is_so(what, rest) else ""
         if BREAK.search(sentence[end:after]):
             break
     return ""
@@ -153,25 +158,47 @@ def deed(sentence: str) -> str:
     acting = _ACTING.match(sentence)
     if acting is None or acting["verb"].lower() not in beside("en", "deeds"):
         return ""
-    end = min((match.start() for match in _purposes().finditer(sentence, acting.end())), default=0)
-    told, rest = sentence[:end].rstrip(" ,"), sentence[end:]
-    done = [word for word, _, _ in words_of(sentence[acting.end() : end])]
-    if not done or limits(told) or _PARTED.search(told) or _goes_without_saying(done):
+    good_for = _purposes().search(sentence, acting.end())
+    if good_for is None:
         return ""
-    following = {part for word, _, _ in words_of(rest) for part in (word, *word.split("-"))}
-    refused = beside("en", "unsure") | beside("en", "dissuading") | beside("en", "refusing")
-    if not following.isdisjoint(refused) or _SIGNS.search(rest) or _DIGIT.search(rest):
+    told, rest = sentence[: good_for.start()], sentence[good_for.end() :]
+    done = [word for word, _, _ in words_of(told[acting.end() :])]
+    if not done or limits(told) or _PARTED.search(told) or _is_no_deed(acting["verb"].lower(), done, good_for[0]):
         return ""
-    return told
+    # *We offer delivery to help you save time[, Monday to Thursday]*
+    refused = limits(rest) or BREAK.search(rest) or _DIGIT.search(rest)
+    return "" if refused or _otherwise([word for word, _, _ in words_of(rest)]) else told
 
 
-def _goes_without_saying(done: Sequence[str]) -> bool:
-    """Whether what somebody does is no thing yet: *We do everything to help you*, *We are here to help you*."""
-    last = done[-1]
-    # *We use tools built [to help you]*, *We work hard [to help you]*
-    unfinished = last.endswith(("ed", "ly")) or last in ARTICLES or last in _AFTER or last in ("you", "us")
-    unfinished = unfinished or any(last in beside("en", name) for name in ("doing", "being", "verbs", "pronouns"))
-    return unfinished or not beside("en", "no deeds").isdisjoint(done)
+def _is_no_deed(verb: str, done: Sequence[str], good_for: str) -> bool:
+    """Whether what somebody does is no thing yet, or one only by what follows: *We do everything to help you*, *We sell
+    the cheapest phones to help companies in Malta*."""
+    last, parts = done[-1], {part for word in done for part in (word, *word.split("-"))}
+    if verb.rstrip("s") == "use" and "your" in done:  # *We use your data to help you*
+        return True
+    # *We help farmers that maximise hedgerows*, *We offer the tools that help you*
+    if good_for.lower().startswith(_TELLING) and (verb in beside("en", "helping") or done[0] == "the"):
+        return True
+    unfinished = last.endswith(("ed", "ly")) or last in ARTICLES or last in _AFTER
+    if unfinished or any(last in beside("en", name) for name in ("unfinished", "doing", "verbs", "pronouns")):
+        return True
+    refused = beside("en", "no deeds") | beside("en", "being") | beside("en", "scoped") - {"virtual", "online"}
+    return not parts.isdisjoint(refused) or any(word.endswith("est") for word in parts)
+
+
+def _otherwise(rest: Sequence[str]) -> bool:
+    """Whether something is not, not yet or no longer what it was called before."""
+    signs = (beside("en", name) for name in ("unsure", "dissuading", "refusing", "otherwise"))
+    return any(not one.isdisjoint(rest) for one in signs) or any(word.endswith("n't") for word in rest)
+
+
+def _of_another(what: Sequence[str], verb: str) -> bool:
+    """Whether what goes on is told of another than the firm: *a school for children [with autism]*, *a law firm in
+    partnership [with Smith & Co.]*."""
+    if "for" in what:
+        return True
+    alone = "of" in what and what.index("of") == len(what) - 2  # *a network of women with ADHD*
+    return verb in (*_RELATIVE, "with") and ("in" in what or alone)
 
 
 @cache
@@ -194,13 +221,11 @@ def _is_so(what: Sequence[str], rest: Sequence[str]) -> bool:
     named = [what[place - 1] for place, word in enumerate(what[:head]) if word == "and" and place]
     if what[head - 1] not in firms or (named and head < len(what) and named[0] not in firms):
         return False
-    if what[-1] in COMPLETES or what[-1] in ARTICLES:
+    if what[-1] in COMPLETES or what[-1] in ARTICLES or not {"kind", "sort", *_OURS}.isdisjoint(what):
+        return False
+    if _otherwise(rest) or (len(what) == 1 and what[0] in beside("en", "any firm")):
         return False
     if not parts.isdisjoint(beside("en", "scoped")) or any(word.endswith("est") for word in parts):
-        return False
-    if not set(rest).isdisjoint(beside("en", "unsure") | beside("en", "dissuading") | beside("en", "refusing")):
-        return False
-    if any(word.endswith("n't") for word in rest):
         return False
     claimed = parts & beside("en", "claimed")
     if verb in _RELATIVE or verb == "with":
@@ -215,7 +240,8 @@ def _is_so(what: Sequence[str], rest: Sequence[str]) -> bool:
         if word in ARTICLES or word in COMPLETES or word in _PREPOSITIONS:
             break
         compound.append(word)
-    return bool(following) and (beside("en", "firms") | beside("en", "compounds")).isdisjoint(compound)
+    # *A clinic serving dogs* is no *clinic*, and *a theatre producing house* no *theatre*.
+    return len(what) > 1 and bool(following) and (firms | beside("en", "compounds")).isdisjoint(compound)
 
 
 def thing_in(description: str) -> str:
