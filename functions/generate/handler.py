@@ -161,7 +161,7 @@ def job(job_id: Annotated[str, Path(pattern="^[0-9a-f]{32}$")], tenant: Tenant) 
         "progress": view.progress,
         "result": view.result,
         "error": view.error,
-        "versions": system().generating.versions(),
+        "versions": system().generating.versions(view.adapter),
     }
     if view.counts is not None:
         answer |= {"counts": view.counts, "cost": view.cost}

@@ -182,7 +182,7 @@ class CataloguePass:
         )
         cost = {"actual": actual.body(self._price), "expected": whole}
         shown = share if progress.listed else min(share, 0.99)
-        return JobView(job.job_id, state, round(shown, 4), None, error, counts, cost)
+        return JobView(job.job_id, state, round(shown, 4), request.adapter, None, error, counts, cost)
 
     def _end(self, tenant: str, job: Job, state: Any, error: str | None = None) -> None:
         """Keeps the time of the last child's end: from it follows how long the pass took."""

@@ -80,7 +80,8 @@ class CopyJobs:
             self._over(tenant, job, error="gave no sign of life")
             job = self._stores.jobs.get(tenant, job_id) or job
         progress = {"queued": 0.0, "running": 0.5, "done": 1.0, "failed": 1.0}[job.state]
-        return JobView(job_id, job.state, progress, job.result if job.state == "done" else None, job.error)
+        result = job.result if job.state == "done" else None
+        return JobView(job_id, job.state, progress, job.request.get("adapter"), result, job.error)
 
     def _lost(self, job: Job) -> bool:
         """Whether nobody is at the job any more. An asynchronous call has a time of its own (`_collect`)."""

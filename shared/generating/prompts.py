@@ -33,8 +33,8 @@ MOST_EXAMPLES = 3
 
 @dataclass(frozen=True, slots=True)
 class Styles:
-    """The style for what is asked of the model alone, and for what is asked of one of its adapters: whoever is trained
-    on copy learns the prompts that copy was trained with."""
+    """The style for what is asked of the model alone, and for what is asked of one of its adapters, which knows only
+    the prompts that it was trained on."""
 
     alone: Style = "few-shot"
     adapter: Style = "tuned"

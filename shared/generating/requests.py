@@ -121,11 +121,13 @@ class CopyResult:
 
 @dataclass(frozen=True, slots=True)
 class JobView:
-    """A job as its owner sees it. `progress` lies between 0 and 1; `counts` and `cost` are a catalogue pass's."""
+    """A job as its owner sees it. `progress` lies between 0 and 1; `adapter` is that which it asks for; `counts` and
+    `cost` are a catalogue pass's."""
 
     job_id: str
     state: CopyState
     progress: float
+    adapter: str | None
     result: dict[str, Any] | None = None
     error: str | None = None
     counts: dict[str, int] | None = None

@@ -140,12 +140,12 @@ def identity(sentence: str) -> str:
     for number in range(first + 1, min(first + _LONG_THING + 1, len(said))):
         end, after = said[number - 1][2], said[number][1]
         if said[number][0] in beside("en", "going on"):
-            told, what, rest = (
-                sentence[:end],
-                *([word for word, _, _ in part] for part in (said[first:number], said[number:])),
-            )
-            apart = bool(BREAK.search(sentence[end:after]))
-            return told if not limits(told) and (apart or not _of_another(what, rest[0])) and _is_so(what, rest) else ""
+            what = [word for word, _, _ in said[first:number]]
+            rest = [word for word, _, _ in said[number:]]
+            apart = BREAK.search(sentence[end:after])
+            if limits(sentence[:end]) or (not apart and _of_another(what, rest[0])) or not _is_so(what, rest):
+                return ""
+            return sentence[:end]
         if BREAK.search(sentence[end:after]):
             break
     return ""
@@ -163,27 +163,38 @@ def deed(sentence: str) -> str:
         return ""
     told, rest = sentence[: good_for.start()], sentence[good_for.end() :]
     done = [word for word, _, _ in words_of(told[acting.end() :])]
-    if not done or limits(told) or _PARTED.search(told) or _is_no_deed(acting["verb"].lower(), done, good_for[0]):
+    if not done or not told.lower().replace("’", "'").endswith(done[-1]) or limits(told) or _PARTED.search(told):
+        return ""
+    if _is_no_deed(acting["verb"].lower(), done, good_for["what"].lower()):
         return ""
     # *We offer delivery to help you save time[, Monday to Thursday]*
-    refused = limits(rest) or BREAK.search(rest) or _DIGIT.search(rest)
-    return "" if refused or _otherwise([word for word, _, _ in words_of(rest)]) else told
+    if limits(rest) or BREAK.search(rest) or _DIGIT.search(rest):
+        return ""
+    goal = [word for word, _, _ in words_of(rest)]
+    return "" if _otherwise(goal) or _whose(good_for["what"], goal) else told
 
 
 def _is_no_deed(verb: str, done: Sequence[str], good_for: str) -> bool:
-    """Whether what somebody does is no thing yet, or one only by what follows: *We do everything to help you*, *We sell
-    the cheapest phones to help companies in Malta*."""
+    """Whether what somebody does is no thing yet, or one only by what follows: *We do everything [to help you]*, *We
+    sell the cheapest phones [to help people in Malta]*."""
     last, parts = done[-1], {part for word in done for part in (word, *word.split("-"))}
     if verb.rstrip("s") == "use" and "your" in done:  # *We use your data to help you*
         return True
     # *We help farmers that maximise hedgerows*, *We offer the tools that help you*
-    if good_for.lower().startswith(_TELLING) and (verb in beside("en", "helping") or done[0] == "the"):
+    if good_for.startswith(_TELLING) and (verb in beside("en", "helping") or done[0] == "the"):
         return True
     unfinished = last.endswith(("ed", "ly")) or last in ARTICLES or last in _AFTER
     if unfinished or any(last in beside("en", name) for name in ("unfinished", "doing", "verbs", "pronouns")):
         return True
     refused = beside("en", "no deeds") | beside("en", "being") | beside("en", "scoped") - {"virtual", "online"}
     return not parts.isdisjoint(refused) or any(word.endswith("est") for word in parts)
+
+
+def _whose(good_for: str, goal: Sequence[str]) -> bool:
+    """Whether it is said to whom alone it is done: *We offer grants to help companies owned by veterans*."""
+    if not goal or good_for.lower().endswith("you"):
+        return False
+    return goal[0] in COMPLETES - {"and", "to"} or goal[0] in ("of", "run", "led", "living") or goal[0].endswith("ed")
 
 
 def _otherwise(rest: Sequence[str]) -> bool:
@@ -204,7 +215,7 @@ def _of_another(what: Sequence[str], verb: str) -> bool:
 @cache
 def _purposes() -> re.Pattern[str]:
     goods, results = (sorted(beside("en", name), key=len, reverse=True) for name in ("good for", "resulting in"))
-    return re.compile(rf",? \b(?:{'|'.join(goods)})\b|, (?:{'|'.join(results)})\b", re.I)
+    return re.compile(rf",? (?P<what>{'|'.join(goods)}|(?<=, )(?:{'|'.join(results)}))\b", re.I)
 
 
 def _is_so(what: Sequence[str], rest: Sequence[str]) -> bool:

@@ -13,6 +13,7 @@ from fastapi.testclient import TestClient
 
 from functions.generate import handler
 from shared.entry import tenant_of
+from shared.generating.prompts import prompt_version
 from shared.generating.provenance import IPTC
 from shared.stores import Stores
 from tests.conftest import TENANT
@@ -178,3 +179,11 @@ def test_the_sample_events_are_understood(world: World) -> None:
     )
     for name in ("generate_sqs", "generate_catalogue_sqs"):
         assert handler.lambda_handler(event(name), None) == {"batchItemFailures": []}
+
+
+@pytest.mark.parametrize("asked", [{"ad_id": "p1", "n": 50}, {"filter": {"ad_ids": ["p1"]}}])
+def test_a_job_for_an_adapter_names_the_prompt_that_it_is_asked_in(api: TestClient, asked: dict[str, Any]) -> None:
+    for adapter, style in ((None, "few-shot"), ("ours", "tuned")):
+        started = api.post("/v1/copy", json=asked | {"adapter": adapter}).json()
+        followed = api.get(f"/v1/copy/{started['job_id']}").json()
+        assert started["versions"]["prompt"] == followed["versions"]["prompt"] == prompt_version(style)

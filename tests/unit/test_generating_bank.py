@@ -128,7 +128,7 @@ def test_an_adapter_is_asked_in_the_prompts_that_it_learned(world: World) -> Non
     assert [message["role"] for message in world.generator.requests[-1].messages] == ["system", "user"]
     answer = world.copy(fresh=True, adapter="ours")
     assert answer.versions["prompt"] == prompt_version("tuned") == world.generating.versions("ours")["prompt"]
-    assert answer.copies[0].provenance["prompt"] == prompt_version("tuned")
+    assert answer.copies[0].provenance["prompt_version"] == prompt_version("tuned")
     assert [message["role"] for message in world.generator.requests[-1].messages] == ["user"]
     world.generating = world.build(adapters=["ours"], styles=Styles("tuned", "few-shot"))
     assert world.copy(fresh=True, adapter="ours").versions["prompt"] == prompt_version("few-shot")
