@@ -192,6 +192,8 @@ def _is_no_deed(verb: str, done: Sequence[str], good_for: str) -> bool:
 
 def _whose(good_for: str, goal: Sequence[str]) -> bool:
     """Whether it is said to whom alone it is done: *We offer grants to help companies owned by veterans*."""
+    if "for" in goal:  # *We design solutions which simplify advice for financial advisers*
+        return True
     if not goal or good_for.lower().endswith("you"):
         return False
     return goal[0] in COMPLETES - {"and", "to"} or goal[0] in ("of", "run", "led", "living") or goal[0].endswith("ed")

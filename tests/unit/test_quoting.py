@@ -392,6 +392,7 @@ def test_a_firm_is_what_it_says_whatever_it_does(description: str, told: str) ->
         ("We offer the tools that help you grow your business and your team.", ""),
         ("We use your data to help you find what you have been looking for.", ""),
         ("We offer grants to help companies owned by women of the province.", ""),
+        ("We design financial solutions which simplify advice for financial advisers.", ""),
         ("We offer tuition, helping people with dyslexia at each of our desks.", ""),
         ("We offer tea * to help you wake up in time for the first train.", ""),
         ("We run a hotel to help you pamper your dog by the sea near Rye.", ""),
