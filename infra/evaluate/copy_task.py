@@ -41,8 +41,8 @@ SHOWN = 3  # copies asked for a product
 TIMEOUT = 120.0
 CHANNEL = "feed"
 TITLE = 80
-_NAMELESS = re.compile(r"(^|[.!?]\s+)?<company>")
 COPIED = 0.8  # share of a text that stands in the title or description from which it is not the model's own
+_NAMELESS = re.compile(r"(^|[.!?]\s+)?<company>")
 
 
 @dataclass(frozen=True, slots=True)

@@ -156,28 +156,29 @@ def deed(sentence: str) -> str:
     offer archiving* of *We offer archiving to help you find things*; empty where there is none, or where it may be done
     only if what follows holds."""
     acting = _ACTING.match(sentence)
-    if acting is None or acting["verb"].lower() not in beside("en", "deeds"):
+    verb = acting["verb"].lower() if acting else ""
+    if acting is None or verb not in beside("en", "deeds"):
         return ""
     good_for = _purposes().search(sentence, acting.end())
     if good_for is None:
         return ""
-    told, rest = sentence[: good_for.start()], sentence[good_for.end() :]
+    told, what_for, rest = sentence[: good_for.start()], good_for["what"].lower(), sentence[good_for.end() :]
     done = [word for word, _, _ in words_of(told[acting.end() :])]
     if not done or not told.lower().replace("’", "'").endswith(done[-1]) or limits(told) or _PARTED.search(told):
         return ""
-    if _is_no_deed(acting["verb"].lower(), done, good_for["what"].lower()):
+    if _is_no_deed(verb, done, what_for):
         return ""
     # *We offer delivery to help you save time[, Monday to Thursday]*
     if limits(rest) or BREAK.search(rest) or _DIGIT.search(rest):
         return ""
     goal = [word for word, _, _ in words_of(rest)]
-    return "" if _otherwise(goal) or _whose(good_for["what"], goal) else told
+    return "" if _otherwise(goal) or _whose(what_for, goal) else told
 
 
 def _is_no_deed(verb: str, done: Sequence[str], good_for: str) -> bool:
     """Whether what somebody does is no thing yet, or one only by what follows: *We do everything [to help you]*, *We
     sell the cheapest phones [to help people in Malta]*."""
-    last, parts = done[-1], {part for word in done for part in (word, *word.split("-"))}
+    last = done[-1]
     if verb.rstrip("s") == "use" and "your" in done:  # *We use your data to help you*
         return True
     # *We help farmers that maximise hedgerows*, *We offer the tools that help you*
@@ -186,15 +187,26 @@ def _is_no_deed(verb: str, done: Sequence[str], good_for: str) -> bool:
     unfinished = last.endswith(("ed", "ly")) or last in ARTICLES or last in _AFTER
     if unfinished or any(last in beside("en", name) for name in ("unfinished", "doing", "verbs", "pronouns")):
         return True
-    refused = beside("en", "no deeds") | beside("en", "being") | beside("en", "scoped") - {"virtual", "online"}
-    return not parts.isdisjoint(refused) or any(word.endswith("est") for word in parts)
+    parts = _parts(done)
+    refused = beside("en", "no deeds") | beside("en", "being")
+    return not parts.isdisjoint(refused) or _is_scoped(parts - {"virtual", "online"})
+
+
+def _parts(words: Sequence[str]) -> set[str]:
+    """The words, and those that hyphens join."""
+    return {part for word in words for part in (word, *word.split("-"))}
+
+
+def _is_scoped(parts: Collection[str]) -> bool:
+    """Whether something is said that may hold only where or in what comes after it: *leading*, *cheapest*."""
+    return not beside("en", "scoped").isdisjoint(parts) or any(word.endswith("est") for word in parts)
 
 
 def _whose(good_for: str, goal: Sequence[str]) -> bool:
     """Whether it is said to whom alone it is done: *We offer grants to help companies owned by veterans*."""
     if "for" in goal:  # *We design solutions which simplify advice for financial advisers*
         return True
-    if not goal or good_for.lower().endswith("you"):
+    if not goal or good_for.endswith("you"):
         return False
     return goal[0] in COMPLETES - {"and", "to"} or goal[0] in ("of", "run", "led", "living") or goal[0].endswith("ed")
 
@@ -227,7 +239,7 @@ def _is_so(what: Sequence[str], rest: Sequence[str]) -> bool:
     towards its opening* none yet.
     """
     verb, following = rest[0], rest[1:]
-    parts = {part for word in what for part in (word, *word.split("-"))}
+    parts = _parts(what)
     firms = beside("en", "firms")
     head = next((place for place, word in enumerate(what) if word in ("of", "in", "for") and place), len(what))
     # *A charity and a shop*, and *a software and product company*
@@ -238,7 +250,7 @@ def _is_so(what: Sequence[str], rest: Sequence[str]) -> bool:
         return False
     if _otherwise(rest) or (len(what) == 1 and what[0] in beside("en", "any firm")):
         return False
-    if not parts.isdisjoint(beside("en", "scoped")) or any(word.endswith("est") for word in parts):
+    if _is_scoped(parts):
         return False
     claimed = parts & beside("en", "claimed")
     if verb in _RELATIVE or verb == "with":
