@@ -13,12 +13,13 @@ from shared.domain import Ad, Language
 from shared.generating.orders import commands
 from shared.generating.templates import attribute_facts
 from shared.generating.width import display_width
-from shared.policy.quoting import Quotations, quotable, shortened, thing_of
+from shared.policy.quoting import Quotations, quotable, shortened, thing_of, topics_of
 from shared.preprocess import clean_text
 from shared.preprocess.text import visible
 
 READ = 4000  # characters of a description that are looked at
 TITLE_WIDTH = 120  # columns
+TOPICS_BELOW = 2  # facts from which on a prompt needs no topics beside them
 
 # Control marks of the common chat templates, fences of code, and what our own request calls its answer: no product text
 # holds one, and what comes after it is no fact.
@@ -85,6 +86,9 @@ def facts_of(
     if len(facts) < attributes_below:
         said = [quoted(fact) for fact in attribute_facts(ad, language, named=sentences)]
         facts += [fact for fact in _within(said, width) if fact not in facts]
+    if sentences and len(facts) < TOPICS_BELOW:
+        named = _within(topics_of(description, language), width)
+        facts += [one for one in named if not any(one in fact for fact in facts)][: TOPICS_BELOW - len(facts)]
     if brand and ad.brand and ad.brand.lower() not in ad.title.lower():
         facts.insert(0, ("品牌" if language == "zh" else "brand ") + quoted(ad.brand))
     return _without_orders(facts[:most])

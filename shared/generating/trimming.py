@@ -110,10 +110,11 @@ def _head(text: str, sentence: _Clause, bad: Sequence[Span]) -> _Clause | None:
 
 
 def _joined(text: str, kept: Sequence[_Clause], language: Language) -> str:
-    """The clauses with the punctuation that followed them; the last one ends as the text did."""
+    """The clauses with the punctuation that followed them; the last one ends as the text did, or asks as it did."""
     closing = text[-1] if text[-1:] in tuple("。！？.!?") else ""
     parts = [text[clause.start : clause.end] for clause in kept]
     between = "" if language == "zh" else " "
     made = "".join(f"{part}{clause.close}{between}" for part, clause in zip(parts, kept[:-1], strict=False))
-    made += parts[-1] + (closing or ("." if language == "en" and kept[-1].close else ""))
+    asks = kept[-1].close if kept[-1].close[:1] in ("?", "？") else ""
+    made += parts[-1] + (asks or closing or ("." if language == "en" and kept[-1].close else ""))
     return made if language == "zh" else made[:1].upper() + made[1:]

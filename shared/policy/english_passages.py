@@ -78,7 +78,7 @@ LONGEST = 400  # characters of a sentence that is read
 class Passage:
     """Words of the ad without articles, where a quotation of them may start and end, and the `breaks` before which the
     ad has a comma or the like. name: the ad is called so. sentence: of the description. value: of an attribute alone.
-    limited: it may name what is not to be had."""
+    limited: it may name what is not to be had. asked: a question may name it, and nothing else."""
 
     words: tuple[str, ...]
     starts: frozenset[int]
@@ -88,6 +88,7 @@ class Passage:
     sentence: bool = False
     value: bool = False
     limited: bool = False
+    asked: bool = False
 
     def states(self, place: int) -> bool:
         """Whether that word makes a whole statement of it, which follows no verb or preposition that wants a thing."""
@@ -117,6 +118,11 @@ class Passage:
 def words_of(text: str) -> list[tuple[str, int, int]]:
     """The words of an English text in small letters, each with its start and end."""
     return [(match[0].lower().replace("’", "'"), *match.span()) for match in _WORD.finditer(text)]
+
+
+def parted(description: str) -> list[str]:
+    """The sentences of a description."""
+    return [one.strip() for one in _SENTENCE.split(description)]
 
 
 def beginnings(sentence: str) -> list[str]:

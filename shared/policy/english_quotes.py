@@ -20,6 +20,7 @@ from shared.policy.english_passages import (
     passages,
     words_of,
 )
+from shared.policy.english_topics import topics
 from shared.policy.plain import beside, plain_words
 from shared.policy.vocabulary import stem
 
@@ -67,7 +68,8 @@ class EnglishQuotations:
 
     def __init__(self, ad: Ad, phrases: Iterable[str]) -> None:
         said = (replace(passage_of(phrase, whole=True), limited=limits(phrase)) for phrase in phrases)
-        self._passages = (*passages(ad), *said)
+        after = (replace(passage_of(topic, whole=True), limited=True, asked=True) for topic in topics(ad.description))
+        self._passages = (*passages(ad), *said, *after)
         told = " ".join([ad.title, ad.description, *map(str, ad.attributes.values())]).lower()
         self._refused = frozenset(
             name
@@ -172,6 +174,8 @@ class _Sentence:
         beside_it = place > 0 and self._units[place - 1] == "with"
         if passage.value and (led or beside_it):  # *Meet the ring with silver*
             return
+        if passage.asked and (beside_it or not self._question):
+            return
         for start in passage.starts:
             if beside_it and passage.sentence and not start:
                 continue
@@ -206,6 +210,8 @@ class _Sentence:
         if units[place] == ",":
             return self._clause(place + 1)
         joint = units[place]
+        if passage.asked:
+            joint = ""
         if joint in ("and", "with") or (passage.name and joint in ("by", "from")):
             others = self._passages if joint == "with" or passage.name else (passage,)
             for other in others:

@@ -27,11 +27,11 @@ def plain_words(joining: bool = False) -> tuple[frozenset[str], frozenset[str]]:
 
 
 @cache
-def beside(language: Language, section: str) -> frozenset[str]:
-    """What stands in a section of ``lexicon/quoting.*.txt``."""
+def beside(language: Language, section: str, file: str = "quoting") -> frozenset[str]:
+    """What stands in a section of ``lexicon/quoting.*.txt``, or of another such `file`."""
     found: set[str] = set()
     current = ""
-    for line in lines(f"quoting.{language}.txt"):
+    for line in lines(f"{file}.{language}.txt"):
         if line.startswith("["):
             current = line.strip("[]")
         elif current == section:

@@ -18,7 +18,8 @@ from shared.policy.characters import fold
 from shared.policy.chinese_quotes import ChineseQuotations, plain_chinese, without_harmless
 from shared.policy.chinese_quotes import sentences as chinese_sentences
 from shared.policy.english_passages import beginnings, is_fragment, sentences, thing_in, words_of
-from shared.policy.english_quotes import EnglishQuotations, plain_english
+from shared.policy.english_quotes import EnglishQuotations, only_calls, plain_english
+from shared.policy.english_topics import topics
 from shared.policy.plain import beside
 
 
@@ -46,6 +47,11 @@ def shortened(sentence: str, language: Language, fits: Callable[[str], bool]) ->
     return next(filter(fits, reversed(beginnings(sentence))), sentence)
 
 
+def topics_of(description: str, language: Language) -> list[str]:
+    """What a description says that one can have, by the names that a question may use."""
+    return [] if language == "zh" else topics(description)
+
+
 def thing_of(title: str, description: str, language: Language) -> str:
     """What a long title is about that is only the beginning of the description's first sentence, cut off: a fragment
     that nobody would say. Empty where the title is one, or nothing can be named."""
@@ -65,5 +71,5 @@ def dissuades(text: str, language: Language) -> bool:
 
 
 def states_nothing(text: str, language: Language) -> bool:
-    """Whether a text is of words that state nothing."""
-    return plain_chinese(text) if language == "zh" else plain_english(text)
+    """Whether a text is of words that state nothing, or a call."""
+    return plain_chinese(text) if language == "zh" else plain_english(text) or only_calls(text)

@@ -36,6 +36,7 @@ def span(text: str, word: str) -> list[tuple[int, int]]:
             50,
             "A phone for the road. It charges in minutes.",
         ),
+        ("Looking for a bright phone? The best of all.", "best", ROOM, "Looking for a bright phone?"),
         ("5.4 inch phone, with 1,200 songs. The best!", "best", ROOM, "5.4 inch phone, with 1,200 songs!"),
     ],
 )

@@ -1,0 +1,154 @@
+"""What English copy may ask after: things that a firm says one can have of it, by its own names for them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shared.domain import Ad
+from shared.generating.facts import facts_of, quotations_of
+from shared.generating.prompts import build_prompt
+from shared.policy.english_topics import topics
+from shared.policy.quoting import topics_of
+from shared.preprocess import clean_text
+
+HERE = Path(__file__).parent
+LONG = (
+    "Our company provides freight factoring services to help carriers of every size grow, which means that your"
+    " invoices may be paid sooner than those of others, whatever the season."
+)
+
+
+@pytest.mark.parametrize(
+    ("description", "named"),
+    [
+        ("Our company provides freight factoring services to help carriers grow.", ["freight factoring services"]),
+        ("We offer a wide range of garden furniture, made by hand in Kent.", ["garden furniture"]),
+        ("Northwind is a leading supplier of vacuum gauges and controllers.", ["vacuum gauges and controllers"]),
+        (
+            "Our firm specialises in managed IT services, providing network security and disaster recovery in Wales.",
+            ["managed IT services", "network security and disaster recovery"],
+        ),
+        ("Our workshop designs and installs commercial solar systems.", ["commercial solar systems"]),
+        ("We are a full service insurance agency offering cover in Ohio.", ["full service insurance agency"]),
+        ("Since 1954, our company has been the trusted source for car lifts.", ["car lifts"]),
+        ("Month-to-month storage services for small businesses.", ["Month-to-month storage services"]),
+        ("We sell car covers, boat covers and motorcycle covers.", ["car covers", "boat covers", "motorcycle covers"]),
+        ("We provide interpreting services to companies of all sizes.", ["interpreting services"]),
+        (
+            "We provide vehicle tracking software for independent couriers and taxi firms.",
+            ["vehicle tracking software for independent couriers"],
+        ),
+        ("We sell New Zealand wines.", ["New Zealand wines"]),  # what looks like praise is a name
+    ],
+)
+def test_what_a_firm_is_or_offers_is_named(description: str, named: list[str]) -> None:
+    assert topics(description) == named
+
+
+def test_what_would_mislead_is_not_named() -> None:
+    """Each was written by somebody who looked for what passes and is not so; where a topic is given, another may be."""
+    wrong = []
+    for line in (HERE / "topics_misleading.en.jsonl").read_text(encoding="utf-8").splitlines():
+        row = json.loads(line)
+        named = topics(row["description"])
+        wrong += [(row["description"], one) for one in named if one == row.get("topic", one)]
+    assert wrong == []
+
+
+@pytest.mark.parametrize(
+    "follows",
+    [
+        "by referral",
+        "on joining",
+        "with a minimum age",
+        "from September",
+        "at Oxford University",
+        "to the trade",
+        "for people with a referral",
+        "while stocks last",
+        "that need a deposit",
+        ", on prescription",
+        "(members)",
+        "only",
+    ],
+)
+def test_a_condition_that_follows_is_never_left_out(follows: str) -> None:
+    assert topics("We provide garden furniture.") == ["garden furniture"]
+    assert topics(f"We provide garden furniture {follows}.") == []
+
+
+@pytest.mark.parametrize("other", ["Members only.", "We are closed.", "All sold out.", "It was discontinued."])
+def test_nothing_is_named_that_another_sentence_takes_back(other: str) -> None:
+    assert topics(f"We provide garden furniture. {other}") == topics(f"{other} We provide garden furniture.") == []
+
+
+def described(description: str) -> Ad:
+    return Ad(
+        ad_id="1",
+        title=description[:60].rsplit(" ", 1)[0],
+        description=description,
+        landing_url="https://example.com/",
+        language="en",
+        domain="ecommerce",
+    )
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Looking for freight factoring services? Talk to us.",
+        "Need freight factoring services?",
+        "Interested in freight factoring services? Find out more.",
+    ],
+)
+def test_a_question_may_ask_after_it(text: str) -> None:
+    assert quotations_of(described(LONG), "en").unquoted(text) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Freight factoring services. Talk to us.",  # it may be had under a condition
+        "Meet freight factoring services.",
+        "We offer freight factoring services.",
+        "Looking for factoring services with freight factoring services?",
+        "Looking for freight factoring?",
+        "Looking for freight services?",
+    ],
+)
+def test_nothing_else_may_say_it(text: str) -> None:
+    assert quotations_of(described(LONG), "en").unquoted(text)
+
+
+def test_a_prompt_names_it_where_there_is_little_to_quote() -> None:
+    said: dict[str, Any] = {"sentences": True, "width": 110}
+    assert facts_of(described(LONG), "en", **said) == ["freight factoring services"]
+    assert "freight factoring services" in build_prompt(described(LONG), "en", style="tuned").messages[-1]["content"]
+    much = described("We sell tea. We bake bread. We provide garden furniture to help you rest, whatever may come.")
+    assert "garden furniture" in topics(much.description)
+    assert "garden furniture" not in facts_of(much, "en", **said)
+
+
+def test_it_is_of_english_alone() -> None:
+    assert topics_of("We provide garden furniture.", "en") == ["garden furniture"]
+    assert topics_of("我们供应园艺家具。", "zh") == []
+
+
+WORDS = ["we", "offer", "Our company", "is a", "supplier of", "garden", "chairs", "and", ",", "for", "the", ".", "(", "x"]
+
+
+@given(st.lists(st.sampled_from(WORDS), max_size=30).map(" ".join) | st.text(max_size=200))
+def test_any_text_is_read_and_every_name_stands_in_it(text: str) -> None:
+    description = clean_text(text)
+    assert all(one in description and len(one.split()) > 1 for one in topics(description))
+
+
+@pytest.mark.parametrize("atom", ["we offer ", "garden chairs, ", "Our ", "is one of ", "for all "])
+def test_a_long_text_is_read_in_no_time(atom: str) -> None:
+    assert len(topics(f"We provide {atom * 5000}")) < 100
