@@ -140,7 +140,22 @@ def test_it_is_of_english_alone() -> None:
     assert topics_of("我们供应园艺家具。", "zh") == []
 
 
-WORDS = ["we", "offer", "Our company", "is a", "supplier of", "garden", "chairs", "and", ",", "for", "the", ".", "(", "x"]
+WORDS = [
+    "we",
+    "offer",
+    "Our company",
+    "is a",
+    "supplier of",
+    "garden",
+    "chairs",
+    "and",
+    ",",
+    "for",
+    "the",
+    ".",
+    "(",
+    "x",
+]
 
 
 @given(st.lists(st.sampled_from(WORDS), max_size=30).map(" ".join) | st.text(max_size=200))
