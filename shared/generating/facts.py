@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 
 from shared.domain import Ad, Language
 from shared.generating.orders import commands
@@ -87,8 +88,8 @@ def facts_of(
         said = [quoted(fact) for fact in attribute_facts(ad, language, named=sentences)]
         facts += [fact for fact in _within(said, width) if fact not in facts]
     if sentences and len(facts) < TOPICS_BELOW:
-        named = _within(topics_of(description, language), width)
-        facts += [one for one in named if not any(one in fact for fact in facts)][: TOPICS_BELOW - len(facts)]
+        named = _within(topics_of(replace(ad, description=description), language), width)
+        facts += [one for one in named if not any(_bare(one) in fact for fact in facts)][: TOPICS_BELOW - len(facts)]
     if brand and ad.brand and ad.brand.lower() not in ad.title.lower():
         facts.insert(0, ("品牌" if language == "zh" else "brand ") + quoted(ad.brand))
     return _without_orders(facts[:most])
@@ -107,6 +108,10 @@ def _without_orders(facts: Sequence[str]) -> list[str]:
             break
         kept.append(fact)
     return kept
+
+
+def _bare(topic: str) -> str:
+    return topic.removeprefix("a ").removeprefix("an ")
 
 
 def _within(texts: Sequence[str], width: int) -> list[str]:

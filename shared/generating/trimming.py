@@ -106,7 +106,7 @@ def _head(text: str, sentence: _Clause, bad: Sequence[Span]) -> _Clause | None:
     head = text[sentence.start : max(comma, sentence.start)]
     if _SUBORDINATE.match(head) or len(_UNITS["en"].findall(head)) < _LEAST["en"]:
         return None
-    return _Clause(sentence.start, comma, ".")
+    return _Clause(sentence.start, comma, sentence.close if sentence.close == "?" else ".")
 
 
 def _joined(text: str, kept: Sequence[_Clause], language: Language) -> str:

@@ -63,12 +63,19 @@ def only_calls(text: str) -> bool:
     return not _calls([word for word, _, _ in words_of(text) if word not in ARTICLES]).isdisjoint(_frames())
 
 
+def asked_after(ad: Ad) -> list[str]:
+    """What a question may ask after, as it stands in the description."""
+    attributes = [f"{name} {value}" for name, value in ad.attributes.items()]
+    named, denied = topics(ad.description, f"{ad.title} {ad.brand or ''}", attributes), denied_by(ad)
+    return [one for one in named if denied.isdisjoint(stem(word) for word, _, _ in words_of(one)[:-1])]
+
+
 class EnglishQuotations:
     """What of an English ad copy may quote. phrases: the ad's attributes as they are said."""
 
     def __init__(self, ad: Ad, phrases: Iterable[str]) -> None:
         said = (replace(passage_of(phrase, whole=True), limited=limits(phrase)) for phrase in phrases)
-        after = (replace(passage_of(topic, whole=True), limited=True, asked=True) for topic in topics(ad.description))
+        after = (replace(passage_of(topic, whole=True), limited=True, asked=True) for topic in asked_after(ad))
         self._passages = (*passages(ad), *said, *after)
         told = " ".join([ad.title, ad.description, *map(str, ad.attributes.values())]).lower()
         self._refused = frozenset(
@@ -140,12 +147,14 @@ class _Sentence:
         if self._states_nothing(units[place:end], self._question and end == len(units)) and self._clause(end):
             return True
         joined = self._after({place}, "joints")
+        asking = self._after(joined, "asking")
         return any(
             self._goes_on(stop, passage)
             for starts, led in ((joined, False), (self._after(joined, "leads") - joined, True))
             for start in sorted(starts)
             if start < end
             for passage in self._passages
+            if not passage.asked or (self._question and start in asking)
             for stop in self._quoted(start, passage, led=led)
         )
 
@@ -173,8 +182,6 @@ class _Sentence:
         """
         beside_it = place > 0 and self._units[place - 1] == "with"
         if passage.value and (led or beside_it):  # *Meet the ring with silver*
-            return
-        if passage.asked and (beside_it or not self._question):
             return
         for start in passage.starts:
             if beside_it and passage.sentence and not start:
@@ -207,13 +214,15 @@ class _Sentence:
         units = self._units
         if place >= len(units):
             return True
+        if passage.asked and "," in units[place:]:  # *Here are law firms, sound good?*
+            return False
         if units[place] == ",":
             return self._clause(place + 1)
         joint = units[place]
         if passage.asked:
             joint = ""
         if joint in ("and", "with") or (passage.name and joint in ("by", "from")):
-            others = self._passages if joint == "with" or passage.name else (passage,)
+            others = [one for one in self._passages if not one.asked] if joint == "with" or passage.name else [passage]
             for other in others:
                 if joint in ("by", "from") and not other.name:
                     continue

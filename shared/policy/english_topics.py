@@ -19,10 +19,11 @@ from shared.policy.plain import beside
 _TELLING = re.compile(r"[“”\"?]|\b(?:says?|said)\b")
 _INSIDE = re.compile(r"\w\.\w|[%@£$€]|^\d+(?!d$)")
 _PLACE = re.compile(
-    r"(?!(?:the )?(?:\w+ ){1,3}(?:University|College|Hospital|School|Prison)\b)"
+    r"(?!(?:the )?(?:[\w'’.]+ ){1,3}(?:University|College|Hospital|School|Prison)\b)"
     r"(?:the )?(?:[A-Z]|(?:heart|north|south|east|west|centre|center|area|region|city|world|planet)\b)"
 )
 _GONE = re.compile(r"\b(?:out of stock|used to (?:be|run|have|sell|offer)|(?:over|under)-?\s?\d+s)\b", re.I)
+_SAID_AS_WRITTEN = re.compile(r"(?!u|eu|h|on[ce])[a-z]{3}")
 _SENTENCES = 3  # of a description that are looked at
 _SUBJECT = 8  # words of who does something
 _TITLE = 7  # words up to what a firm is called
@@ -38,17 +39,18 @@ _SHARED = frozenset({"service", "services", "solutions"})
 _OF_ALL_SIZES = frozenset(
     {"of", "all", "any", "sizes", "types", "kinds", "shapes", "globally", "worldwide", "nationwide", "locally", "alike"}
 )
-_POSSESSIVE = ("'s", "s'")
 _words = partial(beside, "en", file="topics")
 
 
 @dataclass(frozen=True, slots=True)
 class _Sentence:
-    """A sentence with its words in small letters, acronyms aside, and where each starts and ends."""
+    """A sentence with its words in small letters, acronyms aside, and where each starts and ends. own: words of the
+    firm's names."""
 
     text: str
     words: Sequence[str]
     spans: Sequence[tuple[int, int]]
+    own: frozenset[str]
 
     def part(self, start: int, end: int) -> str:
         return self.text[self.spans[start][0] : self.spans[end - 1][1]]
@@ -64,34 +66,46 @@ class _Sentence:
     def after(self, place: int) -> str:
         return self.text[self.spans[place - 1][1] :]
 
-    def word(self, offset: int) -> int:
-        """The number of the first word that starts there or later."""
-        return next((place for place, (start, _) in enumerate(self.spans) if start >= offset), len(self.words))
-
     def phrase(self, place: int, section: str) -> int:
         """How many words of a phrase of that section stand there."""
         sizes = (size for size in (4, 3, 2, 1) if " ".join(self.words[place : place + size]) in _words(section))
         return next(sizes, 0)
 
 
-def topics(description: str) -> list[str]:
-    """What copy may ask after, as it stands in the description, in its order."""
+def topics(description: str, firm: str = "", others: Sequence[str] = ()) -> list[str]:
+    """What copy may ask after, as it stands in the description, in its order.
+
+    firm: what the ad is called and by whom; of somebody who is named otherwise nothing is the firm's own. others: what
+    else the ad says.
+    """
     found: dict[str, None] = {}
-    parts = parted(description)
-    if _GONE.search(description) or any(
-        not _words("taken back").isdisjoint(word for word, _, _ in words_of(text)) for text in parts
-    ):
-        return []
-    for place, text in enumerate(parts[:_SENTENCES]):
-        if _TELLING.search(text) or _denies(text):
+    for text in (description, firm, *others):
+        if _GONE.search(text) or not _words("taken back").isdisjoint(word for word, _, _ in words_of(text)):
+            return []
+    own = frozenset(word.removesuffix("'s") for word, _, _ in words_of(firm))
+    for place, text in enumerate(parted(description)[:_SENTENCES]):
+        if len(text) > LONGEST or _TELLING.search(text) or _denies(text):
             continue
-        said = words_of(text[:LONGEST])
+        said = words_of(text)
         as_written = [text[start:end] for _, start, end in said]
         words = [word if own not in _ACRONYMS else own for (word, _, _), own in zip(said, as_written, strict=True)]
-        sentence = _Sentence(text, words, [(start, end) for _, start, end in said])
+        sentence = _Sentence(text, words, [(start, end) for _, start, end in said], own)
         for start, single in _starts(sentence, first=place == 0):
             found |= dict.fromkeys(_named(sentence, start, single=single))
     return list(found)
+
+
+def with_article(topic: str, description: str) -> str:
+    """A topic as a question names it: *a law firm* of *We are a leading law firm*."""
+    found = re.search(rf"\b([Aa]n?) ((?:[\w-]+ ){{0,3}}){re.escape(topic)}", description)
+    if not found or not _words("praise").issuperset(found[2].lower().split()):
+        return topic
+    if not found[2]:
+        return f"{found[1].lower()} {topic}"
+    # By its letters, which tell how a word is said unless it is a name or begins like *unique*, *European* or *honest*.
+    if not _SAID_AS_WRITTEN.match(topic):
+        return topic
+    return f"{'an' if topic[0] in 'aeio' else 'a'} {topic}"
 
 
 def _denies(text: str) -> bool:
@@ -144,14 +158,21 @@ def _verb(sentence: _Sentence) -> tuple[int, bool]:
         if word == "our":
             stop = min(place + _SUBJECT, len(words))
             verb = next((at for at in range(place + 1, stop) if _is_verb(sentence, at)), place)
-        of_others = not _words("not ours").isdisjoint(words[place:verb])
-        if begins and (verb > place or word == "we're") and not of_others:
+        if begins and (verb > place or word == "we're") and (word != "our" or _is_us(sentence, place + 1, verb)):
             while words[verb : verb + 1] and words[verb] in _words("adverbs") | {"has", "have", "been"}:
                 verb += 1
             return verb, True
         if word != "our":
             break
     return named, False
+
+
+def _is_us(sentence: _Sentence, start: int, verb: int) -> bool:
+    """Whether those whom the firm calls ours are itself: *our London clinic*, but not *our parents*."""
+    words = sentence.words
+    head = min(_end(sentence, start), verb) - 1
+    others = not _words("not ours").isdisjoint(words[start:verb])
+    return not others and not _words("ourselves").isdisjoint((words[start], words[head]))
 
 
 def _named_verb(sentence: _Sentence) -> int:
@@ -161,9 +182,10 @@ def _named_verb(sentence: _Sentence) -> int:
         sentence.is_name(verb) or (verb and words[verb] in ("of", "the", *_JOINS))
     ):
         verb += 1
+    of_the_firm = sentence.own.issuperset(word.removesuffix("'s").lower() for word in words[:verb])
     while verb and words[verb : verb + 1] and words[verb] in _words("adverbs") | {"has", "been"}:
         verb += 1
-    return 0 if words[:1] in (["we"], ["our"], ["we're"]) else verb
+    return 0 if words[:1] in (["we"], ["our"], ["we're"]) or not of_the_firm else verb
 
 
 def _is_verb(sentence: _Sentence, place: int) -> bool:
@@ -196,7 +218,11 @@ def _is(sentence: _Sentence, start: int, *, own: bool) -> Iterator[tuple[int, bo
 
 def _named(sentence: _Sentence, start: int, *, single: bool) -> Iterator[str]:
     """The things whose names begin there. single: it is a firm, or a thing by itself."""
-    ours = start > 0 and (sentence.words[0] in ("we", "we're") or " ".join(sentence.words[:2]) in _words("firms"))
+    heading = single and not start
+    ours = start > 0 and (
+        sentence.words[0] in ("we", "we're")
+        or (sentence.words[0] == "our" and sentence.words[1] in _words("ourselves"))
+    )
     words, start = sentence.words, _without_praise(sentence, start)
     items = _items(sentence, start)
     if not items:
@@ -207,16 +233,18 @@ def _named(sentence: _Sentence, start: int, *, single: bool) -> Iterator[str]:
     else:
         whom = 0 if single and words[end : end + 1] == ["with"] else _audience(sentence, end, single=single)
     parts = [words[first:last] for first, last in items]
-    if whom < 0:
+    if whom < 0 or (heading and _is_headline(sentence, end)):
         return
     within = sentence.words[max(start - _TITLE, 0) : start]
     if (single and not ours and not _is_sold(words[start:end])) or (
         "in" in within[-1:] and not _is_served(words[start:end])
     ):
         return
-    if any(part[-1] in _words("persons") for part in parts) or (single and _is_compound(sentence, end)):
+    if any(part[-1] in _words("persons") or not _words("refused").isdisjoint(part) for part in parts):
         return
-    joined = len(items) == 2 and "," not in sentence.before(items[1][0]) and end - start <= _LONGEST
+    if single and _is_compound(sentence, end):
+        return
+    joined = len(items) == 2 and "," not in sentence.before(items[0][1]) and end - start <= _LONGEST
     if len(items) == 1 or joined:
         if _is_thing(words[start:end]) and all(map(_ends_well, parts)):
             yield sentence.part(start, max(whom, end))
@@ -232,6 +260,14 @@ def _named(sentence: _Sentence, start: int, *, single: bool) -> Iterator[str]:
         goods = _is_plural(part[-1]) and _is_plural(final[-1])
         if _is_thing(part) and (goods or part[-1] in _words("heads")):
             yield sentence.part(first, last)
+
+
+def _is_headline(sentence: _Sentence, end: int) -> bool:
+    """Whether what goes on behind a thing is of what is written about it: *Garden furniture: our tests*."""
+    if end == len(sentence.words):
+        return ":" in sentence.after(end)
+    goes_on = _goes_on(sentence, end) or sentence.phrase(end, "participles")
+    return not goes_on and sentence.words[end] not in _words("settled")
 
 
 def _is_compound(sentence: _Sentence, end: int) -> bool:
@@ -318,20 +354,28 @@ def _audience(sentence: _Sentence, end: int, *, single: bool = False) -> int:
         return -1
     if end >= len(words):
         return 0
-    if not _goes_on(sentence, end):  # *office chairs, to the trade*
-        purpose = words[end] == "to" and words[end + 1 : end + 2] and words[end + 1] in _words("purposes")
-        return -1 if words[end] in ("to", "for", "on", "by", "with", "subject", "at") and not purpose else 0
+    if not _goes_on(sentence, end) and words[end] != "in":  # *office chairs, to the trade*
+        following = words[end + 1 : end + 2]
+        also = words[end] == "as" and following == ["well"]
+        purpose = words[end] == "to" and following and following[0] in _words("purposes")
+        return -1 if words[end] in _words("breaking") | _words("conditional") and not (purpose or also) else 0
     word, following = words[end], words[end + 1] if end + 1 < len(words) else ""
     rest = sentence.after(end + 1).strip()
     if word in _words("places"):
-        return 0 if _PLACE.match(rest) and following not in _words("no places") else -1
-    if word in _words("harmless") or word in _words("participles") or f"{word} {following}" in _words("participles"):
+        conditional = _words("breaking") | _words("conditional")
+        open_to_all = conditional.isdisjoint(words[_end(sentence, end + 1) :][:1])  # *in Kent on request*
+        return 0 if _PLACE.match(rest) and following not in _words("no places") and open_to_all else -1
+    if word in _words("everywhere"):
+        return min(_audience(sentence, end + 1), 0)
+    if word == "serving" and not _PLACE.match(rest):
+        return -1
+    if word in _words("harmless") or sentence.phrase(end, "participles"):
         return 0
     if word in ("that", "which", "who"):
         return 0 if single or following in _words("purposes") else -1
     if word in ("designed", "made", "built"):
         return 0 if following in ("to", "by") else -1
-    if word.endswith("ed") and following in ("in", "at", "near", "by", "on"):  # *located in Kent*
+    if word in _words("settled") and following in ("in", "at", "near"):
         return 0
     if word not in ("for", "to"):
         return -1
@@ -380,7 +424,7 @@ def _is_sold(words: Sequence[str]) -> bool:
 
 
 def _ends_well(part: Sequence[str]) -> bool:
-    return part[-1] not in _words("nothing") and part[-1] not in _words("persons")
+    return part[-1] not in _words("nothing")
 
 
 def _is_thing(words: Sequence[str]) -> bool:
@@ -394,9 +438,7 @@ def _is_thing(words: Sequence[str]) -> bool:
         return False
     last = words[-1]
     done = words[0].endswith("ed") and words[0].rpartition("-")[2] not in _words("done")
-    if done or any(word.endswith("s'") for word in words):
-        return False
-    unfinished = last.endswith(("ed", "ly", "able", "ible", "ful", "ous", *_POSSESSIVE)) or (
+    unfinished = last.endswith(("ed", "ly", "able", "ible", "ful", "ous", "'s")) or (
         words[0].endswith("ing") and words[0] not in _words("ing")
     )
-    return not unfinished and not any(word.endswith("est") and len(word) > 5 for word in words)
+    return not (done or unfinished) and not any(word.endswith("est") and len(word) > 5 for word in words)

@@ -18,8 +18,8 @@ from shared.policy.characters import fold
 from shared.policy.chinese_quotes import ChineseQuotations, plain_chinese, without_harmless
 from shared.policy.chinese_quotes import sentences as chinese_sentences
 from shared.policy.english_passages import beginnings, is_fragment, sentences, thing_in, words_of
-from shared.policy.english_quotes import EnglishQuotations, only_calls, plain_english
-from shared.policy.english_topics import topics
+from shared.policy.english_quotes import EnglishQuotations, asked_after, only_calls, plain_english
+from shared.policy.english_topics import with_article
 from shared.policy.plain import beside
 
 
@@ -47,9 +47,9 @@ def shortened(sentence: str, language: Language, fits: Callable[[str], bool]) ->
     return next(filter(fits, reversed(beginnings(sentence))), sentence)
 
 
-def topics_of(description: str, language: Language) -> list[str]:
-    """What a description says that one can have, by the names that a question may use."""
-    return [] if language == "zh" else topics(description)
+def topics_of(ad: Ad, language: Language) -> list[str]:
+    """What an ad says that one can have, as a question names it."""
+    return [] if language == "zh" else [with_article(topic, ad.description) for topic in asked_after(ad)]
 
 
 def thing_of(title: str, description: str, language: Language) -> str:
