@@ -318,7 +318,7 @@ def limits(text: str) -> bool:
 def sentences(description: str) -> list[str]:
     """The sentences of a description that may be quoted, as they stand there."""
     found = []
-    parts = [one.strip() for one in _SENTENCE.split(description)]
+    parts = parted(description)
     between = _SENTENCE.findall(description)
     chains = {place for place, end in enumerate(between, 1) if end.startswith(";")}
     in_chain = False  # of what is denied: *Not included: flights; insurance*
