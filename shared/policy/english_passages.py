@@ -97,8 +97,8 @@ class Passage:
         return own or word in beside("en", "verbs") or (self.sentence and word in beside("en", "asserting"))
 
     def orders(self) -> bool:
-        """Whether it begins as no thing does: *Make friends with it*."""
-        return self.sentence and self.words[0] in beside("en", "ordering")
+        """Whether it begins as no thing does: *Make friends with it*, *Streamline your workflow*."""
+        return (self.sentence and self.words[0] in beside("en", "ordering")) or self.words[1:2] in (("your",), ("you",))
 
     def names(self, group: Sequence[str]) -> bool:
         """Whether these words stand here in a row, and no other that belongs to them comes after."""

@@ -109,6 +109,7 @@ def test_quotations_and_what_states_nothing_hold(text: str, facts: dict[str, Any
         ("底部防滑，让你轻松喝。", MUG, "让你轻松喝"),
         ("Our customers love it, so why wait?", CHOIR, "Our customers love it, so why wait?"),
         ("Order now and get a gift.", CHOIR, "Order now and get a gift."),
+        ("Try streamline your days.", COVER | {"title": "Streamline your days"}, "Try streamline your days."),
         ("Good for your heart.", CHOIR, "Good for your heart."),
         ("Looking for us? Webcam and headphones.", LAPTOP, "Webcam and headphones."),
         ("The watch is waterproof.", LAPTOP, "The watch is waterproof."),
