@@ -66,7 +66,8 @@ def only_calls(text: str) -> bool:
 def asked_after(ad: Ad) -> list[str]:
     """What a question may ask after, as it stands in the description."""
     attributes = [f"{name} {value}" for name, value in ad.attributes.items()]
-    named, denied = topics(ad.description, f"{ad.title} {ad.brand or ''}", attributes), denied_by(ad)
+    named = topics(ad.description, f"{ad.title} {ad.brand or ''}", attributes)
+    denied = denied_by(ad) if named else frozenset()
     return [one for one in named if denied.isdisjoint(stem(word) for word, _, _ in words_of(one)[:-1])]
 
 
@@ -214,13 +215,12 @@ class _Sentence:
         units = self._units
         if place >= len(units):
             return True
-        if passage.asked and "," in units[place:]:  # *Here are law firms, sound good?*
-            return False
+        if passage.asked:  # it ends the question: *Here are law firms, sound good?*
+            tail = " ".join(units[place:])
+            return tail in beside("en", "tails") and tail not in self._refused
         if units[place] == ",":
             return self._clause(place + 1)
         joint = units[place]
-        if passage.asked:
-            joint = ""
         if joint in ("and", "with") or (passage.name and joint in ("by", "from")):
             others = [one for one in self._passages if not one.asked] if joint == "with" or passage.name else [passage]
             for other in others:

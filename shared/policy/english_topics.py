@@ -82,14 +82,14 @@ def topics(description: str, firm: str = "", others: Sequence[str] = ()) -> list
     for text in (description, firm, *others):
         if _GONE.search(text) or not _words("taken back").isdisjoint(word for word, _, _ in words_of(text)):
             return []
-    own = frozenset(word.removesuffix("'s") for word, _, _ in words_of(firm))
+    names = frozenset(word.removesuffix("'s") for word, _, _ in words_of(firm))
     for place, text in enumerate(parted(description)[:_SENTENCES]):
         if len(text) > LONGEST or _TELLING.search(text) or _denies(text):
             continue
         said = words_of(text)
         as_written = [text[start:end] for _, start, end in said]
         words = [word if own not in _ACRONYMS else own for (word, _, _), own in zip(said, as_written, strict=True)]
-        sentence = _Sentence(text, words, [(start, end) for _, start, end in said], own)
+        sentence = _Sentence(text, words, [(start, end) for _, start, end in said], names)
         for start, single in _starts(sentence, first=place == 0):
             found |= dict.fromkeys(_named(sentence, start, single=single))
     return list(found)
@@ -358,12 +358,11 @@ def _audience(sentence: _Sentence, end: int, *, single: bool = False) -> int:
         following = words[end + 1 : end + 2]
         also = words[end] == "as" and following == ["well"]
         purpose = words[end] == "to" and following and following[0] in _words("purposes")
-        return -1 if words[end] in _words("breaking") | _words("conditional") and not (purpose or also) else 0
+        return -1 if _is_condition(words[end]) and not (purpose or also) else 0
     word, following = words[end], words[end + 1] if end + 1 < len(words) else ""
     rest = sentence.after(end + 1).strip()
     if word in _words("places"):
-        conditional = _words("breaking") | _words("conditional")
-        open_to_all = conditional.isdisjoint(words[_end(sentence, end + 1) :][:1])  # *in Kent on request*
+        open_to_all = not any(map(_is_condition, words[_end(sentence, end + 1) :][:1]))  # *in Kent on request*
         return 0 if _PLACE.match(rest) and following not in _words("no places") and open_to_all else -1
     if word in _words("everywhere"):
         return min(_audience(sentence, end + 1), 0)
@@ -390,6 +389,11 @@ def _audience(sentence: _Sentence, end: int, *, single: bool = False) -> int:
         affected = last < len(words) and words[last].endswith("ed")  # *individuals affected by asbestos*
         return -1 if affected or (last < len(words) and _audience(sentence, last) < 0) else 0
     return _whom(sentence, end + 1) if word == "for" else -1
+
+
+def _is_condition(word: str) -> bool:
+    """Whether what begins with that word may limit what comes before."""
+    return word in _words("breaking") or word in _words("conditional")
 
 
 def _goes_on(sentence: _Sentence, place: int) -> bool:
