@@ -33,7 +33,7 @@ from shared.policy.rules import blocking, check
 
 HERE = Path(__file__).parent
 OUT = HERE.parents[1] / "shared" / "policy" / "packs" / "likeness.json"
-VERSION = "4"
+VERSION = "5"
 SMALLEST = 0.3  # weights below are left out
 STRENGTH = 10.0  # inverse of the regularisation, by cross-validation
 TELLING = 0.35  # share of the rules broken by lines with an n-gram from which it speaks for one

@@ -7,7 +7,8 @@ from which below a finding of the rules is lifted, prints how good reader and ru
 writes ``infra/training/policy/reader-LANGUAGE``. ``make models`` puts it beside the claim reader that is served. On two
 cores 10 to 20 minutes; several processes with ``torchrun``. What is shipped: ``zh --epochs 7`` and ``en --epochs 6
 --rank 32`` on half of the lines, ``zh --go-on --epochs 2 --rate 7e-4`` and ``en --go-on --epochs 1.5 --rate 7e-4`` on
-three quarters, and on all ``zh --go-on --epochs 2 --rate 3e-4`` and ``en --go-on --epochs 1.5 --rate 7e-4``.
+three quarters, on all but the last 757 ``zh --go-on --epochs 2 --rate 3e-4`` and ``en --go-on --epochs 1.5 --rate
+7e-4``, and on all ``en --go-on --epochs 1 --rate 5e-4``.
 """
 
 from __future__ import annotations

@@ -14,12 +14,13 @@ from shared.domain import Ad, Language
 from shared.generating.orders import commands
 from shared.generating.templates import attribute_facts
 from shared.generating.width import display_width
-from shared.policy.quoting import Quotations, quotable, shortened, thing_of, topics_of
+from shared.policy.quoting import Quotations, offered_by, quotable, shortened, thing_of, topics_of
 from shared.preprocess import clean_text
 from shared.preprocess.text import visible
 
 READ = 4000  # characters of a description that are looked at
 TITLE_WIDTH = 120  # columns
+LONG = 72  # columns of a sentence that leaves little room beside it: what it offers is told without who does
 TOPICS_BELOW = 2  # facts from which on a prompt needs no topics beside them
 
 # Control marks of the common chat templates, fences of code, and what our own request calls its answer: no product text
@@ -79,8 +80,11 @@ def facts_of(
     description = quoted(ad.description)
     parts = _CLAUSES.split(description)
     if sentences:
+        offered = offered_by(replace(ad, description=description), language)
         parts = [
-            shortened(one, language, lambda text: display_width(text) <= width)
+            offered[one]
+            if display_width(one) > LONG and display_width(offered.get(one, one)) <= width and one in offered
+            else shortened(one, language, lambda text: display_width(text) <= width)
             for one in quotable(description, language)
         ]
     facts = _within([part.strip() for part in parts], width)
@@ -89,7 +93,9 @@ def facts_of(
         facts += [fact for fact in _within(said, width) if fact not in facts]
     if sentences and len(facts) < TOPICS_BELOW:
         named = _within(topics_of(replace(ad, description=description), language), width)
-        facts += [one for one in named if not any(_bare(one) in fact for fact in facts)][: TOPICS_BELOW - len(facts)]
+        facts += [one for one in named if not any(_bare(one) in fact.lower() for fact in facts)][
+            : TOPICS_BELOW - len(facts)
+        ]
     if brand and ad.brand and ad.brand.lower() not in ad.title.lower():
         facts.insert(0, ("品牌" if language == "zh" else "brand ") + quoted(ad.brand))
     return _without_orders(facts[:most])
@@ -111,7 +117,7 @@ def _without_orders(facts: Sequence[str]) -> list[str]:
 
 
 def _bare(topic: str) -> str:
-    return topic.removeprefix("a ").removeprefix("an ")
+    return topic.lower().removeprefix("a ").removeprefix("an ")
 
 
 def _within(texts: Sequence[str], width: int) -> list[str]:

@@ -15,7 +15,7 @@ from shared.policy.vocabulary import stem
 ARTICLES = frozenset({"a", "an", "the"})
 _WORD = re.compile(r"[A-Za-z0-9À-ÿ£$€%°&+]+(?:['’.:/,\-–@][A-Za-z0-9À-ÿ%]+)*")
 _DIGIT = re.compile(r"\d")
-_SENTENCE = re.compile(r"(?<=[.!?…])[\"'”’)]?\s+(?=[\"'“‘(]?[A-Z0-9£$€])|;\s+|\n+")
+_SENTENCE = re.compile(r"(?<=[.!?…])[\"'”’)]?\s+(?=[\"'“‘(]?[A-Z0-9£$€])|(?<=[a-z]{3}[.!?])(?=[A-Z][a-z]+ )|;\s+|\n+")
 _SIGNS = re.compile(r"n['’]t\b|[£$€%:(]", re.I)
 # The month of May, and compounds that limit nothing: *first-class*, *over-ear*.
 _MAY = re.compile(
@@ -64,6 +64,7 @@ _HEADS = re.compile(r"\b(?:not|no|never|without|exclud\w*|except)\b|:", re.I)
 MONEY = ("£", "$", "€")
 _CUT_OFF = re.compile(r"(?:…|\.\.\.?)[\])]*$")
 _CLAUSE = re.compile(r"[,;:()–—]\s+")
+_ACRONYMS = frozenset({"IT", "US"})
 _DENYING = frozenset(("no", "none", "false", "-", "n/a"))
 _PARTICIPLES = ("ed", "ing")
 _TAKEN_BACK = 2  # sentences within which one is taken back
@@ -118,6 +119,12 @@ class Passage:
 def words_of(text: str) -> list[tuple[str, int, int]]:
     """The words of an English text in small letters, each with its start and end."""
     return [(match[0].lower().replace("’", "'"), *match.span()) for match in _WORD.finditer(text)]
+
+
+def read_words(text: str) -> list[str]:
+    """The same words alone, acronyms that would be pronouns in small letters as they are written."""
+    acronyms = frozenset() if text.isupper() else _ACRONYMS
+    return [text[start:end] if text[start:end] in acronyms else word for word, start, end in words_of(text)]
 
 
 def parted(description: str) -> list[str]:
@@ -334,8 +341,8 @@ def sentences(description: str) -> list[str]:
             continue
         if in_chain or _SPOKEN_BY.search(sentence):
             continue
-        words = words_of(sentence)
-        said = [word.split("'")[0] for word, _, _ in words]
+        words = read_words(sentence)
+        said = [word.split("'")[0] for word in words]
         opening = said[1:] if said and said[0] in ARTICLES else said
         begins = {" ".join(part[:length]) for part in (said, opening) for length in (1, 2, 3)}
         stands = beside("en", "pronouns").isdisjoint(said)

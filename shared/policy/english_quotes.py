@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cache
 
 from shared.domain import Ad
+from shared.policy.english_offers import offers
 from shared.policy.english_passages import (
     ARTICLES,
     BREAK,
@@ -18,6 +19,7 @@ from shared.policy.english_passages import (
     limits,
     passage_of,
     passages,
+    sentences,
     words_of,
 )
 from shared.policy.english_topics import topics
@@ -63,6 +65,13 @@ def only_calls(text: str) -> bool:
     return not _calls([word for word, _, _ in words_of(text) if word not in ARTICLES]).isdisjoint(_frames())
 
 
+def offered(ad: Ad) -> dict[str, str]:
+    """The quotable sentences of a description that say what its firm offers or is, and the endings that do."""
+    names = (ad.title, ad.brand or "")
+    found = {sentence: offers(sentence, names) for sentence in sentences(ad.description)}
+    return {sentence: told for sentence, told in found.items() if told}
+
+
 def asked_after(ad: Ad) -> list[str]:
     """What a question may ask after, as it stands in the description."""
     attributes = [f"{name} {value}" for name, value in ad.attributes.items()]
@@ -77,7 +86,8 @@ class EnglishQuotations:
     def __init__(self, ad: Ad, phrases: Iterable[str]) -> None:
         said = (replace(passage_of(phrase, whole=True), limited=limits(phrase)) for phrase in phrases)
         after = (replace(passage_of(topic, whole=True), limited=True, asked=True) for topic in asked_after(ad))
-        self._passages = (*passages(ad), *said, *after)
+        ends = (replace(passage_of(told, whole=True), limited=True) for told in offered(ad).values())
+        self._passages = (*passages(ad), *said, *after, *ends)
         told = " ".join([ad.title, ad.description, *map(str, ad.attributes.values())]).lower()
         self._refused = frozenset(
             name

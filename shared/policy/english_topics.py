@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from shared.policy.english_passages import ARTICLES, BREAK, LONGEST, parted, words_of
+from shared.policy.english_passages import ARTICLES, BREAK, LONGEST, parted, read_words, words_of
 from shared.policy.plain import beside
 
 _TELLING = re.compile(r"[“”\"?]|\b(?:says?|said)\b")
@@ -33,7 +33,6 @@ _SHORTEST = 2
 _TRADES = frozenset({"industry", "industries", "sector", "sectors", "market", "markets", "trade"})
 _WIDE = 12  # words within which one is named
 _JOINS = frozenset({"and", "&"})
-_ACRONYMS = frozenset({"IT", "US"})  # that would be pronouns in small letters
 # A list's last word that all items share without becoming another thing: *network security and cloud services*.
 _SHARED = frozenset({"service", "services", "solutions"})
 _OF_ALL_SIZES = frozenset(
@@ -87,9 +86,7 @@ def topics(description: str, firm: str = "", others: Sequence[str] = ()) -> list
         if len(text) > LONGEST or _TELLING.search(text) or _denies(text):
             continue
         said = words_of(text)
-        as_written = [text[start:end] for _, start, end in said]
-        words = [word if own not in _ACRONYMS else own for (word, _, _), own in zip(said, as_written, strict=True)]
-        sentence = _Sentence(text, words, [(start, end) for _, start, end in said], names)
+        sentence = _Sentence(text, read_words(text), [(start, end) for _, start, end in said], names)
         for start, single in _starts(sentence, first=place == 0):
             found |= dict.fromkeys(_named(sentence, start, single=single))
     return list(found)

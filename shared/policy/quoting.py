@@ -11,16 +11,20 @@ audience, in plain words, and asks after nothing that the ad denies.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 from shared.domain import Ad, Language
 from shared.policy.characters import fold
 from shared.policy.chinese_quotes import ChineseQuotations, plain_chinese, without_harmless
 from shared.policy.chinese_quotes import sentences as chinese_sentences
-from shared.policy.english_passages import beginnings, is_fragment, sentences, thing_in, words_of
-from shared.policy.english_quotes import EnglishQuotations, asked_after, only_calls, plain_english
+from shared.policy.english_offers import offers
+from shared.policy.english_passages import beginnings, is_fragment, parted, sentences, thing_in, words_of
+from shared.policy.english_quotes import EnglishQuotations, asked_after, offered, only_calls, plain_english
 from shared.policy.english_topics import with_article
 from shared.policy.plain import beside
+
+_ARTICLE = re.compile(r"(?:one of )?(?:an?|the) ", re.I)
 
 
 class Quotations:
@@ -47,6 +51,14 @@ def shortened(sentence: str, language: Language, fits: Callable[[str], bool]) ->
     return next(filter(fits, reversed(beginnings(sentence))), sentence)
 
 
+def offered_by(ad: Ad, language: Language) -> dict[str, str]:
+    """Of quotable sentences that say what the ad's firm offers or is, what they say of that: *Garden sheds made to
+    measure* of *We sell garden sheds made to measure*."""
+    if language == "zh":
+        return {}
+    return {sentence: told[:1].upper() + told[1:] for sentence, told in offered(ad).items()}
+
+
 def topics_of(ad: Ad, language: Language) -> list[str]:
     """What an ad says that one can have, as a question names it."""
     return [] if language == "zh" else [with_article(topic, ad.description) for topic in asked_after(ad)]
@@ -58,7 +70,9 @@ def thing_of(title: str, description: str, language: Language) -> str:
     if language == "zh" or not is_fragment(title, description):
         return ""
     following = description[len(title) :]
-    return thing_in(description) if following and following[0] not in ".!?;" else ""
+    if not following or following[0] in ".!?;":
+        return ""
+    return thing_in(description) or thing_in(_ARTICLE.sub("", offers(parted(description)[0], (title,))))
 
 
 def dissuades(text: str, language: Language) -> bool:

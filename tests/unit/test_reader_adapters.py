@@ -24,9 +24,9 @@ MADE = {
 
 
 READ = {
-    "law-2": {
-        "en/policy.npz": "6faaa5587bb4",  # pragma: allowlist secret
-        "en/reader.json": "415d1ebb3cf7",  # pragma: allowlist secret
+    "law-3": {
+        "en/policy.npz": "8a8a3aca62f3",  # pragma: allowlist secret
+        "en/reader.json": "8aba0125ee95",  # pragma: allowlist secret
         "zh/policy.npz": "c2e2df63758f",  # pragma: allowlist secret
         "zh/reader.json": "2e99283c65d8",  # pragma: allowlist secret
     }
