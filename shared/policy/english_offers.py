@@ -27,6 +27,7 @@ _BEGINS = re.compile(r"\s+[\w\"'“‘]")
 _PAID = re.compile(r"[£$€%]|\b(?:prices?|cash|money|percent|\d+p)\b", re.I)
 _NO_PLURAL = ("ss", "ics", "us", "'s")
 _MODIFYING = ("ing", "ed")
+_PERSONS = ("ers", "ors", "ists", "ants")
 _JOINTS = ("and", "or", "but", "&", "so", "then")
 _HEAD = 12  # words within which what somebody is has to be named
 _SHORTEST = 3  # words
@@ -63,15 +64,15 @@ class _Phrase:
         return not everywhere and (self.at(place) in ARTICLES or self.at(place) in _words("determining"))
 
 
-def offers(sentence: str, names: Sequence[str] = ()) -> str:
+def offers(sentence: str, title: str = "") -> str:
     """The ending of a quotable sentence that says what a firm offers or is, as it stands there; empty where none does.
 
-    names: what the ad is called, and by whom; who is named otherwise is another.
+    title: of the ad; who is named otherwise is another. A brand may be one whose goods a firm mends.
     """
     if len(sentence) > LONGEST or _PARTED.search(sentence):
         return ""
     own = _SUBJECT.match(sentence)
-    start = own.end() if own else _named(sentence, names)
+    start = own.end() if own else _named(sentence, title)
     if not start:
         return ""
     if is_a := _IS.match(sentence, start):
@@ -80,11 +81,7 @@ def offers(sentence: str, names: Sequence[str] = ()) -> str:
     else:
         after = words_of(sentence[start:])
         verb, _, end = next((one for one in after if one[0] not in _words("adverbs")), ("", 0, 0))
-        plural = own is not None and (own[0].lower().endswith("we") or verb not in _words("nouns"))
-        # *Our company stock photos* are no company that stocks them, and *Asbestos produces fibres* sells none.
-        if verb not in _words("offering") or not (
-            plural or (verb.endswith("s") and (own or verb not in _words("causing")))
-        ):
+        if verb not in _words("offering") or not _is_done(verb, own[0] if own else ""):
             return ""
         told = _Phrase.of(sentence[start + end :])
         holds = _is_thing(told, verb)
@@ -99,20 +96,17 @@ def _is_done(verb: str, subject: str) -> bool:
     return verb.endswith("s") or subject.lower().endswith("we") or verb not in _words("nouns")
 
 
-def _named(sentence: str, names: Sequence[str]) -> int:
+def _named(sentence: str, title: str) -> int:
     """Where the name ends that a sentence begins with and the firm or the thing has; 0 where it begins with none, or
     with what they are about: *Smoking is …* of *Smoking clinics in Leeds*, *Canon sells …* of *Ink for Canon*."""
     name = _NAME.match(sentence)
     if name is None or not _words("no name").isdisjoint(word for word, _, _ in words_of(name[0])):
         return 0
     said = name[0].strip()
-    for called in names:
-        whole = called == said or (called.startswith(said) and _APART.match(called, len(said)))
-        # A title that is the sentence's beginning says no more than it.
-        cut = called.startswith(name[0]) and sentence.startswith(called) and (" " in said or said.isupper())
-        if whole or cut:
-            return name.end() - 1
-    return 0
+    whole = title == said or (title.startswith(said) and _APART.match(title, len(said)))
+    # A title that is the sentence's beginning says no more than it.
+    cut = title.startswith(name[0]) and sentence.startswith(title) and (" " in said or said.isupper())
+    return name.end() - 1 if whole or cut else 0
 
 
 def _is_thing(told: _Phrase, verb: str) -> bool:
@@ -132,6 +126,10 @@ def _is_thing(told: _Phrase, verb: str) -> bool:
         return False
     if (providing or causing) and not _words("effects").isdisjoint(words[:_SHORTEST]):
         return False
+    # *We produce swimmers*, *We publish novelists*
+    called = [word for word in words[: words.index(first)] if word.endswith(_PERSONS)] if first else []
+    if called and (causing or verb in _words("publishing")):
+        return False
     priced = told.text[: words_of(told.text)[min(_PRICED, len(words)) - 1][2]]
     return not _PAID.search(priced) and not _has_receiver(told)
 
@@ -149,8 +147,10 @@ def _has_receiver(told: _Phrase) -> bool:
         # A noun before another is in the singular, where it is not somebody.
         plural = word.endswith("s") and not word.endswith(_NO_PLURAL) and word not in _words("of things")
         if named and (plural or word in _words("receivers")):
-            following = told.at(place + 1)
-            if not told.ends_before(place + 1) and place + 1 not in told.commas and not following.endswith(_MODIFYING):
+            following, after = told.at(place + 1), told.at(place + 2)
+            # *Rooms furnished by you*, but *renters furnished rooms*
+            modified = following.endswith(_MODIFYING) and (told.ends_before(place + 2) or not after.endswith("s"))
+            if not told.ends_before(place + 1) and place + 1 not in told.commas and not modified:
                 return True
     return not _words("receivers").isdisjoint(told.words[:2])
 

@@ -15,7 +15,14 @@ from shared.policy.vocabulary import stem
 ARTICLES = frozenset({"a", "an", "the"})
 _WORD = re.compile(r"[A-Za-z0-9À-ÿ£$€%°&+]+(?:['’.:/,\-–@][A-Za-z0-9À-ÿ%]+)*")
 _DIGIT = re.compile(r"\d")
-_SENTENCE = re.compile(r"(?<=[.!?…])[\"'”’)]?\s+(?=[\"'“‘(]?[A-Z0-9£$€])|(?<=[a-z]{3}[.!?])(?=[A-Z][a-z]+ )|;\s+|\n+")
+# *St. Ives* and *excl. glass* are no ends.
+_SHORT = (
+    r"(?<!\b(?:St|Mt|Dr|Mr|Ms|Ft|Op|vs)\.)(?<!\b(?:Mrs|max|min|Vol|Fig|U\.S|U\.K|e\.g|i\.e)\.)"
+    r"(?<!\b(?:Prof|excl|incl)\.)(?<!\bapprox\.)"
+)
+_SENTENCE = re.compile(
+    rf"(?<=[.!?…]){_SHORT}[\"'”’)]?\s+(?=[\"'“‘(]?[A-Z0-9£$€])|(?<=[a-z]{{3}}[.!?])(?=[A-Z][a-z]+ )|;\s+|\n+"
+)
 _SIGNS = re.compile(r"n['’]t\b|[£$€%:(]", re.I)
 # The month of May, and compounds that limit nothing: *first-class*, *over-ear*.
 _MAY = re.compile(

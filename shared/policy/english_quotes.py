@@ -67,8 +67,7 @@ def only_calls(text: str) -> bool:
 
 def offered(ad: Ad) -> dict[str, str]:
     """The quotable sentences of a description that say what its firm offers or is, and the endings that do."""
-    names = (ad.title, ad.brand or "")
-    found = {sentence: offers(sentence, names) for sentence in sentences(ad.description)}
+    found = {sentence: offers(sentence, ad.title) for sentence in sentences(ad.description)}
     return {sentence: told for sentence, told in found.items() if told}
 
 

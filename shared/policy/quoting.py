@@ -72,7 +72,7 @@ def thing_of(title: str, description: str, language: Language) -> str:
     following = description[len(title) :]
     if not following or following[0] in ".!?;":
         return ""
-    return thing_in(description) or thing_in(_ARTICLE.sub("", offers(parted(description)[0], (title,))))
+    return thing_in(description) or thing_in(_ARTICLE.sub("", offers(parted(description)[0], title)))
 
 
 def dissuades(text: str, language: Language) -> bool:

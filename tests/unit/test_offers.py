@@ -45,7 +45,7 @@ def ad_of(description: str, title: str = "Northwind", brand: str | None = None) 
     ],
 )
 def test_who_offers_a_thing_is_left_out_and_all_that_follows_stays(sentence: str, told: str) -> None:
-    assert offers(sentence, ("Northwind",)) == told
+    assert offers(sentence, "Northwind") == told
 
 
 @pytest.mark.parametrize(
@@ -68,7 +68,7 @@ def test_who_offers_a_thing_is_left_out_and_all_that_follows_stays(sentence: str
     ],
 )
 def test_what_is_no_offer_by_itself_is_none(sentence: str) -> None:
-    assert offers(sentence, ("Northwind",)) == ""
+    assert offers(sentence, "Northwind") == ""
 
 
 def test_what_would_mislead_is_not_offered() -> None:
