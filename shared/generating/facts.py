@@ -81,10 +81,11 @@ def facts_of(
     parts = _CLAUSES.split(description)
     if sentences:
         offered = offered_by(replace(ad, description=description), language)
+        told = {
+            one: said for one, said in offered.items() if display_width(one) > LONG and display_width(said) <= width
+        }
         parts = [
-            offered[one]
-            if display_width(one) > LONG and display_width(offered.get(one, one)) <= width and one in offered
-            else shortened(one, language, lambda text: display_width(text) <= width)
+            told.get(one) or shortened(one, language, lambda text: display_width(text) <= width)
             for one in quotable(description, language)
         ]
     facts = _within([part.strip() for part in parts], width)
@@ -93,9 +94,8 @@ def facts_of(
         facts += [fact for fact in _within(said, width) if fact not in facts]
     if sentences and len(facts) < TOPICS_BELOW:
         named = _within(topics_of(replace(ad, description=description), language), width)
-        facts += [one for one in named if not any(_bare(one) in fact.lower() for fact in facts)][
-            : TOPICS_BELOW - len(facts)
-        ]
+        new = [one for one in named if not any(_bare(one) in fact.lower() for fact in facts)]
+        facts += new[: TOPICS_BELOW - len(facts)]
     if brand and ad.brand and ad.brand.lower() not in ad.title.lower():
         facts.insert(0, ("品牌" if language == "zh" else "brand ") + quoted(ad.brand))
     return _without_orders(facts[:most])

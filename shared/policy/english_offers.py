@@ -12,12 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 
-from shared.policy.english_passages import ARTICLES, LONGEST, read_words, words_of
+from shared.policy.english_passages import ARTICLES, LONGEST, OURS, read_words, words_of
 from shared.policy.plain import beside
 
-_OURS = "company|firm|business|agency|team|group|practice|studio|shop|school|clinic"
 _SUBJECT = re.compile(
-    rf"(?:(?:here )?at our (?:{_OURS}),? )?we\b|our (?:{_OURS})\b(?-i:(?: [A-Z][\w&.'’-]*){{0,3}})", re.I
+    rf"(?:(?:here )?at our (?:{OURS}),? )?we\b|our (?:{OURS})\b(?-i:(?: [A-Z][\w&.'’-]*){{0,3}})", re.I
 )
 _NAME = re.compile(r"(?:[A-Z][\w&.'’-]* ){1,5}(?=[a-z])")
 _APART = re.compile(r"[,:|(]| [-–—|]")  # what ends a name in a title
@@ -38,17 +37,18 @@ _words = partial(beside, "en", file="offers")
 
 @dataclass(frozen=True, slots=True)
 class _Phrase:
-    """The end of a sentence, its words, and the places of those that a comma stands before."""
+    """The end of a sentence, its words, where each ends, and the places of those that a comma stands before."""
 
     text: str
     words: Sequence[str]
+    ends: Sequence[int]
     commas: frozenset[int]
 
     @classmethod
     def of(cls, text: str) -> _Phrase:
         spans = [(start, end) for _, start, end in words_of(text)]
         commas = (place for place in range(1, len(spans)) if "," in text[spans[place - 1][1] : spans[place][0]])
-        return cls(text, read_words(text), frozenset(commas))
+        return cls(text, read_words(text), [end for _, end in spans], frozenset(commas))
 
     def at(self, place: int) -> str:
         """The word there, or nothing."""
@@ -130,7 +130,7 @@ def _is_thing(told: _Phrase, verb: str) -> bool:
     called = [word for word in words[: words.index(first)] if word.endswith(_PERSONS)] if first else []
     if called and (causing or verb in _words("publishing")):
         return False
-    priced = told.text[: words_of(told.text)[min(_PRICED, len(words)) - 1][2]]
+    priced = told.text[: told.ends[min(_PRICED, len(words)) - 1]]
     return not _PAID.search(priced) and not _has_receiver(told)
 
 

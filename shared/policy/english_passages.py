@@ -35,17 +35,18 @@ COMPLETES = frozenset(("and", "with", "for", "in", "from", "by", "at", "on", "to
 _STARTS = frozenset(("with", "in", "from", "by", "at", "on", "for", "made"))
 _PREPOSITIONS = _STARTS - {"made"} | {"under", "during", "given", "without", "within", "plus", "bar"}
 _BEGAN = frozenset(("founded", "established", "born", "based", "run", "owned", "made", "led"))
+OURS = "company|firm|business|agency|team|group|practice|studio|shop|school|clinic"  # what a firm calls itself
 # Firms that say what they are.
 _SELF = re.compile(
     r"(?:we are|we['’]re"
-    r"|our (?:company|firm|business|agency|team|group|practice|studio|shop|school|clinic) (?:is|are)) "
+    rf"|our (?:{OURS}) (?:is|are)) "
     r"(?P<article>an?|the) ",
     re.I,
 )
 # Firms that say what they do.
 _ACTING = re.compile(
     r"(?:(?:here )?at our (?:company|firm|studio|shop|school|clinic),? )?"
-    r"(?:we|our (?:company|firm|business|agency|team|group|practice|studio|shop|school|clinic)) (?P<verb>[a-z]+) ",
+    rf"(?:we|our (?:{OURS})) (?P<verb>[a-z]+) ",
     re.I,
 )
 _PARTED = re.compile(r"[:;–—]")

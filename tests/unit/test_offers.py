@@ -11,16 +11,16 @@ from shared.domain import Ad
 from shared.generating.facts import facts_of, quotations_of, quoted_title
 from shared.policy.english_offers import offers
 from shared.policy.english_quotes import offered
+from shared.policy.quoting import quotable
 from shared.preprocess import parse_ad
 
 HERE = Path(__file__).parent
 
 
-def ad_of(description: str, title: str = "Northwind", brand: str | None = None) -> Ad:
+def ad_of(description: str, title: str = "Northwind") -> Ad:
     return Ad(
         ad_id="a",
         title=title,
-        brand=brand,
         description=description,
         landing_url="https://example.com/",
         language="en",
@@ -61,6 +61,7 @@ def test_who_offers_a_thing_is_left_out_and_all_that_follows_stays(sentence: str
         "We sell out every single weekend",
         "We offer nothing but plain shirts",
         "We offer to pay half of it",
+        "We offer you great coffee in Leeds",
         "We sell boxes: flat, folded, and used",
         "We offer boxes and we fold them",
         "We are a bit late this year",
@@ -109,3 +110,17 @@ def test_a_prompt_tells_a_long_sentence_by_what_it_offers() -> None:
 def test_a_title_cut_out_of_such_a_sentence_is_what_it_offers() -> None:
     description = "We offer mortgage finance for people who buy a farm or a forest, wherever in Europe."
     assert quoted_title(ad_of(description, title=description[:49])) == "mortgage finance"
+
+
+@pytest.mark.parametrize(
+    ("description", "sentences"),
+    [
+        ("We run your IT department. Call us.", ["We run your IT department", "Call us"]),
+        ("BUY IT NOW. Call us.", ["Call us"]),  # *it* leans on another sentence
+        ("We fit kitchens.Our showroom is in Leeds.", ["We fit kitchens", "Our showroom is in Leeds"]),
+        ("Taxi rides from St. Pancras. Call us.", ["Taxi rides from St. Pancras", "Call us"]),
+        ("Pond filters of all makes excl. Oase.", ["Pond filters of all makes excl. Oase"]),
+    ],
+)
+def test_where_sentences_end_and_which_lean_on_others(description: str, sentences: list[str]) -> None:
+    assert quotable(description, "en") == sentences
