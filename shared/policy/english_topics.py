@@ -105,6 +105,14 @@ def with_article(topic: str, description: str) -> str:
     return f"{'an' if topic[0] in 'aeio' else 'a'} {topic}"
 
 
+def without_praise(thing: str) -> str:
+    """*Gym* of *affordable, world-class gym*: what is left of a thing without praise before it."""
+    words = list(re.finditer(r"[^\s,]+", thing))
+    starts = [word.start() for word in words if word[0].lower() not in _words("praise")]
+    left = thing[starts[0] :] if starts else thing
+    return thing if thing.lower() == f"the {left.lower()}" else left
+
+
 def _denies(text: str) -> bool:
     words = [word for word, _, _ in words_of(re.sub(r"\bnew (?:&|and) used\b", "", text, flags=re.I))]
     return not _words("not offered").isdisjoint(words) or any(

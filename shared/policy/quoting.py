@@ -21,7 +21,7 @@ from shared.policy.chinese_quotes import sentences as chinese_sentences
 from shared.policy.english_offers import offers
 from shared.policy.english_passages import beginnings, is_fragment, parted, sentences, thing_in, words_of
 from shared.policy.english_quotes import EnglishQuotations, asked_after, offered, only_calls, plain_english
-from shared.policy.english_topics import with_article
+from shared.policy.english_topics import with_article, without_praise
 from shared.policy.plain import beside
 
 _ARTICLE = re.compile(r"(?:one of )?(?:an?|the) ", re.I)
@@ -64,15 +64,30 @@ def topics_of(ad: Ad, language: Language) -> list[str]:
     return [] if language == "zh" else [with_article(topic, ad.description) for topic in asked_after(ad)]
 
 
-def thing_of(title: str, description: str, language: Language) -> str:
-    """What a long title is about that is only the beginning of the description's first sentence, cut off: a fragment
-    that nobody would say. Empty where the title is one, or nothing can be named."""
+def is_cut(title: str, description: str, language: Language) -> bool:
+    """Whether a long title is only the beginning of an English description's first sentence, cut off: a fragment that
+    nobody would say."""
     if language == "zh" or not is_fragment(title, description):
-        return ""
+        return False
     following = description[len(title) :]
-    if not following or following[0] in ".!?;":
+    return bool(following) and following[0] not in ".!?;"
+
+
+def ended(fragment: str, language: Language) -> str:
+    """As much of a fragment as may end there: *Shoes made of leather* of *Shoes made of leather, with a*."""
+    words = fragment.split()
+    while language == "en" and len(words) > 1 and words[-1].lower() in beside("en", "no end"):
+        words.pop()
+    return " ".join(words).rstrip(",;:-–—& ")
+
+
+def thing_of(title: str, description: str, language: Language) -> str:
+    """What a title is about that `is_cut`, without its praise, and with the article that it has there. Empty where the
+    title is one, or nothing can be named."""
+    if not is_cut(title, description, language):
         return ""
-    return thing_in(description) or thing_in(_ARTICLE.sub("", offers(parted(description)[0], title)))
+    thing = thing_in(description) or thing_in(_ARTICLE.sub("", offers(parted(description)[0], title)))
+    return with_article(without_praise(thing), description) if thing else ""
 
 
 def dissuades(text: str, language: Language) -> bool:

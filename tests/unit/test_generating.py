@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain import Ad, Consent
+from shared.domain import Ad, Consent, Language
 from shared.errors import NotFound, Unprocessable
 from shared.generating import CopyRequest, CopyResult
 from shared.generating.form import form_problems, tidy
@@ -297,6 +297,50 @@ def test_templates_are_varied_supported_and_lawful(ad: Ad) -> None:
         assert not blocking(check(text, ad.domain)), text
         assert not form_problems(text, ad.language), text
     assert sum("5000" in text for text in written) >= 1
+
+
+def _cut_off(description: str, **facts: Any) -> Ad:
+    title = description[:60].rsplit(" ", 1)[0]
+    return replace(PHONE_EN, title=title, description=description, brand=None, **{"attributes": {}, **facts})
+
+
+PIANO = "We offer piano lessons to help you play the pieces that you love, at home and in our rooms near the station."
+GARDEN = "We build gardens and terraces of stone and wood in Leeds and around the town. Our gardeners plan each bed with you."
+
+
+def test_templates_ask_after_what_a_cut_title_is_about() -> None:
+    written = fill_templates(_cut_off(PIANO), "en", 6)
+    assert set(written[:2]) & {f"{lead} piano lessons? {call}" for lead, call in (
+        ("Looking for", "Take a look."), ("Looking for", "Have a look."), ("Interested in", "See the details.")
+    )}  # fmt: skip
+    assert not [text for text in written if text.startswith(("Meet", "Take a look at"))]
+
+
+def test_templates_quote_whole_sentences_where_a_title_is_cut_off() -> None:
+    written = fill_templates(_cut_off(GARDEN), "en", 6)
+    assert all(one in " ".join(written[:2]) for one in GARDEN.rstrip(".").split(". ")), written
+    priced = fill_templates(_cut_off(GARDEN, attributes={"material": "oak"}), "en", 3)
+    assert any("material: oak" in text.lower() for text in priced)
+    for text in (*written, *priced):
+        assert not form_problems(text, "en"), text
+
+
+def test_a_cut_title_ends_where_something_may_end() -> None:
+    ad = _cut_off(
+        "Plumbing for homes of all kinds and sizes which we know in the whole of Kent, cheaply and for everyone."
+    )
+    assert ad.title.endswith("know in")
+    assert not [text for text in fill_templates(ad, "en", 5) if "know in" in text and "of Kent" not in text]
+
+
+@pytest.mark.parametrize(
+    ("title", "language", "mark"), [("Ready to learn to swim?", "en", "? "), ("想学游泳吗？", "zh", "？")]
+)
+def test_a_title_that_asks_is_followed_by_a_call(title: str, language: Language, mark: str) -> None:
+    ad = replace(PHONE_ZH if language == "zh" else PHONE_EN, title=title, brand=None, attributes={})
+    written = fill_templates(ad, language, 3)
+    assert all(text.startswith(title) and "?." not in text and "？。" not in text for text in written), written
+    assert all(mark in text for text in written[:2])
 
 
 def test_a_template_says_nothing_in_the_wrong_language() -> None:

@@ -251,5 +251,5 @@ def test_a_cut_off_title_is_called_by_its_thing_in_the_prompt() -> None:
     )
     ad = plain(description[:60], description)
     said = build_prompt(ad, "en", style="tuned").messages[-1]["content"]
-    assert "Product: independent insurance agent\n" in said
+    assert "Product: an independent insurance agent\n" in said
     assert "We are an independent insurance agent\n" in said

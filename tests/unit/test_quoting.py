@@ -302,11 +302,15 @@ def test_what_somebody_is_only_by_what_follows_is_not_quoted_alone(text: str, fa
 @pytest.mark.parametrize(
     ("facts", "thing"),
     [
-        (AGENCY, "independent insurance agent"),
-        (MARINA, "elastic mooring specialist"),
+        (AGENCY, "an independent insurance agent"),
+        (MARINA, "an elastic mooring specialist"),
         (TESTS, "Quality Systems Enhancement"),
         (firm("A unique collection of villa rentals filled with character and charm in chosen places by the sea."),
-         "A unique collection of villa rentals"),
+         "a collection of villa rentals"),
+        (firm("Our company is an affordable world-class gym that helps its members to train as they always wanted."),
+         "a gym"),
+        (firm("The outdoor company at home in the hills: for five generations we have been at your side there."),
+         "The outdoor company"),
         (firm("Social media and marketing agency for lifestyle brands, in the digital space and outside of it."),
          "Social media and marketing agency"),
         (firm("We commit to creating fabrics that help upholstered furniture turn into objects of value."), ""),
