@@ -305,7 +305,9 @@ def _cut_off(description: str, **facts: Any) -> Ad:
 
 
 PIANO = "We offer piano lessons to help you play the pieces that you love, at home and in our rooms near the station."
-GARDEN = "We build gardens and terraces of stone and wood in Leeds and around the town. Our gardeners plan each bed with you."
+GARDEN = (
+    "We build gardens and terraces of stone and wood in Leeds and around the town. Our gardeners plan beds with you."
+)
 
 
 def test_templates_ask_after_what_a_cut_title_is_about() -> None:
