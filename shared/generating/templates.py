@@ -91,8 +91,8 @@ def _is_chinese(text: str) -> bool:
 def fill_templates(ad: Ad, language: Language, n: int, *, width: int = 120) -> list[str]:
     """Up to n different sentences that fit `width` columns, the fuller ones first.
 
-    The order of frames and facts turns with the ad, so that neighbouring ads do not all read the same. Where the title is a
-    piece of the description, cut off, the things that the description names and its sentences come first.
+    The order of frames and facts turns with the ad, so that neighbouring ads do not all read the same. Where the
+    title is a piece of the description, cut off, what the description names and its sentences come first.
     """
     frames = _document()[language]["frames"]
     turn = zlib.crc32(f"{ad.ad_id}{ad.title}".encode())

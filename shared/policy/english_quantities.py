@@ -77,7 +77,22 @@ _COUNT = re.compile(
 _PER_CENT = re.compile(rf"\b(?P<n>{ANY}) per cent\b(?P<off>,? (?:off|less|discount|cheaper)\b)?", re.I)
 _METRE_AND = re.compile(
     rf"\b(?P<n>an?|{ANY})[ -]met(?:re|er)s?(?: and|-and)?[ -](?P<m>\d\d"
-    rf"|(?:{'|'.join(TENS)})(?:-(?:{UNITS}))?)\b(?! (?:cm|centi|people))",
+    rf"|(?:{'|'.join(TENS)})(?:-(?:{UNITS}))?|ten|eleven|twelve|(?:thir|four|fif|six|seven|eigh|nine)teen)\b"
+    r"(?! (?:cm|centi|people))",
+    re.I,
+)
+_FEET_AND = re.compile(  # five foot two
+    rf"\b(?P<n>{ANY})[ -](?:foot|feet)(?: and|-and)?[ -](?P<m>1[01]|[1-9]|{UNITS}|ten|eleven)"
+    r"(?:(?:-| )inch(?:es)?\b|(?=\s*(?:[,.;:!?)]|$)| (?:tall|high|long|wide|deep|in|and|or|across)\b))",
+    re.I,
+)
+_SCORES = re.compile(rf"\b(?P<n>{UNDER}) score\b(?: and (?P<m>{UNDER})\b)?|\b(?P<baker>a baker['’]s dozen)\b", re.I)
+_PART_OF_MANY = re.compile(
+    rf"\b{_FRACTION}(?: of)? an? (?P<many>hundred|thousand|million|billion|dozen)\b(?! (?:pounds|dollars|euros))", re.I
+)
+_WASHED_AT = re.compile(  # washable at thirty
+    rf"\b(?:wash|washed|washes|washable|laundered)\b(?: [a-z]+)? at (?P<n>{ANY})\b"
+    r"(?! ?(?:°|[cf]\b|degrees|o['’]clock|[ap]\.?m\b|[a-z]+s\b)|[:.]\d)",
     re.I,
 )
 _CUT_BY = re.compile(
@@ -125,6 +140,7 @@ _SHARED = re.compile(  # 100, 140 and 180 mm
     r"(?<![\w.])(?P<n>\d+(?:\.\d+)?)(?=(?:, \d+(?:\.\d+)?)*,? (?:and|or|&) \d+(?:\.\d+)?\s?(?P<unit>[A-Za-z]+)\b)"
     r"|(?<![\w.])(?P<by>\d+(?:\.\d+)?)(?= by \d+(?:\.\d+)?\s?(?P<unit2>[A-Za-z]+)\b)"
 )
+_FOOT = Decimal("0.3048")
 _GROUP = {"trio": 3, "threesome": 3, "quartet": 4, "foursome": 4}
 _ONE = re.compile(
     r"(?:(?<=\bin )|(?<=\bfor )|(?<=\bwithin )|(?<=\bover )|(?<=\bunder )|(?<=\babout )|(?<=\baround )|(?<=\bnearly )"
@@ -212,7 +228,10 @@ _CLOCK_RANGE = re.compile(
     re.I,
 )
 _AGE = re.compile(
-    rf"\b(?P<n>{ANY})[ -]years?[ -]olds?\b|\b(?:under|over)[- ](?P<tens>\d+|tens|elevens|twelves|fives|eights"
+    rf"\b(?P<n>{ANY})[ -]years?[ -]olds?\b"
+    rf"|\b(?:children|kids|teenagers|youngsters|boys|girls|people|persons|guests|adults|pupils|speakers|players)"
+    rf" (?:of|from) (?P<from>{ANY})(?= (?:and|or) (?:over|up|above|older|upwards)\b)"
+    rf"|\b(?:under|over)[- ](?P<tens>\d+|tens|elevens|twelves|fives|eights"
     rf"|sixteens|eighteens|sixties|fifties|forties|thirties)s?\b(?![ -]?(?:[%°]|(?:g|kg|mg|ml|cl|l|cm|mm|m|km|w|v"
     rf"|hz|db|mb|gb|oz|lbs?|mph|kcal)\b|years|months|minutes|hours|days"
     rf"|weeks|grams|metres|miles|people|percent|per))",
@@ -243,6 +262,8 @@ def find_english(plain: str) -> Iterator[Spoken]:
     for match in _AGE.finditer(plain):
         if match["n"]:
             yield match.start(), match.end(), "measure", read_any(match["n"]), Unit("age")
+        elif match["from"]:
+            yield *match.span("from"), "measure", read_any(match["from"]), Unit("age")
         else:
             tens = match["tens"].lower()
             value = Decimal(_TENS_OF[tens]) if tens in _TENS_OF else Decimal(tens)
@@ -281,6 +302,21 @@ def find_english(plain: str) -> Iterator[Spoken]:
         ):
             continue  # a third year
         yield _measured(match, _part(match["n"], match["f"]), match["unit"])
+    for match in _METRE_AND.finditer(plain):
+        whole = Decimal(1) if match["n"].lower() in ("a", "an") else read_any(match["n"])
+        yield match.start(), match.end(), "measure", whole + read_any(match["m"]) / 100, Unit("length")
+    for match in _FEET_AND.finditer(plain):
+        length = read_any(match["n"]) * _FOOT + read_any(match["m"]) * _FOOT / 12
+        yield match.start(), match.end(), "measure", length, Unit("length")
+    for match in _WASHED_AT.finditer(plain):
+        yield *match.span("n"), "measure", read_any(match["n"]), Unit("temperature")
+    for match in _SCORES.finditer(plain):
+        scores = Decimal(13) if match["baker"] else 20 * read_any(match["n"]) + read_any(match["m"] or "0")
+        yield match.start(), match.end(), "number", scores, BARE
+    for match in _PART_OF_MANY.finditer(plain):
+        part = _part(match["n"], match["f"]) * read_english(match["many"])
+        if part == part.to_integral_value():
+            yield match.start(), match.end(), "number", part.to_integral_value(), BARE
     for match in _COUNT.finditer(plain):
         count = 6 if match["half"] else 12 if match["dozen"] else _GROUP[match["group"].lower()]
         if match["unit"]:
@@ -317,9 +353,6 @@ def find_english(plain: str) -> Iterator[Spoken]:
             (part * times * 100).quantize(Decimal("0.01")),
             Unit("percent"),
         )
-    for match in _METRE_AND.finditer(plain):
-        whole = Decimal(1) if match["n"].lower() in ("a", "an") else read_any(match["n"])
-        yield match.start(), match.end(), "measure", whole + read_any(match["m"]) / 100, Unit("length")
     for match in _CUT_BY.finditer(plain):
         yield *match.span("by"), "percent", _FRACTIONS[match["f"].lower()] * 100, Unit("percent")
     for match in _PER_CENT.finditer(plain):

@@ -38,6 +38,39 @@ def refused(text: str, about: Ad) -> list[str]:
     return [claim.text for claim in unsupported(trace_claims(text, about))]
 
 
+RUNNER = ad(
+    "Thorne hand-woven runner",
+    "A runner of 70 by 280 cm, sold in 140 villages to half a million homes. Machine washable at thirty. Thirteen "
+    "colours. Children of twelve and over may help at the loom, which is 157 cm high.",
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "figure", "true"),
+    [
+        ("It is two metres eighty long.", "two metres eighty", True),
+        ("It is two metres ninety long.", "two metres ninety", False),
+        ("Wash it at thirty degrees.", "thirty degrees", True),
+        ("Wash it at forty degrees.", "forty degrees", False),
+        ("Washable at forty.", "forty", False),
+        ("Seven score villages know it.", "Seven score", True),
+        ("Six score villages know it.", "Six score", False),
+        ("Half a million homes have one.", "Half a million", True),
+        ("A quarter of a million homes have one.", "A quarter of a million", False),
+        ("A baker's dozen of colours.", "A baker's dozen", True),
+        ("A dozen colours.", "A dozen", False),
+        ("A thirteen-year-old may help.", "thirteen-year-old", True),
+        ("An eleven-year-old may help.", "eleven-year-old", False),
+        ("Children of ten and over may help.", "ten", False),
+        ("The loom is five foot two high.", "five foot two", True),
+        ("The loom is six foot two high.", "six foot two", False),
+    ],
+)
+def test_figures_are_read_as_people_say_them(text: str, figure: str, true: bool) -> None:
+    (claim,) = [claim for claim in trace_claims(text, RUNNER) if claim.text == figure]
+    assert (claim.support is not None) == true
+
+
 @pytest.mark.parametrize(
     ("text", "about"),
     [

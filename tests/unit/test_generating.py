@@ -300,6 +300,7 @@ def test_templates_are_varied_supported_and_lawful(ad: Ad) -> None:
 
 
 def _cut_off(description: str, **facts: Any) -> Ad:
+    assert isinstance(PHONE_EN, Ad)
     title = description[:60].rsplit(" ", 1)[0]
     return replace(PHONE_EN, title=title, description=description, brand=None, **{"attributes": {}, **facts})
 
@@ -339,7 +340,9 @@ def test_a_cut_title_ends_where_something_may_end() -> None:
     ("title", "language", "mark"), [("Ready to learn to swim?", "en", "? "), ("想学游泳吗？", "zh", "？")]
 )
 def test_a_title_that_asks_is_followed_by_a_call(title: str, language: Language, mark: str) -> None:
-    ad = replace(PHONE_ZH if language == "zh" else PHONE_EN, title=title, brand=None, attributes={})
+    phone = PHONE_ZH if language == "zh" else PHONE_EN
+    assert isinstance(phone, Ad)
+    ad = replace(phone, title=title, brand=None, attributes={})
     written = fill_templates(ad, language, 3)
     assert all(text.startswith(title) and "?." not in text and "？。" not in text for text in written), written
     assert all(mark in text for text in written[:2])
