@@ -18,7 +18,7 @@ from shared.policy.chinese_scope import overreach
 from shared.policy.claim_terms import term_claims, term_groups
 from shared.policy.dates import find_dates
 from shared.policy.english_arithmetic import follows
-from shared.policy.english_bills import misrated
+from shared.policy.english_bills import misrated, rated_otherwise
 from shared.policy.english_bounds import said_bound
 from shared.policy.english_counts import counts_life
 from shared.policy.english_terms import terms
@@ -107,6 +107,12 @@ def read(text: str, ad: Ad, *, audience: Sequence[str] = ()) -> Reading:
             if rates and worked_out is None and not _HAN.search(plain) and misrated(plain, quantity, facts):
                 rates = [replace(rate, support=None) for rate in rates]
             claims += [replace(rate, support=rate.support or worked_out) for rate in rates]
+    if not chinese:
+        claims = [
+            replace(claim, support=None) if claim.span in otherwise else claim
+            for otherwise in [{(one.start, one.end) for one in quantities if rated_otherwise(plain, one, facts)}]
+            for claim in claims
+        ]
     taken = bytearray(len(plain))
     if chinese:
         claimed = {claim.span for claim in claims}

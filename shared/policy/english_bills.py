@@ -24,6 +24,9 @@ DAYS_OF_SPAN = {
     "day": Decimal(1), "night": Decimal(1), "week": Decimal(7), "fortnight": Decimal(14), "month": Decimal("30.4"),
     "quarter": Decimal(91), "year": Decimal(365),
 }  # fmt: skip
+_RATED_BY = re.compile(r"(?: of [a-z]+)? (?:an?|per|each|every) [a-z]+\b", re.I)
+_STAYS = {"day", "night"}
+_DISTANCES = {"mile", "kilometre", "kilometer", "km", "metre", "meter", "yard", "foot"}
 SPAN_NAMED = re.compile(
     r"(?<!half a )(?<!half-)\b(?P<unit>day|night|week|fortnight|month|quarter|year)(?:ly)?\b|\b(?P<adv>daily|nightly"
     r"|annually|annual)\b",
@@ -189,12 +192,35 @@ def misrated(plain: str, price: Quantity, known: Facts) -> bool:
         return False
     if rate in DAYS_OF_SPAN or rate == "hour":
         said = re.compile(rf"\b{rate}(?:ly)?\b|\bnightly\b|\bdaily\b", re.I)
-        return not any(figure.per == rate or said.search(figure.field) or said.search(figure.beside) for figure in told)
+        return not any(
+            figure.per == rate
+            or said.search(figure.field)
+            or {figure.per, rate} == _STAYS
+            or (figure.per not in {"hour", *DAYS_OF_SPAN} and said.search(figure.beside))
+            for figure in told
+        )
     if rate in ("person", "head", "each", "adult", "guest"):
         return all(
             figure.per in _TOGETHER_FOR or _FOR_SO_MANY.search(said_after(figure)) is not None for figure in told
         )
     return False
+
+
+def rated_otherwise(plain: str, amount: Quantity, known: Facts) -> bool:
+    """Whether a copy gives an amount of the ad for another thing that the ad knows, or for another distance: *180 mg a
+    box* of *180 mg a can*."""
+    said = _RATED_BY.match(plain, amount.end)
+    rate = rate_of(plain, amount.start, amount.end) if said and amount.kind != "number" else ""
+    rates = {
+        figure.per
+        for figure in known.figures
+        if figure.dimension == amount.unit.dimension and figure.value == amount.value and figure.quantity.end
+    }
+    if not rate or not rates or "" in rates or rate in rates:
+        return False
+    if rate in _DISTANCES:
+        return rates <= _DISTANCES
+    return all(stem(one) in known.words.stems for one in (rate, *rates))
 
 
 def other_numbers(plain: str, claim: Quantity) -> list[Decimal]:

@@ -71,6 +71,25 @@ def test_figures_are_read_as_people_say_them(text: str, figure: str, true: bool)
     assert (claim.support is not None) == true
 
 
+BREW = ad(
+    "Cold brew",
+    "Twelve cans to a box. Each can holds 180 mg of caffeine per can. Late boxes cost £1 a day for one week each.",
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "refused_for"),
+    [
+        ("180 mg of caffeine per can.", []),
+        ("180 mg of caffeine per box.", ["180 mg"]),
+        ("Late boxes are £1 a day.", []),
+        ("Late boxes are £1 a week.", ["£1"]),
+    ],
+)
+def test_an_amount_is_of_what_the_ad_gives_it_for(text: str, refused_for: list[str]) -> None:
+    assert [one for one in refused(text, BREW) if "mg" in one or "£" in one][:1] == refused_for
+
+
 @pytest.mark.parametrize(
     ("text", "about"),
     [
