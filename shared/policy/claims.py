@@ -107,12 +107,6 @@ def read(text: str, ad: Ad, *, audience: Sequence[str] = ()) -> Reading:
             if rates and worked_out is None and not _HAN.search(plain) and misrated(plain, quantity, facts):
                 rates = [replace(rate, support=None) for rate in rates]
             claims += [replace(rate, support=rate.support or worked_out) for rate in rates]
-    if not chinese:
-        claims = [
-            replace(claim, support=None) if claim.span in otherwise else claim
-            for otherwise in [{(one.start, one.end) for one in quantities if rated_otherwise(plain, one, facts)}]
-            for claim in claims
-        ]
     taken = bytearray(len(plain))
     if chinese:
         claimed = {claim.span for claim in claims}
@@ -171,8 +165,9 @@ def _quantity_claim(text: str, plain: str, quantity: Quantity, facts: Facts) -> 
     ):
         quantity = replace(quantity, kind="number", unit=BARE)  # over four payments
     support = quantity_support(plain, quantity, limit, facts)
-    if support is None and _HAN.search(plain) is None:
-        support = follows(plain, quantity, limit, facts)
+    if _HAN.search(plain) is None:
+        support = support or follows(plain, quantity, limit, facts)
+        support = None if rated_otherwise(plain, quantity, facts) else support
     return Claim((quantity.start, quantity.end), text[quantity.start : quantity.end], quantity.kind, support)
 
 

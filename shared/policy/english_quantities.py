@@ -69,7 +69,8 @@ _PART_OFF = re.compile(
     re.I,
 )
 _COUNT = re.compile(
-    r"\b(?:(?P<half>half a dozen|half-dozen)|(?P<dozen>a dozen)|a (?P<group>trio|quartet|threesome|foursome) of)\b"
+    r"\b(?:(?P<half>half a dozen|half-dozen)|(?P<dozen>a (?P<baker>baker['’]s )?dozen)"
+    r"|a (?P<group>trio|quartet|threesome|foursome) of)\b"
     r"(?: (?P<unit>miles|kilometres|hours|minutes|days|weeks|months|years|metres|pounds|dollars|lessons|classes"
     r"|sessions|episodes)\b)?",
     re.I,
@@ -86,7 +87,7 @@ _FEET_AND = re.compile(  # five foot two
     r"(?:(?:-| )inch(?:es)?\b|(?=\s*(?:[,.;:!?)]|$)| (?:tall|high|long|wide|deep|in|and|or|across)\b))",
     re.I,
 )
-_SCORES = re.compile(rf"\b(?P<n>{UNDER}) score\b(?: and (?P<m>{UNDER})\b)?|\b(?P<baker>a baker['’]s dozen)\b", re.I)
+_SCORES = re.compile(rf"\b(?P<n>{UNDER}) score\b(?: and (?P<m>{UNDER})\b)?", re.I)
 _PART_OF_MANY = re.compile(
     rf"\b{_FRACTION}(?: of)? an? (?P<many>hundred|thousand|million|billion|dozen)\b(?! (?:pounds|dollars|euros))", re.I
 )
@@ -311,14 +312,15 @@ def find_english(plain: str) -> Iterator[Spoken]:
     for match in _WASHED_AT.finditer(plain):
         yield *match.span("n"), "measure", read_any(match["n"]), Unit("temperature")
     for match in _SCORES.finditer(plain):
-        scores = Decimal(13) if match["baker"] else 20 * read_any(match["n"]) + read_any(match["m"] or "0")
-        yield match.start(), match.end(), "number", scores, BARE
+        yield match.start(), match.end(), "number", 20 * read_any(match["n"]) + read_any(match["m"] or "0"), BARE
     for match in _PART_OF_MANY.finditer(plain):
         part = _part(match["n"], match["f"]) * read_english(match["many"])
         if part == part.to_integral_value():
             yield match.start(), match.end(), "number", part.to_integral_value(), BARE
     for match in _COUNT.finditer(plain):
-        count = 6 if match["half"] else 12 if match["dozen"] else _GROUP[match["group"].lower()]
+        count = (
+            6 if match["half"] else 13 if match["baker"] else 12 if match["dozen"] else _GROUP[match["group"].lower()]
+        )
         if match["unit"]:
             yield _measured(match, Decimal(count), match["unit"])
         else:

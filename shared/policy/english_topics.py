@@ -106,7 +106,7 @@ def with_article(topic: str, description: str) -> str:
 
 
 def without_praise(thing: str) -> str:
-    """*Gym* of *affordable, world-class gym*: what is left of a thing without praise before it."""
+    """*gym* of *affordable, world-class gym*: what is left of a thing without praise before it."""
     words = list(re.finditer(r"[^\s,]+", thing))
     starts = [word.start() for word in words if word[0].lower() not in _words("praise")]
     left = thing[starts[0] :] if starts else thing

@@ -73,10 +73,10 @@ def is_cut(title: str, description: str, language: Language) -> bool:
     return bool(following) and following[0] not in ".!?;"
 
 
-def ended(fragment: str, language: Language) -> str:
-    """As much of a fragment as may end there: *Shoes made of leather* of *Shoes made of leather, with a*."""
+def ended(fragment: str) -> str:
+    """As much of an English fragment as may end there: *Shoes made of leather* of *Shoes made of leather, with a*."""
     words = fragment.split()
-    while language == "en" and len(words) > 1 and words[-1].lower() in beside("en", "no end"):
+    while len(words) > 1 and words[-1].lower() in beside("en", "no end"):
         words.pop()
     return " ".join(words).rstrip(",;:-–—& ")
 
