@@ -13,11 +13,11 @@ from itertools import combinations, permutations
 
 from shared.policy.counting import counted
 from shared.policy.english_bounds import times_in
-from shared.policy.english_figures import BESIDE, Figure, rate_of
+from shared.policy.english_figures import BESIDE, Figure, rate_name, rate_of
 from shared.policy.english_numbers import NUMBER_WORDS, read_any
 from shared.policy.facts import Facts
 from shared.policy.numerals import Quantity, find_quantities
-from shared.policy.units import CALENDAR_NUMBERS, Unit
+from shared.policy.units import CALENDAR_NUMBERS, Unit, match_unit
 from shared.policy.vocabulary import stem, vocabulary
 
 DAYS_OF_SPAN = {
@@ -26,7 +26,11 @@ DAYS_OF_SPAN = {
 }  # fmt: skip
 _RATED_BY = re.compile(r"(?: of [a-z]+)? (?:an?|per|each|every) [a-z]+\b", re.I)
 _STAYS = {"day", "night"}
-_DISTANCES = {"mile", "kilometre", "kilometer", "km", "metre", "meter", "yard", "foot"}
+_DISTANCES = {  # by the names that `rate_of` gives them, in metres
+    rate_name(name): unit[0].factor
+    for name in ("mile", "kilometre", "kilometer", "km", "metre", "meter", "yard", "foot")
+    if (unit := match_unit(name)) is not None
+}
 SPAN_NAMED = re.compile(
     r"(?<!half a )(?<!half-)\b(?P<unit>day|night|week|fortnight|month|quarter|year)(?:ly)?\b|\b(?P<adv>daily|nightly"
     r"|annually|annual)\b",
@@ -219,7 +223,7 @@ def rated_otherwise(plain: str, amount: Quantity, known: Facts) -> bool:
     if not rate or not rates or "" in rates or rate in rates:
         return False
     if rate in _DISTANCES:
-        return rates <= _DISTANCES
+        return all(one in _DISTANCES and _DISTANCES[one] != _DISTANCES[rate] for one in rates)
     return all(stem(one) in known.words.stems for one in (rate, *rates))
 
 

@@ -47,8 +47,8 @@ class Figure:
     """A quantity of an ad.
 
     `bound`: what limits it; `of`: stems and concepts of what it counts; `per`: what it is a rate of (``week``,
-    ``person``, ``each``, ``100 ml``; empty for none); `sentence`: number of its sentence, -1 where it has no text;
-    `beside`: what stands around it, in lower case.
+    ``person``, ``each``, ``100 ml``; empty for none); `sentence`: number of its sentence among those with figures, -1
+    where it has no text; `beside`: what stands around it, in lower case.
     """
 
     field: str
@@ -82,7 +82,12 @@ def rate_of(plain: str, start: int, end: int) -> str:
     if match is None:
         return ""
     name = (match["per"] or match["adv"] or match["zh"]).lower()
-    return "" if name in _NO_PER else _PERIOD.get(name, stem(name) if len(name) > 5 else name)
+    return "" if name in _NO_PER else _PERIOD.get(name, rate_name(name))
+
+
+def rate_name(name: str) -> str:
+    """A word in small letters as `Figure.per` has it."""
+    return stem(name) if len(name) > 5 else name
 
 
 def figures(
@@ -91,6 +96,7 @@ def figures(
     """The figures of an ad's (field, folded text) pairs, in their order; those without a text come first."""
     written = dict(texts)
     ends = {field: [match.start() for match in _CLAUSE.finditer(text)] for field, text in written.items()}
+    sentences: dict[tuple[str, int], int] = {}
     found: list[Figure] = []
     for field, quantity, bound in quantities:
         text = written.get(field, "")
@@ -103,7 +109,7 @@ def figures(
             of |= found[-1].of  # six pockets, two of them zipped
         last = quantity.start - 1
         begun = bisect_left(ends.get(field, ()), last) + (last >= 0 and bool(_CLAUSE.match(text, last, last + 1)))
-        sentence = hash((field, begun))
+        sentence = sentences.setdefault((field, begun), len(sentences))
         per = rate_of(text, quantity.start, quantity.end)
         beside = text[max(0, quantity.start - BESIDE) : quantity.end + BESIDE].lower()
         found.append(Figure(field, quantity, bound, of, per, sentence, beside))

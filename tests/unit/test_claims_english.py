@@ -73,7 +73,8 @@ def test_figures_are_read_as_people_say_them(text: str, figure: str, true: bool)
 
 BREW = ad(
     "Cold brew",
-    "Twelve cans to a box. Each can holds 180 mg of caffeine per can. Late boxes cost £1 a day for one week each.",
+    "Twelve cans to a box. Each can holds 180 mg of caffeine per can. Late boxes cost £1 a day for one week each. "
+    "Courier £2 a kilometre.",
 )
 
 
@@ -84,6 +85,10 @@ BREW = ad(
         ("180 mg of caffeine per box.", ["180 mg"]),
         ("Late boxes are £1 a day.", []),
         ("Late boxes are £1 a week.", ["£1"]),
+        ("A courier for £2 a kilometre.", []),
+        ("A courier for £2 per km.", []),
+        ("A courier for £2 a mile.", ["£2"]),
+        ("A courier for £2 a metre.", ["£2"]),
     ],
 )
 def test_an_amount_is_of_what_the_ad_gives_it_for(text: str, refused_for: list[str]) -> None:
