@@ -23,7 +23,9 @@ _PLACE = re.compile(
     r"(?:the )?(?:[A-Z]|(?:heart|north|south|east|west|centre|center|area|region|city|world|planet)\b)"
 )
 _GONE = re.compile(r"\b(?:out of stock|used to (?:be|run|have|sell|offer)|(?:over|under)-?\s?\d+s)\b", re.I)
-_SAID_AS_WRITTEN = re.compile(r"(?!u|eu|h|on[ce])[a-z]{3}")
+_SAID_AS_WRITTEN = re.compile(r"(?!(?i:u|eu|h|on[ce]))[A-Za-z][a-z]{2}")
+_DETERMINED = re.compile(r"(?:the|our|your|this|[\w-]+['’]s) ", re.I)
+_HEAD_ENDS = re.compile(r" (?:of|for|in|with|to|from|on|at|by) ")
 _SENTENCES = 3  # of a description that are looked at
 _SUBJECT = 8  # words of who does something
 _TITLE = 7  # words up to what a firm is called
@@ -93,16 +95,22 @@ def topics(description: str, firm: str = "", others: Sequence[str] = ()) -> list
 
 
 def with_article(topic: str, description: str) -> str:
-    """A topic as a question names it: *a law firm* of *We are a leading law firm*."""
+    """A topic as a question names it: *a law firm* of *We are a leading law firm*, or of *Law firm in Leeds*."""
     found = re.search(rf"\b([Aa]n?) ((?:[\w-]+ ){{0,3}}){re.escape(topic)}", description)
-    if not found or not _words("praise").issuperset(found[2].lower().split()):
-        return topic
-    if not found[2]:
+    if found and not found[2]:
         return f"{found[1].lower()} {topic}"
-    # By its letters, which tell how a word is said unless it is a name or begins like *unique*, *European* or *honest*.
-    if not _SAID_AS_WRITTEN.match(topic):
+    praised = found is not None and _words("praise").issuperset(found[2].lower().split())
+    if not (praised or _head(topic) in _words("counted")):
         return topic
-    return f"{'an' if topic[0] in 'aeio' else 'a'} {topic}"
+    # By its letters, which tell how a word is said unless it begins like *unique*, *European* or *honest*.
+    if not _SAID_AS_WRITTEN.match(topic) or _DETERMINED.match(topic):
+        return topic
+    return f"{'an' if topic[0] in 'aeioAEIO' else 'a'} {topic}"
+
+
+def _head(topic: str) -> str:
+    """The word that says what it is: *agency* of *staffing agency for schools*."""
+    return _HEAD_ENDS.split(topic.lower(), maxsplit=1)[0].rpartition(" ")[2]
 
 
 def without_praise(thing: str) -> str:

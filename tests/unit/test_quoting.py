@@ -312,7 +312,7 @@ def test_what_somebody_is_only_by_what_follows_is_not_quoted_alone(text: str, fa
         (firm("The outdoor company at home in the hills: for five generations we have been at your side there."),
          "The outdoor company"),
         (firm("Social media and marketing agency for lifestyle brands, in the digital space and outside of it."),
-         "Social media and marketing agency"),
+         "a Social media and marketing agency"),
         (firm("We commit to creating fabrics that help upholstered furniture turn into objects of value."), ""),
         (firm("Send flowers and gifts on the same day or the next to any of a hundred and ninety countries."), ""),
         (firm("30 years of experience as specialists in leasing, management, maintenance and development."), ""),

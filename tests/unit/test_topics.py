@@ -179,7 +179,13 @@ def test_a_prompt_names_it_where_there_is_little_to_quote() -> None:
         ("We are a trusted used book dealer.", "used book dealer"),
         ("We offer a range of garden furniture.", "garden furniture"),
         ("A leading once-a-week tax advice firm.", "once-a-week tax advice firm"),
-        ("Law firm in Kent, not a bad law firm.", "law firm"),
+        ("Law firm in Kent, not a bad law firm.", "a law firm"),
+        ("Staffing agency for schools.", "a staffing agency for schools"),
+        ("The Denver fence company", "a Denver fence company"),
+        ("The Ohio insurance agency", "an Ohio insurance agency"),
+        ("Leeds's own law firm", "Leeds's own law firm"),
+        ("SEO agency in Kent", "SEO agency"),  # how it is said its letters do not tell
+        ("Law firms in Kent, and a bar.", "law firms in Kent"),
     ],
 )
 def test_a_question_names_it_with_its_article(description: str, named: str) -> None:
