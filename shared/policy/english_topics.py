@@ -100,12 +100,16 @@ def with_article(topic: str, description: str) -> str:
     if found and not found[2]:
         return f"{found[1].lower()} {topic}"
     praised = found is not None and _words("praise").issuperset(found[2].lower().split())
-    if not (praised or _head(topic) in _words("counted")):
+    if not (praised or _is_counted(_head(topic))):
         return topic
     # By its letters, which tell how a word is said unless it begins like *unique*, *European* or *honest*.
     if not _SAID_AS_WRITTEN.match(topic) or _DETERMINED.match(topic):
         return topic
     return f"{'an' if topic[0] in 'aeioAEIO' else 'a'} {topic}"
+
+
+def _is_counted(word: str) -> bool:
+    return word in _words("counted") or (word in beside("en", "firms") and not _is_plural(word))
 
 
 def _head(topic: str) -> str:

@@ -6,15 +6,14 @@ import json
 import os
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
 from shared.policy.english_figures import figures
 from shared.policy.numerals import find_quantities
 from shared.policy.vocabulary import vocabulary
+from tests.data import ROOT
 
-ROOT = Path(__file__).parents[2]
 LINES = ROOT / "infra" / "training" / "ledger"
 EVERY = 40  # ads of the labelled lines of which one is traced
 PROGRAM = """
