@@ -23,9 +23,13 @@ _PLACE = re.compile(
     r"(?:the )?(?:[A-Z]|(?:heart|north|south|east|west|centre|center|area|region|city|world|planet)\b)"
 )
 _GONE = re.compile(r"\b(?:out of stock|used to (?:be|run|have|sell|offer)|(?:over|under)-?\s?\d+s)\b", re.I)
-_SAID_AS_WRITTEN = re.compile(r"(?!(?i:u|eu|h|on[ce]))[A-Za-z][a-z]{2}")
-_DETERMINED = re.compile(r"(?:the|our|your|this|[\w-]+['’]s) ", re.I)
-_HEAD_ENDS = re.compile(r" (?:of|for|in|with|to|from|on|at|by) ")
+_SIGN = re.compile(r"[^\w\s&'’.,/+()-]")
+_NO_DENIAL = re.compile(
+    r"\bnew (?:&|and) used\b|\bartificial (?:intelligence|grass|turf|lawns?)\b"
+    r"|\b(?:estate|tax|financial|strategic|event|wedding|retirement|succession|media|process|business|resource|travel"
+    r"|urban|town|space|kitchen|funeral|route) planning\b(?! to\b)",
+    re.I,
+)
 _SENTENCES = 3  # of a description that are looked at
 _SUBJECT = 8  # words of who does something
 _TITLE = 7  # words up to what a firm is called
@@ -94,39 +98,8 @@ def topics(description: str, firm: str = "", others: Sequence[str] = ()) -> list
     return list(found)
 
 
-def with_article(topic: str, description: str) -> str:
-    """A topic as a question names it: *a law firm* of *We are a leading law firm*, or of *Law firm in Leeds*."""
-    found = re.search(rf"\b([Aa]n?) ((?:[\w-]+ ){{0,3}}){re.escape(topic)}", description)
-    if found and not found[2]:
-        return f"{found[1].lower()} {topic}"
-    praised = found is not None and _words("praise").issuperset(found[2].lower().split())
-    if not (praised or _is_counted(_head(topic))):
-        return topic
-    # By its letters, which tell how a word is said unless it begins like *unique*, *European* or *honest*.
-    if not _SAID_AS_WRITTEN.match(topic) or _DETERMINED.match(topic):
-        return topic
-    return f"{'an' if topic[0] in 'aeioAEIO' else 'a'} {topic}"
-
-
-def _is_counted(word: str) -> bool:
-    return word in _words("counted") or (word in beside("en", "firms") and not _is_plural(word))
-
-
-def _head(topic: str) -> str:
-    """The word that says what it is: *agency* of *staffing agency for schools*."""
-    return _HEAD_ENDS.split(topic.lower(), maxsplit=1)[0].rpartition(" ")[2]
-
-
-def without_praise(thing: str) -> str:
-    """*gym* of *affordable, world-class gym*: what is left of a thing without praise before it."""
-    words = list(re.finditer(r"[^\s,]+", thing))
-    starts = [word.start() for word in words if word[0].lower() not in _words("praise")]
-    left = thing[starts[0] :] if starts else thing
-    return thing if thing.lower() == f"the {left.lower()}" else left
-
-
 def _denies(text: str) -> bool:
-    words = [word for word, _, _ in words_of(re.sub(r"\bnew (?:&|and) used\b", "", text, flags=re.I))]
+    words = [word for word, _, _ in words_of(_NO_DENIAL.sub("", text))]
     return not _words("not offered").isdisjoint(words) or any(
         word.endswith(("n't", "-only")) and word != "fee-only" for word in words
     )
@@ -138,10 +111,12 @@ def _starts(sentence: _Sentence, *, first: bool) -> Iterator[tuple[int, bool]]:
     if size := sentence.phrase(0, "participles"):
         yield size, False
         return
-    verb, own = _verb(sentence)
+    (verb, own), called = _verb(sentence), _called(sentence)
     been = words[verb - 1 : verb] == ["been"]
     size = sentence.phrase(verb, "verbs") or sentence.phrase(verb, "participles") * been
-    if size and (own or been or words[verb].endswith("s")):
+    if own and verb == called > 0:
+        yield from _is(sentence, verb, own=True)
+    elif size and (own or been or words[verb].endswith("s")):
         while words[verb + size : verb + size + 1] == ["and"] and sentence.phrase(verb + size + 1, "verbs"):
             verb += size + 1
             size = sentence.phrase(verb, "verbs")
@@ -167,6 +142,8 @@ def _verb(sentence: _Sentence) -> tuple[int, bool]:
     words, named = sentence.words, _named_verb(sentence)
     if named and _is_verb(sentence, named):
         return named, False
+    if called := _called(sentence):
+        return called, True
     for place, word in enumerate(words):
         if word not in ("we", "we're", "our") or not _words("conditional").isdisjoint(words[:place]):
             continue
@@ -182,6 +159,16 @@ def _verb(sentence: _Sentence) -> tuple[int, bool]:
         if word != "our":
             break
     return named, False
+
+
+def _called(sentence: _Sentence) -> int:
+    """The number of the word with which it begins what our company is called behind a comma or a dash, 0 where it is
+    not: *Our company, a leading law firm*, *Meet our company – the app that …*"""
+    words = sentence.words
+    place = 2 + (words[:1] in (["meet"], ["visit"], ["discover"]))
+    if words[place - 2 : place] != ["our", "company"] or words[place : place + 1] not in (["a"], ["an"], ["the"]):
+        return 0
+    return place if BREAK.search(sentence.before(place)) else 0
 
 
 def _is_us(sentence: _Sentence, start: int, verb: int) -> bool:
@@ -217,6 +204,10 @@ def _is_verb(sentence: _Sentence, place: int) -> bool:
 def _is(sentence: _Sentence, start: int, *, own: bool) -> Iterator[tuple[int, bool]]:
     """Of what somebody is: what it supplies, or itself."""
     words, place = sentence.words, start
+    doing = place + (words[place : place + 1] != [] and words[place] in _words("adverbs"))
+    if own and start and (size := sentence.phrase(doing, "participles") or sentence.phrase(doing, "devoted")):
+        yield doing + size, False
+        return
     if words[place : place + 2] == ["one", "of"]:
         place += 2
     if words[place : place + 1] and words[place] in _words("no beginning") - _words("praise"):
@@ -264,7 +255,9 @@ def _named(sentence: _Sentence, start: int, *, single: bool) -> Iterator[str]:
     joined = len(items) == 2 and "," not in sentence.before(items[0][1]) and end - start <= _LONGEST
     if len(items) == 1 or joined:
         if _is_thing(words[start:end]) and all(map(_ends_well, parts)):
-            yield sentence.part(start, max(whom, end))
+            named = sentence.part(start, max(whom, end))
+            if not _SIGN.search(named):
+                yield named
         return
     if single or whom or any("of" in part for part in parts):
         return
@@ -275,7 +268,7 @@ def _named(sentence: _Sentence, start: int, *, single: bool) -> Iterator[str]:
         return
     for part, (first, last) in zip(parts, items, strict=True):
         goods = _is_plural(part[-1]) and _is_plural(final[-1])
-        if _is_thing(part) and (goods or part[-1] in _words("heads")):
+        if part[0] != "other" and _is_thing(part) and (goods or part[-1] in _words("heads")):
             yield sentence.part(first, last)
 
 
@@ -306,11 +299,19 @@ def _without_praise(sentence: _Sentence, start: int) -> int:
         word, following = words[start], words[start + 1] if start + 1 < len(words) else ""
         named = sentence.is_name(start) and word not in ARTICLES  # *Premier League boxes*
         wide = word in _words("wide") and following in _words("amounts")
+        beside_praise = following in _JOINS and words[start + 2 : start + 3] and words[start + 2] in _words("praise")
+        placed = (
+            words[start - 1 : start] in (["the"], ["world's"])
+            and word in _words("places of honour")
+            and following not in _words("of that honour")
+        )
         if size := sentence.phrase(start, "phrases"):
             start += size
-        elif word in _words("amounts") and following == "of":
+        elif (word in _words("amounts") and following == "of") or (
+            beside_praise and word in _words("praise") | _words("praise beside praise")
+        ):
             start += 2
-        elif wide or (word in _words("praise") and following != "and" and not named):
+        elif wide or placed or (word in _words("praise") and following != "and" and not named):
             start += 1
         else:
             break
@@ -371,13 +372,18 @@ def _audience(sentence: _Sentence, end: int, *, single: bool = False) -> int:
         return -1
     if end >= len(words):
         return 0
-    if not _goes_on(sentence, end) and words[end] != "in":  # *office chairs, to the trade*
+    if not _goes_on(sentence, end) and words[end] not in ("in", "within"):  # *office chairs, to the trade*
         following = words[end + 1 : end + 2]
         also = words[end] == "as" and following == ["well"]
         purpose = words[end] == "to" and following and following[0] in _words("purposes")
         return -1 if _is_condition(words[end]) and not (purpose or also) else 0
     word, following = words[end], words[end + 1] if end + 1 < len(words) else ""
     rest = sentence.after(end + 1).strip()
+    if word in ("in", "within") and following == "the":
+        trade = next((at for at in range(end, min(end + _WIDE, len(words))) if words[at] in _TRADES), 0)
+        closed = trade + 1 == len(words) or (trade and not _goes_on(sentence, trade + 1))
+        if closed and _words("ends").isdisjoint(words[end + 2 : trade]):
+            return trade + 1  # *payroll services within the oil and gas industry*
     if word in _words("places"):
         open_to_all = not any(map(_is_condition, words[_end(sentence, end + 1) :][:1]))  # *in Kent on request*
         return 0 if _PLACE.match(rest) and following not in _words("no places") and open_to_all else -1
@@ -422,6 +428,9 @@ def _whom(sentence: _Sentence, first: int) -> int:
     words = sentence.words
     last = _end(sentence, first + (first < len(words) and words[first] in ("the", "a", "an")))
     if last < len(words) - 1 and words[last] in _JOINS and words[first] == "the":  # *the drinks and licensed trade*
+        last = _end(sentence, last + 1)
+    elif last < len(words) - 1 and words[last] in _JOINS and not words[last - 1].endswith("s"):
+        # *for public and private schools*
         last = _end(sentence, last + 1)
     if not first < last <= first + _AUDIENCE or words[first].endswith("ing"):
         return -1

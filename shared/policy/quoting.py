@@ -18,10 +18,10 @@ from shared.domain import Ad, Language
 from shared.policy.characters import fold
 from shared.policy.chinese_quotes import ChineseQuotations, plain_chinese, without_harmless
 from shared.policy.chinese_quotes import sentences as chinese_sentences
+from shared.policy.english_called import with_article, without_praise
 from shared.policy.english_offers import offers
 from shared.policy.english_passages import beginnings, is_fragment, parted, sentences, thing_in, words_of
 from shared.policy.english_quotes import EnglishQuotations, asked_after, offered, only_calls, plain_english
-from shared.policy.english_topics import with_article, without_praise
 from shared.policy.plain import beside
 
 _ARTICLE = re.compile(r"(?:one of )?(?:an?|the) ", re.I)

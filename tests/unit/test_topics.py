@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from shared.domain import Ad
 from shared.generating.facts import facts_of, quotations_of
 from shared.generating.prompts import build_prompt
-from shared.policy.english_topics import topics, with_article
+from shared.policy.english_called import with_article
+from shared.policy.english_topics import topics
 from shared.policy.quoting import topics_of
 from shared.preprocess import clean_text
 
@@ -51,6 +52,18 @@ LONG = (
             "We provide vehicle tracking software for independent couriers and taxi firms.",
             ["vehicle tracking software for independent couriers"],
         ),
+        ("Our company, a creative agency based in Leeds.", ["creative agency"]),
+        ("Our company is proudly providing courier services in Kent.", ["courier services"]),
+        ("We are the largest insurance agency in Ohio.", ["insurance agency"]),
+        ("We offer the best practice guides for nurses.", []),
+        ("We provide smart and affordable heating controls.", ["heating controls"]),
+        (
+            "We provide school supplies for public and private schools.",
+            ["school supplies for public and private schools"],
+        ),
+        ("We provide payroll services in the oil and gas industry.", ["payroll services in the oil and gas industry"]),
+        ("Our company provides estate planning services.", ["estate planning services"]),
+        ("We are planning to sell garden furniture.", []),
         ("We sell New Zealand wines.", ["New Zealand wines"]),  # what looks like praise is a name
     ],
 )
