@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 from shared.policy.english_passages import ARTICLES, BREAK, LONGEST, parted, read_words, words_of
 from shared.policy.plain import beside
@@ -24,12 +24,6 @@ _PLACE = re.compile(
 )
 _GONE = re.compile(r"\b(?:out of stock|used to (?:be|run|have|sell|offer)|(?:over|under)-?\s?\d+s)\b", re.I)
 _SIGN = re.compile(r"[^\w\s&'’.,/+()-]")
-_NO_DENIAL = re.compile(
-    r"\bnew (?:&|and) used\b|\bartificial (?:intelligence|grass|turf|lawns?)\b"
-    r"|\b(?:estate|tax|financial|strategic|event|wedding|retirement|succession|media|process|business|resource|travel"
-    r"|urban|town|space|kitchen|funeral|route) planning\b(?! to\b)",
-    re.I,
-)
 _SENTENCES = 3  # of a description that are looked at
 _SUBJECT = 8  # words of who does something
 _TITLE = 7  # words up to what a firm is called
@@ -94,12 +88,18 @@ def topics(description: str, firm: str = "", others: Sequence[str] = ()) -> list
         said = words_of(text)
         sentence = _Sentence(text, read_words(text), [(start, end) for _, start, end in said], names)
         for start, single in _starts(sentence, first=place == 0):
-            found |= dict.fromkeys(_named(sentence, start, single=single))
+            found |= dict.fromkeys(one for one in _named(sentence, start, single=single) if not _SIGN.search(one))
     return list(found)
 
 
+@cache
+def _no_denial() -> re.Pattern[str]:
+    """Names whose words deny nothing, but not *a business planning to open*."""
+    return re.compile(rf"\b(?:{'|'.join(map(re.escape, sorted(_words('denying nothing'))))})\b(?! to\b)", re.I)
+
+
 def _denies(text: str) -> bool:
-    words = [word for word, _, _ in words_of(_NO_DENIAL.sub("", text))]
+    words = [word for word, _, _ in words_of(_no_denial().sub("", text))]
     return not _words("not offered").isdisjoint(words) or any(
         word.endswith(("n't", "-only")) and word != "fee-only" for word in words
     )
@@ -111,10 +111,11 @@ def _starts(sentence: _Sentence, *, first: bool) -> Iterator[tuple[int, bool]]:
     if size := sentence.phrase(0, "participles"):
         yield size, False
         return
-    (verb, own), called = _verb(sentence), _called(sentence)
+    called = _called(sentence)
+    verb, own = (called, True) if called else _verb(sentence)
     been = words[verb - 1 : verb] == ["been"]
     size = sentence.phrase(verb, "verbs") or sentence.phrase(verb, "participles") * been
-    if own and verb == called > 0:
+    if called:
         yield from _is(sentence, verb, own=True)
     elif size and (own or been or words[verb].endswith("s")):
         while words[verb + size : verb + size + 1] == ["and"] and sentence.phrase(verb + size + 1, "verbs"):
@@ -142,8 +143,6 @@ def _verb(sentence: _Sentence) -> tuple[int, bool]:
     words, named = sentence.words, _named_verb(sentence)
     if named and _is_verb(sentence, named):
         return named, False
-    if called := _called(sentence):
-        return called, True
     for place, word in enumerate(words):
         if word not in ("we", "we're", "our") or not _words("conditional").isdisjoint(words[:place]):
             continue
@@ -204,8 +203,8 @@ def _is_verb(sentence: _Sentence, place: int) -> bool:
 def _is(sentence: _Sentence, start: int, *, own: bool) -> Iterator[tuple[int, bool]]:
     """Of what somebody is: what it supplies, or itself."""
     words, place = sentence.words, start
-    doing = place + (words[place : place + 1] != [] and words[place] in _words("adverbs"))
-    if own and start and (size := sentence.phrase(doing, "participles") or sentence.phrase(doing, "devoted")):
+    doing = place + (not _words("adverbs").isdisjoint(words[place : place + 1]))
+    if own and (size := sentence.phrase(doing, "participles") or sentence.phrase(doing, "devoted")):
         yield doing + size, False
         return
     if words[place : place + 2] == ["one", "of"]:
@@ -255,9 +254,7 @@ def _named(sentence: _Sentence, start: int, *, single: bool) -> Iterator[str]:
     joined = len(items) == 2 and "," not in sentence.before(items[0][1]) and end - start <= _LONGEST
     if len(items) == 1 or joined:
         if _is_thing(words[start:end]) and all(map(_ends_well, parts)):
-            named = sentence.part(start, max(whom, end))
-            if not _SIGN.search(named):
-                yield named
+            yield sentence.part(start, max(whom, end))
         return
     if single or whom or any("of" in part for part in parts):
         return
@@ -427,10 +424,9 @@ def _goes_on(sentence: _Sentence, place: int) -> bool:
 def _whom(sentence: _Sentence, first: int) -> int:
     words = sentence.words
     last = _end(sentence, first + (first < len(words) and words[first] in ("the", "a", "an")))
-    if last < len(words) - 1 and words[last] in _JOINS and words[first] == "the":  # *the drinks and licensed trade*
-        last = _end(sentence, last + 1)
-    elif last < len(words) - 1 and words[last] in _JOINS and not words[last - 1].endswith("s"):
-        # *for public and private schools*
+    # *the drinks and licensed trade*, *public and private schools*
+    unfinished = words[first : first + 1] == ["the"] or not words[last - 1].endswith("s")
+    if unfinished and last < len(words) - 1 and words[last] in _JOINS:
         last = _end(sentence, last + 1)
     if not first < last <= first + _AUDIENCE or words[first].endswith("ing"):
         return -1
