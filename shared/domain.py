@@ -15,7 +15,7 @@ Language = Literal["zh", "en"]
 Term = Literal["session", "long"]
 # What a model's copy may consist of beside words that state nothing: the ad's phrases as they stand there
 # (`shared.policy.quoting`), the ad's words (`shared.policy.literal`), or what ledger and readers believe.
-Wording = Literal["quoted", "literal", "free"]
+Wording = Literal["quoted", "literal", "free", "judged"]
 
 DOMAINS: tuple[Domain, ...] = ("ecommerce", "social", "education", "health")
 LANGUAGES: tuple[Language, ...] = ("zh", "en")

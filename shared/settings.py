@@ -39,7 +39,9 @@ class Settings:
     llm_constrained: decode under a grammar made from the ad's facts, where the engine has it.
     llm_wording: what a model's text may consist of beside words that state nothing: the ad's phrases as they stand
         there (quoted), the ad's words (literal), or what the ledger and the readers believe (free), which lets livelier
-        copy of a strong model through, and more of what a weak one invents.
+        copy of a strong model through, and more of what a weak one invents. judged: as free, but of a model's copy and
+        a person's what the endpoint's own model believes in the readers' place (`shared.generating.judging`): for a
+        large model alone.
     consent_basis: ``asserted`` or ``required`` (DESIGN section 3), of tenants that `tenants` gives none.
     tenants: JSON, see `shared.tenants`.
     tenant_claim: of a JWT, that names the caller's tenant (Amazon Cognito: ``custom:tenant``).

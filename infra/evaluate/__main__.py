@@ -160,6 +160,9 @@ def headlines(train: Train, test: Test, seed: Seed = 0, budget_seconds: Budget =
 def ledger(
     cases: File,
     show: Annotated[bool, typer.Option("--show", help="Print the lines that are judged wrongly")] = False,
+    judged: Annotated[
+        bool, typer.Option("--judged", help="Ask the language model at LLM_URL too, in the readers' place")
+    ] = False,
     seed: Seed = 0,
     budget_seconds: Budget = None,
 ) -> None:
@@ -167,9 +170,17 @@ def ledger(
 
     def measure() -> dict[str, Any]:
         from infra.evaluate.ledger_task import run
+        from infra.evaluate.writer import endpoint
+        from shared.generating.judging import Judge
         from shared.models.readers import Readers
+        from shared.settings import Settings
 
-        return run(cases, console, Readers.of(ENCODER.parent, threads=1), show=show)
+        readers = Readers.of(ENCODER.parent, threads=1)
+        if not judged:
+            return run(cases, console, readers, show=show)
+        with endpoint(Settings.from_env()) as engine:
+            judge = Judge(engine.unwatched, readers, seconds=60.0, examined=False)
+            return run(cases, console, readers, show=show, judge=judge) | {"judge": engine.name}
 
     _answer("ledger", measure)
 

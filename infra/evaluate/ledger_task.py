@@ -4,8 +4,11 @@
 [line, …], "planted": [{"text", "span", "kind"}, …]}``: lines that the ad supports, and lines with one claim (`span`)
 that it does not. A line is refused where a claim in it has no support. `located`: planted lines in which the labelled
 span itself is refused. `quoted_…`: of lines as a model's that has to quote (`LLM_WORDING`), which the readers read
-strictly; `model_…`: as one's that is read literally instead; `literal_…`: that without the readers. Baselines: the
-rules without the readers, and a line refused if it has a digit that stands nowhere in the ad.
+strictly; `model_…`: as one's that is read literally instead; `literal_…`: that without the readers. With ``--judged``
+`judged_…`: a person's lines with the language model at ``LLM_URL`` in the readers' place (``LLM_WORDING=judged``);
+`no_verdict`: lines of which it said nothing, which are not counted; `exam`: how it does on the lines that it has to
+pass before it is heard (`shared.generating.judging`). Baselines: the rules without the readers, and a
+line refused if it has a digit that stands nowhere in the ad.
 """
 
 from __future__ import annotations
@@ -14,6 +17,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,11 +27,14 @@ from rich.table import Table
 
 from infra.evaluate.rows import read_jsonl
 from shared.domain import Ad
+from shared.errors import ModelUnavailable
 from shared.generating.facts import quotations_of
+from shared.generating.judging import Judge as LanguageModel
 from shared.models.readers import Readers
 from shared.policy.claims import trace_claims, unsupported
 from shared.policy.literal import literal
 
+WAITING = 4  # lines about which a language model is asked at the same time
 Span = tuple[int, int]
 Judge = Callable[[str, Ad], list[Span]]
 
@@ -89,6 +96,29 @@ def strictly(readers: Readers) -> Judge:
     ]
 
 
+def _by_judge(cases: Sequence[Case], judge: LanguageModel) -> dict[str, Any]:
+    """What a language model in the readers' place is worth."""
+
+    def ask(case: Case) -> list[Span] | None:
+        try:
+            weighed = judge.weigh(case.text, case.ad, trace_claims(case.text, case.ad))
+        except ModelUnavailable:
+            return None
+        return [claim.span for claim in unsupported(weighed)]
+
+    with ThreadPoolExecutor(WAITING) as threads:
+        found = list(zip(cases, threads.map(ask, cases), strict=True))
+    told = [(case, spans) for case, spans in found if spans is not None]
+    figures = rates([case for case, _ in told], [spans for _, spans in told])
+    return {
+        "judged_recall": figures["recall"],
+        "judged_false_rejections": figures["false_rejections"],
+        "judged_located": figures["located"],
+        "no_verdict": len(cases) - len(told),
+        "exam": {language: str(judge.exam(language)) for language in sorted({case.ad.language for case in cases})},
+    }
+
+
 def digits(text: str, ad: Ad) -> list[Span]:
     """What a check of digits alone refuses."""
     facts = " ".join([ad.title, ad.description, *(f"{key} {value}" for key, value in ad.attributes.items())])
@@ -120,7 +150,9 @@ def rates(cases: Sequence[Case], refused: Sequence[list[Span]]) -> dict[str, flo
     }
 
 
-def run(path: Path, console: Console, readers: Readers, *, show: bool = False) -> dict[str, Any]:
+def run(
+    path: Path, console: Console, readers: Readers, *, show: bool = False, judge: LanguageModel | None = None
+) -> dict[str, Any]:
     """The figures of all lines, by the ad's language and by kind, beside the baselines'."""
     cases = list(read_cases(path))
     if not cases:
@@ -144,19 +176,24 @@ def run(path: Path, console: Console, readers: Readers, *, show: bool = False) -
 
     model, quoted = with_readers(plain), with_readers(judged(quoting))
     baselines = {"rules": rates(cases, judged(rules)), "digits": rates(cases, judged(digits))}
-    return rates(cases, refused) | {
-        "quoted_recall": quoted["recall"],
-        "quoted_false_rejections": quoted["false_rejections"],
-        "model_recall": model["recall"],
-        "model_false_rejections": model["false_rejections"],
-        "literal_recall": literal_alone["recall"],
-        "literal_false_rejections": literal_alone["false_rejections"],
-        "recall_by_kind": {kind: sum(found) / len(found) for kind, found in sorted(kinds.items())},
-        "baselines": {
-            name: {figure: one[figure] for figure in ("recall", "false_rejections", "located")}
-            for name, one in baselines.items()
-        },
-    }
+    by_judge = _by_judge(cases, judge) if judge is not None else {}
+    return (
+        rates(cases, refused)
+        | by_judge
+        | {
+            "quoted_recall": quoted["recall"],
+            "quoted_false_rejections": quoted["false_rejections"],
+            "model_recall": model["recall"],
+            "model_false_rejections": model["false_rejections"],
+            "literal_recall": literal_alone["recall"],
+            "literal_false_rejections": literal_alone["false_rejections"],
+            "recall_by_kind": {kind: sum(found) / len(found) for kind, found in sorted(kinds.items())},
+            "baselines": {
+                name: {figure: one[figure] for figure in ("recall", "false_rejections", "located")}
+                for name, one in baselines.items()
+            },
+        }
+    )
 
 
 def _show(cases: Sequence[Case], refused: Sequence[list[Span]], console: Console) -> None:

@@ -12,6 +12,7 @@ from typing import cast
 
 from shared.errors import ModelUnavailable
 from shared.generating.gate import Gate
+from shared.generating.judging import heard
 from shared.generating.prompts import Style, Styles
 from shared.generating.writing import Writer
 from shared.models.classifier import TaxonomyClassifier
@@ -28,17 +29,17 @@ class Engine:
     """Passes requests on to a generator (or to none: it is then unavailable) and remembers the candidates."""
 
     def __init__(self, generator: TextGenerator | None, style: Style) -> None:
-        self._generator = generator
+        self.unwatched = generator
         self.name = generator.name if generator is not None else "none"
         self.style = style
         self.last: list[str] = []
         self.failures = 0
 
     def complete(self, request: ChatRequest, *, timeout: float) -> Completions:
-        if self._generator is None:
+        if self.unwatched is None:
             raise ModelUnavailable("no language model")
         try:
-            answer = self._generator.complete(request, timeout=timeout)
+            answer = self.unwatched.complete(request, timeout=timeout)
         except ModelUnavailable:
             self.failures += 1
             raise
@@ -51,8 +52,9 @@ def open_writer(settings: Settings, engine: Engine | None) -> Writer:
     encoder = Encoder.load(settings.artifacts_dir / "encoder", threads=settings.threads)
     classifier = TaxonomyClassifier.load(settings.artifacts_dir / "taxonomy-adproduct")
     readers = Readers.of(settings.artifacts_dir, threads=settings.threads)
+    reader = heard(settings.llm_wording, engine.unwatched if engine is not None else None, lambda: readers)
     return Writer(
-        Gate(lambda: encoder, lambda: classifier, check, reader=lambda: readers, wording=settings.llm_wording),
+        Gate(lambda: encoder, lambda: classifier, check, reader=reader, wording=settings.llm_wording),
         None,
         engine,
         model=engine.name if engine is not None else "none",

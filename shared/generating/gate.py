@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -12,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from shared.domain import Ad, Claim, Classification, Finding, Language, RejectedCopy, Wording
-from shared.errors import ArtifactError
+from shared.errors import ArtifactError, ModelUnavailable
 from shared.generating.facts import quotations_of, quoted_title
 from shared.generating.form import form_problems, tidy
 from shared.generating.prompts import repeats_example
@@ -59,6 +60,9 @@ class Reader(LawReader, Protocol):
 Check = Callable[..., list[Finding]]
 LENGTH = "editorial.length"  # is judged by what a channel shows, which is less than what it takes
 Author = Literal["person", "model", "template"]
+AT_ONCE = 16  # texts about which a language model is asked at the same time: all candidates of a light request
+JUDGING_SECONDS = 4.0  # that it may take over them
+UNJUDGED = "cannot be judged"
 JURISDICTIONS = ("CN", "EU", "US")  # where copy may be shown: it has to be lawful in all of them
 JUDGED = 4096  # judgements of texts that a process remembers
 SUBJECTS = 64  # ads of which it remembers what may be quoted
@@ -90,6 +94,17 @@ class Passed:
     claims: tuple[Claim, ...]
     match: float
     trimmed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What `Gate.reasons` is asked."""
+
+    text: str
+    ad: Ad
+    language: Language
+    audience: tuple[str, ...] = ()
+    author: Author = "person"
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +165,11 @@ class Gate:
         self._judged = lru_cache(maxsize=JUDGED)(self._judge)
         self._warming: Thread | None = None
 
+    @property
+    def seconds(self) -> float:
+        """That have to be left for judging what was written; what else judges takes hardly any."""
+        return JUDGING_SECONDS if self.wording == "judged" else 0.0
+
     def warm_meanwhile(self) -> None:
         """Has ledger, packs and readers loaded by another thread, once: while a model writes, the processor has nothing
         to do, and one that is given up late leaves no time for it."""
@@ -178,14 +198,23 @@ class Gate:
         against texts, by `text_key`.
 
         Raises:
-            ArtifactError: a model that judges them cannot be loaded.
+            ArtifactError: a model that judges them cannot be loaded. ModelUnavailable: the language model that should
+            judges none of them.
         """
         rejected: list[RejectedCopy] = []
         kept: list[_Kept] = []
         seen: set[str] = set()
-        for candidate in candidates:
-            text = tidy(candidate, ad, language)
-            for draft in (text, self._trimmed(text, ad, language, channel, audience)):
+        tidied = [tidy(candidate, ad, language) for candidate in candidates]
+        self.ahead([Asked(text, ad, language, tuple(audience), "model") for text in tidied])
+        unjudged: ModelUnavailable | None = None
+        for text in tidied:
+            try:
+                drafts = (text, self._trimmed(text, ad, language, channel, audience))
+            except ModelUnavailable as error:
+                unjudged = error
+                rejected.append(RejectedCopy(text, (UNJUDGED,)))
+                continue
+            for draft in drafts:
                 if draft is None:
                     break
                 reasons, claims = self.reasons(draft, ad, language, channel=channel, audience=audience, author="model")
@@ -205,6 +234,8 @@ class Gate:
                     break
                 if draft == text:
                     rejected.append(RejectedCopy(text, tuple(reasons)))
+        if unjudged is not None and all(one.reasons == (UNJUDGED,) for one in rejected) and not kept:
+            raise unjudged
         passed: list[Passed] = []
         for one, (match, about) in zip(
             kept, self._matches([one.text for one in kept], ad, language, audience), strict=True
@@ -224,6 +255,19 @@ class Gate:
         ]
         return [one for place, one in enumerate(passed) if first[place] == place], rejected
 
+    def ahead(self, asked: Sequence[Asked]) -> None:
+        """Has what `reasons` will be asked judged at once, where a language model is waited for. Its failures are
+        `reasons`' to tell."""
+        if self.wording != "judged" or not asked:
+            return
+
+        def ask(one: Asked) -> None:
+            with suppress(ArtifactError, ModelUnavailable):
+                self.reasons(one.text, one.ad, one.language, audience=one.audience, author=one.author)
+
+        with ThreadPoolExecutor(min(len(asked), AT_ONCE), "judging") as threads:
+            list(threads.map(ask, asked))
+
     def reasons(
         self,
         text: str,
@@ -240,16 +284,17 @@ class Gate:
         approved is held to the `wording`; a ``template`` of the ad's own words needs no reader, nor any other model.
 
         Raises:
-            ArtifactError: the reader cannot be loaded.
+            ArtifactError: the reader cannot be loaded. ModelUnavailable: the language model that should judge does not.
         """
         judged = self._judged(text, _Subject(facts_digest(ad), ad), language, tuple(audience), author)
         against = channel_problems(text, channel, language) if channel is not None else ()
         return [*against, *judged.reasons], judged.claims
 
     def _trimmed(self, text: str, ad: Ad, language: Language, channel: str, audience: Sequence[str]) -> str | None:
-        """The part of a text that may hold; None where it holds as a whole, or nothing of it would."""
+        """The part of a text that may hold; None where it holds as a whole, or nothing of it would, or a language model
+        would have to be asked again."""
         judged = self._judged(text, _Subject(facts_digest(ad), ad), language, tuple(audience), "model")
-        if judged.whole:
+        if judged.whole or self.wording == "judged":
             return None
         spans = [*judged.spans, *((one.start, one.end) for one in channel_findings(text, channel))]
         return trimmed(text, spans, language, room=room_in(channel, language))

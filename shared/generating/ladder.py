@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
 from shared.domain import Claim, Copy, RejectedCopy
-from shared.errors import ArtifactError, Conflict, Unavailable
+from shared.errors import ArtifactError, Conflict, ModelUnavailable, Unavailable
 from shared.generating.briefs import segment_audience
 from shared.generating.form import tidy
 from shared.generating.gate import Gate, allowed_part, channel_problems
@@ -92,7 +92,7 @@ class Ladder:
                             audience=segment_audience(segment, brief.language),
                             author="model" if by_machine(copy.provenance) else "person",
                         )
-                    except ArtifactError as error:  # templates need no reader: they answer until it is mended
+                    except (ArtifactError, ModelUnavailable) as error:  # templates need nobody to judge: they answer
                         logger.error("banked copy cannot be judged", extra={"detail": error.detail})
                         continue
                     if reasons:

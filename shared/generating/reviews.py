@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from shared.domain import CatalogueAd, Copy, Language
-from shared.errors import ArtifactError, Unprocessable
+from shared.errors import ArtifactError, ModelUnavailable, Unprocessable
 from shared.generating.briefs import Briefs, segment_audience
 from shared.generating.examples import Examples
 from shared.generating.facts import facts_of
-from shared.generating.gate import Gate
+from shared.generating.gate import Asked, Gate
 from shared.generating.ladder import distinct
 from shared.preprocess import clean_text
 from shared.stores import Stores
@@ -54,6 +54,7 @@ class Reviews:
         """For each review its ``result``: ``approved``, ``rejected`` or ``refused`` with the reasons; and ``banked``,
         whether the bank held the text. A later review of a text wins."""
         ads = self._stores.catalogue.get_ads(tenant, {review.ad_id for review in reviews})
+        self._gate.ahead([asked for review in reviews if (asked := self._asked(review, ads.get(review.ad_id)))])
         results: list[dict[str, Any]] = []
         approved: dict[tuple[str, str, str], Approved] = {}
         for place, review in enumerate(reviews):
@@ -93,15 +94,27 @@ class Reviews:
                 self._briefs.check_segment(review.segment)
             except Unprocessable as error:
                 return [error.detail]
-        if review.state == "rejected":
+        asked = self._asked(review, stored)
+        if asked is None:
             return []
-        language = review.language or stored.ad.language
-        audience = segment_audience(review.segment or ANYONE, language)
         try:
-            return self._gate.reasons(text, stored.ad, language, audience=audience)[0]
-        except ArtifactError as error:
+            return self._gate.reasons(asked.text, asked.ad, asked.language, audience=asked.audience)[0]
+        except (ArtifactError, ModelUnavailable) as error:
             logger.error("a review cannot be judged", extra={"detail": error.detail})
             return ["text: cannot be judged now"]
+
+    def _asked(self, review: Review, stored: CatalogueAd | None) -> Asked | None:
+        """What the gate is asked about an approval; None where it is asked nothing."""
+        if stored is None or review.state == "rejected":
+            return None
+        try:
+            if review.segment is not None:
+                self._briefs.check_segment(review.segment)
+        except Unprocessable:
+            return None
+        language = review.language or stored.ad.language
+        audience = segment_audience(review.segment or ANYONE, language)
+        return Asked(clean_text(review.text, MAX_TEXT), stored.ad, language, audience)
 
     def _approved(self, review: Review, stored: CatalogueAd, text: str, language: Language) -> Approved:
         ad = stored.ad

@@ -17,6 +17,7 @@ from shared.generating.catalogue import CataloguePass, PassRequest
 from shared.generating.examples import Examples
 from shared.generating.gate import Check, Classifier, Encoder, Gate, Reader
 from shared.generating.jobs import CopyJobs
+from shared.generating.judging import heard
 from shared.generating.prompts import USUAL, Styles, may_generate
 from shared.generating.requests import Brief, CopyRequest, CopyResult, JobView
 from shared.generating.reviews import Review, Reviews
@@ -71,7 +72,7 @@ class Generating:
         self._generator = generator
         self._asynchronous = asynchronous
         self._timeout = timeout_seconds
-        gate = Gate(encoder, classifier, check, reader=reader, wording=wording)
+        gate = Gate(encoder, classifier, check, reader=heard(wording, generator, reader), wording=wording)
         examples = Examples(stores.copies, clock)
         endpoint = generator or asynchronous
         self._briefs = Briefs(stores, profiles, k_floor=k_floor, adapters=adapters)

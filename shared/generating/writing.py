@@ -18,7 +18,7 @@ from shared.errors import ArtifactError, ModelUnavailable
 from shared.generating.constraint import constraint_of
 from shared.generating.costs import NO_COST, Cost, call_cost
 from shared.generating.examples import Examples
-from shared.generating.gate import Gate, Passed
+from shared.generating.gate import UNJUDGED, Gate, Passed
 from shared.generating.ladder import REVIEWED, Bank, Ladder, distinct
 from shared.generating.prompts import USUAL, Styles, build_prompt, may_generate, prompt_version
 from shared.generating.provenance import label_of, provenance
@@ -43,7 +43,6 @@ DAY = 86400.0
 ENOUGH = 3  # attempts in vain after which a model is not asked again that day
 GIVEN_UP = f"the language model was asked {ENOUGH} times today and wrote too little that may be shown: fresh asks again"
 OTHERS = "repeats copy approved for another ad"
-UNJUDGED = "cannot be judged"
 
 
 def untrained(tenant: str) -> Found[TextClicks]:
@@ -93,7 +92,7 @@ class Writer:
 
     def asks(self, brief: Brief, budget: float) -> bool:
         """Whether `write` asks the model."""
-        return self._generator is not None and may_generate(brief.ad) and budget >= LEAST_SECONDS
+        return self._generator is not None and may_generate(brief.ad) and budget - self._gate.seconds >= LEAST_SECONDS
 
     def write(self, tenant: str, brief: Brief, budget: float, *, insist: bool = False) -> CopyResult:
         """Asks the model within `budget` seconds, gates, and fills up from the lower rungs.
@@ -107,10 +106,10 @@ class Writer:
             notice = "in this domain nothing is generated freely"
         elif self._generator is None:
             notice = "no language model is configured"
-        elif budget < LEAST_SECONDS:
+        elif budget - self._gate.seconds < LEAST_SECONDS:
             notice = "too little time for the language model"
         else:
-            texts, notice, cost = self._ask(self._generator, tenant, brief, budget, insist=insist)
+            texts, notice, cost = self._ask(self._generator, tenant, brief, budget - self._gate.seconds, insist=insist)
         return self.answer(tenant, brief, texts, self._model, notice, cost)
 
     def _ask(
@@ -274,7 +273,7 @@ class Writer:
                 audience=brief.audience,
                 refused=refused,
             )
-        except ArtifactError as error:
+        except (ArtifactError, ModelUnavailable) as error:
             logger.error("copy cannot be judged", extra={"detail": error.detail})
             return [], [RejectedCopy(text, (UNJUDGED,)) for text in texts], "what the model wrote cannot be judged"
         return passed, rejected, None

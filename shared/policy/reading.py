@@ -14,6 +14,7 @@ from shared.domain import Claim
 
 VERSION = "3"  # of the readers and their weights; texts that another one judged are looked at again
 READING = "reading"  # the support of a claim that rules found none for, and the reader did
+JUDGE = "judge"  # the same, where a language model did
 STATEMENT = "statement"  # the kind of a claim that the reader found
 Doubted = tuple[float, tuple[int, int]]
 QUANTITIES = ("number", "price", "percent", "discount", "duration", "measure", "ordinal", "multiple", "age")
@@ -62,12 +63,27 @@ def weighed(
     found nothing, the words that the reader doubts are a claim without support. strict: of a model's text there is
     another threshold, since it is plainer and there are others to choose from, and nothing is supported by reading it.
     """
-    logit, (start, end) = doubted
-    unsupported = any(claim.support is None for claim in claims)
-    if doubt(logit, claims, weights) > weights["strict" if strict else "threshold"]:
-        start, end = (start, end) if start < end else (0, len(text))
+    logit, span = doubted
+    believed = doubt(logit, claims, weights) <= weights["strict" if strict else "threshold"]
+    return _heard(claims, text, None if believed else span, READING, strict=strict)
+
+
+def judged(claims: Sequence[Claim], text: str, doubted: tuple[int, int] | None, *, strict: bool = False) -> list[Claim]:
+    """The claims after a language model was asked about the text, as `weighed`. doubted: the characters that it says
+    the ad does not support; None: it says that the ad supports all of it. What rules are sure of it cannot take back.
+    """
+    firm = any(claim.support is None and claim.kind in FIRM for claim in claims)
+    return list(claims) if firm else _heard(claims, text, doubted, JUDGE, strict=strict)
+
+
+def _heard(
+    claims: Sequence[Claim], text: str, doubted: tuple[int, int] | None, support: str, *, strict: bool
+) -> list[Claim]:
+    if doubted is not None:
+        start, end = doubted if doubted[0] < doubted[1] else (0, len(text))
+        unsupported = any(claim.support is None for claim in claims)
         found = [] if unsupported else [Claim((start, end), text[start:end], STATEMENT, None)]
         return sorted([*claims, *found], key=lambda claim: claim.span)
     if strict:
         return list(claims)
-    return [replace(claim, support=claim.support or READING) for claim in claims]
+    return [replace(claim, support=claim.support or support) for claim in claims]

@@ -4,6 +4,7 @@ banked copy is served on a comparison of versions alone.
 
 from __future__ import annotations
 
+from shared.domain import Wording
 from shared.policy.likeness import version as likeness_version
 from shared.policy.packs import document, packs_names
 from shared.policy.reading import VERSION as READING_VERSION
@@ -11,6 +12,7 @@ from shared.policy.vocabulary import VERSION
 
 QUOTING = "quoting-7"  # of what may be quoted, and of what may stand beside it
 LAW = "law-3"  # of the readers of ad law
+JUDGING = "judge-1"  # of what a language model is asked about a text's claims, where the wording is *judged*
 
 
 def claims_version() -> str:
@@ -22,3 +24,8 @@ def claims_version() -> str:
 def packs_version() -> str:
     """Versions of the rule packs, as responses name them, and of the readers beside them."""
     return f"{packs_names()}+likeness-{likeness_version()}+{LAW}"
+
+
+def wording_version(wording: Wording) -> str:
+    """A wording, and what its judge is asked where it has one."""
+    return f"{wording}+{JUDGING}" if wording == "judged" else wording

@@ -21,7 +21,7 @@ import orjson
 
 from shared.domain import LANGUAGES, Ad, Claim, Copy, Language, Wording
 from shared.errors import Conflict, Unprocessable
-from shared.policy.versions import claims_version, packs_version
+from shared.policy.versions import claims_version, packs_version, wording_version
 from shared.preprocess import match_key
 from shared.stores.faults import give_way
 from shared.stores.table import ConditionFailed, Key, Row, Table
@@ -83,7 +83,12 @@ def gate_stamp(ad: Ad, wording: Wording = "quoted") -> dict[str, str]:
     """What a text for this ad is checked against: the rules' versions, what a model's text may consist of, and the ad's
     facts. A text that was checked against the same needs no second look; one with another stamp must not be shown
     without one, whoever wrote it."""
-    return {"claims": claims_version(), "policy": packs_version(), "wording": wording, "facts": facts_digest(ad)}
+    return {
+        "claims": claims_version(),
+        "policy": packs_version(),
+        "wording": wording_version(wording),
+        "facts": facts_digest(ad),
+    }
 
 
 class Copies:

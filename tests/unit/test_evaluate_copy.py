@@ -21,8 +21,11 @@ from infra.evaluate.copy_task import Answer, measure, product_ad
 from infra.evaluate.ledger_task import digits, read_cases, run
 from infra.evaluate.overlap import copied_share, distinct_2, rouge_bleu
 from shared.domain import Ad, Claim, Copy, RejectedCopy
+from shared.generating.judging import Judge
 from shared.policy.reading import SIGNS, weighed
 from shared.preprocess import match_key
+from tests.fakes.judging import JudgingGenerator
+from tests.fakes.readers import RulesAlone
 
 
 def ad(**facts: object) -> Ad:
@@ -114,6 +117,18 @@ def test_the_ledger_task_counts_what_the_readers_add_and_take(cases: Path) -> No
     assert (believing["model_recall"], believing["model_false_rejections"]) == (1.0, 1.0), "a small doubt is enough"
     assert believing["baselines"] == doubting["baselines"]
     assert believing["baselines"]["rules"] == {"recall": 1.0, "false_rejections": 0.0, "located": 1.0}
+
+
+def test_the_ledger_task_asks_a_language_model_in_the_readers_place(cases: Path) -> None:
+    def says(text: str) -> str:
+        return {"300 毫升的榨汁杯": "SUPPORTED", "500 毫升榨汁杯": "UNSUPPORTED: 500 毫升"}.get(text, "Yes.")
+
+    model = Judge(JudgingGenerator(says=says), RulesAlone(), examined=False)  # type: ignore[arg-type]
+    figures = run(cases, Console(quiet=True), Verdict(None), judge=model)  # type: ignore[arg-type]
+    assert (figures["judged_recall"], figures["judged_false_rejections"], figures["judged_located"]) == (1.0, 0.0, 1.0)
+    assert figures["no_verdict"] == 1
+    assert figures["exam"] == {"zh": "missed 16 of 16 untrue lines, refused 16 of 16 true ones"}
+    assert "no_verdict" not in ledger_figures(cases, None)
 
 
 def test_a_span_that_is_not_in_its_line_is_an_error_that_names_the_row(tmp_path: Path) -> None:

@@ -53,11 +53,12 @@ DIGESTS = {
     "few-shot-2": "3d9b3e967043a6b7",
     "tuned-3": "3f615c06016aaba1",
     "instruct-2": "820d60251ca50b57",
+    "judge-1": "c46893b4f7d2d648",
 }
 
 
 def test_a_prompt_does_not_change_under_its_version() -> None:
-    for style in STYLES:
+    for style in (*STYLES, "judge"):
         text = (ROOT / f"shared/generating/prompts/{style}.json").read_bytes()
         assert DIGESTS[prompt_version(style)] == blake2b(text, digest_size=8).hexdigest(), style
 

@@ -615,6 +615,8 @@ def test_a_domain_is_the_only_way_in_where_there_is_one() -> None:
         ({**TRAINS, "TrainingSecurityGroups": "sg-1a"}, "TrainingSecurityGroups need TrainingSubnets"),
         ({**TRAINS, "TrainingInstanceType": "ml.p4d.24xlarge"}, "TrainingInstanceType"),
         ({**TRAINS, "TrainingImageUri": "pytorch:2.8"}, "TrainingImageUri"),
+        ({"LlmWording": "judged"}, "LlmWording judged needs a model that answers at once"),
+        ({"LlmWording": "judged", "SageMakerAsyncEndpoint": "queue"}, "LlmWording judged needs"),
     ],
 )
 def test_what_cannot_work_is_refused(given: dict[str, str], problem: str) -> None:

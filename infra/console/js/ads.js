@@ -260,7 +260,7 @@ function reviewed(ad, copy, draw) {
 export function ledger(all) {
   const claims = [...new Map(all.map((one) => [`${one.kind} ${one.text} ${one.support}`, one])).values()];
   if (!claims.length) return h("p", { class: "quiet", text: t("ads.noclaims") });
-  return table([t("ledger.claim"), t("ledger.kind"), t("ledger.support")], claims.map((one) => [one.text, word("kind", one.kind), one.support === "reading" ? t("ledger.reading") : one.support ? h("code", { text: one.support }) : chip(t("ledger.none"), "bad")]), t("ads.ledger"));
+  return table([t("ledger.claim"), t("ledger.kind"), t("ledger.support")], claims.map((one) => [one.text, word("kind", one.kind), ["reading", "judge"].includes(one.support) ? t(`ledger.${one.support}`) : one.support ? h("code", { text: one.support }) : chip(t("ledger.none"), "bad")]), t("ads.ledger"));
 }
 
 /** A table that scrolls inside its own box, so that a narrow page does not. right: columns of numbers. */

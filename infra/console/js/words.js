@@ -250,6 +250,7 @@ export const WORDS = {
   "ledger.support": ["依据", "Rests on"],
   "ledger.none": ["无依据", "Nothing"],
   "ledger.reading": ["通读广告", "The ad as a whole"],
+  "ledger.judge": ["语言模型的判断", "A language model's verdict"],
 
   "kind.price": ["价格", "Price"],
   "kind.measure": ["度量", "Measure"],
