@@ -13,8 +13,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Container, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -147,8 +146,8 @@ class Judge:
         examined: bool = True,
     ) -> None:
         self._seconds = seconds
-        self._exams: dict[Language, Exam] | None = {} if examined else None
-        self._examining = threading.Lock()
+        self._examined = examined
+        self._sittings: dict[Language, Future[Exam]] = {}
         self._generator = generator
         self._reader = reader
         self._failed: dict[str, tuple[float, ModelUnavailable]] = {}
@@ -173,8 +172,9 @@ class Judge:
         """
         if match_key(quoted(text)) != match_key(clean_text(text)):
             return 0, len(text)
+        end = time.monotonic() + self._seconds
         self._admit(ad.language)
-        return self._asked(text, ad, audience, self._seconds)
+        return self._asked(text, ad, audience, max(0.1, end - time.monotonic()))
 
     def exam(self, language: Language) -> Exam:
         """How the model does on lines whose verdicts are known. An answer that is no verdict is a wrong one.
@@ -199,20 +199,42 @@ class Judge:
 
     def _admit(self, language: Language) -> None:
         """Raises ModelUnavailable where the model may not judge, or nobody knows yet."""
-        if self._exams is None:
+        if not self._examined:
             return
-        if language not in self._exams:
-            self._recall(EXAMINING)
-            if not self._examining.acquire(timeout=self._seconds):
-                raise self._failing(EXAMINING, ModelUnavailable(EXAMINING))
-            try:
-                if language not in self._exams:
-                    self._exams[language] = exam = self.exam(language)
-                    logger.info("judge of claims examined", extra={"language": language, "exam": str(exam)})
-            finally:
-                self._examining.release()
-        if not (exam := self._exams[language]).passed:
+        self._recall(EXAMINING)
+        sitting = self._sitting(language)
+        try:
+            exam = sitting.result(timeout=self._seconds)
+        except TimeoutError:
+            raise self._failing(EXAMINING, ModelUnavailable(EXAMINING)) from None
+        except ModelUnavailable as error:  # an endpoint that is down has not failed
+            with self._lock:
+                if self._sittings.get(language) is sitting:
+                    del self._sittings[language]
+            raise self._failing(EXAMINING, error) from None
+        if not exam.passed:
             raise ModelUnavailable(f"the language model cannot judge claims: it {exam}")
+
+    def _sitting(self, language: Language) -> Future[Exam]:
+        """The language's exam, begun in a thread of its own if it has not been: who asks need not wait for its end."""
+        with self._lock:
+            if language in self._sittings:
+                return self._sittings[language]
+            sitting: Future[Exam] = Future()
+            self._sittings[language] = sitting
+
+        def sit() -> None:
+            try:
+                exam = self.exam(language)
+            except BaseException as error:  # who waits raises it
+                sitting.set_exception(error)
+                return
+            log = logger.info if exam.passed else logger.error
+            log("judge of claims examined", extra={"language": language, "exam": str(exam), "passed": exam.passed})
+            sitting.set_result(exam)
+
+        threading.Thread(target=sit, name="exam", daemon=True).start()
+        return sitting
 
     def _asked(self, text: str, ad: Ad, audience: Sequence[str], seconds: float) -> Span | None:
         if self._generator is None:
@@ -243,9 +265,9 @@ class Judge:
     def warm(self) -> None:
         """See `shared.generating.gate.Reader`. The model is examined meanwhile: the first text need not wait for it."""
         self._reader.warm()
-        with suppress(ModelUnavailable):  # who asks is told
+        if self._examined:
             for language in LANGUAGES:
-                self._admit(language)
+                self._sitting(language)
 
     def alike(
         self, text: str, domain: str | None, jurisdiction: str, rules: Container[str], margin: float

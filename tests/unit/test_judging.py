@@ -205,10 +205,29 @@ def test_languages_are_examined_apart_and_before_anybody_asks() -> None:
     assert judge.doubted(LIVELY, PHONE) is None
     assert len(generator.judged) == 33
     judge.warm()
-    assert set(generator.judged) == {*KNOWN, LIVELY} and len(generator.judged) == 65
-    judge.warm()
     assert judge.doubted("手机屏幕很亮", PHONE_ZH) is None
-    assert len(generator.judged) == 66
+    judge.warm()
+    assert set(generator.judged) == {*KNOWN, LIVELY, "手机屏幕很亮"} and len(generator.judged) == 66
+
+
+def test_nobody_waits_longer_for_an_exam_than_for_a_verdict(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = threading.Event()
+    generator = JudgingGenerator()
+
+    def says(text: str) -> str:
+        slow.wait(timeout=30)
+        return generator.verdict(text)
+
+    generator.says = says
+    judge = judge_of(generator, seconds=0.05)
+    for _ in range(20):  # the others do not wait at all
+        with pytest.raises(ModelUnavailable, match="still being examined"):
+            judge.doubted(LIVELY, PHONE)
+    assert generator.heard == []
+    slow.set()
+    monkeypatch.setattr(judging, "FAILED_SECONDS", 0.0)
+    monkeypatch.setattr(judge, "_seconds", 30.0)
+    assert judge.doubted(LIVELY, PHONE) is None
 
 
 def test_an_endpoint_that_is_down_has_not_failed_the_exam(monkeypatch: pytest.MonkeyPatch) -> None:
