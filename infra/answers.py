@@ -368,7 +368,7 @@ class CopyAnswer(TypedDict):
     copies: list[CopyWritten]
     rejected: list[CopyRefused]
     ranked_by: Literal["match", "predicted_clicks"]
-    served_by: ServedBy
+    served_by: ServedBy | Literal["none"]
     cost: NotRequired[CostTold]
     notice: NotRequired[str]
     versions: Versions

@@ -70,6 +70,7 @@ BY_HAND = {
     "python -m infra.recount": "with its keys in the emulator",
     "python -m infra.sample.generate": "rewrites a file of the repository; tests/unit/test_sample_events.py",
     "pytest ": "is a test",
+    "LLM_URL=https://HOST/v1 LLM_API_KEY=KEY LLM_MODEL=NAME LLM_ENGINE=openai adtailor evaluate": "needs a large model",
     "LLM_THREADS=2 make bench": "measures for minutes on a quiet machine",
     "LLM_ADAPTER=none make run": "tests/integration/test_copywriter_adapter.py",
     "TENANTS='{…}' make run": "tests/integration/test_isolation.py",

@@ -118,10 +118,11 @@ def write(body: CopyCall, tenant: Tenant, request: Request, response: Response) 
     The best come first (`ranked_by`): by `predicted_clicks` where a click model of texts has been trained for the
     caller, else by `match`, how well they match ad and interests.
 
-    Every copy names the rung that it comes from (`served_by`: llm, bank, segment, template, advertiser), what each of
-    its claims rests on, its label where a model wrote it (show it in the copy's language), and its provenance. A slow
-    or dead model is no error: a lower rung answers, and `notice` says why. Facts of an ad are data: an instruction
-    hidden in a description does not reach the model, and long descriptions are read to a limit.
+    Every copy names the rung that it comes from (`served_by`: llm, bank, segment, template, advertiser; `none` where
+    nothing may be shown), what each of its claims rests on, its label where a model wrote it (show it in the copy's
+    language), and its provenance. A slow or dead model is no error: a lower rung answers, and `notice` says why. Facts
+    of an ad are data: an instruction hidden in a description does not reach the model, and long descriptions are read
+    to a limit.
     """
     if body.user_id is not None:
         may_name_people(request)

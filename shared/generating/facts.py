@@ -90,7 +90,7 @@ def facts_of(
         ]
     facts = _within([part.strip() for part in parts], width)
     if len(facts) < attributes_below:
-        said = [quoted(fact) for fact in attribute_facts(ad, language, named=sentences)]
+        said = [quoted(fact) for fact in attribute_facts(ad, language)]
         facts += [fact for fact in _within(said, width) if fact not in facts]
     if sentences and len(facts) < TOPICS_BELOW:
         named = _within(topics_of(replace(ad, description=description), language), width)
@@ -103,7 +103,7 @@ def facts_of(
 
 def quotations_of(ad: Ad, language: Language) -> Quotations:
     """What of the ad copy may quote, its attributes as the prompt says them among it."""
-    return Quotations(ad, language, attribute_facts(ad, language, named=True))
+    return Quotations(ad, language, attribute_facts(ad, language))
 
 
 def _without_orders(facts: Sequence[str]) -> list[str]:

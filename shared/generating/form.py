@@ -14,6 +14,12 @@ _LABELS = re.compile(
 _LEAKS = re.compile(
     r"(?:商品|卖点|读者喜欢|广告文案)\s*[:：]|\b(?:Product|Features|Readers like)\s*:|<[^>]{1,20}\|?>|https?://", re.I
 )
+# A web address without its scheme, by the endings that most sites have. *Node.js* and *9.30* are none.
+_ADDRESS = re.compile(
+    r"\b(?:www\.[a-z0-9-]+|[a-z0-9-]{2,}\.(?:com|net|org|info|biz|cn|hk|tw|eu|uk|us|de|fr|ru|jp|io|co|cc|me|tv|ly|top|xyz"
+    r"|app|dev|shop|store|site|online|vip|club|link|live|fun|icu))\b(?:/\S*)?",
+    re.I | re.ASCII,
+)
 _FOREIGN = re.compile(r"[\u3040-\u30ff\uac00-\ud7af\u0400-\u04ff\u0600-\u06ff\u0900-\u0dff\u0e00-\u0e7f\u0590-\u05ff]")
 _HAN = re.compile(r"[\u3400-\u9fff]")
 _BROKEN = re.compile(r"[,，、:：;；（(\-–—]$|\b(?:and|or|the|a|an|of|with|for|to|in|is|are|by)$", re.I)
@@ -60,6 +66,12 @@ def form_problems(text: str, language: Language) -> list[str]:
     if _STRAY.search(text) or text.count("(") != text.count(")") or text.count('"') % 2:
         problems.append("stray characters")
     return problems
+
+
+def strange_addresses(text: str, ad: Ad) -> list[str]:
+    """The web addresses in a text that neither the ad's texts have nor its landing page is at."""
+    own = f"{ad.text} {ad.brand or ''} {ad.landing_url}".lower()
+    return [match[0] for match in _ADDRESS.finditer(text) if match[0].lower().rstrip("/") not in own]
 
 
 def _repetitive(text: str, language: Language) -> bool:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 from shared.domain import Ad, Claim, Classification, Finding, Language, RejectedCopy, Wording
 from shared.errors import ArtifactError, ModelUnavailable
 from shared.generating.facts import quotations_of, quoted_title
-from shared.generating.form import form_problems, tidy
+from shared.generating.form import form_problems, strange_addresses, tidy
 from shared.generating.prompts import repeats_example
 from shared.generating.repeats import COPIED, copied_share
 from shared.generating.trimming import trimmed
@@ -308,6 +308,7 @@ class Gate:
 
         ad = subject.ad
         form = form_problems(text, language)
+        form += [f"names a web address that is not the ad's: {one}" for one in strange_addresses(text, ad)]
         claims = trace_claims(text, ad, audience=audience)
         false = unsupported(claims)
         if author == "model" and self.wording == "literal" and not false:

@@ -6,6 +6,7 @@ still ends as ``done`` (from whatever rung) or ``failed`` (with the reason).
 
 from __future__ import annotations
 
+import math
 import secrets
 from collections.abc import Callable
 from dataclasses import asdict, replace
@@ -96,7 +97,8 @@ class CopyJobs:
         again: whether to look again later (through the queue) where an asynchronous call is still running.
 
         Raises:
-            Unavailable: a store or the queue does not answer, or another worker is at the job; the message comes back.
+            Unavailable: a store or the queue does not answer, or another worker took the job at the same moment; the
+                message comes back.
         """
         job = self._stores.jobs.get(tenant, job_id)
         if job is None or job.state in ("done", "failed"):
@@ -106,9 +108,13 @@ class CopyJobs:
         if ticket is not None and self._asynchronous is not None:
             self._collect(tenant, job, ticket, self._asynchronous, again)
             return
-        if job.state == "running" and self._clock() - job.updated_at < LEASE_SECONDS:
-            # Its own message may be this one, so it is not dropped: the worker that has the job may still die.
-            raise Unavailable("another worker is at this job", retry_after=int(LEASE_SECONDS))
+        left = LEASE_SECONDS - (self._clock() - job.updated_at)
+        if job.state == "running" and left > 0:
+            if not again:
+                raise Unavailable("another worker is at this job", retry_after=math.ceil(left))
+            # Its own message may be this one, and the worker that has the job may be dead: one comes after the lease.
+            self._send(tenant, job_id, math.ceil(left) + 1)
+            return
         if job.attempts >= ATTEMPTS:
             self._over(tenant, job, error=f"given up after {ATTEMPTS} attempts")
             return
@@ -165,7 +171,7 @@ class CopyJobs:
     def _wait(self, tenant: str, job: Job, seconds: int) -> None:
         """Puts the job back for later: nobody waits for it, and the lower rungs write nothing into the bank."""
         self._update(tenant, job.job_id, state="queued", expect=("running",))
-        self._stores.queues.send("copy", {"tenant": tenant, "job_id": job.job_id}, delay_seconds=seconds)
+        self._send(tenant, job.job_id, seconds)
 
     def _brief(self, tenant: str, job: Job) -> Brief:
         """A single job keeps its brief. A pass's child keeps the request, and the k-floor is asked when it is done."""
@@ -187,8 +193,11 @@ class CopyJobs:
 
     def _look_again(self, tenant: str, job_id: str, running: float) -> None:
         least, most = POLL_SECONDS
-        delay = min(max(int(running), least), most)
-        self._stores.queues.send("copy", {"tenant": tenant, "job_id": job_id}, delay_seconds=delay)
+        self._send(tenant, job_id, min(max(int(running), least), most))
+
+    def _send(self, tenant: str, job_id: str, seconds: int) -> None:
+        """Has the queue deliver the job once more, after so many seconds."""
+        self._stores.queues.send("copy", {"tenant": tenant, "job_id": job_id}, delay_seconds=seconds)
 
     def _ticket(self, job: Job) -> Ticket | None:
         if job.state != "running" or not job.result or "ticket" not in job.result or self._asynchronous is None:

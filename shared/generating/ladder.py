@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol
 
-from shared.domain import Claim, Copy, RejectedCopy
+from shared.domain import Claim, Copy, Language, RejectedCopy
 from shared.errors import ArtifactError, Conflict, ModelUnavailable, Unavailable
 from shared.generating.briefs import segment_audience
+from shared.generating.facts import READ
 from shared.generating.form import tidy
 from shared.generating.gate import Gate, allowed_part, channel_problems
 from shared.generating.prompts import SHORT
@@ -20,11 +21,13 @@ from shared.generating.provenance import by_machine, provenance
 from shared.generating.requests import Brief
 from shared.generating.templates import fill_templates, templates_version
 from shared.generating.width import display_width, room_in
+from shared.policy.quoting import beginning_of, is_limited, quotable
 from shared.preprocess import clean_text, match_key
 from shared.stores.copies import ANYONE, Banked, Change, text_key
 from shared.telemetry import logger
 
 BANKED = 8  # variants kept of each length, short and long
+SENTENCES = 8  # of a description that are looked at for one that may be shown by itself
 REVIEWED = "rejected by a reviewer"
 
 
@@ -169,16 +172,22 @@ class Ladder:
         return copies, rejected
 
     def own(self, brief: Brief, refused: frozenset[str]) -> tuple[list[Copy], list[RejectedCopy]]:
-        """The advertiser's own words, in the ad's own language; a title that the law forbids is not shown either."""
+        """The advertiser's own words, in the ad's own language: the title, a sentence of the description, the brand
+        where nothing else of the ad is forbidden.
+
+        What the law forbids is not shown either, nor a part of what it forbids; nor one of what limits itself.
+        """
         ad = brief.ad
-        width = room_in(brief.channel, ad.language)
         rejected: list[RejectedCopy] = []
-        for own in (ad.title, ad.description):
-            text = _cut(allowed_part(tidy(own, ad, ad.language) or clean_text(own), brief.channel), width)
-            if not text:
+        for own in (ad.title, *quotable(ad.description[:READ], ad.language)[:SENTENCES], ad.brand or ""):
+            whole = allowed_part(tidy(own, ad, ad.language) or clean_text(own), brief.channel)
+            text = _fitting(whole, room_in(brief.channel, ad.language), ad.language)
+            if not text or (own == ad.brand and rejected):
                 continue
             reasons, claims = self._gate.reasons(text, ad, ad.language, author="template")
-            against = [reason for reason in reasons if reason.startswith("policy")]
+            if text != whole:
+                reasons += self._gate.reasons(whole, ad, ad.language, author="template")[0]
+            against = [reason for reason in dict.fromkeys(reasons) if reason.startswith("policy")]
             if text_key(text) in refused:
                 against.append(REVIEWED)
             if against:
@@ -214,10 +223,14 @@ def _rung(segment: str) -> Literal["bank", "segment"]:
     return "bank" if segment == ANYONE else "segment"
 
 
-def _cut(text: str, width: int) -> str:
-    """The text, or as many of its words (characters where it has none) as fit `width` columns, with an ellipsis."""
-    if display_width(text) <= width:
-        return text
+def _fitting(text: str, width: int, language: Language) -> str:
+    """The text, its beginning, or as many of its words (characters where it has none) as fit `width` columns, with an
+    ellipsis; nothing where a part of it may say something else than the whole."""
+    for one in (text, beginning_of(text, language)):
+        if display_width(one) <= width:
+            return one
+    if is_limited(text, language):
+        return ""
     while text and display_width(text) > width - 2:
         text = text.rpartition(" ")[0] if " " in text[:width] and text.isascii() else text[:-1]
     return f"{text.rstrip(',，、;；:： ')}…" if text else ""

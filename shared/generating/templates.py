@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 import zlib
 from collections.abc import Callable, Sequence
 from functools import cache, partial
@@ -12,11 +11,18 @@ from typing import Any
 
 from shared.domain import Ad, Language
 from shared.generating.width import display_width
-from shared.policy.quoting import ended, is_cut, quotable, shortened, topics_of
+from shared.policy.attributes import currency_of, is_amount, is_limiting, is_none, number_of, price_name
+from shared.policy.quoting import beginning_of, ended, is_cut, quotable, shortened, topics_of
 from shared.policy.units import key_unit
 
 _SKIPPED = frozenset({"currency", "model", "series", "level", "sku", "id"})
-_MONEY = re.compile(r"price|cost|fee|tuition|价|费", re.I)
+# Attributes with English names whose Chinese values say by themselves what they are.
+_SPEAK = frozenset({
+    "aroma", "bezel", "case_material", "charging", "colours", "construction", "craft", "delivery", "feature",
+    "features", "finish", "flavour", "format", "glass", "grade", "highlights", "network", "packaging", "pattern",
+    "process", "schedule", "season", "selling_points", "service", "services", "shipping", "sizes", "storage",
+    "strap", "style", "warranty",
+})  # fmt: skip
 _SAYS = 4  # words of a sentence that says something by itself, and is no call
 _SYMBOLS = {"USD": "${v}", "EUR": "€{v}", "GBP": "£{v}", "CNY": "{v} CNY"}
 
@@ -32,56 +38,52 @@ def templates_version() -> str:
     return str(_document()["version"])
 
 
-def attribute_facts(ad: Ad, language: Language, *, named: bool = False) -> list[str]:
-    """The attributes as phrases of that language; those that cannot be said in it are left out.
-
-    named: an English word or two stand with the attribute's name, since *on street* says nothing without *parking*.
-    """
+def attribute_facts(ad: Ad, language: Language) -> list[str]:
+    """The attributes as phrases of that language; those that cannot be said in it are left out, amounts of money but
+    the ad's own price among them."""
     facts = []
-    for key, value in ad.attributes.items():
-        if key.lower() in _SKIPPED or value in ("", None):
+    for name, value in ad.attributes.items():
+        if name.lower() in _SKIPPED or value in ("", None) or is_none(value):
             continue
-        phrase = _phrase(ad, key, value, language)
-        if phrase and named and language == "en" and phrase == value:
-            phrase = f"{key.replace('_', ' ')}: {value}"
+        phrase = _price(ad, name, language) if is_amount(name) else _phrase(name, value, language)
         if phrase and display_width(phrase) <= 40:
             facts.append(phrase)
     return facts
 
 
-def _phrase(ad: Ad, key: str, value: str | float, language: Language) -> str | None:
-    shown = f"{value:.15g}" if isinstance(value, float) else str(value)
-    if _MONEY.search(key):
-        if _number(value) is None or _number(value) == 0:
-            return None
-        currency = str(ad.attributes.get("currency", "CNY" if language == "zh" else "")).upper()
-        if language == "zh":
-            return f"{shown} 元" if currency == "CNY" else None
-        return _SYMBOLS[currency].format(v=shown) if currency in _SYMBOLS else None
-    label = _document()[language]["labels"].get(key)
-    fits = _number(value) is not None or _is_chinese(shown) == (language == "zh")
+def _price(ad: Ad, name: str, language: Language) -> str | None:
+    amount = number_of(ad.attributes[name])
+    if name != price_name(ad.attributes) or not amount:
+        return None
+    currency = currency_of(name, ad.attributes) or ("CNY" if language == "zh" else "")
+    if language == "zh":
+        return f"{_shown(ad.attributes[name])} 元" if currency == "CNY" else None
+    return _SYMBOLS[currency].format(v=_shown(ad.attributes[name])) if currency in _SYMBOLS else None
+
+
+def _phrase(name: str, value: str | float, language: Language) -> str | None:
+    shown = _shown(value)
+    label = _document()[language]["labels"].get(name)
+    number = number_of(value)
+    fits = number is not None or _is_chinese(shown) == (language == "zh")
     if label is not None:
         return str(label).format(v=shown) if fits else None
     if language == "zh":
-        if _is_chinese(key):
-            return f"{key}{shown}" if _number(value) is not None or not shown.isascii() else None
-        return shown if _is_chinese(shown) else None
-    if _is_chinese(key) or _is_chinese(shown):
+        if _is_chinese(name):
+            return f"{name}{shown}" if number is not None or not shown.isascii() else None
+        return shown if _is_chinese(shown) and name in _SPEAK else None
+    if _is_chinese(name) or _is_chinese(shown):
         return None
-    if _number(value) is None:
-        return shown if not key_unit(key) else None
-    *words, last = key.split("_")
-    unit = key_unit(last)
-    if unit is None:
+    *words, last = name.split("_")
+    if number is None:  # *on street* says nothing without *parking*, and *gluten* the reverse without *free from*
+        return f"{name.replace('_', ' ')}: {shown}" if not key_unit(name) else None
+    if key_unit(last) is None or is_limiting(name):
         return None
     return f"{shown} {last} {' '.join(words)}".strip() if words else f"{shown} {last}"
 
 
-def _number(value: str | float) -> float | None:
-    try:
-        return float(value)
-    except ValueError:
-        return None
+def _shown(value: str | float) -> str:
+    return f"{value:.15g}" if isinstance(value, float) else str(value).strip()
 
 
 def _is_chinese(text: str) -> bool:
@@ -98,7 +100,7 @@ def fill_templates(ad: Ad, language: Language, n: int, *, width: int = 120) -> l
     turn = zlib.crc32(f"{ad.ad_id}{ad.title}".encode())
     cut = is_cut(ad.title, ad.description, language)
     title = (ended(ad.title) if cut else ad.title).rstrip("。.！!，, ")
-    short_title = re.split(r"[，：:｜|]|, ", title)[0]
+    short_title = beginning_of(title, language)
     if cut and len(title.split(" - ")[0].split()) >= _SAYS:
         title = title.split(" - ")[0]
     titles = (title,) if cut and len(short_title.split()) < _SAYS else (title, short_title)

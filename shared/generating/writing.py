@@ -42,6 +42,9 @@ LEAST_SECONDS = 2.0  # under which the model is not asked any more
 DAY = 86400.0
 ENOUGH = 3  # attempts in vain after which a model is not asked again that day
 GIVEN_UP = f"the language model was asked {ENOUGH} times today and wrote too little that may be shown: fresh asks again"
+NONE_PASSED = "nothing that the language model wrote may be shown: rejected says why"
+NOTHING = "nothing of the ad may be shown here: rejected says why"
+NOT_IN_IT = "nothing can be said of the ad in the language asked for ({asked}): these are its own words ({own})"
 OTHERS = "repeats copy approved for another ad"
 
 
@@ -245,6 +248,13 @@ class Writer:
         if not copies:
             copies, more = self._ladder.own(brief, banked.refused)
             rejected += more
+        notices = [brief.notice, notice, unjudged]
+        if unjudged is None and texts and not passed:
+            notices.append(NONE_PASSED)
+        if not copies:
+            notices.append(NOTHING)
+        elif any(copy.language != brief.language for copy in copies):
+            notices.append(NOT_IN_IT.format(asked=brief.language, own=brief.ad.language))
         fallbacks = sum(copy.served_by in ("template", "advertiser") for copy in copies)
         if fallbacks:
             metrics.add_metric(name="Fallbacks", unit=MetricUnit.Count, value=fallbacks)
@@ -253,7 +263,7 @@ class Writer:
             tuple(rejected),
             self.versions(brief.adapter) | judged_by,
             len(texts),
-            "; ".join(one for one in (brief.notice, notice, unjudged) if one) or None,
+            "; ".join(one for one in notices if one) or None,
             replace(cost, copies=len(written)),
             self._price,
             "predicted_clicks" if predicted else "match",

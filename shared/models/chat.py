@@ -95,7 +95,9 @@ class ChatClient(ABC):
         cut = sum(part.cut for part in parts)
         notice = next((part.notice for part in parts if part.notice), problem.detail if problem else "")
         if not texts:
-            raise problem or ModelUnavailable(f"{self.guard.name} wrote nothing of use {notice}".strip())
+            raise problem or ModelUnavailable(
+                f"{self.guard.name} wrote nothing of use" + (f": {notice}" if notice else "")
+            )
         if cut or problem:
             logger.warning(
                 "fewer completions than asked for", extra={"endpoint": self.name, "cut": cut, "cause": notice}

@@ -78,7 +78,7 @@ class ChineseQuotations:
         self._parts = sorted(self._values | self._names, key=len, reverse=True)
         # What may be not so is not asked after: 想降血糖？ of what cannot.
         said = [*sentences(ad.description), *map(str, ad.attributes.values())]
-        text = fold("\t".join([ad.title, *(one for one in said if not _turns(fold(one)))]))
+        text = fold("\t".join([ad.title, *(one for one in said if not turns_chinese(fold(one)))]))
         self._own = _Own(text, fold(ad.title), self._values)
         parts = [*_STOPS.split(ad.description), *(f"{name} {value}" for name, value in ad.attributes.items())]
         signs = beside("zh", "dissuading")
@@ -192,9 +192,9 @@ def _clauses(ad: Ad) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
     punctuation."""
     title = fold(ad.title)
     names = {_written(title), _bare(title)}
-    if not (_NAMED_BY.search(title) or _turns(title) or _BELONGS.search(title)):
+    if not (_NAMED_BY.search(title) or turns_chinese(title) or _BELONGS.search(title)):
         names |= {_bare(part) for part in (*_TITLE.split(title), *re.split(r"[，：:|（(]", title))}
-    elif not _turns(title):
+    elif not turns_chinese(title):
         names |= {_bare(part) for part in _TITLE.split(title) if _BELONGS.search(part)}
     if ad.brand:
         names.add(_bare(fold(ad.brand)))
@@ -202,7 +202,7 @@ def _clauses(ad: Ad) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
     for sentence in sentences(fold(ad.description)):
         # A list is one piece: 教育、医疗行业的服务 is no 教育.
         parts = [part for part in map(_bare, _PHRASE.split(sentence)) if part]
-        if _turns(sentence) or _VARIANT.search(sentence):
+        if turns_chinese(sentence) or _VARIANT.search(sentence):
             quotable.add("\n".join(parts))
             continue
         # What comes after a colon is said under its head.
@@ -218,19 +218,19 @@ def _clauses(ad: Ad) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
     for name, value in ad.attributes.items():
         key, said = _bare(fold(name)), fold(f"{value:.15g}" if isinstance(value, float) else str(value))
         whole = _written(said)
-        limited = _turns(said) or _turns(key) or _DIGIT.search(said) or "：" in said or ":" in said
+        limited = turns_chinese(said) or turns_chinese(key) or _DIGIT.search(said) or "：" in said or ":" in said
         pieces = {whole} if limited else {whole, *_POINTS.split(said), *re.split(r"[/、]", said)}
         for part in pieces - {""}:
             if not _LEAKED.match(key):
                 quotable |= {key + part, part + key, f"{key}是{part}", f"{key}为{part}"}
                 quotable |= {f"{part}的{key}", f"{key}有{part}"}
-            describes = key in beside("zh", "describing") and not _turns(key + part)
+            describes = key in beside("zh", "describing") and not turns_chinese(key + part)
             if describes and not _DIGIT.search(part) and _HAN.search(part):
                 values |= {part} if _LEAKED.match(key) else {part, part + key}
     return frozenset(names - {""}), frozenset((quotable | values) - {""}), frozenset(values)
 
 
-def _turns(text: str) -> bool:
+def turns_chinese(text: str) -> bool:
     """Whether a part of a Chinese text may say something else than the whole."""
     text = without_harmless(text)
     return bool(_BRACKET.search(text)) or any(sign in text for sign in beside("zh", "limits"))
@@ -258,7 +258,7 @@ def _states_nothing(clause: str, audience: Iterable[str], own: _Own | None) -> b
         return True
     if own is None:
         return False
-    used = None if _DIGIT.search(clause) or _turns(clause) else own
+    used = None if _DIGIT.search(clause) or turns_chinese(clause) else own
     return _made_of(clause, _asked(), names, used)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
@@ -11,6 +11,7 @@ from functools import lru_cache
 from itertools import pairwise
 
 from shared.domain import Ad
+from shared.policy.attributes import costing, currency_of, is_amount, is_price, number_of
 from shared.policy.characters import fold
 from shared.policy.chinese_implied import imply
 from shared.policy.chinese_numbers import Implied
@@ -28,7 +29,6 @@ from shared.policy.vocabulary import vocabulary
 from shared.policy.words import gather
 
 AUDIENCE = "audience"
-_PRICE_KEYS = re.compile(r"price|cost|fee|tuition|价|费|金额", re.I)
 _CHINA = timezone(timedelta(hours=8))
 _REACHED = re.compile(r"(?:可达|长达|高达|多达|可至)\s?$")  # said of what is reached, not of a bound
 _HAN = re.compile(r"[\u3400-\u9fff]")
@@ -58,6 +58,7 @@ class Facts:
     spans: tuple[tuple[Fact, Fact], ...]  # from which to which quantity: ages, grades, temperatures
     free: str | None
     ends: bool
+    beside: Mapping[str, tuple[str, Keys]]  # amounts that are not the ad's price: what they are paid for
 
 
 def prepare(ad: Ad, audience: Sequence[str] = ()) -> Facts:
@@ -84,17 +85,23 @@ def _prepare(
     quantities: list[tuple[str, Quantity, str]] = []
     numbers: list[tuple[str, Quantity]] = []
     free = None
+    beside: dict[str, tuple[str, Keys]] = {}
     for key, value in attributes:
         field = f"attributes.{key}"
-        is_price = bool(_PRICE_KEYS.search(key))
-        number = _number(value)
+        amount = is_amount(key)
+        number = number_of(value)
         if number is None:
             written.append((field, f"{key} {value}"))
             continue
         written.append((field, key))
-        if is_price and number == 0:
-            free = field
-        unit = _currency(str(named.get("currency", "")), language) if is_price else key_unit(key)
+        if not amount:
+            unit = key_unit(key)
+        else:
+            unit = _currency(currency_of(key, named), language)
+            if not is_price(key):
+                beside[field] = costing(key), keys(costing(key), vocabulary())
+            elif number == 0:
+                free = field
         numbers.append((field, _as_quantity(number, unit or BARE)))
     folded = tuple(readable((field, fold(text)) for field, text in written if text))
     for field, text in folded:
@@ -137,7 +144,8 @@ def _prepare(
     known.append(("domain", _DOMAIN.get(domain, "")))
     evidence = gather(known, vocabulary())
     evidence.fields.update(_FIELDS.get(domain, ()))
-    found = tuple(stated + quantities)
+    # What is paid for something beside the ad comes last: where its text has the same amount, that is the evidence.
+    found = tuple(sorted(stated + quantities, key=lambda fact: fact[0] in beside))
     lists = [
         (Decimal(size), field, keys(field.removeprefix("attributes."), known_words))
         for field, text in folded
@@ -146,7 +154,7 @@ def _prepare(
     return Facts(
         folded, found, tuple(days), evidence, tuple(counts), imply(found, folded), tuple(lists),
         figures(folded, found, known_words), tuple(_spans(found, folded)),
-        free, end is not None,
+        free, end is not None, beside,
     )  # fmt: skip
 
 
@@ -161,14 +169,6 @@ def _spans(facts: Sequence[Fact], folded: Sequence[tuple[str, str]]) -> Iterator
 
 def _spaced(field: str, text: str) -> str:
     return text.replace("_", " ") if field.startswith("attributes.") else text
-
-
-def _number(value: str | float) -> Decimal | None:
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, int | float):
-        return Decimal(str(value))
-    return Decimal(value.replace(",", "")) if re.fullmatch(r"\s*\d[\d,]*(?:\.\d+)?\s*", value) else None
 
 
 def _as_quantity(value: Decimal, unit: Unit) -> Quantity:
@@ -213,7 +213,14 @@ def quantity_support(plain: str, quantity: Quantity, limit: str, facts: Facts) -
     if support is None and quantity.literal:
         literal = quantity.literal.lower()
         return next((field for field, text in facts.texts if has_token(text.lower(), literal)), None)
+    if support is not None and support in facts.beside and not _paid_for(plain, *facts.beside[support]):
+        return None
     return support
+
+
+def _paid_for(plain: str, what: str, named: Keys) -> bool:
+    """Whether a copy names what an amount is paid for that is not the ad's price."""
+    return bool(what) and (what in plain.lower() or not named.isdisjoint(keys(plain, vocabulary())))
 
 
 def rated_support(plain: str, quantity: Quantity, limit: str, facts: Facts) -> str | None:

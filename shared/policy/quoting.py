@@ -16,14 +16,16 @@ from collections.abc import Callable, Sequence
 
 from shared.domain import Ad, Language
 from shared.policy.characters import fold
-from shared.policy.chinese_quotes import ChineseQuotations, plain_chinese, without_harmless
+from shared.policy.chinese_quotes import ChineseQuotations, plain_chinese, turns_chinese, without_harmless
 from shared.policy.chinese_quotes import sentences as chinese_sentences
 from shared.policy.english_called import with_article, without_praise
 from shared.policy.english_offers import offers
-from shared.policy.english_passages import beginnings, is_fragment, parted, sentences, thing_in, words_of
+from shared.policy.english_passages import beginnings, is_fragment, limits, parted, sentences, thing_in, words_of
 from shared.policy.english_quotes import EnglishQuotations, asked_after, offered, only_calls, plain_english
 from shared.policy.plain import beside
 
+# Between a title and what it adds, no colon of 16:9 or 7:30.
+_JOINT = re.compile(r"[，｜|]|(?<!\d)[:：]|[:：](?!\d)|, ")
 _ARTICLE = re.compile(r"(?:one of )?(?:an?|the) ", re.I)
 
 
@@ -71,6 +73,17 @@ def is_cut(title: str, description: str, language: Language) -> bool:
         return False
     following = description[len(title) :]
     return bool(following) and following[0] not in ".!?;"
+
+
+def is_limited(text: str, language: Language) -> bool:
+    """Whether a part of a title or the like may say something else than the whole: *Free for 30 days, then $19.99*."""
+    said = _JOINT.sub(", ", text)
+    return turns_chinese(said) if language == "zh" else limits(said)
+
+
+def beginning_of(title: str, language: Language) -> str:
+    """A title up to its first comma, colon or bar; all of it where it `is_limited`."""
+    return title if is_limited(title, language) else _JOINT.split(title)[0].strip()
 
 
 def ended(fragment: str) -> str:

@@ -10,7 +10,7 @@ from shared.policy.packs import document, packs_names
 from shared.policy.reading import VERSION as READING_VERSION
 from shared.policy.vocabulary import VERSION
 
-QUOTING = "quoting-7"  # of what may be quoted, and of what may stand beside it
+QUOTING = "quoting-8"  # of what may be quoted, and of what may stand beside it
 LAW = "law-3"  # of the readers of ad law
 JUDGING = "judge-1"  # of what a language model is asked about a text's claims, where the wording is *judged*
 

@@ -157,4 +157,4 @@ def test_unknown_ads_and_jobs_are_not_found(local_system: LocalSystem) -> None:
 def test_the_prompt_files_ship_with_the_package() -> None:
     folder = Path(ROOT / "shared" / "generating")
     assert {path.name for path in folder.glob("*.json")} == {"copy-templates.json"}
-    assert {path.stem for path in (folder / "prompts").glob("*.json")} == {"few-shot", "tuned", "instruct"}
+    assert {path.stem for path in (folder / "prompts").glob("*.json")} == {"few-shot", "tuned", "instruct", "judge"}

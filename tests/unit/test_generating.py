@@ -143,6 +143,61 @@ def test_an_unlawful_title_is_never_shown(world: World) -> None:
     assert result.copies == () and any("cn.absolute" in reason for one in result.rejected for reason in one.reasons)
 
 
+def own_words(world: World, **ad: Any) -> CopyResult:
+    """What is shown where no template may be: all that is filled says what the title's reader may not."""
+    return world.copy(ad_id=None, ad=replace(PHONE_ZH, **{"brand": None, "attributes": {}} | ad), language="en")
+
+
+def test_where_the_title_may_not_be_shown_a_sentence_of_the_description_is(world: World) -> None:
+    world.generator.down = True
+    result = own_words(world, title="全国第一的手机", description="一部手机，屏幕很亮。国家级品质。电池耐用。")
+    assert [(copy.text, copy.served_by) for copy in result.copies] == [("一部手机，屏幕很亮", "advertiser")]
+    assert any("cn.absolute" in reason for one in result.rejected for reason in one.reasons)
+    assert result.notice and "its own words (zh)" in result.notice
+
+
+def test_the_brand_stands_alone_only_where_nothing_of_the_ad_is_forbidden(world: World) -> None:
+    world.generator.down = True
+    forbidden = own_words(world, title="全国第一的手机", description="国家级品质。", brand="澜星")
+    assert forbidden.copies == () and forbidden.notice and "nothing of the ad may be shown" in forbidden.notice
+    assert forbidden.body()["served_by"] == "none"
+
+
+def test_nothing_is_shown_of_a_long_title_that_limits_itself(world: World) -> None:
+    world.generator.down = True
+    limited = f"Free for {'three or four ' * 9}days, then $19.99 a month"
+    shown = own_words(world, title=limited, description="", language="en")
+    assert not [copy for copy in shown.copies if "19.99" not in copy.text], shown.copies
+    long = own_words(world, title=f"A bright phone {'with a good screen ' * 9}", description="", language="en")
+    assert long.copies and all(copy.text for copy in long.copies)
+
+
+def test_when_nothing_that_the_model_wrote_passes_the_answer_says_so(world: World) -> None:
+    world.generator.texts = list(BAD)
+    result = world.copy()
+    assert result.copies and all(copy.served_by == "template" for copy in result.copies)
+    assert result.notice and "nothing that the language model wrote may be shown" in result.notice
+    world.generator.texts = list(GOOD)
+    assert world.copy(fresh=True).notice is None
+
+
+@pytest.mark.parametrize(
+    ("text", "address"),
+    [
+        ("A bright phone with 5000 mAh: buy it at cheap-phones.com today.", "cheap-phones.com"),
+        ("A bright phone, see WWW.PHONES.EVIL and pay.", "WWW.PHONES"),
+        ("A bright phone: see example.com/p1 for more.", None),
+        ("A bright phone for Node.js and 9.30 o'clock.", None),
+        ("一部手机，来phones.cn看看。", "phones.cn"),
+    ],
+)
+def test_an_address_that_is_not_the_ads_is_refused(world: World, text: str, address: str | None) -> None:
+    world.generator.texts = [text]
+    refused = " ".join(reason for one in world.copy(n=1).rejected for reason in one.reasons)
+    assert ("web address" in refused) == (address is not None)
+    assert address is None or f"not the ad's: {address}" in refused
+
+
 def test_in_health_nothing_is_generated(world: World) -> None:
     ad = replace(
         PHONE_ZH,

@@ -106,7 +106,7 @@ def test_an_awkward_ad_gets_a_safe_answer(
     for copy in body["copies"]:
         assert not set("\n\u202e<>{}") & set(copy["text"]) or copy["served_by"] == "advertiser"
         assert "全网最低价" not in copy["text"] and "HACKED" not in copy["text"]
-    assert ("notice" in body) == down
+    assert ("notice" in body) == (down or all(copy["served_by"] != "llm" for copy in body["copies"]))
     assert not [word for word in ("gnore the above", "忽略", "<|", "im_end") if word in world.generator.prompt]
 
 

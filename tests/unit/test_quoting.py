@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.domain import Ad
+from shared.domain import Ad, Language
 from shared.generating.facts import quotations_of
 from shared.policy.english_passages import deed, identity
-from shared.policy.quoting import Quotations, dissuades, quotable, shortened, thing_of
+from shared.policy.quoting import Quotations, beginning_of, dissuades, quotable, shortened, thing_of
 from shared.preprocess import clean_text
 
 CHOIR: dict[str, Any] = {
@@ -437,3 +437,21 @@ def test_a_beginning_that_is_shown_may_be_quoted() -> None:
 
 def narrow(width: int, text: str) -> bool:
     return len(text) <= width
+
+
+@pytest.mark.parametrize(
+    ("title", "language", "beginning"),
+    [
+        ("Oak table, seats six", "en", "Oak table"),
+        ("Free for 30 days, then $19.99 a month", "en", "Free for 30 days, then $19.99 a month"),
+        ("Projector 16:9: bright", "en", "Projector 16:9: bright"),
+        ("Projector: bright", "en", "Projector"),
+        ("Yoga by the sea | Leeds", "en", "Yoga by the sea"),
+        ("阅读灯：护眼", "zh", "阅读灯"),
+        ("不收费，仅限前三天", "zh", "不收费，仅限前三天"),
+    ],
+)
+def test_a_title_is_shortened_only_where_its_beginning_says_no_more(
+    title: str, language: Language, beginning: str
+) -> None:
+    assert beginning_of(title, language) == beginning
