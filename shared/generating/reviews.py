@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, Literal
 
 from shared.domain import CatalogueAd, Copy, Language
@@ -16,6 +17,7 @@ from shared.generating.examples import Examples
 from shared.generating.facts import facts_of
 from shared.generating.gate import Asked, Gate
 from shared.generating.ladder import distinct
+from shared.generating.templates import every_template
 from shared.preprocess import clean_text
 from shared.stores import Stores
 from shared.stores.copies import ANYONE, Approved, text_key
@@ -98,7 +100,11 @@ class Reviews:
         if asked is None:
             return []
         try:
-            return self._gate.reasons(asked.text, asked.ad, asked.language, audience=asked.audience)[0]
+            gate = partial(self._gate.reasons, asked.text, asked.ad, asked.language, audience=asked.audience)
+            reasons = gate()[0]
+            if reasons and text_key(asked.text) in map(text_key, every_template(asked.ad, asked.language)):
+                reasons = gate(author="template")[0]  # it is shown already, and no reader was asked about it
+            return reasons
         except (ArtifactError, ModelUnavailable) as error:
             logger.error("a review cannot be judged", extra={"detail": error.detail})
             return ["text: cannot be judged now"]

@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from shared.domain import Ad, Language
-from shared.generating.width import display_width
+from shared.generating.width import display_width, room_in
 from shared.policy.attributes import currency_of, is_amount, is_limiting, is_none, number_of, price_name
 from shared.policy.quoting import beginning_of, ended, is_cut, quotable, shortened, topics_of
+from shared.policy.rules import channels
 from shared.policy.units import key_unit
 
 _SKIPPED = frozenset({"currency", "model", "series", "level", "sku", "id"})
@@ -23,6 +24,7 @@ _SPEAK = frozenset({
     "process", "schedule", "season", "selling_points", "service", "services", "shipping", "sizes", "storage",
     "strap", "style", "warranty",
 })  # fmt: skip
+_MOST = 64  # sentences of an ad: more than anybody may ask for
 _SAYS = 4  # words of a sentence that says something by itself, and is no call
 _SYMBOLS = {"USD": "${v}", "EUR": "€{v}", "GBP": "£{v}", "CNY": "{v} CNY"}
 
@@ -133,6 +135,12 @@ def fill_templates(ad: Ad, language: Language, n: int, *, width: int = 120) -> l
             if len(made) < n and text not in made and display_width(text) <= width:
                 made.append(text)
     return made[:n]
+
+
+def every_template(ad: Ad, language: Language) -> set[str]:
+    """All that `fill_templates` may say of the ad in some channel."""
+    widths = {room_in(channel, language) for channel in channels()}
+    return {text for width in widths for text in fill_templates(ad, language, _MOST, width=width)}
 
 
 def _of_description(ad: Ad, language: Language, n: int, facts: Sequence[str], turn: int, width: int) -> list[str]:

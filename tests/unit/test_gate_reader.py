@@ -280,3 +280,13 @@ def test_where_banked_copy_cannot_be_judged_templates_answer(stores: Stores) -> 
         patch.setattr("shared.stores.copies.claims_version", lambda: "another")
         result = world.copy(n=3)
     assert result.copies and {copy.served_by for copy in result.copies} <= {"template", "advertiser"}
+
+
+def test_what_the_product_itself_shows_may_be_approved_whatever_the_reader_makes_of_it(stores: Stores) -> None:
+    world = make_world(stores)
+    judge = Judge(doubts=["5000 mAh", "mint"])
+    world.generating = world.build(reader=lambda: judge)
+    world.generator.down = True
+    shown = next(text for text in texts(world.copy(n=3)) if "5000 mAh" in text or "mint" in text)
+    answers = world.generating.review(TENANT, [Review("p1", one, "approved") for one in (shown, GOOD[0])])
+    assert [one["result"] for one in answers] == ["approved", "refused"], answers
