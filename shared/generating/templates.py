@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zlib
 from collections.abc import Callable, Sequence
 from functools import cache, partial
@@ -11,12 +12,12 @@ from typing import Any
 
 from shared.domain import Ad, Language
 from shared.generating.width import display_width, room_in
-from shared.policy.attributes import currency_of, is_amount, is_limiting, is_none, number_of, price_name
+from shared.policy.attributes import currency_of, is_amount, is_limiting, is_none, is_some, number_of, price_name
 from shared.policy.quoting import beginning_of, ended, is_cut, quotable, shortened, topics_of
 from shared.policy.rules import channels
 from shared.policy.units import key_unit
 
-_SKIPPED = frozenset({"currency", "model", "series", "level", "sku", "id"})
+_SKIPPED = frozenset({"currency", "model", "series", "level", "sku", "id", "unit", "stock", "单位", "库存"})
 # Attributes with English names whose Chinese values say by themselves what they are.
 _SPEAK = frozenset({
     "aroma", "bezel", "case_material", "charging", "colours", "construction", "craft", "delivery", "feature",
@@ -25,6 +26,7 @@ _SPEAK = frozenset({
     "strap", "style", "warranty",
 })  # fmt: skip
 _MOST = 64  # sentences of an ad: more than anybody may ask for
+_ASKED = re.compile(r"([?？])(?:[。，：]|\.(?=\s|$))")  # what a frame sets after a title that asks
 _SAYS = 4  # words of a sentence that says something by itself, and is no call
 _SYMBOLS = {"USD": "${v}", "EUR": "€{v}", "GBP": "£{v}", "CNY": "{v} CNY"}
 
@@ -60,7 +62,8 @@ def _price(ad: Ad, name: str, language: Language) -> str | None:
     currency = currency_of(name, ad.attributes) or ("CNY" if language == "zh" else "")
     if language == "zh":
         return f"{_shown(ad.attributes[name])} 元" if currency == "CNY" else None
-    return _SYMBOLS[currency].format(v=_shown(ad.attributes[name])) if currency in _SYMBOLS else None
+    shown = f"{amount:.2f}" if amount % 1 and amount * 100 % 1 == 0 else _shown(ad.attributes[name])
+    return _SYMBOLS[currency].format(v=shown) if currency in _SYMBOLS else None
 
 
 def _phrase(name: str, value: str | float, language: Language) -> str | None:
@@ -70,6 +73,8 @@ def _phrase(name: str, value: str | float, language: Language) -> str | None:
     fits = number is not None or _is_chinese(shown) == (language == "zh")
     if label is not None:
         return str(label).format(v=shown) if fits else None
+    if is_some(value) and fits and _is_chinese(name) == (language == "zh"):
+        return name.replace("_", " ") if not is_limiting(name) else None
     if language == "zh":
         if _is_chinese(name):
             return f"{name}{shown}" if number is not None or not shown.isascii() else None
@@ -79,7 +84,7 @@ def _phrase(name: str, value: str | float, language: Language) -> str | None:
     *words, last = name.split("_")
     if number is None:  # *on street* says nothing without *parking*, and *gluten* the reverse without *free from*
         return f"{name.replace('_', ' ')}: {shown}" if not key_unit(name) else None
-    if key_unit(last) is None or is_limiting(name):
+    if key_unit(last) is None or key_unit(name) is None or is_limiting(name):
         return None
     return f"{shown} {last} {' '.join(words)}".strip() if words else f"{shown} {last}"
 
@@ -106,7 +111,7 @@ def fill_templates(ad: Ad, language: Language, n: int, *, width: int = 120) -> l
     if cut and len(title.split(" - ")[0].split()) >= _SAYS:
         title = title.split(" - ")[0]
     titles = (title,) if cut and len(short_title.split()) < _SAYS else (title, short_title)
-    facts = [fact for fact in attribute_facts(ad, language) if fact not in title]
+    facts = [one for one in attribute_facts(ad, language) if one.replace(": ", " ").lower() not in title.lower()]
     facts = facts[turn % len(facts) :] + facts[: turn % len(facts)] if facts else []
     brand = ad.brand if ad.brand and ad.brand.lower() not in title.lower() else None
     alone = frames["asking" if title.endswith(("?", "？")) else "cut" if cut else "none"]
@@ -125,16 +130,23 @@ def fill_templates(ad: Ad, language: Language, n: int, *, width: int = 120) -> l
         second = facts[(place + 1) % len(facts)] if facts else ""
         for name in titles:
             values = {"t": name, "b": brand or "", "f": first, "g": second, "F": first[:1].upper() + first[1:]}
-            text = frame.format(**values)
+            text = _filled(frame, **values)
             if text not in made and display_width(text) <= width:
                 made.append(text)
                 break
     for frame in (*alone, "{t}"):
         for name in titles:
-            text = frame.format(t=name)
+            text = _filled(frame, t=name)
             if len(made) < n and text not in made and display_width(text) <= width:
                 made.append(text)
     return made[:n]
+
+
+def _filled(frame: str, **values: str) -> str:
+    """A frame with its values, without the punctuation that a title has already."""
+    if "：" in values["t"]:
+        frame = frame.replace("{t}：", "{t}，")
+    return _ASKED.sub(r"\1", frame.format(**values))
 
 
 def every_template(ad: Ad, language: Language) -> set[str]:

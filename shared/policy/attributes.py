@@ -45,6 +45,8 @@ _NONE = re.compile(
     re.I,
 )
 
+_SOME = re.compile(r"\s*(?:yes|true|y|included|available|[是有含可带]|支持|包含|可以|提供)\s*[.。]?", re.I)
+
 
 def number_of(value: str | float) -> Decimal | None:
     """The number that a value is; None where it is a text, or no number that one could write down."""
@@ -73,9 +75,13 @@ def is_price(name: str) -> bool:
 
 
 def price_name(attributes: Mapping[str, str | float]) -> str | None:
-    """The attribute that is what the ad costs now, where there are several."""
-    named = [name for name in attributes if is_price(name) and number_of(attributes[name]) is not None]
-    return min(named, key=lambda name: _PRICES.index(_bare(name)), default=None)
+    """The attribute that is what the ad costs now, where there are several; None where one is a price with conditions
+    (*from $120*, 1999起)."""
+    named = [name for name in attributes if is_price(name)]
+    plain = [name for name in named if number_of(attributes[name]) is not None]
+    if any(re.search(r"\d", str(attributes[name])) for name in named if name not in plain):
+        return None
+    return min(plain, key=lambda name: _PRICES.index(_bare(name)), default=None)
 
 
 def currency_of(name: str, attributes: Mapping[str, str | float]) -> str:
@@ -99,6 +105,11 @@ def is_limiting(name: str) -> bool:
 def is_none(value: str | float) -> bool:
     """Whether a value says that there is nothing of the kind: ``no``, ``out of stock``, 不支持."""
     return isinstance(value, str) and _NONE.match(value) is not None
+
+
+def is_some(value: str | float) -> bool:
+    """Whether a value says no more than that there is something of the kind: ``yes``, 支持."""
+    return isinstance(value, str) and _SOME.fullmatch(value) is not None
 
 
 def _bare(name: str) -> str:

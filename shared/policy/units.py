@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cache
@@ -139,10 +140,24 @@ def match_unit(text: str, *, starts: bool = False) -> tuple[Unit, int] | None:
     return None
 
 
+# What has a least: an ``age_min`` is no age in minutes.
+_BOUNDED = frozenset({
+    "age", "ages", "order", "quantity", "qty", "height", "weight", "temp", "temperature", "price", "width", "length",
+    "people", "guests", "persons", "size", "spend", "distance", "group", "capacity", "participants", "players", "score",
+    "grade", "level", "amount", "deposit", "stay", "nights", "days",
+})  # fmt: skip
+
+
 def key_unit(key: str) -> Unit | None:
     """The unit that an attribute's name gives to its number (``battery_mAh``, ``weight(g)``, ``lessons``)."""
-    for part in reversed([part for part in re.split(r"[_\s()（）/]+", key) if part]):
-        found = match_unit(part)
-        if found is not None:
+    parts = [part for part in re.split(r"[_\s()（）/]+", key) if part]
+    for place in reversed(range(len(parts))):
+        found = match_unit(parts[place])
+        if found is not None and not _is_least(parts[: place + 1]):
             return found[0]
     return None
+
+
+def _is_least(parts: Sequence[str]) -> bool:
+    """Whether a name ends in *min* for what is least, not for minutes: of ``age_min``, not of ``lesson_min``."""
+    return parts[-1] == "min" and len(parts) > 1 and parts[-2].lower() in _BOUNDED

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +17,7 @@ from shared.policy.attributes import (
     is_limiting,
     is_none,
     is_price,
+    is_some,
     number_of,
     price_name,
     words_of_name,
@@ -60,6 +62,11 @@ def test_the_reduced_price_is_the_price() -> None:
     assert price_name({"price": "on request", "delivery_fee": 3}) is None
 
 
+def test_a_price_with_conditions_is_not_said_without_them() -> None:
+    assert price_name({"price": 1999, "价格": "1999起"}) is None
+    assert price_name({"price": "from $120", "sale_price": 99}) is None
+
+
 def test_an_amount_names_its_currency_before_the_ad_does() -> None:
     assert currency_of("price_usd", {"currency": "eur"}) == "USD"
     assert currency_of("price", {"currency": "eur"}) == "EUR"
@@ -95,6 +102,16 @@ def test_a_value_that_says_there_is_none(value: str) -> None:
 @pytest.mark.parametrize("value", ["north", "notable", "不锈钢", "无线充电", 0, "nonstick"])
 def test_a_value_that_says_there_is_some(value: str | float) -> None:
     assert not is_none(value)
+
+
+@pytest.mark.parametrize("value", ["yes", "True", "支持", "有", "included"])
+def test_a_value_that_only_says_that_there_is_some(value: str) -> None:
+    assert is_some(value)
+
+
+@pytest.mark.parametrize("value", ["yes, for $5", "有线", "可选", "no", "included in premium", 1])
+def test_a_value_that_says_more(value: str | float) -> None:
+    assert not is_some(value)
 
 
 @pytest.mark.parametrize("value", [True, float("nan"), float("inf"), "12 cm", ""])
@@ -153,6 +170,24 @@ def test_what_an_ads_text_says_of_a_price_stands_whatever_its_attributes_cost() 
     ad = table("An oak table for six, $24.50.", refill_price=24.5, currency="USD")
     (claim,) = [one for one in trace_claims("Oak table for $24.50.", ad) if "24.50" in one.text]
     assert claim.support == "description"
+
+
+def test_what_is_simply_there_is_named_and_what_is_least_is_no_time() -> None:
+    ad = table(waterproof="yes", free_from="yes", age_min=12, lesson_min=45, price=79.5, currency="EUR")
+    assert attribute_facts(ad, "en") == ["waterproof", "45 min lesson", "€79.50"]
+    assert unsupported(trace_claims("It takes 12 minutes.", ad))
+    assert attribute_facts(table("六人用的橡木餐桌。", "zh", 防水="是", 快充="支持", 退款="不支持"), "zh") == [
+        "防水",
+        "快充",
+    ]
+
+
+@pytest.mark.parametrize(("language", "title"), [("en", "Ready to run?"), ("zh", "想跑步吗？"), ("zh", "跑鞋：轻")])
+def test_a_frame_repeats_no_mark_of_the_title(language: Language, title: str) -> None:
+    phone = PHONE_EN if language == "en" else PHONE_ZH
+    assert isinstance(phone, Ad)
+    for text in fill_templates(replace(phone, title=title), language, 12):
+        assert not re.search(r"[?？][。，：.]|：.*：", text), text
 
 
 @pytest.mark.parametrize("language", ["en", "zh"])
