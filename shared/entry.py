@@ -201,6 +201,10 @@ def create_app(name: str, *routers: APIRouter) -> FastAPI:
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
+        if error.status_code == HTTPStatus.BAD_REQUEST and isinstance(error.__cause__, ValueError):  # the parser's
+            text = isinstance(error.__cause__, UnicodeDecodeError)
+            detail = "the body is not UTF-8" if text else "a number in the body has too many digits"
+            return problem(BadInput(detail, field="body"))
         document = {"type": "about:blank", "title": str(error.detail), "status": error.status_code}
         headers = error.headers
         if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:

@@ -439,20 +439,9 @@ class System:
     def _asynchronous(self) -> SageMakerAsync | None:
         if not self.settings.sagemaker_async_endpoint:
             return None
-        from shared.models.sagemaker import SageMakerAsync
+        from shared.models.sagemaker import SageMakerAsync, in_bucket
 
-        objects = self.stores.objects
-
-        def put(key: str, data: bytes) -> str:
-            objects.put(key, data, "application/json")
-            return f"s3://{objects.bucket}/{key}"
-
-        def read(location: str) -> bytes | None:
-            try:  # the endpoint's configuration has its output in the deployment's own bucket
-                return objects.get(location.removeprefix(f"s3://{objects.bucket}/"))
-            except NotFound:
-                return None
-
+        put, read = in_bucket(self.stores.objects)
         return SageMakerAsync(
             self.settings.sagemaker_async_endpoint,
             self._sagemaker(attempts=3),

@@ -252,7 +252,8 @@ def on_message(message: dict[str, Any], remaining: Remaining) -> None:
         tenant, job_id = notice["requestParameters"]["inputLocation"].split("/")[-3:-1]
         system().generating.collect(tenant, job_id)
         return
-    system().generating.handle_job(notice["tenant"], notice["job_id"], cursor=notice.get("cursor"))
+    named = notice["tenant"], notice["job_id"]
+    system().generating.handle_job(*named, cursor=notice.get("cursor"), remaining=remaining)
 
 
 def direct_copy(call: dict[str, Any]) -> dict[str, Any]:

@@ -6,10 +6,10 @@ still ends as ``done`` (from whatever rung) or ``failed`` (with the reason).
 
 from __future__ import annotations
 
-import math
 import secrets
 from collections.abc import Callable
 from dataclasses import asdict, replace
+from math import ceil, inf
 
 from shared.errors import AdTailorError, ModelUnavailable, Unavailable
 from shared.generating.briefs import Briefs
@@ -28,6 +28,8 @@ STALE_SECONDS = 1800.0  # after which a worker without a sign of life counts as 
 QUEUED_SECONDS = 6 * 3600.0  # after which a job that nobody takes up counts as lost: a large pass may be before it
 LEASE_SECONDS = 120.0  # for so long (a function's timeout) a worker may be at a job that it took up
 WRITE_SECONDS = 100.0  # the most that the model gets within them
+GATE_SECONDS = 15.0  # that are kept for the gate after it
+LATE_SECONDS = 600.0  # past an asynchronous call's time, after which a job whose answer cannot be read is given up
 POLL_SECONDS = (15, 300)  # least and most before an asynchronous call is looked at again: as long as it has run
 ATTEMPTS = 3  # as often as the queue delivers a message
 WAITS = (30, 120)  # seconds before the next attempt where the model is down: it may be starting, or be asked too often
@@ -76,6 +78,8 @@ class CopyJobs:
                 self.handle(tenant, job_id, again=False)
             except Unavailable:
                 logger.warning("collecting failed", extra={"job_id": job_id})
+            except Exception:  # whoever asks is told the state; `_collected` sees to it that the job ends
+                logger.exception("collecting failed", extra={"job_id": job_id})
             job = self._stores.jobs.get(tenant, job_id) or job
         if self._lost(job):
             self._over(tenant, job, error="gave no sign of life")
@@ -91,10 +95,13 @@ class CopyJobs:
         patience = QUEUED_SECONDS if job.state == "queued" else STALE_SECONDS
         return self._clock() - job.updated_at > patience
 
-    def handle(self, tenant: str, job_id: str, *, again: bool = True) -> None:
+    def handle(
+        self, tenant: str, job_id: str, *, again: bool = True, remaining: Callable[[], float] = lambda: inf
+    ) -> None:
         """Does a queued job. Repeats and races are harmless: the first result stands.
 
         again: whether to look again later (through the queue) where an asynchronous call is still running.
+        remaining: seconds that are left to the function.
 
         Raises:
             Unavailable: a store or the queue does not answer, or another worker took the job at the same moment; the
@@ -106,14 +113,14 @@ class CopyJobs:
             return
         ticket = self._ticket(job)
         if ticket is not None and self._asynchronous is not None:
-            self._collect(tenant, job, ticket, self._asynchronous, again)
+            self._collected(tenant, job, ticket, self._asynchronous, again)
             return
         left = LEASE_SECONDS - (self._clock() - job.updated_at)
         if job.state == "running" and left > 0:
             if not again:
-                raise Unavailable("another worker is at this job", retry_after=math.ceil(left))
+                raise Unavailable("another worker is at this job", retry_after=ceil(left))
             # Its own message may be this one, and the worker that has the job may be dead: one comes after the lease.
-            self._send(tenant, job_id, math.ceil(left) + 1)
+            self._send(tenant, job_id, ceil(left) + 1)
             return
         if job.attempts >= ATTEMPTS:
             self._over(tenant, job, error=f"given up after {ATTEMPTS} attempts")
@@ -121,7 +128,7 @@ class CopyJobs:
         if not self._update(tenant, job_id, state="running", expect=(job.state,), taken=True):
             raise Unavailable("another worker took this job", retry_after=1)
         try:
-            self._do(tenant, job)
+            self._do(tenant, job, remaining)
         except AdTailorError as error:
             if error.status < 500:  # the ad has gone, or what was asked for: trying again changes nothing
                 self._over(tenant, job, error=error.detail)
@@ -139,7 +146,7 @@ class CopyJobs:
         else:
             self._update(tenant, job.job_id, state="queued", expect=("running",))
 
-    def _do(self, tenant: str, job: Job) -> None:
+    def _do(self, tenant: str, job: Job, remaining: Callable[[], float]) -> None:
         brief = self._brief(tenant, job)
         if job.parent is not None and not job.request.get("fresh"):
             # The bank may have been filled since the pass listed the ad; or what it holds had to be checked again.
@@ -159,7 +166,7 @@ class CopyJobs:
                 if waits and not self._writer.has_model:
                     self._wait(tenant, job, waits[0])
                     return
-        budget = min(max(self._timeout, 10.0 * brief.n), WRITE_SECONDS)
+        budget = min(max(self._timeout, 10.0 * brief.n), WRITE_SECONDS, remaining() - GATE_SECONDS)
         try:
             result = self._writer.write(tenant, brief, budget, insist=bool(waits))
         except ModelUnavailable as error:
@@ -203,6 +210,24 @@ class CopyJobs:
         if job.state != "running" or not job.result or "ticket" not in job.result or self._asynchronous is None:
             return None
         return Ticket(**job.result["ticket"])
+
+    def _collected(self, tenant: str, job: Job, ticket: Ticket, endpoint: SageMakerAsync, again: bool) -> None:
+        """Collects; an answer that cannot be read or judged is tried again for as long as the call has time."""
+        try:
+            self._collect(tenant, job, ticket, endpoint, again)
+        except Unavailable:
+            raise
+        except Exception:
+            pending = job.result or {}
+            now = self._clock()
+            if now >= pending.get("until", 0.0) + LATE_SECONDS:
+                logger.exception("an asynchronous answer is given up", extra={"job_id": job.job_id})
+                self._over(tenant, job, error="what the asynchronous endpoint answered could not be read")
+                return
+            if not again:
+                raise
+            logger.exception("an asynchronous answer cannot be read", extra={"job_id": job.job_id})
+            self._look_again(tenant, job.job_id, now - pending.get("at", now))
 
     def _collect(self, tenant: str, job: Job, ticket: Ticket, endpoint: SageMakerAsync, again: bool) -> None:
         pending = job.result or {}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from shared.domain import LANGUAGES, Wording
@@ -156,8 +157,12 @@ class Generating:
             raise NotFound(f"no job {job_id!r}", field="job_id")
         return self._passes.view(tenant, job) if job.progress is not None else self._jobs.view(tenant, job)
 
-    def handle_job(self, tenant: str, job_id: str, *, cursor: int | None = None) -> None:
+    def handle_job(
+        self, tenant: str, job_id: str, *, cursor: int | None = None, remaining: Callable[[], float] = lambda: inf
+    ) -> None:
         """Does what a message of the queue asks for: a job, or (`cursor`) a page of a pass.
+
+        remaining: seconds that are left to the function.
 
         Raises:
             Unavailable: a store or the queue does not answer, or another worker is at the job; the message comes back.
@@ -165,7 +170,7 @@ class Generating:
         if cursor is not None:
             self._passes.page(tenant, job_id, cursor)
         else:
-            self._jobs.handle(tenant, job_id)
+            self._jobs.handle(tenant, job_id, remaining=remaining)
 
     def collect(self, tenant: str, job_id: str) -> None:
         """The asynchronous endpoint says that the job's call is over, one way or the other."""

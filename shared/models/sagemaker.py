@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from botocore.eventstream import ParserError
 from botocore.exceptions import (
@@ -18,14 +18,16 @@ from botocore.exceptions import (
 )
 from urllib3.exceptions import HTTPError
 
-from shared.errors import ModelUnavailable
+from shared.errors import ModelUnavailable, NotFound
 from shared.models.answers import read_completions
 from shared.models.chat import ChatClient
 from shared.models.generator import ChatRequest, Completions, Engine, chat_body
 from shared.models.openai import refusal, seconds_of
 from shared.models.resilience import Failure, Guard, Loading, StreamBroken, TimedOut, Unreachable
+from shared.telemetry import logger
 
 BODY_BYTES = 6 * 1024 * 1024  # of a real-time request: the service model's limit for its body
+CALL_SECONDS = 300  # for an asynchronous call that has begun: a few texts take some, and one that hangs keeps a GPU
 _PASSING = frozenset(
     {
         "ServiceUnavailable",
@@ -98,8 +100,8 @@ def meaning(error: ClientError | BotoCoreError) -> Failure | ModelUnavailable:
         return _container(error.response, wait)
     if code == "ModelStreamError":  # botocore does not pass on whether it was the limit or the connection
         return StreamBroken(f"the stream broke ({problem.get('Message', '')})")
-    if code in _PASSING:
-        return Failure(code)
+    if code in _PASSING or error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0) >= 500:
+        return Failure(code, retry_after=wait)
     return ModelUnavailable(f"the endpoint refused the call ({code})")
 
 
@@ -108,7 +110,7 @@ def _container(response: Mapping[str, Any], wait: float | None) -> Failure | Mod
     status = int(response.get("OriginalStatusCode") or 0)
     message = str(response.get("OriginalMessage") or response.get("Message") or "")
     if not status:
-        return TimedOut(f"its container did not answer within the endpoint's limit (ModelError) {message}".strip())
+        return TimedOut("its container did not answer within the endpoint's limit (ModelError)")
     return refusal(status, None if wait is None else str(int(wait)), message.encode())
 
 
@@ -118,6 +120,39 @@ class Ticket:
 
     output: str
     failure: str | None
+
+
+class Bucket(Protocol):
+    """Where inputs and answers lie."""
+
+    @property
+    def bucket(self) -> str:
+        """Its name."""
+
+    def put(self, key: str, data: bytes, content_type: str) -> None:
+        """Stores bytes."""
+
+    def get(self, key: str) -> bytes:
+        """The bytes under a key; `NotFound` without any."""
+
+
+def in_bucket(objects: Bucket) -> tuple[Callable[[str, bytes], str], Callable[[str], bytes | None]]:
+    """`put` and `read` of a `SageMakerAsync` whose endpoint has its output in the deployment's own bucket."""
+    own = f"s3://{objects.bucket}/"
+
+    def put(key: str, data: bytes) -> str:
+        objects.put(key, data, "application/json")
+        return f"{own}{key}"
+
+    def read(location: str) -> bytes | None:
+        if not location.startswith(own):  # where nothing may be read, whatever lies there
+            raise ModelUnavailable("the endpoint answers to another bucket than the deployment's own")
+        try:
+            return objects.get(location.removeprefix(own))
+        except NotFound:
+            return None
+
+    return put, read
 
 
 class SageMakerAsync:
@@ -148,7 +183,8 @@ class SageMakerAsync:
     def submit(self, job_id: str, key: str, request: ChatRequest, *, timeout_seconds: int = 900) -> Ticket:
         """Queues the call under the inference id `job_id`; `key` is where the input lies in the bucket.
 
-        timeout_seconds: for the call, and for waiting until it begins: nobody would look at an answer that is older.
+        timeout_seconds: for waiting until it begins and for the call together: nobody would look at an answer that is
+            older. The call itself gets `CALL_SECONDS` of them at most.
 
         Raises:
             ModelUnavailable: the endpoint does not take it.
@@ -160,8 +196,8 @@ class SageMakerAsync:
                 ContentType="application/json",
                 InputLocation=location,
                 InferenceId=job_id,
-                RequestTTLSeconds=max(60, timeout_seconds),
-                InvocationTimeoutSeconds=timeout_seconds,
+                RequestTTLSeconds=max(60, timeout_seconds - CALL_SECONDS),
+                InvocationTimeoutSeconds=min(timeout_seconds, CALL_SECONDS),
             )
         except (ClientError, BotoCoreError) as error:
             cause = meaning(error)
@@ -184,5 +220,7 @@ class SageMakerAsync:
                 raise ModelUnavailable(f"endpoint {self.name} failed: {failure}") from failure
         problem = self._read(ticket.failure) if ticket.failure else None
         if problem is not None:
-            raise ModelUnavailable(f"endpoint {self.name} failed: {problem[:300].decode(errors='replace')}")
+            # What it says may name an account, or repeat a prompt.
+            logger.warning("an asynchronous call failed", extra={"endpoint": self.name, "location": ticket.failure})
+            raise ModelUnavailable(f"endpoint {self.name} reports that the call failed")
         return None

@@ -11,7 +11,17 @@ from botocore.exceptions import EndpointConnectionError
 from functions.generate import handler
 from shared.errors import NotFound, Unavailable
 from shared.generating import CopyRequest, CopyResult
-from shared.generating.jobs import ASYNC_SECONDS, ATTEMPTS, LEASE_SECONDS, QUEUED_SECONDS, STALE_SECONDS
+from shared.generating.jobs import (
+    ASYNC_SECONDS,
+    ATTEMPTS,
+    GATE_SECONDS,
+    LATE_SECONDS,
+    LEASE_SECONDS,
+    QUEUED_SECONDS,
+    STALE_SECONDS,
+)
+from shared.generating.writing import Writer
+from shared.models.generator import ChatRequest, Completions
 from shared.models.sagemaker import SageMakerAsync
 from shared.stores import Stores
 from tests.conftest import TENANT, Aws
@@ -159,7 +169,7 @@ def test_an_asynchronous_failure_and_a_silent_endpoint_end_in_the_ladder(
     runtime.objects[f"s3://out/{failed}-error.out"] = b"out of memory"
     world.system.clock.now += ASYNC_SECONDS - 1
     assert world.generating.job(TENANT, silent).state == "running"  # its GPU may still be starting
-    assert {call["RequestTTLSeconds"] for call in runtime.calls} == {ASYNC_SECONDS}
+    assert {call["RequestTTLSeconds"] + call["InvocationTimeoutSeconds"] for call in runtime.calls} == {ASYNC_SECONDS}
     world.system.clock.now += 2
     for job_id in (failed, silent):
         view = world.generating.job(TENANT, job_id)
@@ -306,3 +316,40 @@ def test_one_bad_message_does_not_bring_the_others_back(
     assert handler.lambda_handler({"Records": records}, None) == {"batchItemFailures": [{"itemIdentifier": "2"}]}
     for message in messages:
         assert world.generating.job(TENANT, message["job_id"]).state == "done"
+
+
+@pytest.mark.parametrize("where", ["reading", "judging"])
+def test_an_answer_that_can_never_be_read_ends_its_job(
+    world: World, runtime: FakeSageMakerRuntime, aws: Aws, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    job_id = start(world)
+    runtime.answer(GOOD)
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise ValueError("a defect")
+
+    if where == "reading":
+        monkeypatch.setattr(SageMakerAsync, "collect", broken)
+    else:
+        monkeypatch.setattr(Writer, "answer", broken)
+    assert world.generating.job(TENANT, job_id).state == "running"  # whoever asks is answered
+    with pytest.raises(ValueError, match="a defect"):  # SNS's notice comes again
+        world.generating.collect(TENANT, job_id)
+    world.generating.handle_job(TENANT, job_id)  # and the queue looks again
+    assert world.generating.job(TENANT, job_id).state == "running"
+    world.system.clock.now += ASYNC_SECONDS + LATE_SECONDS + 1
+    view = world.generating.job(TENANT, job_id)
+    assert view.state == "failed" and view.error and "could not be read" in view.error
+
+
+def test_a_job_keeps_to_the_functions_time(world: World, aws: Aws, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[float] = []
+    complete = world.generator.complete
+
+    def timed(request: ChatRequest, *, timeout: float) -> Completions:
+        given.append(timeout)
+        return complete(request, timeout=timeout)
+
+    monkeypatch.setattr(world.generator, "complete", timed)
+    world.generating.handle_job(**taken(world, aws), remaining=lambda: GATE_SECONDS + 4.0)
+    assert given and max(given) <= 4.0

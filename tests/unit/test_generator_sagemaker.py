@@ -23,7 +23,9 @@ from botocore.stub import Stubber
 from shared.errors import ModelUnavailable
 from shared.models.generator import ChatRequest
 from shared.models.resilience import Failure, Loading, StreamBroken, TimedOut, Unreachable
-from shared.models.sagemaker import BODY_BYTES, SageMakerAsync, SageMakerRealtime, meaning
+from shared.models.sagemaker import BODY_BYTES, CALL_SECONDS, SageMakerAsync, SageMakerRealtime, in_bucket, meaning
+from shared.stores.objects import Objects
+from tests.conftest import Aws
 from tests.fakes.chat_server import choices
 from tests.fakes.generation import FakeSageMakerRuntime
 
@@ -150,7 +152,8 @@ def test_an_asynchronous_call_leaves_its_input_and_is_collected_later(
 ) -> None:
     ticket = endpoint.submit("job-1", "jobs/demo/job-1/input.json", REQUEST)
     (call,) = fake.calls
-    assert call["InferenceId"] == "job-1" and call["RequestTTLSeconds"] == call["InvocationTimeoutSeconds"] == 900
+    assert call["InferenceId"] == "job-1"
+    assert call["InvocationTimeoutSeconds"] == CALL_SECONDS and call["RequestTTLSeconds"] == 900 - CALL_SECONDS
     body = json.loads(objects[call["InputLocation"]])
     assert body["messages"] == list(REQUEST.messages) and body["n"] == 2 and not body["stream"]
     assert endpoint.collect(ticket) is None
@@ -160,11 +163,39 @@ def test_an_asynchronous_call_leaves_its_input_and_is_collected_later(
         assert answer is not None and answer.texts == ("copy a",)
 
 
-def test_an_asynchronous_failure_says_why(endpoint: SageMakerAsync, fake: FakeSageMakerRuntime) -> None:
+def test_an_asynchronous_failure_is_told_without_what_the_container_says(
+    endpoint: SageMakerAsync, fake: FakeSageMakerRuntime, caplog: pytest.LogCaptureFixture
+) -> None:
     ticket = endpoint.submit("job-1", "key", REQUEST)
     fake.fail()
-    with pytest.raises(ModelUnavailable, match="out of memory"):
+    with pytest.raises(ModelUnavailable, match="endpoint copywriter reports that the call failed") as raised:
         endpoint.collect(ticket)
+    assert "out of memory" not in f"{raised.value.detail} {caplog.text}", "it may name an account, or repeat a prompt"
+
+
+def test_answers_are_read_from_the_own_bucket_alone(aws: Aws) -> None:
+    objects = Objects(aws.s3, aws.bucket)
+    put, read = in_bucket(objects)
+    location = put("jobs/demo/1/input.json", b"{}")
+    assert location == f"s3://{aws.bucket}/jobs/demo/1/input.json" and read(location) == b"{}"
+    assert read(f"s3://{aws.bucket}/jobs/output/1.out") is None
+    with pytest.raises(ModelUnavailable, match="another bucket"):
+        read("s3://elsewhere/jobs/output/1.out")
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_an_error_of_a_servers_without_a_name_is_the_endpoints(runtime: Any, status: int) -> None:
+    with Stubber(runtime) as stub:
+        stub.add_client_error("invoke_endpoint", str(status), http_status_code=status)
+        stub.add_response("invoke_endpoint", invocation("copy a", "copy b"))
+        assert whole(runtime).complete(REQUEST, timeout=5).texts
+
+
+def test_a_refusal_without_a_name_is_no_failure_of_the_endpoint(runtime: Any) -> None:
+    with Stubber(runtime) as stub:
+        stub.add_client_error("invoke_endpoint", "413", http_status_code=413)
+        with pytest.raises(ModelUnavailable, match="refused the call"):
+            whole(runtime).complete(REQUEST, timeout=5)
 
 
 @pytest.mark.parametrize("answer", [b"", b"{", b'{"error": {"message": "out of memory"}}'])

@@ -96,6 +96,7 @@ def test_every_route_answers_what_is_too_deep_or_too_large_with_a_problem(built:
         "deep-objects": '{"a":' * 50_000 + "1" + "}" * 50_000,
         "within": json.dumps(body("HERE")).replace('"HERE"', "[" * 5_000 + "]" * 5_000),
         "huge-integer": json.dumps(body("HERE")).replace('"HERE"', "9" * 50_000),
+        "no-utf-8": b'{"text": "\xff\xfe"}',
         "no-number": json.dumps(body("HERE")).replace('"HERE"', "NaN"),
         "beyond": json.dumps(body("HERE")).replace('"HERE"', "1e999"),
         "below": json.dumps(body("HERE")).replace('"HERE"', "-1e999"),
@@ -114,6 +115,7 @@ def test_every_route_answers_what_is_too_deep_or_too_large_with_a_problem(built:
             assert answer.status_code == 400, (name, answer.text[:200])
         if answer.status_code >= 400:
             assert answer.headers["content-type"] == PROBLEM, name
+            assert answer.json()["detail"], name
             assert answer.json()["status"] == answer.status_code
             assert len(answer.content) < 20_000, name  # what was sent does not come back at length
             assert "Traceback" not in answer.text
