@@ -210,8 +210,10 @@ def test_sagemaker_takes_more_than_the_engine_has_slots_for(sagemaker: str) -> N
 
 def test_an_adapter_that_is_not_there_is_an_error_object(sagemaker: str, objects: Objects) -> None:
     later = SageMakerAsync("copy", runtime(sagemaker), put=objects.put, read=objects.stored.get)
-    with pytest.raises(ModelUnavailable, match="`shrill` does not exist"):
-        collected(later, later.submit("1" * 32, "input/shrill", replace(GREEDY, adapter="shrill")))
+    ticket = later.submit("1" * 32, "input/shrill", replace(GREEDY, adapter="shrill"))
+    with pytest.raises(ModelUnavailable, match="copy reports that the call failed"):
+        collected(later, ticket)
+    assert ticket.failure and b"`shrill` does not exist" in objects.stored[ticket.failure]
 
 
 class Words:

@@ -289,8 +289,9 @@ def test_an_asynchronous_call_leaves_its_answer_or_its_error_in_s3(
             assert collected(endpoint, ticket).texts == (*TRUE_TEXTS, FALSE_TEXT) * 2 + tuple(TRUE_TEXTS[:2])
         assert [body["n"] for body in front.chat.bodies] == [8, 2]
     else:
-        with pytest.raises(ModelUnavailable, match="out of memory"):
+        with pytest.raises(ModelUnavailable, match="copy reports that the call failed"):
             collected(endpoint, ticket)
+        assert ticket.failure and b"out of memory" in (read(ticket.failure) or b"")
     while not told:
         time.sleep(0.01)
     (notice,) = told
